@@ -1,0 +1,488 @@
+"""The words of a decision: everything that goes into it, comes out of it and outlives it.
+
+Units: ``now``, ``at``, ``until`` are seconds since 1970 UTC. Weights, ratios and exposure are 0..1. Shares and the
+reserve are integers in millionths of all capital (``Ppm``), so that nothing after rounding compares floats.
+A *weight* is a part of what is deployed, a *share* (or allocation) a part of all capital: share = weight x exposure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+Agent: TypeAlias = str
+Ppm: TypeAlias = int
+
+WHOLE: Final[Ppm] = 1_000_000
+DAY_SECONDS: Final = 86_400.0
+
+
+def ppm(weight: float, exposure: float) -> Ppm:
+    """Return ``weight x exposure`` in millionths, rounded down.
+
+    The one expression by which limits become integers, in allocation, breach test and gate alike; the millionth of a
+    millionth keeps a product that is an integer but for its last float digit from losing a whole unit.
+    """
+    return math.floor(weight * exposure * WHOLE + 1e-6)
+
+
+class Reason(StrEnum):
+    """Why a cycle ended as it did. Every cycle has exactly one."""
+
+    # Moves: a new generation in full.
+    FIRST_ALLOCATION = "first_allocation"
+    LIMIT_BREACHED = "limit_breached"
+    EXPOSURE_ZERO = "exposure_zero"
+    MEMBER_LEFT = "member_left"
+    MEMBER_JOINED = "member_joined"
+    BELOW_FLOOR = "below_floor"
+    THRESHOLD = "threshold"
+    DERISK = "derisk"
+    TURNOVER = "turnover"
+    # Cuts: a new generation in which nothing rises but the reserve, in spite of a brake or an agents' hold.
+    CUT_LIMIT = "cut_limit"
+    CUT_EXPOSURE_ZERO = "cut_exposure_zero"
+    CUT_DERISK = "cut_derisk"
+    # Stays: decided, and what is published stands.
+    UNCHANGED = "unchanged"
+    BELOW_THRESHOLD = "below_threshold"
+    COOLDOWN = "cooldown"
+    CONFIRMING = "confirming"
+    # Holds: not decided.
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    OPERATOR_HOLD = "operator_hold"
+    FETCH_FAILED = "fetch_failed"
+    PAYLOAD_REFUSED = "payload_refused"
+    PAYLOAD_STALE = "payload_stale"
+    PAYLOAD_FUTURE = "payload_future"
+    GUARDIAN_LOST = "guardian_lost"
+    TIMESTAMP_LOST = "timestamp_lost"
+    NO_AGENTS = "no_agents"
+    FAULTY_MAJORITY = "faulty_majority"
+    MEMBERS_GONE = "members_gone"
+    # Refusals of the gate: decided, and found wrong.
+    GATE_SUM = "gate_sum"
+    GATE_EXPOSURE = "gate_exposure"
+    GATE_LIMIT = "gate_limit"
+    GATE_FAULTY_GAIN = "gate_faulty_gain"
+    GATE_MULTIPLIER = "gate_multiplier"
+    GATE_STRANGER = "gate_stranger"
+    GATE_RISE = "gate_rise"
+    GATE_FORBIDDEN = "gate_forbidden"
+    GATE_GENERATION = "gate_generation"
+    # The cycle itself could not be completed.
+    INTERNAL_ERROR = "internal_error"
+
+
+MOVES: Final = frozenset(
+    {
+        Reason.FIRST_ALLOCATION,
+        Reason.LIMIT_BREACHED,
+        Reason.EXPOSURE_ZERO,
+        Reason.MEMBER_LEFT,
+        Reason.MEMBER_JOINED,
+        Reason.BELOW_FLOOR,
+        Reason.THRESHOLD,
+        Reason.DERISK,
+        Reason.TURNOVER,
+    }
+)
+CUTS: Final = frozenset({Reason.CUT_LIMIT, Reason.CUT_EXPOSURE_ZERO, Reason.CUT_DERISK})
+STAYS: Final = frozenset({Reason.UNCHANGED, Reason.BELOW_THRESHOLD, Reason.COOLDOWN, Reason.CONFIRMING})
+AGENT_HOLDS: Final = frozenset({Reason.NO_AGENTS, Reason.FAULTY_MAJORITY, Reason.MEMBERS_GONE})
+"""Holds in which guardian and regime are readable, so that a cut is still published."""
+SILENT_HOLDS: Final = frozenset({Reason.STOPPED, Reason.PAUSED})
+"""Holds in which nothing writes the two allocation files, not even to repair them."""
+PAYLOAD_HOLDS: Final = frozenset(
+    {Reason.FETCH_FAILED, Reason.PAYLOAD_REFUSED, Reason.PAYLOAD_STALE, Reason.PAYLOAD_FUTURE}
+)
+HOLDS: Final = (
+    AGENT_HOLDS
+    | SILENT_HOLDS
+    | PAYLOAD_HOLDS
+    | {Reason.OPERATOR_HOLD, Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST, Reason.INTERNAL_ERROR}
+)
+GATE_REFUSALS: Final = frozenset(reason for reason in Reason if reason.name.startswith("GATE_"))
+
+
+# --- what a cycle may know -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What is scored of one agent: all finite, ``winrate_30d`` 0..1, ``max_dd_30d`` percent and not negative."""
+
+    pnl_7d: float
+    sharpe_30d: float
+    winrate_30d: float
+    max_dd_30d: float
+
+
+@dataclass(frozen=True, slots=True)
+class Guardian:
+    """The payload's guardian block. ``drawdown_percent`` is None where the block does not say."""
+
+    is_paused: bool
+    drawdown_percent: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """The payload's market regime; ``risk_multiplier`` 0..10, None where it is unknown."""
+
+    name: str = ""
+    risk_multiplier: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One payload that could be read, agent by agent.
+
+    Args:
+        at: the producer's time stamp, None if it sent none.
+        metrics: the agents whose record is good.
+        faults: the agents whose record is not, and what is wrong with it; names that are themselves at fault are
+            escaped, so every key here can be printed.
+        guardian: None if the block is missing.
+        regime: None if the block is missing.
+        warnings: what was odd but usable, one sentence each.
+    """
+
+    at: float | None
+    metrics: Mapping[Agent, Metrics]
+    faults: Mapping[Agent, str] = field(default_factory=dict)
+    guardian: Guardian | None = None
+    regime: Regime | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No snapshot: ``reason`` is FETCH_FAILED or PAYLOAD_REFUSED, ``detail`` one printable sentence."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The Guardian's pause file as it stands. ``problem`` says why it could not be read; unknown counts as paused."""
+
+    paused: bool
+    until: float | None = None
+    reason: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorHold:
+    """An operator's order to keep still, until it expires (None: until it is taken back)."""
+
+    author: str
+    reason: str = ""
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """An operator's cap or floor (or both) on one agent's weight, until it expires (None: until it is taken back)."""
+
+    agent: Agent
+    author: str
+    cap: float | None = None
+    floor: float | None = None
+    until: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that one decision may know besides state and rules.
+
+    Args:
+        now: the time of the decision.
+        payload: what the dashboard said.
+        pause: the pause file; None if there is none.
+        stopped: whether the STOP file exists.
+        hold: an operator's hold, expired ones included.
+        limits: operator's limits, expired ones included.
+        accept: the operator accepts what this payload lacks (a lost block, faulty or vanished members).
+        known_generation: the largest generation any readable allocation file carries; 0 if none does.
+    """
+
+    now: float
+    payload: Snapshot | Refusal
+    pause: Pause | None = None
+    stopped: bool = False
+    hold: OperatorHold | None = None
+    limits: tuple[Limit, ...] = ()
+    accept: bool = False
+    known_generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How to decide. The settings of the same names give units and ranges; defaults are those of the settings."""
+
+    min_alloc: float = 0.05
+    max_alloc: float = 0.40
+    threshold: float = 0.10
+    derisk_threshold: float = 0.05
+    turnover_threshold: float = 0.20
+    cooldown_seconds: float = 0.0
+    confirm_cycles: int = 1
+    max_step: float = 1.0
+    probation_cycles: int = 0
+    membership_grace_cycles: int = 3
+    max_age_seconds: float = 900.0
+    pnl_weight: float = 0.40
+    sharpe_weight: float = 0.30
+    winrate_weight: float = 0.20
+    drawdown_weight: float = 0.10
+    pnl_scale: float = 10_000.0
+    sharpe_scale: float = 3.0
+    drawdown_scale_percent: float = 20.0
+    drawdown_cut_start_percent: float = 5.0
+    drawdown_cut_end_percent: float = 15.0
+    drawdown_cut_floor: float = 0.25
+
+
+# --- what outlives a cycle -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One generation: what the two files say.
+
+    ``sum(shares.values()) + reserve == 1_000_000``. ``weights``, ``exposure``, ``scores`` and ``floor_scale`` (below 1
+    where the floors did not fit and were lowered) are how it came about; everything the files say is here, so that
+    they can be made again to the byte.
+    """
+
+    generation: int
+    decision_id: str
+    at: float
+    reason: Reason
+    shares: Mapping[Agent, Ppm]
+    reserve: Ppm
+    weights: Mapping[Agent, float]
+    exposure: float
+    scores: Mapping[Agent, float]
+    min_alloc: float
+    max_alloc: float
+    floor_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is remembered of one agent.
+
+    Args:
+        metrics: its last good metrics; None for one known from an adopted file only, or retired.
+        member: whether it has a line, limits and a floor.
+        tenured: whether it was there from the start (first allocation or adopted file), hence without probation.
+        healthy: decided cycles in which its record was good, counted up to the probation's length.
+        absent: decided cycles in a row without any record.
+        retired_at: when it last ceased to be a member; None if it never did. Forgotten a day later.
+    """
+
+    metrics: Metrics | None = None
+    member: bool = True
+    tenured: bool = False
+    healthy: int = 0
+    absent: int = 0
+    retired_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Latches:
+    """What holds remember.
+
+    Args:
+        paused: a pause was seen; only a fresh and complete payload ends it.
+        guardian_seen: the guardian block was once there, so its absence is a loss.
+        timestamp_seen: likewise the time stamp.
+        gone_cycles: cycles spent in the MEMBERS_GONE hold.
+        accepted: members, sorted, whose fault or absence the operator accepted, until they are healthy again.
+    """
+
+    paused: bool = False
+    guardian_seen: bool = False
+    timestamp_seen: bool = False
+    gone_cycles: int = 0
+    accepted: tuple[Agent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that outlives a cycle.
+
+    Args:
+        published: the last generation that was committed; the only "previous".
+        generation: the largest number ever used, also by generations that were abandoned.
+        agents: memory by agent, sorted by name.
+        multipliers: the last known value of each exposure multiplier.
+        latches: what the holds remember.
+        asked: decided cycles in a row that asked for a move and did not get it in full.
+        moved_at: when the last full move was published; cuts do not count.
+    """
+
+    published: Publication | None = None
+    generation: int = 0
+    agents: Mapping[Agent, Memory] = field(default_factory=dict)
+    multipliers: Mapping[str, float] = field(default_factory=dict)
+    latches: Latches = Latches()
+    asked: int = 0
+    moved_at: float | None = None
+
+
+# --- what comes out --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why nothing may be decided. ``detail`` is one sentence with the facts of this case."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A score and its four weighted parts, each already times its weight: ``total == pnl + sharpe + winrate + dd``."""
+
+    total: float
+    pnl: float
+    sharpe: float
+    winrate: float
+    drawdown: float
+
+
+class LimitSource(StrEnum):
+    """Who set a limit."""
+
+    MIN_ALLOC = "MIN_ALLOC"
+    MAX_ALLOC = "MAX_ALLOC"
+    PROBATION = "probation"
+    OPERATOR_CAP = "operator's cap"
+    OPERATOR_FLOOR = "operator's floor"
+    PINNED = "held at its published weight"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One limit on a weight, and who set it; ``detail`` may name author and reason."""
+
+    value: float
+    source: LimitSource
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """An agent's limits: ``lo <= hi``, every limit that spoke, and the one of each side that binds."""
+
+    lo: float
+    hi: float
+    lo_by: Bound
+    hi_by: Bound
+    floors: tuple[Bound, ...]
+    caps: tuple[Bound, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Multiplier:
+    """One exposure multiplier, 0..1. ``origin`` is "payload", "last known" or "default"."""
+
+    name: str
+    value: float
+    origin: str
+    raw: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One question "is this change worth a move?": ``value`` against ``limit`` in millionths, and whether it fired."""
+
+    reason: Reason
+    fired: bool
+    value: Ppm
+    limit: Ppm
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """One brake: active while ``value`` (seconds or cycles) has not reached ``limit``."""
+
+    reason: Reason
+    active: bool
+    value: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Every intermediate of a decision. Mappings are by agent and sorted by name; empty where a hold came first.
+
+    Args:
+        hold: the hold, if there was one.
+        accepted: what the operator's ``accept`` let pass in this cycle.
+        faulty: members whose record is faulty, and what is wrong.
+        absent: members without a record, and for how many decided cycles.
+        retired: members retired in this cycle.
+        scores: the scores of all members that have metrics.
+        limits: the limits of all members on their weights.
+        floor_scale: below 1 where the floors did not fit.
+        projected: weights before MAX_STEP.
+        step: the fraction of the way from the published to the projected weights that was taken.
+        weights: weights after MAX_STEP.
+        multipliers: every exposure multiplier.
+        exposure: the smallest of them.
+        exposure_by: its name.
+        target: shares of the projected weights, before the cut of faulty and absent agents.
+        shares: shares of the stepped weights, before that cut.
+        cuts: what that cut takes, by agent, from ``shares``.
+        triggers: every threshold with its arithmetic.
+        brakes: every brake.
+        warnings: what the operator should know though nothing is held for it.
+    """
+
+    hold: Hold | None = None
+    accepted: tuple[str, ...] = ()
+    faulty: Mapping[Agent, str] = field(default_factory=dict)
+    absent: Mapping[Agent, int] = field(default_factory=dict)
+    retired: tuple[Agent, ...] = ()
+    scores: Mapping[Agent, Score] = field(default_factory=dict)
+    limits: Mapping[Agent, Bounds] = field(default_factory=dict)
+    floor_scale: float = 1.0
+    projected: Mapping[Agent, float] = field(default_factory=dict)
+    step: float = 1.0
+    weights: Mapping[Agent, float] = field(default_factory=dict)
+    multipliers: tuple[Multiplier, ...] = ()
+    exposure: float = 1.0
+    exposure_by: str = ""
+    target: Mapping[Agent, Ppm] = field(default_factory=dict)
+    shares: Mapping[Agent, Ppm] = field(default_factory=dict)
+    cuts: Mapping[Agent, Ppm] = field(default_factory=dict)
+    triggers: tuple[Trigger, ...] = ()
+    brakes: tuple[Brake, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What ``decide`` answers: why, what to publish (None: nothing), the state afterwards, and how it came about.
+
+    ``after`` is the state once the decision stands, but for ``published``, which ``commit`` puts in.
+    """
+
+    reason: Reason
+    proposal: Publication | None
+    after: State
+    trace: Trace

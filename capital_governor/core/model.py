@@ -19,6 +19,10 @@ Ppm: TypeAlias = int
 WHOLE: Final[Ppm] = 1_000_000
 DAY_SECONDS: Final = 86_400.0
 
+REGIME: Final = "regime"
+DRAWDOWN: Final = "drawdown"
+"""The names of the exposure multipliers."""
+
 
 def ppm(weight: float, exposure: float) -> Ppm:
     """Return ``weight x exposure`` in millionths, rounded down.

@@ -1,0 +1,276 @@
+"""decide() and commit(): the only brain. Everything that wants a share calls this."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from capital_governor.core import allocator, limits, scorer, threshold
+from capital_governor.core.exposure import Exposure, expose
+from capital_governor.core.hold import Verdict, judge
+from capital_governor.core.membership import Roll, enrol, on_probation
+from capital_governor.core.model import (
+    WHOLE,
+    Agent,
+    Bounds,
+    Decision,
+    Hold,
+    Inputs,
+    Memory,
+    Ppm,
+    Publication,
+    Reason,
+    Refusal,
+    Rules,
+    Snapshot,
+    State,
+    Trace,
+)
+from capital_governor.core.publication import decision_id, integer_shares
+
+
+def decide(inputs: Inputs, state: State, rules: Rules) -> Decision:
+    """Take one decision.
+
+    Pure: the same arguments give the same answer, to the byte. Raises nothing for any inputs that the types allow.
+
+    Args:
+        inputs: all that may be known now.
+        state: all that outlived the previous cycle.
+        rules: how to decide.
+
+    Returns:
+        a decision that holds, stays, cuts or moves; ``commit`` turns it into the next state, unless ``gate`` objects.
+    """
+    verdict = judge(inputs, state, rules)
+    state = replace(
+        state,
+        latches=verdict.latches,
+        generation=max(state.generation, inputs.known_generation),
+        # A move remembered from a clock that has since been set back counts as made now.
+        moved_at=None if state.moved_at is None else min(state.moved_at, inputs.now),
+    )
+    if verdict.roll is None or isinstance(inputs.payload, Refusal):
+        return _keep_still(verdict, state)
+    exposure = expose(inputs.payload, state.multipliers, rules)
+    state = replace(state, multipliers=exposure.known)
+    case = _Case(inputs, inputs.payload, state, rules, verdict, verdict.roll, exposure)
+    return _allocate(case) if verdict.hold is None else _cut_in_hold(case, verdict.hold)
+
+
+def commit(decision: Decision) -> State:
+    """Return the state once a decision stands: the same for live, shadow, replay and back-test."""
+    if decision.proposal is None:
+        return decision.after
+    return replace(decision.after, published=decision.proposal, generation=decision.proposal.generation)
+
+
+def refuse(decision: Decision, state: State, reason: Reason) -> Decision:
+    """Return a decision the gate refused, as one that publishes nothing; having asked for a move still counts.
+
+    Args:
+        decision: what was decided.
+        state: what it was decided from.
+        reason: the gate's.
+    """
+    after = replace(decision.after, asked=state.asked + 1, moved_at=state.moved_at)
+    return replace(decision, reason=reason, proposal=None, after=after)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What is known once the payload has been found usable; ``state`` already has the new latches and multipliers."""
+
+    inputs: Inputs
+    snapshot: Snapshot
+    state: State
+    rules: Rules
+    verdict: Verdict
+    roll: Roll
+    exposure: Exposure
+
+
+def _keep_still(verdict: Verdict, state: State) -> Decision:
+    """No payload that could be decided upon; judge() has said why."""
+    hold = verdict.hold or Hold(Reason.INTERNAL_ERROR, "no roll was called and no hold was given")
+    return Decision(hold.reason, None, state, Trace(hold=hold, accepted=verdict.accepted))
+
+
+def _cut_in_hold(case: _Case, hold: Hold) -> Decision:
+    """Agents are faulty or gone, guardian and regime are readable: publish a cut if one is due, else hold."""
+    agents, exposure = case.state.agents, case.exposure
+    bounds, _ = _limits(case, agents, on_probation(agents, case.rules))
+    trace = Trace(
+        hold=hold,
+        accepted=case.verdict.accepted,
+        faulty=case.roll.faulty,
+        absent={agent: agents[agent].absent for agent in case.roll.absent},
+        limits=bounds,
+        multipliers=exposure.multipliers,
+        exposure=exposure.value,
+        exposure_by=exposure.by,
+        warnings=_warnings(case.snapshot, 1.0),
+    )
+    return _cut_or(hold.reason, case, case.state, bounds, trace)
+
+
+def _allocate(case: _Case) -> Decision:
+    """Score, limit, project, expose, round, cut, compare."""
+    rules, now, published, exposure = case.rules, case.inputs.now, case.state.published, case.exposure
+    enrolment = enrol(case.snapshot, case.state.agents, now=now, founding=published is None, rules=rules)
+    agents = enrolment.agents
+    bounds, unwell = _limits(case, agents, enrolment.probation)
+    scores = {agent: scorer.score(seen, rules) for agent in bounds if (seen := agents[agent].metrics) is not None}
+
+    lo, hi = [bound.lo for bound in bounds.values()], [bound.hi for bound in bounds.values()]
+    totals = [scores[agent].total if agent in scores else 0.0 for agent in bounds]
+    projection = allocator.project(totals, lo, hi)
+    stepped, part = projection.weights, 1.0
+    if published is not None:
+        old = [published.weights.get(agent, 0.0) for agent in bounds]
+        stepped, part = allocator.step(old, projection.weights, hi, rules.max_step)
+    projected = dict(zip(bounds, projection.weights, strict=True))
+    weights = dict(zip(bounds, stepped, strict=True))
+
+    caps = dict(zip(bounds, hi, strict=True))
+    target = integer_shares(projected, caps, exposure.value)
+    shares = target if part == 1.0 else integer_shares(weights, caps, exposure.value)
+    cuts, target_cuts = _gains(shares, unwell, published), _gains(target, unwell, published)
+    final = {agent: share - cuts.get(agent, 0) for agent, share in shares.items()}
+    proposal = threshold.Proposal(
+        shares={agent: share - target_cuts.get(agent, 0) for agent, share in target.items()},
+        cut=sum(target_cuts.values()),
+        exposure=exposure.value,
+        limits=bounds,
+        floor_scale=projection.floor_scale,
+        unwell=unwell,
+    )
+    trace = Trace(
+        accepted=case.verdict.accepted,
+        faulty=case.roll.faulty,
+        absent={agent: agents[agent].absent for agent in case.roll.absent if agents[agent].member},
+        retired=enrolment.retired,
+        scores=scores,
+        limits=bounds,
+        floor_scale=projection.floor_scale,
+        projected=projected,
+        step=part,
+        weights=weights,
+        multipliers=exposure.multipliers,
+        exposure=exposure.value,
+        exposure_by=exposure.by,
+        target=target,
+        shares=shares,
+        cuts=cuts,
+        triggers=threshold.compare(proposal, published, agents, now, rules),
+        brakes=threshold.brakes(case.state, now, rules),
+        warnings=_warnings(case.snapshot, projection.floor_scale),
+    )
+    state = replace(case.state, agents=agents)
+    fired = next((trigger.reason for trigger in trace.triggers if trigger.fired), None)
+    if published is not None and final == published.shares:
+        return Decision(Reason.UNCHANGED, None, replace(state, asked=0), trace)
+    if fired is None:
+        return Decision(Reason.BELOW_THRESHOLD, None, replace(state, asked=0), trace)
+    braked = next((brake.reason for brake in trace.brakes if brake.active), None)
+    if braked is not None:
+        return _cut_or(braked, case, replace(state, asked=state.asked + 1), bounds, trace)
+    move = _publication(
+        case,
+        fired,
+        shares=final,
+        # The weight of a share that was cut is what the share is a weight of.
+        weights=weights | {agent: final[agent] / WHOLE / exposure.value for agent in cuts},
+        exposure=exposure.value,
+        scores={agent: score.total for agent, score in scores.items()},
+        floor_scale=projection.floor_scale,
+    )
+    return Decision(fired, move, replace(state, asked=0, moved_at=now), trace)
+
+
+def _limits(
+    case: _Case, agents: Mapping[Agent, Memory], probation: Collection[Agent]
+) -> tuple[dict[Agent, Bounds], frozenset[Agent]]:
+    """Return the limits of every member, and the members that are faulty or absent, hence may not gain."""
+    unwell = frozenset(agent for agent in (*case.roll.faulty, *case.roll.absent) if agents[agent].member)
+    published = case.state.published
+    bounds = limits.bounds(
+        [agent for agent, memory in agents.items() if memory.member],
+        probation=probation,
+        pinned={agent: _published_weight(agent, published) for agent in unwell if agents[agent].metrics is None},
+        orders=case.inputs.limits,
+        now=case.inputs.now,
+        rules=case.rules,
+    )
+    return bounds, unwell
+
+
+def _published_weight(agent: Agent, published: Publication | None) -> float:
+    """Return what the published share is a weight of: share / exposure, so that it comes out as the same share."""
+    if published is None:
+        return 0.0
+    if published.exposure == 0.0:
+        return published.weights.get(agent, 0.0)
+    return published.shares.get(agent, 0) / WHOLE / published.exposure
+
+
+def _gains(shares: Mapping[Agent, Ppm], unwell: Collection[Agent], published: Publication | None) -> dict[Agent, Ppm]:
+    """Return by how much faulty and absent agents would gain on their published shares: that is cut."""
+    before = {} if published is None else published.shares
+    return {agent: gain for agent in sorted(unwell) if (gain := shares[agent] - before.get(agent, 0)) > 0}
+
+
+def _cut_or(otherwise: Reason, case: _Case, after: State, bounds: Mapping[Agent, Bounds], trace: Trace) -> Decision:
+    """Publish a cut if one is due, in spite of the brake or hold ``otherwise``; else end for that reason."""
+    published = case.state.published
+    due = None if published is None else threshold.cut(published, bounds, case.exposure.value, case.rules)
+    if published is None or due is None:
+        return Decision(otherwise, None, after, trace)
+    publication = _publication(
+        case,
+        due.reason,
+        shares=due.shares,
+        weights=due.weights,
+        exposure=due.exposure,
+        scores=published.scores,
+        floor_scale=published.floor_scale,
+    )
+    return Decision(due.reason, publication, after, trace)
+
+
+def _publication(
+    case: _Case,
+    reason: Reason,
+    *,
+    shares: Mapping[Agent, Ppm],
+    weights: Mapping[Agent, float],
+    exposure: float,
+    scores: Mapping[Agent, float],
+    floor_scale: float,
+) -> Publication:
+    generation = case.state.generation + 1
+    return Publication(
+        generation=generation,
+        decision_id=decision_id(case.inputs.now, generation),
+        at=case.inputs.now,
+        reason=reason,
+        shares=shares,
+        reserve=WHOLE - sum(shares.values()),
+        weights=weights,
+        exposure=exposure,
+        scores=scores,
+        min_alloc=case.rules.min_alloc,
+        max_alloc=case.rules.max_alloc,
+        floor_scale=floor_scale,
+    )
+
+
+def _warnings(snapshot: Snapshot, floor_scale: float) -> tuple[str, ...]:
+    warnings = list(snapshot.warnings)
+    if snapshot.guardian is None:
+        warnings.append("the payload has no guardian block: taken as not paused")
+    if snapshot.at is None:
+        warnings.append("the payload has no time stamp: its age is unknown")
+    if floor_scale < 1.0:
+        warnings.append(f"the floors do not fit: lowered to {floor_scale:.2%} of themselves")
+    return tuple(warnings)

@@ -1,0 +1,129 @@
+"""The last, independent check of what is about to be published. Written without any part of the allocator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from capital_governor.core.model import (
+    DRAWDOWN,
+    REGIME,
+    WHOLE,
+    Agent,
+    Decision,
+    Inputs,
+    Memory,
+    Ppm,
+    Publication,
+    Reason,
+    Refusal,
+    Rules,
+    Snapshot,
+    State,
+    ppm,
+)
+
+
+def gate(decision: Decision, inputs: Inputs, state: State, rules: Rules) -> Reason | None:
+    """Say what is wrong with a decision's proposal, or None if it may be published.
+
+    Args:
+        decision: what ``decide`` answered.
+        inputs: what it was given.
+        state: what it was given.
+        rules: what it was given.
+    """
+    new = decision.proposal
+    if new is None:
+        return None
+    if inputs.stopped or _paused(inputs) or isinstance(inputs.payload, Refusal):
+        return Reason.GATE_FORBIDDEN
+    old = {} if state.published is None else state.published.shares
+    checks = {
+        Reason.GATE_SUM: _adds_up(new),
+        Reason.GATE_EXPOSURE: sum(new.shares.values()) <= ppm(1.0, new.exposure),
+        Reason.GATE_LIMIT: _within_limits(new, inputs, rules),
+        Reason.GATE_FAULTY_GAIN: _no_gain_unwell(new.shares, old, inputs.payload),
+        Reason.GATE_MULTIPLIER: new.exposure <= _most_exposure(inputs.payload, state, rules),
+        Reason.GATE_STRANGER: _no_strangers(new.shares, old, inputs.payload, state.agents),
+        Reason.GATE_RISE: not _is_braked(decision, inputs, state, rules) or _nothing_rises(new.shares, old),
+        Reason.GATE_GENERATION: new.generation == 1 + max(state.generation, inputs.known_generation),
+    }
+    return next((reason for reason, passed in checks.items() if not passed), None)
+
+
+def _paused(inputs: Inputs) -> bool:
+    """A pause that is on by payload or file; one that is only remembered shows as a hold without a proposal."""
+    file = inputs.pause
+    expired = False
+    if file is not None and (file.paused or file.problem):
+        expired = not file.problem and file.until is not None and file.until <= inputs.now
+        if not expired:
+            return True
+    if isinstance(inputs.payload, Snapshot) and inputs.payload.guardian is not None:
+        guardian = inputs.payload.guardian
+        repeats = expired and file is not None and file.reason != "" and file.reason == guardian.reason
+        return guardian.is_paused and not repeats
+    return False
+
+
+def _adds_up(new: Publication) -> bool:
+    lines = [*new.shares.values(), new.reserve]
+    return all(type(line) is int and line >= 0 for line in lines) and sum(lines) == WHOLE
+
+
+def _within_limits(new: Publication, inputs: Inputs, rules: Rules) -> bool:
+    caps: dict[Agent, float] = {}
+    for order in inputs.limits:
+        if order.cap is not None and (order.until is None or inputs.now < order.until):
+            caps[order.agent] = min(order.cap, caps.get(order.agent, 1.0))
+    return all(
+        share <= ppm(min(rules.max_alloc, caps.get(agent, 1.0)), new.exposure) for agent, share in new.shares.items()
+    )
+
+
+def _no_gain_unwell(new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], payload: Snapshot) -> bool:
+    """Whoever has no good record in this payload may not have more than is published."""
+    return all(share <= old.get(agent, 0) for agent, share in new.items() if agent not in payload.metrics)
+
+
+def _most_exposure(payload: Snapshot, state: State, rules: Rules) -> float:
+    """Return the smallest multiplier, worked out from the payload or else from what is last known."""
+    regime = payload.regime.risk_multiplier if payload.regime is not None else None
+    if regime is None:
+        regime = state.multipliers.get(REGIME, 1.0)
+    percent = payload.guardian.drawdown_percent if payload.guardian is not None else None
+    if percent is None:
+        drawdown = state.multipliers.get(DRAWDOWN, 1.0)
+    elif percent <= rules.drawdown_cut_start_percent:
+        drawdown = 1.0
+    elif percent >= rules.drawdown_cut_end_percent:
+        drawdown = rules.drawdown_cut_floor
+    else:
+        steep = (1.0 - rules.drawdown_cut_floor) / (rules.drawdown_cut_end_percent - rules.drawdown_cut_start_percent)
+        # The same line as decide() draws, computed another way: equal but for the last digits.
+        drawdown = 1.0 - steep * (percent - rules.drawdown_cut_start_percent) + 1e-12
+    return min(1.0, regime, drawdown)
+
+
+def _no_strangers(
+    new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], payload: Snapshot, agents: Mapping[Agent, Memory]
+) -> bool:
+    """Only members, and published names at 0: a good record makes a member, and the memory knows the others."""
+    for agent, share in new.items():
+        memory = agents.get(agent)
+        member = agent in payload.metrics or (memory is not None and memory.member)
+        if not member and not (agent in old and share == 0):
+            return False
+    return True
+
+
+def _is_braked(decision: Decision, inputs: Inputs, state: State, rules: Rules) -> bool:
+    """Under an agents' hold, within the cool-down, or not asked for often enough."""
+    if decision.trace.hold is not None:
+        return True
+    cooling = state.moved_at is not None and max(0.0, inputs.now - state.moved_at) < rules.cooldown_seconds
+    return cooling or state.asked + 1 < rules.confirm_cycles
+
+
+def _nothing_rises(new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm]) -> bool:
+    return all(share <= old.get(agent, 0) for agent, share in new.items())

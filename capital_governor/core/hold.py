@@ -1,0 +1,182 @@
+"""May we decide at all? Each hold has its reason, and each reason its exit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from capital_governor.core.membership import Roll, call_roll
+from capital_governor.core.model import (
+    Agent,
+    Guardian,
+    Hold,
+    Inputs,
+    Latches,
+    Reason,
+    Refusal,
+    Rules,
+    Snapshot,
+    State,
+)
+
+FUTURE_TOLERANCE_SECONDS: Final = 60.0
+
+EXITS: Final[Mapping[Reason, str]] = {
+    Reason.STOPPED: "remove runtime/capital_governor.STOP",
+    Reason.PAUSED: "payload and state/guardian_pause.json both say not paused, in a fresh complete payload",
+    Reason.OPERATOR_HOLD: "the hold's expiry, or the operator takes it back",
+    Reason.FETCH_FAILED: "the next good payload",
+    Reason.PAYLOAD_REFUSED: "the next good payload",
+    Reason.PAYLOAD_STALE: "the next fresh payload",
+    Reason.PAYLOAD_FUTURE: "the next payload whose time stamp is not in the future",
+    Reason.GUARDIAN_LOST: "the guardian block returns, or the operator accepts its loss",
+    Reason.TIMESTAMP_LOST: "the time stamp returns, or the operator accepts its loss",
+    Reason.NO_AGENTS: "the next payload with agents, or the operator accepts the empty fleet",
+    Reason.FAULTY_MAJORITY: "the next payload with more good records, or the operator accepts the faulty ones",
+    Reason.MEMBERS_GONE: "they return, or it lasts 4 x MEMBERSHIP_GRACE cycles, or the operator accepts their leaving",
+    Reason.INTERNAL_ERROR: "the next cycle that ends without an unexpected error",
+}
+"""What ends each hold, in words for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The hold, if any; what the holds remember from here on; and the roll where the payload was good enough for one.
+
+    ``accepted`` names what an operator's ``accept`` let pass in this cycle.
+    """
+
+    hold: Hold | None
+    latches: Latches
+    roll: Roll | None = None
+    accepted: tuple[str, ...] = ()
+
+
+def judge(inputs: Inputs, state: State, rules: Rules) -> Verdict:
+    """Say whether a decision may be taken now.
+
+    STOP comes first, then the Guardian's pause, the operator's hold, the payload, the lost blocks, the agents. The
+    latches of pause and blocks are kept up to date behind an earlier hold; the count of MEMBERS_GONE is not, since
+    other holds neither count nor reset it.
+    """
+    problem = _payload_problem(inputs, state.latches, rules)
+    latches, accepted = _watch_blocks(inputs, state.latches, usable=problem is None)
+    paused = _pause(inputs, state.latches, problem)
+    latches = replace(latches, paused=paused is not None)
+    if inputs.stopped:
+        return Verdict(Hold(Reason.STOPPED, "the STOP file exists"), latches, accepted=accepted)
+    if paused is not None:
+        return Verdict(paused, latches, accepted=accepted)
+    if inputs.hold is not None and _runs(inputs.hold.until, inputs.now):
+        reason = f": {inputs.hold.reason}" if inputs.hold.reason else ""
+        return Verdict(Hold(Reason.OPERATOR_HOLD, f"held by {inputs.hold.author}{reason}"), latches, accepted=accepted)
+    if problem is not None or isinstance(inputs.payload, Refusal):
+        return Verdict(problem, latches, accepted=accepted)
+    return _judge_agents(inputs, inputs.payload, state, rules, latches, accepted)
+
+
+def _payload_problem(inputs: Inputs, latches: Latches, rules: Rules) -> Hold | None:
+    """Say why this payload is of no use, or None."""
+    payload = inputs.payload
+    if isinstance(payload, Refusal):
+        return Hold(payload.reason, payload.detail)
+    if payload.at is not None:
+        age = inputs.now - payload.at
+        if age > rules.max_age_seconds:
+            limit = rules.max_age_seconds
+            return Hold(Reason.PAYLOAD_STALE, f"the payload is {age:.0f} s old, more than {limit:.0f} s")
+        if age < -FUTURE_TOLERANCE_SECONDS:
+            return Hold(Reason.PAYLOAD_FUTURE, f"the payload's time stamp is {-age:.0f} s in the future")
+    if not inputs.accept:
+        if payload.guardian is None and latches.guardian_seen:
+            return Hold(Reason.GUARDIAN_LOST, "the payload has no guardian block, and once had one")
+        if payload.at is None and latches.timestamp_seen:
+            return Hold(Reason.TIMESTAMP_LOST, "the payload has no time stamp, and once had one")
+    return None
+
+
+def _watch_blocks(inputs: Inputs, latches: Latches, *, usable: bool) -> tuple[Latches, tuple[str, ...]]:
+    """Remember which blocks were seen; a loss that was accepted is forgotten, so that it holds nothing again."""
+    payload = inputs.payload
+    if not usable or isinstance(payload, Refusal):
+        return latches, ()
+    accepted = []
+    if payload.guardian is None and latches.guardian_seen:
+        accepted.append("guardian block")
+    if payload.at is None and latches.timestamp_seen:
+        accepted.append("time stamp")
+    watched = replace(latches, guardian_seen=payload.guardian is not None, timestamp_seen=payload.at is not None)
+    return watched, tuple(accepted)
+
+
+def _pause(inputs: Inputs, latches: Latches, problem: Hold | None) -> Hold | None:
+    """Say why the Guardian's pause is on, or None.
+
+    A pause once seen ends only in a payload that is fresh and complete: readable, with its blocks, with agents.
+    """
+    file = inputs.pause
+    guardian = inputs.payload.guardian if isinstance(inputs.payload, Snapshot) else None
+    if file is not None and file.problem:
+        return Hold(Reason.PAUSED, f"the pause file cannot be read, which counts as paused: {file.problem}")
+    if file is not None and file.paused and _runs(file.until, inputs.now):
+        return Hold(Reason.PAUSED, f"the pause file says: {file.reason or 'paused'}")
+    if guardian is not None and guardian.is_paused and not _is_over(guardian, inputs):
+        return Hold(Reason.PAUSED, f"the payload says: {guardian.reason or 'paused'}")
+    if latches.paused:
+        if problem is not None:
+            return Hold(Reason.PAUSED, f"no fresh complete payload has ended the pause: {problem.detail}")
+        if _is_empty(inputs.payload) and not inputs.accept:
+            return Hold(Reason.PAUSED, "no fresh complete payload has ended the pause: it has no agents")
+    return None
+
+
+def _is_over(guardian: Guardian, inputs: Inputs) -> bool:
+    """Say whether the payload only repeats a pause file that has expired: its producer ignores ``until``."""
+    file = inputs.pause
+    expired = file is not None and file.paused and not _runs(file.until, inputs.now)
+    return expired and file is not None and bool(file.reason) and file.reason == guardian.reason
+
+
+def _is_empty(payload: Snapshot | Refusal) -> bool:
+    return isinstance(payload, Snapshot) and not payload.metrics and not payload.faults
+
+
+def _runs(until: float | None, now: float) -> bool:
+    return until is None or now < until
+
+
+def _judge_agents(
+    inputs: Inputs, snapshot: Snapshot, state: State, rules: Rules, latches: Latches, blocks: tuple[str, ...]
+) -> Verdict:
+    roll = call_roll(snapshot, state.agents)
+    excused = {agent for agent in latches.accepted if agent in roll.faulty or agent in roll.absent}
+    if inputs.accept:
+        excused |= roll.faulty.keys() | set(roll.absent)
+    accepted = (*blocks, *sorted(excused - set(latches.accepted)))
+    gone = [agent for agent in roll.gone if agent not in excused]
+    hold = _agents_problem(snapshot, roll, excused, accept=inputs.accept)
+    cycles = latches.gone_cycles
+    if hold is None:
+        if gone and 2 * len(gone) >= len(roll.members) and cycles < 4 * rules.membership_grace_cycles:
+            cycles += 1
+            of = f"{len(gone)} of {len(roll.members)} members are gone at once"
+            hold = Hold(Reason.MEMBERS_GONE, f"{of}, cycle {cycles} of {4 * rules.membership_grace_cycles}")
+        else:
+            cycles = 0
+    return Verdict(hold, replace(latches, gone_cycles=cycles, accepted=tuple(sorted(excused))), roll, accepted)
+
+
+def _agents_problem(snapshot: Snapshot, roll: Roll, excused: set[Agent], *, accept: bool) -> Hold | None:
+    records = len(snapshot.metrics) + len(snapshot.faults)
+    if not records and not (roll.members and excused.issuperset(roll.members)):
+        return Hold(Reason.NO_AGENTS, "the payload has no agents")
+    if roll.members:
+        bad, of = len(roll.faulty.keys() - excused), len(roll.members) + len(roll.newcomers)
+    else:
+        bad, of = 0 if accept else len(snapshot.faults), records
+    if 2 * bad > of:
+        return Hold(Reason.FAULTY_MAJORITY, f"{bad} of {of} agents have a faulty record")
+    if not roll.members and not roll.newcomers:
+        return Hold(Reason.NO_AGENTS, "the payload has no agent with a good record")
+    return None

@@ -1,0 +1,79 @@
+"""Weights x exposure -> integer shares, and a publication as the bytes of the two files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, ppm
+
+SOURCE: Final = "capital_governor"
+"""What the key ``source`` says in both files; readers accept no other."""
+
+
+def integer_shares(weights: Mapping[Agent, float], caps: Mapping[Agent, float], exposure: float) -> dict[Agent, Ppm]:
+    """Round ``weights x exposure`` to millionths by largest remainder; the order of the keys is kept.
+
+    ``floor(sum(w) * exposure * 1e6)`` is deployed. Everyone gets the floor of its own; what that leaves goes one
+    millionth each to the largest fractions that stay within ``ppm(cap, exposure)``, ties by name. What fits nowhere is
+    not deployed.
+    """
+    exact = {agent: weight * exposure * WHOLE for agent, weight in weights.items()}
+    shares = {agent: math.floor(share) for agent, share in exact.items()}
+    missing = ppm(math.fsum(weights.values()), exposure) - sum(shares.values())
+    if missing > 0:
+        fractions = sorted(
+            (shares[agent] - share, agent)
+            for agent, share in exact.items()
+            if shares[agent] < share and shares[agent] < ppm(caps[agent], exposure)
+        )
+        for _, agent in fractions[:missing]:
+            shares[agent] += 1
+    return shares
+
+
+def decision_id(now: float, generation: int) -> str:
+    """Return what names a generation for people: its UTC time and number, ``20251103T220000Z-41``."""
+    return f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}-{generation}"
+
+
+def documents(publication: Publication) -> tuple[bytes, bytes]:
+    """Return the primary and the override file of a publication: JSON, one agent a line, always the same bytes.
+
+    ``allocations`` is a flat map of name to share in both, and ``sum(allocations) + reserve == 1``.
+    """
+    shares = {agent: share / WHOLE for agent, share in publication.shares.items()}
+    head = {
+        "allocations": shares,
+        "reserve": publication.reserve / WHOLE,
+        "source": SOURCE,
+        "timestamp": f"{datetime.fromtimestamp(publication.at, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "generation": publication.generation,
+        "decision_id": publication.decision_id,
+        "exposure": publication.exposure,
+    }
+    more = {
+        "min_allocation": publication.min_alloc,
+        "max_allocation": publication.max_alloc,
+        "floor_scale": publication.floor_scale,
+        "reason": publication.reason.value,
+        "weights": publication.weights,
+        "scores": publication.scores,
+    }
+    return _document(head | more), _document(head)
+
+
+def _document(fields: Mapping[str, object]) -> bytes:
+    """Like ``json.dumps(fields, indent=2)``, ten times as fast: with an indent the library leaves its C encoder."""
+    lines = ",\n".join(f"  {json.dumps(key)}: {_value(value)}" for key, value in fields.items())
+    return f"{{\n{lines}\n}}\n".encode()
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping) and value:
+        body = json.dumps(value, separators=(",\n    ", ": "), allow_nan=False)
+        return f"{{\n    {body[1:-1]}\n  }}"
+    return json.dumps(value, allow_nan=False)

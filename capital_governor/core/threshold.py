@@ -1,0 +1,190 @@
+"""Proposal x published -> move or stay, and why; the brakes, and the cut that passes them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from capital_governor.core.model import (
+    DAY_SECONDS,
+    WHOLE,
+    Agent,
+    Bounds,
+    Brake,
+    Memory,
+    Ppm,
+    Publication,
+    Reason,
+    Rules,
+    State,
+    Trigger,
+    ppm,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What is compared with the published shares.
+
+    Args:
+        shares: of the projected weights (before MAX_STEP), cuts of faulty and absent agents taken off.
+        cut: what those cuts add to the reserve.
+        exposure: the new exposure.
+        limits: of every member.
+        floor_scale: below 1 where the floors did not fit and were lowered.
+        unwell: faulty and absent members.
+    """
+
+    shares: Mapping[Agent, Ppm]
+    cut: Ppm
+    exposure: float
+    limits: Mapping[Agent, Bounds]
+    floor_scale: float
+    unwell: Collection[Agent]
+
+
+def compare(
+    proposal: Proposal, published: Publication | None, agents: Mapping[Agent, Memory], now: float, rules: Rules
+) -> tuple[Trigger, ...]:
+    """Ask every question that may justify a move, the most pressing first.
+
+    What the cuts of faulty and absent agents add does not count as growth of the reserve: their fault alone is no
+    reason to move the others.
+    """
+    if published is None:
+        return (Trigger(Reason.FIRST_ALLOCATION, True, WHOLE, WHOLE),)  # noqa: FBT003 - its field is named fired
+    return (
+        _breach(proposal.limits, published),
+        Trigger(Reason.EXPOSURE_ZERO, proposal.exposure == 0.0 < published.exposure, ppm(1.0, proposal.exposure), 0),
+        _left(proposal, published),
+        _joined(proposal, published, agents, now),
+        _below_floor(proposal, published),
+        *_changes(proposal, published, rules),
+    )
+
+
+def _breach(limits: Mapping[Agent, Bounds], published: Publication) -> Trigger:
+    """The published share that most exceeds its cap times the *published* exposure."""
+    worst, over, allowed = "", 0, 0
+    for agent, bound in limits.items():
+        share = published.shares.get(agent, 0)
+        if share - (limit := ppm(bound.hi, published.exposure)) > over:
+            worst, over, allowed = agent, share - limit, limit
+    return Trigger(Reason.LIMIT_BREACHED, over > 0, allowed + over, allowed, worst)
+
+
+def _left(proposal: Proposal, published: Publication) -> Trigger:
+    """A published name that is no member; ``value`` counts them."""
+    left = [agent for agent in published.shares if agent not in proposal.limits]
+    return Trigger(Reason.MEMBER_LEFT, bool(left), len(left), 1, left[0] if left else "")
+
+
+def _joined(proposal: Proposal, published: Publication, agents: Mapping[Agent, Memory], now: float) -> Trigger:
+    """A member without a line; ``value`` counts them.
+
+    One that was retired less than a day ago waits for another reason to move, so that an agent that comes and goes
+    does not move the fleet each time; after that day it is as good as new.
+    """
+    joined = []
+    for agent in proposal.limits:
+        if agent not in published.shares:
+            left = agents[agent].retired_at
+            if left is None or now - left >= DAY_SECONDS:
+                joined.append(agent)
+    return Trigger(Reason.MEMBER_JOINED, bool(joined), len(joined), 1, joined[0] if joined else "")
+
+
+def _below_floor(proposal: Proposal, published: Publication) -> Trigger:
+    """The healthy member whose published share most lacks its floor, where the proposal would raise it.
+
+    The floor is taken times the smaller exposure: a cut under a brake lowers everyone below the floors of the
+    published exposure, and a rise of exposure alone lacks nothing.
+    """
+    exposure = min(published.exposure, proposal.exposure)
+    worst, lack, floor = "", 0, 0
+    for agent, bound in proposal.limits.items():
+        share = published.shares.get(agent)
+        if share is None or agent in proposal.unwell or proposal.shares[agent] <= share:
+            continue
+        if (needed := ppm(bound.lo * proposal.floor_scale, exposure)) - share > lack:
+            worst, lack, floor = agent, needed - share, needed
+    return Trigger(Reason.BELOW_FLOOR, lack > 0, floor - lack, floor, worst)
+
+
+def _changes(proposal: Proposal, published: Publication, rules: Rules) -> tuple[Trigger, Trigger, Trigger]:
+    """The largest change of a line, the growth of the reserve, and the capital that would move in all."""
+    old, new = published.shares, proposal.shares
+    changes = {agent: new.get(agent, 0) - old.get(agent, 0) for agent in old.keys() | new.keys()}
+    growth = WHOLE - sum(new.values()) - published.reserve
+    if growth > 0:
+        growth = max(0, growth - proposal.cut)
+    largest, line = 0, ""
+    for agent, change in changes.items():
+        if abs(change) > largest or (abs(change) == largest and agent < line):
+            largest, line = abs(change), agent
+    if abs(growth) > largest:
+        largest, line = abs(growth), "reserve"
+    moved = sum(map(abs, changes.values())) + abs(growth)
+    single, derisk, turnover = (
+        max(1, round(limit * WHOLE)) for limit in (rules.threshold, rules.derisk_threshold, rules.turnover_threshold)
+    )
+    return (
+        Trigger(Reason.THRESHOLD, largest >= single, largest, single, line),
+        Trigger(Reason.DERISK, growth >= derisk, growth, derisk, "reserve"),
+        Trigger(Reason.TURNOVER, moved >= 2 * turnover, moved // 2, turnover),
+    )
+
+
+def brakes(state: State, now: float, rules: Rules) -> tuple[Brake, Brake]:
+    """Return both brakes as they stand if this cycle asks for a move."""
+    asked = state.asked + 1
+    # A move remembered from a clock that has since been set back counts as made now: the wait is then at most one
+    # cool-down, and never skipped.
+    since = None if state.moved_at is None else max(0.0, now - state.moved_at)
+    cooling = rules.cooldown_seconds > 0 and since is not None and since < rules.cooldown_seconds
+    return (
+        Brake(Reason.COOLDOWN, cooling, rules.cooldown_seconds if since is None else since, rules.cooldown_seconds),
+        Brake(Reason.CONFIRMING, asked < rules.confirm_cycles, asked, rules.confirm_cycles),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What is published in spite of a brake or an agents' hold: nothing in it is above what was published before."""
+
+    reason: Reason
+    shares: dict[Agent, Ppm]
+    weights: dict[Agent, float]
+    exposure: float
+
+
+def cut(published: Publication, limits: Mapping[Agent, Bounds], exposure: float, rules: Rules) -> Cut | None:
+    """Return the cut that is due, or None.
+
+    Exposure becomes the smaller of published and new; every share is scaled with it and then cut to its cap; lines of
+    non-members become 0; all of that goes to the reserve. It is due when a cap is breached, exposure has become 0, or
+    the scaling alone frees DERISK_THRESHOLD.
+    """
+    lowered = min(published.exposure, exposure)
+    ratio = lowered / published.exposure if published.exposure > 0 else 1.0
+    scaled = {agent: int(share * ratio + 1e-6) for agent, share in published.shares.items()}
+    freed = sum(published.shares.values()) - sum(scaled.values())
+    if _breach(limits, published).fired:
+        reason = Reason.CUT_LIMIT
+    elif lowered == 0.0 < published.exposure:
+        reason = Reason.CUT_EXPOSURE_ZERO
+    elif freed >= max(1, round(rules.derisk_threshold * WHOLE)):
+        reason = Reason.CUT_DERISK
+    else:
+        return None
+    shares: dict[Agent, Ppm] = {}
+    weights: dict[Agent, float] = {}
+    for agent, share in scaled.items():
+        if agent not in limits:
+            shares[agent], weights[agent] = 0, 0.0
+            continue
+        allowed = ppm(limits[agent].hi, lowered)
+        shares[agent] = min(share, allowed)
+        uncut = share <= allowed or lowered == 0.0
+        weights[agent] = published.weights[agent] if uncut else shares[agent] / WHOLE / lowered
+    return None if shares == published.shares else Cut(reason, shares, weights, lowered)

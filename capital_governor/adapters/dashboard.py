@@ -1,0 +1,223 @@
+"""The dashboard over HTTP: one bounded question, one answer or a Refusal; never an exception, never late.
+
+Everything that a broken, hostile or merely absent server can do is bounded here: the time by one deadline around name
+look-up, connection, TLS, headers, body, retries and their waits; the memory by a cap on the body, and by h11's on the
+head.
+
+httpx's transport is used without its Client on top: a Client would parse cookies (a tenth of a second of blocked loop
+for a hostile head full of them), keep state from one fetch to the next, and log full addresses. Each attempt makes a
+connection of its own: at one fetch per interval a kept one would mostly be stale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_random_exponential
+
+from capital_governor import __version__
+from capital_governor.adapters.wire import clean
+from capital_governor.core.model import Reason, Refusal
+from capital_governor.lean import without
+
+with without("click", "pygments", "rich"):
+    import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+
+    from tenacity import RetryCallState
+
+T = TypeVar("T")
+
+ATTEMPTS: Final = 3
+_CHUNKS_PER_TURN: Final = 256
+_SERVER_ERRORS: Final = range(500, 600)
+_OK: Final = 200
+_NO_LIMITS: Final = httpx.Limits(max_connections=1, max_keepalive_connections=0)
+_HEADERS: Final = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+    "User-Agent": f"capital-governor/{__version__}",
+}
+
+# Both write full addresses at INFO and below, secrets in them included.
+for _chatty in ("httpx", "httpcore"):
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
+
+
+class _ServerError(Exception):
+    """The server answered 5xx: worth another attempt."""
+
+
+class Dashboard:
+    """One dashboard.
+
+    Args:
+        url: http or https, with or without a base path, without user and password. For https the system's
+            certificates count, or those that SSL_CERT_FILE names.
+        deadline_seconds: within this an answer or a Refusal is there, whatever happens.
+        max_bytes: a longer body is refused.
+        back_off: seconds to wait before another attempt; it is given tenacity's state of the call.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        deadline_seconds: float,
+        max_bytes: int,
+        *,
+        back_off: Callable[[RetryCallState], float] | None = None,
+    ) -> None:
+        self._url = url
+        self._deadline_seconds = deadline_seconds
+        self._max_bytes = max_bytes
+        self._back_off = back_off or wait_random_exponential(multiplier=0.25, max=2.0)
+        self._tls: ssl.SSLContext | None = None
+
+    async def fetch(self) -> bytes | Refusal:
+        """Return the body of ``GET {url}/meta/metrics`` as it came, at most ``max_bytes`` long, or a Refusal."""
+        return await self._ask(b"/meta/metrics", self._body)
+
+    async def status(self) -> int | Refusal:
+        """Return the status of ``GET {url}/status``, which is 200: the dashboard is up; or a Refusal."""
+        return await self._ask(b"/status", _status)
+
+    async def _ask(self, path: bytes, read: Callable[[httpx.Response], Awaitable[T | Refusal]]) -> T | Refusal:
+        shown = "the dashboard"
+        try:
+            async with asyncio.timeout(self._deadline_seconds) as deadline:
+                base = httpx.URL(self._url)
+                if base.userinfo:
+                    return Refusal(Reason.FETCH_FAILED, "the dashboard's URL must not carry a user and a password")
+                target = base.copy_with(raw_path=base.raw_path.partition(b"?")[0].rstrip(b"/") + path, fragment=None)
+                shown = clean(str(target))
+                return await self._retrying()(self._attempt, target, read)
+        except TimeoutError as error:
+            if deadline.expired():
+                return Refusal(Reason.FETCH_FAILED, f"no answer within {self._deadline_seconds:g} s from {shown}")
+            return Refusal(Reason.FETCH_FAILED, _sentence(error, shown))
+        except httpx.InvalidURL:
+            # Its text quotes the URL, of which a part may be a password.
+            return Refusal(Reason.FETCH_FAILED, "the dashboard's URL is not a valid one")
+        except Exception as error:  # noqa: BLE001 - whatever the libraries let through, this cycle has no payload
+            return Refusal(Reason.FETCH_FAILED, _sentence(error, shown))
+
+    def _retrying(self) -> AsyncRetrying:
+        return AsyncRetrying(
+            stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(self._deadline_seconds),
+            wait=self._back_off,
+            retry=retry_if_exception(_worth_another_attempt),
+            reraise=True,
+        )
+
+    async def _attempt(
+        self, target: httpx.URL, read: Callable[[httpx.Response], Awaitable[T | Refusal]]
+    ) -> T | Refusal:
+        streams: list[Any] = []
+
+        async def note(event: str, info: dict[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete":
+                streams.append(info["return_value"])
+
+        request = httpx.Request("GET", target, headers=_HEADERS, extensions={"trace": note})
+        try:
+            async with httpx.AsyncHTTPTransport(
+                verify=self._context(target), trust_env=False, limits=_NO_LIMITS
+            ) as transport:
+                response = await transport.handle_async_request(request)
+                try:
+                    return _rejected(response, target) or await read(response)
+                finally:
+                    await response.aclose()
+        finally:
+            # httpcore forgets a connection that is cancelled in its TLS handshake, and with it the socket.
+            for stream in streams:
+                await stream.aclose()
+
+    def _context(self, target: httpx.URL) -> ssl.SSLContext:
+        if self._tls is None:
+            # Plain HTTP never uses it: one without certificates costs little, and trusts nobody.
+            self._tls = (
+                ssl.create_default_context() if target.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            )
+        return self._tls
+
+    async def _body(self, response: httpx.Response) -> bytes | Refusal:
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding.strip().lower() != "identity":
+            return Refusal(Reason.PAYLOAD_REFUSED, f"Content-Encoding {clean(encoding, 40)} was not asked for")
+        declared = int(response.headers.get("content-length", "0"))
+        if declared > self._max_bytes:
+            return Refusal(Reason.PAYLOAD_REFUSED, f"the body is {declared} bytes, more than {self._max_bytes}")
+        body, count = bytearray(), 0
+        # Closed here and now: left to the garbage collector, it would be closed by a task nobody waits for.
+        async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > self._max_bytes:
+                    return Refusal(Reason.PAYLOAD_REFUSED, f"the body is more than {self._max_bytes} bytes")
+                count += 1
+                if count % _CHUNKS_PER_TURN == 0:
+                    # One read may hold ten thousand chunks of a byte each; deadline and signals must get their turn.
+                    await asyncio.sleep(0)
+        return bytes(body)
+
+
+async def _status(response: httpx.Response) -> int:
+    return response.status_code
+
+
+def _rejected(response: httpx.Response, target: httpx.URL) -> Refusal | None:
+    status = response.status_code
+    if status in _SERVER_ERRORS:
+        raise _ServerError(f"HTTP {status}")
+    if status == _OK:
+        return None
+    # Where a redirect points to is not said: the target may carry secrets.
+    note = ", a redirect, which is not followed" if response.has_redirect_location else ""
+    return Refusal(Reason.FETCH_FAILED, f"HTTP {status} from {clean(str(target))}{note}")
+
+
+def _worth_another_attempt(error: BaseException) -> bool:
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return False
+    return isinstance(error, httpx.TransportError | _ServerError)
+
+
+def _sentence(error: BaseException, shown: str) -> str:
+    for cause in _causes(error):
+        match cause:
+            case _ServerError():
+                return f"{cause} from {shown}"
+            case ConnectionRefusedError():
+                return f"connection refused by {shown}"
+            case ConnectionResetError() | BrokenPipeError():
+                return f"connection reset by {shown}"
+            case socket.gaierror():
+                return f"no address found for {shown}: {clean(cause.strerror or str(cause))}"
+            case ssl.SSLError():
+                return f"TLS failed with {shown}: {clean(str(cause))}"
+            case _:
+                pass
+    return f"no usable answer from {shown}: {clean(str(error)) or type(error).__name__}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and everything that led to it: libraries wrap what the system said up to five times."""
+    queue, seen = [error], set[int]()
+    while queue:
+        cause = queue.pop(0)
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        if isinstance(cause, BaseExceptionGroup):
+            queue.extend(cause.exceptions)
+        queue.extend(linked for linked in (cause.__cause__, cause.__context__) if linked is not None)

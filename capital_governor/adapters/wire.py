@@ -1,0 +1,298 @@
+"""The dashboard's payload: bytes -> Snapshot, or the reason why not.
+
+What cannot be trusted as a whole is a Refusal; what is wrong with one agent is a fault of that agent, and the others go
+on. Nothing here reads a clock or a file: the same bytes always give the same answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from unicodedata import category
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from capital_governor.core.model import Guardian, Metrics, Reason, Refusal, Regime, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:-]{0,63}")
+"""What an agent may be called; always used with ``fullmatch`` (see :func:`valid_name`)."""
+RESERVED_NAMES: Final = frozenset({"allocations", "reserve"})
+"""Names that would be mistaken for lines of our own files, in any case."""
+MAX_DEPTH: Final = 100
+"""Levels of nesting. How deep the JSON reader itself can go differs between versions of Python."""
+
+_MAX_PERCENT: Final = 100.0
+_ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_NAME_RULE: Final = "the name is not 1 to 64 of A-Z a-z 0-9 space _ . : - with a letter or digit first"
+_EXPECTED: Final[Mapping[str, str]] = {
+    "pnl_7d": "within -1e12..1e12",
+    "winrate_30d": "within 0..1",
+    "max_dd_30d": "0 or above",
+    "guardian.drawdown": "0 or above",
+    "market_regime.risk_multiplier": "within 0..10",
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore", hide_input_in_errors=True)
+
+
+class _Record(_Strict):
+    pnl_7d: Annotated[float, Field(ge=-1e12, le=1e12)]
+    sharpe_30d: float
+    winrate_30d: Annotated[float, Field(ge=0, le=1)]
+    max_dd_30d: Annotated[float, Field(ge=0)]
+
+
+class _Guardian(_Strict):
+    is_paused: bool
+    drawdown: Annotated[float, Field(ge=0)] | None = None
+    reason: Any = None
+
+
+class _Regime(_Strict):
+    regime: Any = None
+    risk_multiplier: Annotated[float, Field(ge=0, le=10)] | None = None
+
+
+class _UnusableError(ValueError):
+    """The payload as a whole cannot be used; the text is the refusal's detail."""
+
+
+def parse(body: bytes, *, max_agents: int = 10_000) -> Snapshot | Refusal:
+    """Read one payload of ``/meta/metrics``.
+
+    Args:
+        body: the payload as it came, UTF-8.
+        max_agents: more agents than this are refused.
+
+    Returns:
+        The snapshot, its mappings sorted by name; or a Refusal with reason PAYLOAD_REFUSED. Never raises.
+    """
+    try:
+        return _snapshot(_document(body), max_agents)
+    except _UnusableError as error:
+        return Refusal(Reason.PAYLOAD_REFUSED, str(error))
+
+
+def valid_name(name: str) -> bool:
+    """Say whether an agent may be called so. Reserved names have the right form; they are refused separately."""
+    return NAME.fullmatch(name) is not None
+
+
+def escape_name(name: str) -> str:
+    r"""Return a printable ASCII stand-in for any name, at most 73 characters long.
+
+    A valid name stands for itself. No two names share a stand-in, and none of an invalid name is a valid one: ``\`` is
+    itself escaped, the empty name has an escape of its own, and a name that is cut ends in a digest of the whole.
+    """
+    if not name:
+        return "\\empty"
+    escaped = name.encode("unicode_escape").decode("ascii")
+    if len(escaped) <= 64:  # noqa: PLR2004 - the length that NAME allows
+        return escaped
+    return f"{escaped[:64]}~{hashlib.sha256(escaped.encode()).hexdigest()[:8]}"
+
+
+def clean(text: object, limit: int = 200) -> str:
+    """Return free text fit for a log line or a message: printable, one line, at most ``limit`` characters.
+
+    Removed is what Unicode calls control, format (bidi, zero width), surrogate, private or unassigned, and separators
+    of lines and paragraphs; every kind of space becomes a plain one. What is not a string gives "".
+    """
+    if not isinstance(text, str):
+        return ""
+    # The slice: a megabyte of control characters shall not cost a megabyte of work.
+    kept = ((char, category(char) == "Zs") for char in text[: 20 * limit])
+    return "".join(islice((" " if space else char for char, space in kept if space or char.isprintable()), limit))
+
+
+# --- the bytes -------------------------------------------------------------------------------------------------------
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body.decode("utf-8"), object_pairs_hook=_unique)
+    except UnicodeDecodeError as error:
+        raise _UnusableError(f"the payload is not UTF-8: {error.reason} at byte {error.start}") from None
+    except RecursionError:
+        raise _UnusableError("the payload is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise _UnusableError(f"the payload is not JSON: {clean(error.msg)} at character {error.pos}") from None
+    except _UnusableError:
+        raise
+    except ValueError as error:  # an integer of more digits than Python converts
+        raise _UnusableError(f"the payload cannot be read: {clean(str(error))}") from None
+    if not isinstance(document, dict):
+        raise _UnusableError(f"the payload is {_shown(document)}, not an object")
+    if _deeper_than(MAX_DEPTH, document):
+        raise _UnusableError(f"the payload is nested more than {MAX_DEPTH} levels deep")
+    if _ESCAPED_SURROGATE.search(body) and _has_lone_surrogate(document):
+        raise _UnusableError("the payload holds half a surrogate pair, which is no character")
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise _UnusableError(f"the payload names {_shown(twice)} twice in one object")
+    return members
+
+
+def _deeper_than(limit: int, document: dict[str, Any]) -> bool:
+    level: list[Any] = [document]
+    for _ in range(limit):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if type(node) is dict else node)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _has_lone_surrogate(document: dict[str, Any]) -> bool:
+    try:
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+# --- the meaning -----------------------------------------------------------------------------------------------------
+
+
+def _snapshot(document: dict[str, Any], max_agents: int) -> Snapshot:
+    if error := document.get("error"):
+        raise _UnusableError(f"the dashboard reports an error: {clean(error) or _shown(error)}")
+    agents = document.get("per_agent")
+    if not isinstance(agents, dict):
+        found = _shown(agents) if "per_agent" in document else "missing"
+        raise _UnusableError(f"per_agent is {found}, not an object of agents: another schema")
+    if len(agents) > max_agents:
+        raise _UnusableError(f"the payload has {len(agents)} agents, more than {max_agents}")
+    at, warnings = _timestamp(document.get("timestamp"))
+    metrics, faults = _sift(agents)
+    warnings += tuple(
+        f"{agent}: max_dd_30d is above 100 percent, counted as the worst drawdown"
+        for agent, good in metrics.items()
+        if good.max_dd_30d > _MAX_PERCENT
+    )
+    return Snapshot(
+        at=at,
+        metrics=metrics,
+        faults=faults,
+        guardian=_guardian(document.get("guardian")),
+        regime=_regime(document.get("market_regime")),
+        warnings=warnings,
+    )
+
+
+def _timestamp(stamp: object) -> tuple[float | None, tuple[str, ...]]:
+    if stamp is None:
+        return None, ()
+    if not isinstance(stamp, str):
+        raise _UnusableError(f"timestamp is {_shown(stamp)}, not a string")
+    try:
+        moment = datetime.fromisoformat(stamp)
+        naive = moment.utcoffset() is None
+        seconds = (moment.replace(tzinfo=UTC) if naive else moment).timestamp()
+    except (ValueError, OverflowError):
+        raise _UnusableError(f"timestamp is {_shown(stamp)}, not an ISO 8601 time") from None
+    return seconds, ("timestamp has no time zone, taken as UTC",) if naive else ()
+
+
+def _sift(agents: dict[str, Any]) -> tuple[dict[str, Metrics], dict[str, str]]:
+    metrics: dict[str, Metrics] = {}
+    faults: dict[str, str] = {}
+    names = sorted(name for name in agents if valid_name(name))
+    if len(names) < len(agents):
+        faults = {escape_name(name): _NAME_RULE for name in agents.keys() - set(names)}
+    folded = Counter(name.casefold() for name in names)
+    for name in names:
+        fold = name.casefold()
+        if fold in RESERVED_NAMES:
+            faults[name] = f"the name {name} is reserved"
+        elif folded[fold] > 1:
+            faults[name] = "another agent has the same name but for case"
+        elif isinstance(good := _metrics(agents[name]), Metrics):
+            metrics[name] = good
+        else:
+            faults[name] = good
+    return metrics, dict(sorted(faults.items()))
+
+
+def _metrics(record: object) -> Metrics | str:
+    if not isinstance(record, dict):
+        return f"the record is {_shown(record)}, not an object"
+    try:
+        good = _Record.model_validate(record)
+    except ValidationError as error:
+        return _fault(error, "")
+    return Metrics(good.pnl_7d, good.sharpe_30d, good.winrate_30d, good.max_dd_30d)
+
+
+def _guardian(block: object) -> Guardian | None:
+    if block is None:
+        return None
+    if not isinstance(block, dict):
+        raise _UnusableError(f"guardian is {_shown(block)}, not an object")
+    try:
+        good = _Guardian.model_validate(block)
+    except ValidationError as error:
+        raise _UnusableError(_fault(error, "guardian.")) from None
+    return Guardian(is_paused=good.is_paused, drawdown_percent=good.drawdown, reason=clean(good.reason))
+
+
+def _regime(block: object) -> Regime | None:
+    if block is None:
+        return None
+    if not isinstance(block, dict):
+        raise _UnusableError(f"market_regime is {_shown(block)}, not an object")
+    try:
+        good = _Regime.model_validate(block)
+    except ValidationError as error:
+        raise _UnusableError(_fault(error, "market_regime.")) from None
+    return Regime(name=clean(good.regime), risk_multiplier=good.risk_multiplier)
+
+
+# --- the words -------------------------------------------------------------------------------------------------------
+
+
+def _fault(error: ValidationError, prefix: str) -> str:
+    problem = error.errors(include_url=False, include_context=False)[0]
+    field, value = f"{prefix}{problem['loc'][0]}", _shown(problem["input"])
+    match problem["type"]:
+        case "missing":
+            return f"{field} is missing"
+        case "finite_number":
+            return f"{field} is {value}"
+        case "float_type" if type(problem["input"]) is int:
+            return f"{field} is {value}, too large"
+        case kind:
+            expected = {"float_type": "a number", "bool_type": "true or false"}.get(kind) or _EXPECTED[field]
+            return f"{field} is {value}, not {expected}"
+
+
+def _shown(value: object) -> str:
+    """Return a JSON value as an operator would write it, cut to some 40 characters."""
+    match value:
+        case str():
+            return f'"{clean(value, 40)}"'
+        case dict() | list():
+            return "an object" if isinstance(value, dict) else "a list"
+        case int() if abs(value) >= 10**40:
+            return "an integer of more than 40 digits"
+        case _:
+            return json.dumps(value)

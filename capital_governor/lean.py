@@ -1,0 +1,33 @@
+"""Import a library without the optional parts of it that the daemon never uses.
+
+httpx loads its command line (click, rich, pygments) and structlog its colours (rich) whenever these are installed,
+though nobody asked: some 10 MB and 100 ms in a process that only fetches and writes. Both libraries survive the absence
+of the optional part, so it is made to look absent while they load.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def without(*modules: str) -> Iterator[None]:
+    """Make ``import`` of these top-level modules raise ImportError inside the block, and only there.
+
+    A module that is loaded already stays as it is, and can be imported inside the block. Not for use while another
+    thread imports one of the modules.
+    """
+    hidden = [name for name in modules if name not in sys.modules]
+    # None is the import system's own mark for "do not look further"; the stub says modules only.
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            if sys.modules.get(name) is None:
+                sys.modules.pop(name, None)

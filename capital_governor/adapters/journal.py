@@ -1,0 +1,203 @@
+"""The journal: every cycle with all that went into it, so that each decision can be taken again, byte for byte.
+
+Here are the protocol, what it stores, what can go wrong with it, and the codec. The stores are ``sqlite`` (durable) and
+``memory`` (bounded); ``resilient`` puts the second in place of the first while that cannot be written.
+
+A journal holds several *books*: the live one, and one for each policy that only shadows it. A book is a chain: the
+state before a cycle is the state after the cycle before it. Journals are synchronous, and for one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import GenericAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from capital_governor.core.model import Decision, Inputs, Publication, Reason, Rules, State, Trace
+
+LIVE: Final = "live"
+"""The book whose publications reach the two allocation files."""
+
+
+class JournalError(Exception):
+    """The journal could not do what was asked. Every storage failure is one of the three kinds below."""
+
+
+class JournalUnavailableError(JournalError):
+    """The journal cannot be read or written now (locked, disk full, no permission, moved); later it may be."""
+
+
+class JournalCorruptError(JournalError):
+    """The journal is damaged, or says what cannot be; waiting does not mend it."""
+
+
+class JournalRefusedError(JournalError):
+    """The file is sound, but not this program's to write: of a newer version, or of another program."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cycle:
+    """One cycle as it is recorded.
+
+    ``state`` is the state before, ``after`` the state that was committed: ``decision.after`` with the publication in
+    it. ``decision`` is exactly what ``decide`` (and the gate) answered, so ``decide(inputs, state, rules)`` can be
+    compared with it, and ``commit(decision)`` with ``after``.
+    """
+
+    book: str
+    inputs: Inputs
+    state: State
+    rules: Rules
+    decision: Decision
+    after: State
+
+    @property
+    def at(self) -> float:
+        """The time of the decision, in seconds since 1970 UTC."""
+        return self.inputs.now
+
+    @property
+    def reason(self) -> Reason:
+        """Why the cycle ended as it did."""
+        return self.decision.reason
+
+    @property
+    def generation(self) -> int | None:
+        """The generation that was proposed; None if the cycle stayed or held."""
+        return None if self.decision.proposal is None else self.decision.proposal.generation
+
+    @property
+    def decided(self) -> bool:
+        """Whether the cycle came as far as scores, instead of being held before."""
+        return bool(self.decision.trace.scores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(Cycle):
+    """A recorded cycle. ``seq`` grows over all books of a journal."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a book holds: entries, moves and cuts among them, times of the first and last entry, size of the journal."""
+
+    cycles: int
+    moves: int
+    first_at: float | None
+    last_at: float | None
+    size_bytes: int
+
+
+class Journal(Protocol):
+    """What every journal does. Any method may raise a JournalError."""
+
+    def state(self, book: str) -> State | None:
+        """Return the state after the last recorded cycle of ``book``; None if there is none."""
+
+    def record(self, book: str, inputs: Inputs, state: State, rules: Rules, decision: Decision, after: State) -> None:
+        """Record one cycle, in one transaction, durable when this returns. The arguments are those of ``Cycle``."""
+
+    def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
+        """Record many cycles in their order, and (book, publication) pairs as reached, all in one transaction."""
+
+    def reached(self, generation: int, book: str = LIVE) -> None:
+        """Remember that ``generation`` has reached the primary file; say it after every cycle in which it stands there.
+
+        A generation that the book does not know (yet) is ignored.
+        """
+
+    def unreached(self, book: str) -> Publication | None:
+        """Return what ``state(book)`` has as published, if that has not reached the primary file, else None."""
+
+    def last_reached(self, book: str) -> Publication | None:
+        """Return the publication of the largest generation that has reached the primary file."""
+
+    def entries(self, book: str, *, last: int | None = None, after_seq: int = 0) -> Iterator[Entry]:
+        """Yield the entries with ``seq > after_seq``, of them the newest ``last`` (None: all), oldest first."""
+
+    def last_decided(self, book: str) -> Entry | None:
+        """Return the newest entry that came as far as scores."""
+
+    def summary(self, book: str) -> Summary:
+        """Return how much the book holds."""
+
+    def prune(self, now: float, days: float) -> int:
+        """Delete some entries and publications older than ``days``; return the number of entries deleted.
+
+        The work of one call is bounded, so a backlog takes several. What is kept whatever its age: the newest entry of
+        each book and its newest decided one, its current publication and the last one that reached the primary file.
+        """
+
+    def close(self) -> None:
+        """Release what is open. Nothing else may be called afterwards."""
+
+
+# --- the codec -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision without its state, which is stored apart."""
+
+    reason: Reason
+    proposal: Publication | None
+    trace: Trace
+
+
+Storable: TypeAlias = Inputs | State | Rules | Publication | Verdict | Trace | Decision
+T = TypeVar("T", bound=Storable)
+
+_CONFIG: Final = ConfigDict(
+    strict=True,
+    extra="forbid",  # a field this version does not know would be lost when the state is written again
+    ser_json_inf_nan="constants",  # else infinity would be written as null, and read as "unknown" where that is allowed
+)
+_adapters: dict[type[Any], TypeAdapter[tuple[Any]]] = {}
+
+
+def _adapter(kind: type[Any]) -> TypeAdapter[tuple[Any]]:
+    """Return the adapter of ``kind``, built on first use (a few milliseconds each).
+
+    It is one of a 1-tuple: pydantic takes no configuration for a bare dataclass, but hands down a container's.
+    """
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(cast("type[tuple[Any]]", GenericAlias(tuple, (kind,))), config=_CONFIG)
+    return _adapters[kind]
+
+
+def encode(value: Storable) -> bytes:
+    """Return ``value`` as compact JSON, fields in their order: equal bytes for the same object.
+
+    Raises:
+        ValueError: the value is not what its type says, or has text that UTF-8 cannot say (a lone surrogate). That is a
+            fault of the caller and not of the storage.
+    """
+    return _adapter(type(value)).dump_json((value,), warnings="error")[1:-1]
+
+
+def decode(kind: type[T], blob: bytes) -> T:
+    """Return the ``kind`` that ``encode`` made ``blob`` of.
+
+    Raises:
+        JournalCorruptError: it is no JSON, or not of that shape.
+    """
+    try:
+        (value,) = _adapter(kind).validate_json(b"[" + blob + b"]")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "the whole"
+        raise JournalCorruptError(f"a stored {kind.__name__} cannot be read: {where}: {first['msg']}") from None
+    return cast("T", value)
+
+
+def check_storable(cycle: Cycle) -> None:
+    """Raise ValueError if some part of ``cycle`` cannot be encoded."""
+    decision = cycle.decision
+    verdict = Verdict(decision.reason, decision.proposal, decision.trace)
+    for part in (cycle.inputs, cycle.state, cycle.rules, verdict, decision.after, cycle.after):
+        encode(part)

@@ -1,0 +1,210 @@
+"""A journal in memory: bounded, for back-tests and tests, and in place of the durable one while that is lost."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from capital_governor.adapters.journal import LIVE, Cycle, Entry, Summary
+from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Decision, Inputs, Publication, Rules, State
+
+CAPACITY: Final = 1_000
+AGENT_CAPACITY: Final = 32_000
+"""Entries times agents: one agent of one entry takes about a kilobyte, so this is some 30 MB."""
+_PUBLICATIONS: Final = 100
+"""Publications remembered by book while none of them reaches the primary file."""
+
+
+@dataclass(slots=True)
+class _Book:
+    """What is known of a book besides its entries."""
+
+    state: State | None = None
+    decided: Entry | None = None
+    reached: Publication | None = None
+    publications: dict[int, Publication] = field(default_factory=dict)
+
+    def publish(self, publication: Publication | None) -> None:
+        """Know ``publication``, so that it can be marked by its number; one that was replaced has not reached."""
+        if publication is None:
+            return
+        if self.reached is not None and self.reached.generation == publication.generation:
+            if self.reached == publication:
+                return
+            self.reached = None
+        self.publications[publication.generation] = publication
+        if len(self.publications) > _PUBLICATIONS:
+            del self.publications[min(self.publications)]
+
+    def reach(self, generation: int) -> None:
+        """Mark ``generation`` if it is known; earlier ones cannot become the last any more."""
+        publication = self.publications.get(generation)
+        if publication is None:
+            return
+        if self.reached is None or self.reached.generation <= generation:
+            self.reached = publication
+        self.publications = {number: kept for number, kept in self.publications.items() if number > generation}
+
+
+class MemoryJournal:
+    """The newest entries of all books, at most ``capacity`` of them, and of ``agent_capacity`` agents in all.
+
+    State, last decided entry and publications are kept apart from the entries, so they outlive them.
+
+    Args:
+        capacity: entries kept, over all books.
+        agent_capacity: the sum of agents over the kept entries, which is what memory goes by; one entry always stays.
+    """
+
+    def __init__(self, *, capacity: int = CAPACITY, agent_capacity: int = AGENT_CAPACITY) -> None:
+        self.dropped = 0
+        self._capacity = capacity
+        self._agent_capacity = agent_capacity
+        self._entries: deque[Entry] = deque()
+        self._agents = 0
+        self._books: dict[str, _Book] = {}
+        self._numbers = itertools.count(1)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def books(self) -> frozenset[str]:
+        """The books of which anything is known."""
+        return frozenset(self._books)
+
+    def state(self, book: str) -> State | None:
+        """See ``Journal``."""
+        return self._book(book).state
+
+    def record(self, book: str, inputs: Inputs, state: State, rules: Rules, decision: Decision, after: State) -> None:
+        """See ``Journal``; durable as long as the process lives."""
+        self.add(Cycle(book=book, inputs=inputs, state=state, rules=rules, decision=decision, after=after))
+
+    def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
+        """See ``Journal``."""
+        for cycle in cycles:
+            self.add(cycle)
+        for book, publication in reached:
+            known = self._books.setdefault(book, _Book())
+            known.publish(publication)
+            known.reach(publication.generation)
+
+    def add(self, cycle: Cycle) -> None:
+        """Record ``cycle``; the oldest entries make room for it and are counted in ``dropped``."""
+        entry = self.note(cycle)
+        self._entries.append(entry)
+        self._agents += _agents(entry)
+        while len(self._entries) > self._capacity or (self._agents > self._agent_capacity and len(self._entries) > 1):
+            self.discard_oldest(1)
+            self.dropped += 1
+
+    def note(self, cycle: Cycle) -> Entry:
+        """Take over state and publication of ``cycle`` without keeping it among the entries."""
+        entry = Entry(
+            seq=next(self._numbers),
+            book=cycle.book,
+            inputs=cycle.inputs,
+            state=cycle.state,
+            rules=cycle.rules,
+            decision=cycle.decision,
+            after=cycle.after,
+        )
+        book = self._books.setdefault(cycle.book, _Book())
+        book.state = cycle.after
+        book.publish(cycle.after.published)
+        if entry.decided:
+            book.decided = entry
+        return entry
+
+    def prime(self, book: str, state: State, reached: Publication | None) -> None:
+        """Know of ``book`` what another journal says of it."""
+        known = self._books.setdefault(book, _Book())
+        known.state = state
+        if reached is not None:
+            known.publish(reached)
+            known.reach(reached.generation)
+        known.publish(state.published)
+
+    def all_entries(self) -> tuple[Entry, ...]:
+        """Return the kept entries of all books, oldest first."""
+        return tuple(self._entries)
+
+    def oldest(self, count: int, agents: int) -> list[Entry]:
+        """Return the ``count`` oldest entries of all books, fewer if they have over ``agents`` agents, but at least 2.
+
+        Two, so that a backlog shrinks even if one entry comes along each time.
+        """
+        batch: list[Entry] = []
+        total = 0
+        for entry in itertools.islice(self._entries, count):
+            total += _agents(entry)
+            if total > agents and len(batch) >= 2:  # noqa: PLR2004 - said above
+                break
+            batch.append(entry)
+        return batch
+
+    def discard_oldest(self, count: int) -> None:
+        """Forget the ``count`` oldest entries of all books."""
+        for _ in range(count):
+            self._agents -= _agents(self._entries.popleft())
+
+    def reached(self, generation: int, book: str = LIVE) -> None:
+        """See ``Journal``."""
+        self._book(book).reach(generation)
+
+    def unreached(self, book: str) -> Publication | None:
+        """See ``Journal``."""
+        known = self._book(book)
+        published = None if known.state is None else known.state.published
+        return published if published is not None and published.generation in known.publications else None
+
+    def last_reached(self, book: str) -> Publication | None:
+        """See ``Journal``."""
+        return self._book(book).reached
+
+    def entries(self, book: str, *, last: int | None = None, after_seq: int = 0) -> Iterator[Entry]:
+        """See ``Journal``."""
+        found = [entry for entry in self._entries if entry.book == book and entry.seq > after_seq]
+        yield from found if last is None else found[max(0, len(found) - last) :]
+
+    def last_decided(self, book: str) -> Entry | None:
+        """See ``Journal``."""
+        return self._book(book).decided
+
+    def summary(self, book: str) -> Summary:
+        """See ``Journal``; the size is 0, there being no file."""
+        found = list(self.entries(book))
+        moves = sum(entry.reason in MOVES or entry.reason in CUTS for entry in found)
+        return Summary(len(found), moves, found[0].at if found else None, found[-1].at if found else None, 0)
+
+    def prune(self, now: float, days: float) -> int:
+        """See ``Journal``."""
+        cutoff = now - days * DAY_SECONDS
+        if not self._entries or self._entries[0].at >= cutoff:
+            return 0
+        newest = {entry.book: entry.seq for entry in self._entries}
+        decided = {entry.book: entry.seq for entry in self._entries if entry.decided}
+        kept = deque(
+            entry
+            for entry in self._entries
+            if entry.at >= cutoff or entry.seq in (newest[entry.book], decided.get(entry.book))
+        )
+        deleted = len(self._entries) - len(kept)
+        self._entries = kept
+        self._agents = sum(_agents(entry) for entry in kept)
+        return deleted
+
+    def close(self) -> None:
+        """See ``Journal``; there is nothing to release."""
+
+    def _book(self, book: str) -> _Book:
+        return self._books.get(book) or _Book()
+
+
+def _agents(cycle: Cycle) -> int:
+    """Return how many agents a cycle is about, for reckoning its size."""
+    return len(cycle.after.agents) + 1

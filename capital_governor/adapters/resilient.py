@@ -1,0 +1,298 @@
+"""A journal that never stops the cycle: while the durable one is lost, one in memory takes over, and is written back.
+
+An *episode* begins when the durable journal cannot be opened, read or written, and ends when nothing is unwritten any
+more. A damaged journal is set aside and begun anew, once an episode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from capital_governor.adapters.journal import (
+    LIVE,
+    Cycle,
+    Entry,
+    Journal,
+    JournalCorruptError,
+    JournalError,
+    JournalRefusedError,
+    Summary,
+    check_storable,
+)
+from capital_governor.adapters.memory import MemoryJournal
+from capital_governor.core.model import Decision, Inputs, Publication, Rules, State
+
+BATCH: Final = 100
+"""Cycles written back in one transaction, which is what one cycle pays for the end of an outage."""
+BATCH_AGENTS: Final = 2_000
+MARKS: Final = 100
+_STORAGE: Final = (JournalError, OSError)
+T = TypeVar("T")
+
+
+class ResilientJournal:
+    """A ``Journal`` whose ``record`` raises nothing for reasons of storage; a fault of the caller is a ValueError.
+
+    Each ``record`` during an episode opens the journal again if need be and writes back the oldest cycles. Reads answer
+    from the durable journal while it is whole, and during an episode from what this process has read and recorded.
+
+    Args:
+        open_journal: opens the durable journal.
+        set_aside: moves a damaged one away and says where to.
+        on_lost: called once at the beginning of an episode, with what happened in one sentence.
+        on_restored: called at its end, with the number of cycles written back.
+        memory: what takes over; its capacity bounds what an outage can keep.
+
+    Raises:
+        JournalRefusedError: at the start, where going on without the journal would be an operator's mistake made worse.
+    """
+
+    def __init__(
+        self,
+        open_journal: Callable[[], Journal],
+        *,
+        set_aside: Callable[[], Path],
+        on_lost: Callable[[str], None],
+        on_restored: Callable[[int], None],
+        memory: MemoryJournal | None = None,
+    ) -> None:
+        self._open_journal = open_journal
+        self._set_aside = set_aside
+        self._on_lost = on_lost
+        self._on_restored = on_restored
+        self._memory = MemoryJournal() if memory is None else memory
+        self._store: Journal | None = None
+        self._lost = False
+        self._written = 0
+        self._marks: dict[tuple[str, int], Publication] = {}
+        self._unstored: frozenset[str] = frozenset()
+        self._doubtful: Cycle | None = None
+        self._was_set_aside = False
+        try:
+            self._store = open_journal()
+        except JournalRefusedError:
+            raise
+        except _STORAGE as error:
+            self._lose(error)
+
+    @property
+    def lost(self) -> bool:
+        """Whether an episode is going on."""
+        return self._lost
+
+    @property
+    def unwritten(self) -> int:
+        """How many cycles are in memory only."""
+        return len(self._memory)
+
+    @property
+    def dropped(self) -> int:
+        """How many cycles were forgotten unwritten, over the life of the process, because an outage lasted too long."""
+        return self._memory.dropped
+
+    def record(self, book: str, inputs: Inputs, state: State, rules: Rules, decision: Decision, after: State) -> None:
+        """See ``Journal``; durable unless ``lost``."""
+        self.record_all((Cycle(book=book, inputs=inputs, state=state, rules=rules, decision=decision, after=after),))
+
+    def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
+        """See ``Journal``; durable unless ``lost``."""
+        if self._store is not None and not self._lost:
+            try:
+                self._store.record_all(cycles, reached)
+            except _STORAGE as error:
+                self._keep(cycles, reached)
+                self._doubtful = cycles[-1] if cycles else None
+                self._lose(error)
+                if self._store is not None:  # damaged, set aside, begun anew
+                    self._write_back()
+            else:
+                self._note(cycles, reached)
+            return
+        self._keep(cycles, reached)
+        if self._store is None:
+            self._reopen()
+        if self._store is not None:
+            self._write_back()
+
+    def state(self, book: str) -> State | None:
+        """See ``Journal``."""
+        state = self._ask(book, lambda journal: journal.state(book))
+        if state is not None and book not in self._memory.books:
+            self._memory.prime(book, state, self._ask(book, lambda journal: journal.last_reached(book)))
+        return state
+
+    def reached(self, generation: int, book: str = LIVE) -> None:
+        """See ``Journal``."""
+        self._memory.reached(generation, book)
+        if self._store is not None and not self._lost:
+            try:
+                self._store.reached(generation, book)
+            except _STORAGE as error:
+                self._mark(book, generation)
+                self._lose(error)
+        else:
+            self._mark(book, generation)
+
+    def unreached(self, book: str) -> Publication | None:
+        """See ``Journal``."""
+        return self._ask(book, lambda journal: journal.unreached(book))
+
+    def last_reached(self, book: str) -> Publication | None:
+        """See ``Journal``."""
+        return self._ask(book, lambda journal: journal.last_reached(book))
+
+    def entries(self, book: str, *, last: int | None = None, after_seq: int = 0) -> Iterator[Entry]:
+        """See ``Journal``; during an episode those that are not written back yet, with numbers of their own."""
+        return self._whole.entries(book, last=last, after_seq=after_seq)
+
+    def last_decided(self, book: str) -> Entry | None:
+        """See ``Journal``."""
+        return self._whole.last_decided(book)
+
+    def summary(self, book: str) -> Summary:
+        """See ``Journal``."""
+        return self._whole.summary(book)
+
+    def prune(self, now: float, days: float) -> int:
+        """See ``Journal``; during an episode nothing is deleted."""
+        if self._store is None or self._lost:
+            return 0
+        try:
+            return self._store.prune(now, days)
+        except _STORAGE as error:
+            self._lose(error)
+            return 0
+
+    def close(self) -> None:
+        """Write back one batch more if an episode is about to end, and close. ``unwritten`` says what was lost."""
+        if self._store is not None and self._lost:
+            self._write_back()
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    # --- how it works ---
+
+    @property
+    def _whole(self) -> Journal:
+        return self._memory if self._store is None or self._lost else self._store
+
+    def _ask(self, book: str, question: Callable[[Journal], T]) -> T:
+        """Answer ``question`` from the durable journal if it knows all of ``book``, else from memory."""
+        if self._store is not None and not self._lost and book not in self._unstored:
+            try:
+                return question(self._store)
+            except _STORAGE as error:
+                self._lose(error)
+        return question(self._memory)
+
+    def _note(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]]) -> None:
+        """Know what was just made durable, without keeping it."""
+        for cycle in cycles:
+            self._memory.note(cycle)
+        self._memory.record_all((), reached)
+        self._unstored -= {cycle.book for cycle in cycles}
+
+    def _keep(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]]) -> None:
+        """Queue what is to be written; what could never be written must not get in, for it would block the queue."""
+        for cycle in cycles:
+            check_storable(cycle)
+        self._memory.record_all(cycles, reached)
+        for book, publication in reached:
+            self._mark(book, publication.generation)
+
+    def _mark(self, book: str, generation: int) -> None:
+        """Queue "``generation`` has reached the primary file"; one that this process never saw is not known either."""
+        publication = self._memory.last_reached(book)
+        if publication is not None and publication.generation == generation:
+            self._marks[book, generation] = publication
+            if len(self._marks) > MARKS:
+                del self._marks[next(iter(self._marks))]
+
+    def _lose(self, error: Exception) -> None:
+        """Begin an episode, or go on with it: let go of the durable journal, and begin a damaged one anew."""
+        what = str(error)
+        try:
+            if self._store is not None:
+                self._store.close()
+        except _STORAGE as closing:
+            what += f"; closing it: {closing}"
+        self._store = None
+        if isinstance(error, JournalCorruptError) and not self._was_set_aside:
+            what += self._begin_anew()
+        if not self._lost:
+            self._lost = True
+            self._on_lost(what)
+
+    def _begin_anew(self) -> str:
+        """Set the damaged journal aside and open a new one; return what came of it."""
+        self._was_set_aside = True
+        try:
+            place = self._set_aside()
+        except _STORAGE as error:
+            return f"; it could not be set aside: {error}"
+        self._doubtful = None
+        self._unstored = self._memory.books
+        for book in self._memory.books:
+            publication = self._memory.last_reached(book)
+            if publication is not None:
+                self._mark(book, publication.generation)
+        try:
+            self._store = self._open_journal()
+        except _STORAGE as error:
+            return f"; set aside as {place}; a new one could not be made: {error}"
+        return f"; set aside as {place} and begun anew"
+
+    def _reopen(self) -> None:
+        try:
+            self._store = self._open_journal()
+        except _STORAGE as error:
+            self._lose(error)
+
+    def _write_back(self) -> None:
+        """Write the oldest of what is unwritten, in one transaction; end the episode if that was all."""
+        if self._store is None:
+            return
+        batch: list[Entry] = []
+        try:
+            self._drop_what_stands(self._store)
+            batch = self._memory.oldest(BATCH, BATCH_AGENTS)
+            everything = len(batch) == len(self._memory)
+            marks = [(book, publication) for (book, _), publication in self._marks.items()] if everything else []
+            self._store.record_all(batch, marks)
+        except _STORAGE as error:
+            self._doubtful = batch[-1] if batch else self._doubtful
+            self._lose(error)
+            return
+        self._memory.discard_oldest(len(batch))
+        self._written += len(batch)
+        self._unstored -= {entry.book for entry in batch}
+        if everything:
+            written, self._written = self._written, 0
+            self._marks.clear()
+            self._lost = self._was_set_aside = False
+            self._on_restored(written)
+
+    def _drop_what_stands(self, store: Journal) -> None:
+        """Drop what a failed commit has written after all: an error from the disk does not say which it was."""
+        doubtful = self._doubtful
+        if doubtful is None:
+            return
+        newest = next(store.entries(doubtful.book, last=1), None)
+        self._doubtful = None
+        if newest is None or not _same(newest, doubtful):
+            return
+        for position, entry in enumerate(self._memory.all_entries(), start=1):
+            if _same(entry, doubtful):
+                self._memory.discard_oldest(position)
+                self._written += position
+                return
+
+
+def _same(one: Cycle, other: Cycle) -> bool:
+    """Whether two records are of the same cycle."""
+    return (one.book, one.inputs, one.state, one.rules, one.decision, one.after) == (
+        (other.book, other.inputs, other.state, other.rules, other.decision, other.after)
+    )

@@ -1,0 +1,522 @@
+"""The durable journal: one SQLite file in WAL mode, every commit on the disk before it counts.
+
+Tables: ``cycles`` (one row a cycle), ``states`` and ``rules`` (each distinct one once), ``publications``. Rules and
+publications are JSON text; states, inputs and decisions are JSON under zlib. Rules are never deleted: there are few.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sqlite3
+import stat
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+from capital_governor.adapters.journal import (
+    LIVE,
+    Cycle,
+    Entry,
+    JournalCorruptError,
+    JournalRefusedError,
+    JournalUnavailableError,
+    Summary,
+    Verdict,
+    decode,
+    encode,
+)
+from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Decision, Inputs, Publication, Rules, State
+
+SCHEMA_VERSION: Final = 1
+"""Raise it with every change of the tables or of what the stored types mean; say in ``_claim`` how to get there."""
+APPLICATION_ID: Final = 0x43474F56  # "CGOV": tells our file from any other program's
+ZLIB_LEVEL: Final = 1  # level 6 saves a tenth of the bytes for three times the time
+QUICK_CHECK_BYTES: Final = 16 * 1024 * 1024  # about 0.1 s; beyond that a start would feel it
+PRUNE_ROWS: Final = 2_000
+PRUNE_BYTES: Final = 8 * 1024 * 1024
+VACUUM_PAGES: Final = 1_000
+SPARE_PAGES: Final = 256  # free pages left in place: the next cycles use them
+PAGE_ENTRIES: Final = 20
+WAL_KEEP_BYTES: Final = 4 * 1024 * 1024
+
+_SCHEMA: Final = (
+    """CREATE TABLE states (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice, so that a remembered id stays true
+        digest BLOB NOT NULL UNIQUE, doc BLOB NOT NULL)""",
+    "CREATE TABLE rules (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, doc TEXT NOT NULL)",
+    """CREATE TABLE cycles (
+        seq INTEGER PRIMARY KEY, book TEXT NOT NULL, at REAL NOT NULL, reason TEXT NOT NULL,
+        generation INTEGER,          -- of what was proposed
+        published INTEGER,           -- generation that stood afterwards
+        decided INTEGER NOT NULL,    -- 1: came as far as scores
+        inputs BLOB NOT NULL, decision BLOB NOT NULL,
+        rules INTEGER NOT NULL REFERENCES rules (id),
+        state_before INTEGER NOT NULL REFERENCES states (id),
+        state_after INTEGER NOT NULL REFERENCES states (id),
+        state_decided INTEGER REFERENCES states (id))  -- NULL: as state_after, but published as in state_before""",
+    """CREATE TABLE publications (
+        book TEXT NOT NULL, generation INTEGER NOT NULL, at REAL NOT NULL, reached INTEGER NOT NULL,
+        doc TEXT NOT NULL, PRIMARY KEY (book, generation))""",
+    "CREATE INDEX cycles_at ON cycles (at)",
+    "CREATE INDEX cycles_book ON cycles (book, seq)",
+    "CREATE INDEX cycles_decided ON cycles (book, seq) WHERE decided = 1",
+    "CREATE INDEX cycles_generation ON cycles (book, reason) WHERE generation IS NOT NULL",
+    "CREATE INDEX cycles_state_before ON cycles (state_before)",
+    "CREATE INDEX cycles_state_after ON cycles (state_after)",
+    "CREATE INDEX cycles_state_decided ON cycles (state_decided) WHERE state_decided IS NOT NULL",
+    "CREATE INDEX publications_at ON publications (at)",
+    "CREATE INDEX publications_reached ON publications (book, generation) WHERE reached = 1",
+)
+_TABLES: Final = frozenset({"states", "rules", "cycles", "publications"})
+_PUBLISH: Final = """INSERT INTO publications (book, generation, at, reached, doc) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (book, generation) DO UPDATE SET
+        at = excluded.at, doc = excluded.doc, reached = excluded.reached OR (reached AND doc = excluded.doc)"""
+_EXPIRED: Final = """SELECT seq, length(inputs) + length(decision), state_before, state_after, state_decided
+    FROM cycles AS old WHERE at < ?
+    AND seq <> (SELECT max(seq) FROM cycles WHERE book = old.book)
+    AND seq IS NOT (SELECT max(seq) FROM cycles WHERE book = old.book AND decided = 1)
+    ORDER BY at LIMIT ?"""
+_EXPIRED_PUBLICATIONS: Final = """SELECT rowid FROM publications AS old WHERE at < ?
+    AND generation IS NOT (SELECT published FROM cycles WHERE book = old.book ORDER BY seq DESC LIMIT 1)
+    AND generation IS NOT (SELECT max(generation) FROM publications WHERE book = old.book AND reached = 1)
+    LIMIT ?"""
+_FORGET_STATE: Final = """DELETE FROM states WHERE id = ?1
+    AND NOT EXISTS (SELECT 1 FROM cycles WHERE state_before = ?1)
+    AND NOT EXISTS (SELECT 1 FROM cycles WHERE state_after = ?1)
+    AND NOT EXISTS (SELECT 1 FROM cycles WHERE state_decided = ?1)"""
+_ENTRY_COLUMNS: Final = "seq, inputs, decision, rules, state_before, state_after, state_decided"
+_NEWEST: Final = "SELECT state_after FROM cycles WHERE book = ? ORDER BY seq DESC LIMIT 1"
+
+
+def open_sqlite(path: Path, *, read_only: bool = False, busy_seconds: float = 2.0) -> SqliteJournal:
+    """Open the journal at ``path``; made if there is none, with its folder, readable by its owner only.
+
+    Args:
+        path: the database; SQLite keeps ``-wal`` and ``-shm`` beside it.
+        read_only: for one look beside (or without) a running writer: makes and changes nothing, and sees what was
+            committed. Keep it for one command, not for the life of a process.
+        busy_seconds: how long a locked database is waited for, at each transaction.
+
+    Raises:
+        JournalUnavailableError: it cannot be opened now; read-only: there is none.
+        JournalCorruptError: it is no database, or a damaged one. A small file is checked in full, a large one as it is
+            used, so that a start stays quick.
+        JournalRefusedError: it is another program's, or of a newer version of this one.
+    """
+    path = Path(os.path.realpath(path))
+    with _typed(path):
+        if not read_only:
+            _make_file(path)
+        where = _reading_uri(path) if read_only else str(path)
+        connection = sqlite3.connect(
+            where, uri=read_only, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _claim(connection, path, read_only=read_only)
+            return SqliteJournal(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+
+
+def set_aside(path: Path, now: float) -> Path:
+    """Move a damaged journal out of the way, to NAME.corrupt-YYYYmmddTHHMMSSZ (UTC of ``now``), and return that path.
+
+    Its ``-wal`` and ``-shm`` go with it. Nothing may have it open for writing. Raises OSError.
+    """
+    path = Path(os.path.realpath(path))
+    base = f"{path.name}.corrupt-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}"
+    names = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
+    aside = next(place for place in map(path.with_name, names) if not os.path.lexists(place))
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        companion = Path(f"{path}{suffix}")
+        if companion.exists():
+            companion.rename(f"{aside}{suffix}")
+    _sync_folder(path.parent)
+    return aside
+
+
+@dataclass(slots=True)
+class _Memo:
+    """What was stored last, so that an object at hand is not encoded again. True once the transaction stands."""
+
+    states: dict[str, tuple[State, int]] = field(default_factory=dict)
+    rules: tuple[Rules, int] | None = None
+    published: dict[str, Publication] = field(default_factory=dict)
+
+
+class SqliteJournal:
+    """A ``Journal`` in SQLite; ``open_sqlite`` makes it. Any thread may use it, one at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db = connection
+        self._path = path
+        self._inode = _inode(path)
+        self._memo = _Memo()
+
+    def state(self, book: str) -> State | None:
+        """See ``Journal``."""
+        newest = self._all(_NEWEST, book)
+        if not newest:
+            return None
+        (number,) = newest[0]
+        known = self._memo.states.get(book)
+        if known is None or known[1] != number:
+            (doc,) = self._stored("SELECT doc FROM states WHERE id = ?", number)
+            known = (decode(State, _unpack(doc)), number)
+            self._memo.states[book] = known
+            if known[0].published is not None:
+                self._memo.published[book] = known[0].published
+        return known[0]
+
+    def record(self, book: str, inputs: Inputs, state: State, rules: Rules, decision: Decision, after: State) -> None:
+        """See ``Journal``."""
+        self.record_all((Cycle(book=book, inputs=inputs, state=state, rules=rules, decision=decision, after=after),))
+
+    def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
+        """See ``Journal``."""
+        memo = _Memo(dict(self._memo.states), self._memo.rules, dict(self._memo.published))
+        with self._transaction():
+            for cycle in cycles:
+                self._insert(cycle, memo)
+            for book, publication in reached:
+                self._publish(book, publication, reached=True)
+        self._memo = memo
+
+    def reached(self, generation: int, book: str = LIVE) -> None:
+        """See ``Journal``."""
+        which = "book = ? AND generation = ? AND reached = 0"
+        if self._all(f"SELECT 1 FROM publications WHERE {which}", book, generation):  # noqa: S608 - a constant
+            with self._transaction():
+                self._db.execute(f"UPDATE publications SET reached = 1 WHERE {which}", (book, generation))  # noqa: S608
+
+    def unreached(self, book: str) -> Publication | None:
+        """See ``Journal``."""
+        state = self.state(book)
+        if state is None or state.published is None:
+            return None
+        which = "SELECT 1 FROM publications WHERE book = ? AND generation = ? AND reached = 1"
+        return None if self._all(which, book, state.published.generation) else state.published
+
+    def last_reached(self, book: str) -> Publication | None:
+        """See ``Journal``."""
+        which = "SELECT doc FROM publications WHERE book = ? AND reached = 1 ORDER BY generation DESC LIMIT 1"
+        found = self._all(which, book)
+        return decode(Publication, found[0][0].encode()) if found else None
+
+    def entries(self, book: str, *, last: int | None = None, after_seq: int = 0) -> Iterator[Entry]:
+        """See ``Journal``. Entries recorded after the first was asked for are not among them.
+
+        They are read by the page, so no read transaction stays open while the caller works with one.
+        """
+        which = "SELECT seq FROM cycles WHERE book = ? AND seq > ? ORDER BY seq DESC LIMIT ?"
+        limit = -1 if last is None else last
+        ((first, newest),) = self._all(f"SELECT min(seq), max(seq) FROM ({which})", book, after_seq, limit)  # noqa: S608
+        states: dict[int, State] = {}
+        while first is not None:
+            page = self._page(book, first, newest, states)
+            yield from page
+            first = page[-1].seq + 1 if page else None
+
+    def last_decided(self, book: str) -> Entry | None:
+        """See ``Journal``."""
+        ((seq,),) = self._all("SELECT max(seq) FROM cycles WHERE book = ? AND decided = 1", book)
+        return None if seq is None else next(iter(self._page(book, seq, seq, {})), None)
+
+    def summary(self, book: str) -> Summary:
+        """See ``Journal``; the size is that of the database and its ``-wal``."""
+        one_book = "FROM cycles WHERE book = ?"
+        ((cycles,),) = self._all(f"SELECT count(*) {one_book}", book)
+        marks = ", ".join("?" * len(MOVES | CUTS))
+        counted = f"SELECT count(*) {one_book} AND generation IS NOT NULL AND reason IN ({marks})"
+        ((moves,),) = self._all(counted, book, *sorted(MOVES | CUTS))
+        first = self._all(f"SELECT at {one_book} ORDER BY seq LIMIT 1", book)
+        last = self._all(f"SELECT at {one_book} ORDER BY seq DESC LIMIT 1", book)
+        files = (self._path, Path(f"{self._path}-wal"))
+        size = sum(file.stat().st_size for file in files if file.exists())
+        return Summary(cycles, moves, first[0][0] if first else None, last[0][0] if last else None, size)
+
+    def prune(self, now: float, days: float) -> int:
+        """See ``Journal``. One call deletes at most 2,000 entries or 8 MiB, and gives back at most 1,000 pages."""
+        cutoff = now - days * DAY_SECONDS
+        seqs: list[tuple[int]] = []
+        orphans: set[tuple[int]] = set()
+        size = 0
+        for seq, length, *states in self._all(_EXPIRED, cutoff, PRUNE_ROWS):
+            if size > PRUNE_BYTES:
+                break
+            size += length
+            seqs.append((seq,))
+            orphans.update((number,) for number in states if number is not None)
+        publications = self._all(_EXPIRED_PUBLICATIONS, cutoff, PRUNE_ROWS)
+        if seqs or publications:
+            with self._transaction():
+                self._db.executemany("DELETE FROM cycles WHERE seq = ?", seqs)
+                self._db.executemany(_FORGET_STATE, sorted(orphans))
+                self._db.executemany("DELETE FROM publications WHERE rowid = ?", publications)
+        ((free,),) = self._all("PRAGMA freelist_count")
+        if free > SPARE_PAGES:
+            with _typed(self._path):  # a script, for that is run to its end: execute would stop after the first page
+                self._db.executescript(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free - SPARE_PAGES)})")
+        return len(seqs)
+
+    def close(self) -> None:
+        """See ``Journal``."""
+        with _typed(self._path):
+            self._db.close()
+
+    # --- one row ---
+
+    def _insert(self, cycle: Cycle, memo: _Memo) -> None:
+        """Insert ``cycle`` with what it refers to; only inside a transaction."""
+        book, decision, after = cycle.book, cycle.decision, cycle.after
+        if memo.rules is None or memo.rules[0] is not cycle.rules:
+            memo.rules = (cycle.rules, self._rules_id(cycle.rules))
+        known = memo.states.get(book)
+        before_id = known[1] if known is not None and known[0] is cycle.state else self._state_id(cycle.state)
+        after_id = before_id if after is cycle.state else self._state_id(after)
+        decided_id = None if _derivable(cycle) else self._state_id(decision.after)
+        published = after.published
+        if published is not None and memo.published.get(book) is not published:
+            self._publish(book, published, reached=False)
+            memo.published[book] = published
+        memo.states[book] = (after, after_id)
+        self._db.execute(
+            "INSERT INTO cycles (book, at, reason, generation, published, decided, inputs, decision, rules,"
+            " state_before, state_after, state_decided) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                book,
+                cycle.at,
+                cycle.reason.value,
+                cycle.generation,
+                None if published is None else published.generation,
+                int(cycle.decided),
+                _pack(encode(cycle.inputs)),
+                _pack(encode(Verdict(decision.reason, decision.proposal, decision.trace))),
+                memo.rules[1],
+                before_id,
+                after_id,
+                decided_id,
+            ),
+        )
+
+    def _state_id(self, state: State) -> int:
+        doc = encode(state)
+        digest = _digest(doc)
+        found = self._db.execute("SELECT id FROM states WHERE digest = ?", (digest,)).fetchone()
+        if found is None:
+            made = self._db.execute("INSERT INTO states (digest, doc) VALUES (?, ?)", (digest, _pack(doc)))
+            return int(made.lastrowid or 0)
+        return int(found[0])
+
+    def _rules_id(self, rules: Rules) -> int:
+        doc = encode(rules)
+        self._db.execute(
+            "INSERT INTO rules (digest, doc) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING",
+            (_digest(doc), doc.decode()),
+        )
+        return int(self._db.execute("SELECT id FROM rules WHERE digest = ?", (_digest(doc),)).fetchone()[0])
+
+    def _publish(self, book: str, publication: Publication, *, reached: bool) -> None:
+        doc = encode(publication).decode()
+        self._db.execute(_PUBLISH, (book, publication.generation, publication.at, int(reached), doc))
+
+    def _page(self, book: str, first: int, newest: int, states: dict[int, State]) -> list[Entry]:
+        """Return the next entries from ``first`` on; ``states`` is what has been decoded, renewed to what they use."""
+        which = f"SELECT {_ENTRY_COLUMNS} FROM cycles WHERE book = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"  # noqa: S608
+        with self._transaction("BEGIN"):
+            rows = self._db.execute(which, (book, first, newest, PAGE_ENTRIES)).fetchall()
+            wanted = {number for row in rows for number in row[4:] if number is not None}
+            fresh = {
+                number: self._stored("SELECT doc FROM states WHERE id = ?", number)[0]
+                for number in wanted - set(states)
+            }
+            rules = {row[3]: self._stored("SELECT doc FROM rules WHERE id = ?", row[3])[0] for row in rows}
+        kept = {number: state for number, state in states.items() if number in wanted}
+        states.clear()
+        states.update(kept)
+        states.update((number, decode(State, _unpack(doc))) for number, doc in fresh.items())
+        known_rules = {number: decode(Rules, doc.encode()) for number, doc in rules.items()}
+        return [_entry(book, row, states, known_rules[row[3]]) for row in rows]
+
+    # --- the connection ---
+
+    def _all(self, sql: str, *parameters: object) -> list[Any]:
+        with _typed(self._path):
+            return self._db.execute(sql, parameters).fetchall()
+
+    def _stored(self, sql: str, number: int) -> tuple[Any, ...]:
+        found: list[tuple[Any, ...]] = self._all(sql, number)
+        if not found:
+            raise JournalCorruptError(
+                f"the journal {self._path} refers to something it does not hold: {sql} [{number}]"
+            )
+        return found[0]
+
+    @contextmanager
+    def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+        """Commit what the block does, or nothing of it."""
+        with _typed(self._path):
+            if _inode(self._path) != self._inode:
+                raise JournalUnavailableError(f"the journal {self._path} was replaced by another file while in use")
+            self._db.execute(begin)
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+def _make_file(path: Path) -> None:
+    """Make an empty file for the owner only, unless there is one; its mode and owner stay as they are then."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise JournalUnavailableError(f"{path} is not a regular file: move it, or name another journal") from None
+        return
+    os.close(handle)
+    _sync_folder(path.parent)
+
+
+def _reading_uri(path: Path) -> str:
+    """Return how to open ``path`` without making a file beside it.
+
+    ``mode=ro`` alone makes ``-wal`` and ``-shm`` where there are none, perhaps of an owner that locks the writer out.
+    """
+    wal, shm = Path(f"{path}-wal"), Path(f"{path}-shm")
+    if not path.is_file():
+        raise JournalUnavailableError(f"there is no journal at {path}")
+    if wal.exists() and shm.exists():
+        return f"{path.as_uri()}?mode=ro&readonly_shm=1"
+    if wal.exists() and wal.stat().st_size:
+        raise JournalUnavailableError(
+            f"{wal} has commits but no {shm.name} beside it: start the governor to recover it"
+        )
+    return f"{path.as_uri()}?mode=ro&immutable=1"
+
+
+def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
+    """Make sure that this is a journal of ours, sound as far as that can be seen quickly; lay down a new one."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    empty = not tables and version == 0
+    if empty and read_only:
+        raise JournalUnavailableError(f"the journal {path} is empty")
+    if not empty and owner != APPLICATION_ID:
+        raise JournalRefusedError(f"{path} is the database of another program: name another file as the journal")
+    if version > SCHEMA_VERSION:
+        raise JournalRefusedError(
+            f"the journal {path} has schema {version}, this version knows up to {SCHEMA_VERSION}: "
+            "run the newer version again, or name another file as the journal"
+        )
+    if not empty and not tables >= _TABLES:
+        raise JournalCorruptError(f"the journal {path} lacks {', '.join(sorted(_TABLES - tables))}")
+    if read_only:
+        return
+    _configure(connection, path, empty=empty)
+    if path.stat().st_size <= QUICK_CHECK_BYTES:
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise JournalCorruptError(f"the journal {path} is damaged: {verdict}")
+
+
+def _configure(connection: sqlite3.Connection, path: Path, *, empty: bool) -> None:
+    """Set what this connection needs; in an ``empty`` file also what stays with it, and the tables."""
+    if empty:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only possible before the first table
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise JournalUnavailableError(
+            f"the file system of {path} cannot hold a WAL journal ({mode}): name another place"
+        )
+    for setting in ("synchronous = FULL", "foreign_keys = ON", f"journal_size_limit = {WAL_KEEP_BYTES}"):
+        connection.execute(f"PRAGMA {setting}").fetchall()
+    if empty:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in (
+            *_SCHEMA,
+            f"PRAGMA application_id = {APPLICATION_ID}",
+            f"PRAGMA user_version = {SCHEMA_VERSION}",
+        ):
+            connection.execute(statement)
+        connection.execute("COMMIT")
+
+
+@contextmanager
+def _typed(path: Path) -> Iterator[None]:
+    """Turn storage failures into JournalErrors; wrong use of the library stays what it is."""
+    try:
+        yield
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.NotSupportedError):
+        raise
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # without: a text that is not UTF-8
+        damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        kind = JournalCorruptError if damaged else JournalUnavailableError
+        raise kind(f"the journal {path}: {error} ({getattr(error, 'sqlite_errorname', 'no code')})") from error
+    except OSError as error:
+        raise JournalUnavailableError(f"the journal {path}: {error.strerror or error}") from error
+
+
+def _derivable(cycle: Cycle) -> bool:
+    """Whether ``decision.after`` is ``after`` but for ``published``, to the byte: then it takes no row."""
+    draft, derived = cycle.decision.after, replace(cycle.after, published=cycle.state.published)
+    same = all(getattr(draft, each.name) is getattr(derived, each.name) for each in fields(State))
+    return same or encode(draft) == encode(derived)
+
+
+def _entry(book: str, row: tuple[Any, ...], states: dict[int, State], rules: Rules) -> Entry:
+    seq, inputs, decision, _, before_id, after_id, decided_id = row
+    before, after = states[before_id], states[after_id]
+    draft = replace(after, published=before.published) if decided_id is None else states[decided_id]
+    verdict = decode(Verdict, _unpack(decision))
+    return Entry(
+        seq=seq,
+        book=book,
+        inputs=decode(Inputs, _unpack(inputs)),
+        state=before,
+        rules=rules,
+        decision=Decision(verdict.reason, verdict.proposal, draft, verdict.trace),
+        after=after,
+    )
+
+
+def _pack(doc: bytes) -> bytes:
+    return zlib.compress(doc, ZLIB_LEVEL)
+
+
+def _unpack(blob: bytes) -> bytes:
+    try:
+        return zlib.decompress(blob)
+    except (zlib.error, TypeError) as error:
+        raise JournalCorruptError(f"a stored document cannot be unpacked: {error}") from error
+
+
+def _digest(doc: bytes) -> bytes:
+    return blake2b(doc, digest_size=16).digest()
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` last."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

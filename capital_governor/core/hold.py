@@ -26,6 +26,7 @@ EXITS: Final[Mapping[Reason, str]] = {
     Reason.STOPPED: "remove runtime/capital_governor.STOP",
     Reason.PAUSED: "payload and state/guardian_pause.json both say not paused, in a fresh complete payload",
     Reason.OPERATOR_HOLD: "the hold's expiry, or the operator takes it back",
+    Reason.FILES_UNWRITABLE: "the next cycle that finds both files writable",
     Reason.FETCH_FAILED: "the next good payload",
     Reason.PAYLOAD_REFUSED: "the next good payload",
     Reason.PAYLOAD_STALE: "the next fresh payload",
@@ -56,9 +57,9 @@ class Verdict:
 def judge(inputs: Inputs, state: State, rules: Rules) -> Verdict:
     """Say whether a decision may be taken now.
 
-    STOP comes first, then the Guardian's pause, the operator's hold, the payload, the lost blocks, the agents. The
-    latches of pause and blocks are kept up to date behind an earlier hold; the count of MEMBERS_GONE is not, since
-    other holds neither count nor reset it.
+    STOP comes first, then the Guardian's pause, the operator's hold, the files, the payload, the lost blocks, the
+    agents. The latches of pause and blocks are kept up to date behind an earlier hold; the count of MEMBERS_GONE is
+    not, since other holds neither count nor reset it.
     """
     problem = _payload_problem(inputs, state.latches, rules)
     latches, accepted = _watch_blocks(inputs, state.latches, usable=problem is None)
@@ -71,6 +72,8 @@ def judge(inputs: Inputs, state: State, rules: Rules) -> Verdict:
     if inputs.hold is not None and _runs(inputs.hold.until, inputs.now):
         reason = f": {inputs.hold.reason}" if inputs.hold.reason else ""
         return Verdict(Hold(Reason.OPERATOR_HOLD, f"held by {inputs.hold.author}{reason}"), latches, accepted=accepted)
+    if inputs.files_problem:
+        return Verdict(Hold(Reason.FILES_UNWRITABLE, inputs.files_problem), latches, accepted=accepted)
     if problem is not None or isinstance(inputs.payload, Refusal):
         return Verdict(problem, latches, accepted=accepted)
     return _judge_agents(inputs, inputs.payload, state, rules, latches, accepted)

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     STOPPED = "stopped"
     PAUSED = "paused"
     OPERATOR_HOLD = "operator_hold"
+    FILES_UNWRITABLE = "files_unwritable"
     FETCH_FAILED = "fetch_failed"
     PAYLOAD_REFUSED = "payload_refused"
     PAYLOAD_STALE = "payload_stale"
@@ -108,7 +109,13 @@ HOLDS: Final = (
     AGENT_HOLDS
     | SILENT_HOLDS
     | PAYLOAD_HOLDS
-    | {Reason.OPERATOR_HOLD, Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST, Reason.INTERNAL_ERROR}
+    | {
+        Reason.OPERATOR_HOLD,
+        Reason.FILES_UNWRITABLE,
+        Reason.GUARDIAN_LOST,
+        Reason.TIMESTAMP_LOST,
+        Reason.INTERNAL_ERROR,
+    }
 )
 GATE_REFUSALS: Final = frozenset(reason for reason in Reason if reason.name.startswith("GATE_"))
 
@@ -217,6 +224,7 @@ class Inputs:
         limits: operator's limits, expired ones included.
         accept: the operator accepts what this payload lacks (a lost block, faulty or vanished members).
         known_generation: the largest generation any readable allocation file carries; 0 if none does.
+        files_problem: why an allocation file could not be written at all (it is a directory, say); empty if it could.
     """
 
     now: float
@@ -227,6 +235,7 @@ class Inputs:
     limits: tuple[Limit, ...] = ()
     accept: bool = False
     known_generation: int = 0
+    files_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

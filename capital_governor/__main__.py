@@ -1,0 +1,45 @@
+"""``python -m capital_governor`` and the command ``capital-governor``.
+
+``run``, which lives for months, is started from here without loading the libraries of the command line.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Run the command of ``sys.argv``. Raises SystemExit with its code."""
+    plain = _plain_run(sys.argv[1:])
+    if plain is None:
+        from capital_governor.cli import app  # noqa: PLC0415 - Typer and rich, which `run` must not load
+
+        app()
+        return
+    from capital_governor.start import govern  # noqa: PLC0415 - `--help` needs none of it
+
+    root, dry_run = plain
+    raise SystemExit(govern(root, dry_run=dry_run))
+
+
+def _plain_run(arguments: list[str]) -> tuple[Path | None, bool] | None:
+    """Return root and dry run of a ``run`` that needs no parser; None for everything else, help and errors included."""
+    if arguments[:1] != ["run"]:
+        return None
+    root, dry_run, rest = None, False, arguments[1:]
+    while rest:
+        word = rest.pop(0)
+        if word == "--dry-run":
+            dry_run = True
+        elif word == "--root" and rest and not rest[0].startswith("-"):
+            root = Path(rest.pop(0))
+        elif word.startswith("--root=") and word != "--root=":
+            root = Path(word.removeprefix("--root="))
+        else:
+            return None
+    return root, dry_run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""One tick: gather Inputs -> decide -> gate -> commit -> converge the files -> say how it stands.
+
+Everything here but the fetch is synchronous and belongs to the one thread that owns files and journal.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from capital_governor.adapters import files, interlocks
+from capital_governor.adapters.journal import Journal
+from capital_governor.adapters.primary import generation_of, read_primary
+from capital_governor.core.adoption import abandon, adopt
+from capital_governor.core.decision import commit, decide, refuse
+from capital_governor.core.gate import gate
+from capital_governor.core.model import SILENT_HOLDS, Decision, Inputs, Publication, Refusal, Snapshot, State
+from capital_governor.core.publication import documents
+from capital_governor.settings import Settings
+from capital_governor.status import Outcome, Standing, status_document
+
+STOP_FILE = Path("runtime", "capital_governor.STOP")
+PAUSE_FILE = Path("state", "guardian_pause.json")
+
+
+class Cycle:
+    """The governor of one root, one tick at a time.
+
+    Args:
+        settings: validated.
+        journal: where every cycle is recorded; its ``record`` raises nothing for want of storage.
+        dry_run: write below ``runtime/dry_run`` instead of ``runtime``.
+        annotate: adds to the standing what only the caller knows, before it is written to the status file.
+        clock: seconds since 1970 UTC.
+    """
+
+    book = "live"
+
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        *,
+        dry_run: bool = False,
+        annotate: Callable[[Standing], Standing] = lambda standing: standing,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.paths = files.Paths(settings.root, dry_run)
+        self.state = State()
+        self._settings = settings
+        self._rules = settings.rules()
+        self._journal = journal
+        self._clock = clock
+        self._stop_file, self._pause_file = settings.root / STOP_FILE, settings.root / PAUSE_FILE
+        self._documents: tuple[bytes, bytes] | None = None
+        self._documented: Publication | None = None
+        self._reached = 0
+        self._dry_run = dry_run
+        self._annotate = annotate
+        self.standing = Standing()
+
+    def recover(self) -> str:
+        """Make the folder ready and ``resume``; what a killed predecessor left half-written is swept away."""
+        self.paths.make_folder()
+        self.paths.sweep()
+        return self.resume()
+
+    def resume(self) -> str:
+        """Take up where the last run ended; return in words what was found.
+
+        The journal's last state counts, unless the primary file carries a later generation or is the previous
+        program's: then the file is what the agents obey, and is adopted. A generation that never reached the file
+        and is older than MAX_AGE is abandoned: what it was decided on no longer holds.
+        """
+        self.state = self._journal.state(self.book) or State()
+        found = self._primary_on_disk()
+        published = self.state.published
+        if isinstance(found, Publication):
+            known = 0 if published is None else published.generation
+            if found.generation == 0 or found.generation > known:
+                self.state = adopt(self.state, found)
+                self._reached = found.generation
+                return f"adopted {self.paths.primary.name} of generation {found.generation}"
+            if published is not None and found.generation == published.generation:
+                self._mark_reached(published)
+        unreached = self._journal.unreached(self.book)
+        if unreached is not None and self._clock() - unreached.at > self._rules.max_age_seconds:
+            self.state = abandon(self.state, self._journal.last_reached(self.book))
+            return f"abandoned generation {unreached.generation}, which never reached the agents"
+        if published is None:
+            return "nothing is published yet"
+        return f"resumed at generation {published.generation}"
+
+    def preview(self, payload: Snapshot | Refusal) -> Outcome:
+        """Decide as ``conclude`` would, and write nothing."""
+        inputs = self._gather(payload)
+        return Outcome(inputs, self.state, self._decide(inputs), None)
+
+    def conclude(self, payload: Snapshot | Refusal) -> Outcome:
+        """Decide on this payload, publish what was decided, and record all of it."""
+        before, inputs = self.state, self._gather(payload)
+        decision = self._decide(inputs)
+        if decision.proposal is not None and self._stopped():
+            inputs = replace(inputs, stopped=True)
+            decision = self._decide(inputs)
+        after = commit(decision)
+        self._journal.record(self.book, inputs, before, self._rules, decision, after)
+        self.state = after
+        convergence = None if decision.reason in SILENT_HOLDS else self._converge()
+        self._journal.prune(inputs.now, self._settings.journal_days)
+        outcome = Outcome(inputs, before, decision, convergence)
+        self.standing = self.standing.after(outcome)
+        return replace(outcome, status_problem=self.write_status())
+
+    def fail(self, error: str) -> str:
+        """Say in the status file that an unexpected error ended this cycle; return what kept that from it."""
+        self.standing = self.standing.failed(self._clock(), error)
+        return self.write_status()
+
+    def leave(self) -> str:
+        """Say in the status file that the governor has ended; return what kept that from it."""
+        self.standing = replace(self.standing, state="ended")
+        return self.write_status()
+
+    def write_status(self) -> str:
+        """Write the status file; return what kept that from it, empty if nothing did."""
+        self.standing = self._annotate(self.standing)
+        content = status_document(
+            self.standing,
+            interval_seconds=self._settings.interval_seconds,
+            rules=self._rules,
+            dry_run=self._dry_run,
+            pid=os.getpid(),
+        )
+        try:
+            files.replace(self.paths.status, content, durable=False)
+        except OSError as error:
+            return f"{self.paths.status} could not be written: {error.strerror}"
+        return ""
+
+    def _gather(self, payload: Snapshot | Refusal) -> Inputs:
+        generation, problem = 0, ""
+        for path, ours in zip((self.paths.primary, self.paths.override), self._published_documents(), strict=True):
+            if path == self.paths.override and self._settings.override == "off":
+                continue
+            try:
+                content = files.read(path)
+            except files.NotAFile as error:
+                problem = f"{path} {error.strerror}: move it away"
+            except OSError:
+                # Nothing to learn from it; converge() replaces it, or says why it cannot.
+                continue
+            else:
+                if content is not None and content != ours:
+                    generation = max(generation, generation_of(content))
+        return Inputs(
+            now=self._clock(),
+            payload=payload,
+            pause=interlocks.read_pause(self._pause_file),
+            stopped=self._stopped(),
+            known_generation=generation,
+            files_problem=problem,
+        )
+
+    def _decide(self, inputs: Inputs) -> Decision:
+        decision = decide(inputs, self.state, self._rules)
+        refusal = gate(decision, inputs, self.state, self._rules)
+        return decision if refusal is None else refuse(decision, self.state, refusal)
+
+    def _stopped(self) -> bool:
+        return interlocks.stop_present(self._stop_file)
+
+    def _published_documents(self) -> tuple[bytes, bytes] | tuple[None, None]:
+        """The two files as they should be, made once a publication; none for what another program published."""
+        published = self.state.published
+        if published is None or published.generation == 0:
+            return None, None
+        if self._documents is None or self._documented is not published:
+            self._documents, self._documented = documents(published), published
+        return self._documents
+
+    def _converge(self) -> files.Convergence | None:
+        primary, override = self._published_documents()
+        published = self.state.published
+        if primary is None or override is None or published is None:
+            return None
+        convergence = files.converge(
+            self.paths, primary, override, policy=self._settings.override, stopped=self._stopped
+        )
+        if convergence.primary.outcome in {files.Outcome.WRITTEN, files.Outcome.UNCHANGED}:
+            self._mark_reached(published)
+        return convergence
+
+    def _mark_reached(self, published: Publication) -> None:
+        if self._reached != published.generation:
+            self._journal.reached(published.generation)
+            self._reached = published.generation
+
+    def _primary_on_disk(self) -> Publication | None:
+        try:
+            content = files.read(self.paths.primary)
+        except OSError:
+            # The first cycle meets it too, and says so.
+            return None
+        found = None if content is None else read_primary(content)
+        return found if isinstance(found, Publication) else None

@@ -1,0 +1,228 @@
+"""The governor's life: start-up, the loop, the end. ``run`` repeats the tick, ``once`` takes a single one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from capital_governor.adapters import logs
+from capital_governor.adapters.dashboard import Dashboard
+from capital_governor.adapters.files import Paths
+from capital_governor.adapters.lock import RootLock
+from capital_governor.adapters.resilient import ResilientJournal
+from capital_governor.adapters.sqlite import open_sqlite, set_aside
+from capital_governor.adapters.wire import parse
+from capital_governor.core.model import Refusal
+from capital_governor.cycle import Cycle
+from capital_governor.messages import Line, start_lines
+from capital_governor.report import Report
+from capital_governor.settings import Settings
+from capital_governor.status import Outcome, Standing
+
+RETRY_SECONDS: Final = 15.0
+"""Until the first success, the loop asks this often, or every interval where that is shorter."""
+GRACE_SECONDS: Final = 1.5
+"""How long the end waits for the files and the journal."""
+
+T = TypeVar("T")
+
+
+def schedule(start: float, interval: float, now: float) -> float:
+    """Return the next beat after ``now`` of a metronome that began at ``start``: late beats are dropped, not made up.
+
+    All three are seconds of one monotonic clock.
+    """
+    beats = int((now - start) // interval) + 1
+    return start + beats * interval
+
+
+class Governor:
+    """A cycle with all that it needs, on its own thread for files and journal. Made and used in an event loop.
+
+    Args:
+        settings: validated.
+        sink: of the logs, whose failures the status file counts.
+        dry_run: publish below ``runtime/dry_run``.
+    """
+
+    def __init__(self, settings: Settings, sink: logs.Sink, *, dry_run: bool = False) -> None:
+        self._log = logs.get_logger()
+        self._sink = sink
+        self._report = Report(self._say, settings.rules())
+        self._dashboard = Dashboard(settings.dashboard_url, settings.fetch_deadline_seconds, settings.fetch_max_bytes)
+        path = Paths(settings.root, dry_run).folder / "journal.sqlite3" if dry_run else settings.journal_path
+        self._journal_problem = ""
+        self._journal = ResilientJournal(
+            lambda: open_sqlite(path),
+            set_aside=lambda: set_aside(path, time.time()),
+            on_lost=self._journal_lost,
+            on_restored=self._journal_restored,
+        )
+        self._cycle = Cycle(settings, self._journal, dry_run=dry_run, annotate=self._annotate)
+        self._recovered = False
+        # One thread owns files and SQLite; name look-ups have the loop's own executor, so neither waits for the other.
+        self._disk = ThreadPoolExecutor(1, "disk")
+        self._busy: asyncio.Future[Any] | None = None
+
+    async def tick(self) -> Outcome:
+        """Fetch, decide, publish, and say so; before the first, take up where the last run ended."""
+        if not self._recovered:
+            found = await self._on_disk(self._cycle.recover)
+            self._say(Line("info", f"Start: {found}"))
+            self._recovered = True
+        body = await self._dashboard.fetch()
+        payload = body if isinstance(body, Refusal) else parse(body)
+        outcome = await self._on_disk(lambda: self._cycle.conclude(payload))
+        self._report.cycle(outcome)
+        return outcome
+
+    async def guarded_tick(self) -> bool:
+        """Take a tick that no exception leaves; return whether it had a usable payload."""
+        try:
+            return (await self.tick()).fetched
+        except Exception as error:  # noqa: BLE001 - whatever it is, a governor that tries again serves the agents better
+            self._log.exception("Unexpected error - maintaining current allocations")
+            text = f"{type(error).__name__}: {error}"
+            problem = await self._on_disk(lambda: self._cycle.fail(self._sink.redact(text)))
+            self._report.episode("status", problem, "The status file can be written again")
+            return False
+
+    async def close(self) -> None:
+        """End: let what is being written be finished, say so in the status file, close the journal."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                if self._busy is not None:
+                    await asyncio.wait([self._busy])
+                await self._on_disk(self._cycle.leave)
+                await self._on_disk(self._journal.close)
+        self._disk.shutdown(wait=False, cancel_futures=True)
+
+    async def _on_disk(self, work: Callable[[], T]) -> T:
+        """Run on the disk's thread. Cancelling the caller leaves the work to finish: it may be half-way on disk."""
+        future = asyncio.get_running_loop().run_in_executor(self._disk, work)
+        self._busy = future
+        return await asyncio.shield(future)
+
+    def _say(self, line: Line) -> None:
+        getattr(self._log, line.level)(line.text)
+
+    def _annotate(self, standing: Standing) -> Standing:
+        return replace(standing, journal_problem=self._journal_problem, log_failures=self._sink.failures)
+
+    def _journal_lost(self, problem: str) -> None:
+        self._journal_problem = problem
+        self._say(Line("error", f"Journal cannot be written, memory takes over: {problem}"))
+
+    def _journal_restored(self, cycles: int) -> None:
+        self._journal_problem = ""
+        self._say(Line("info", f"Journal can be written again: {cycles} cycles written back"))
+
+
+async def repeat(governor: Governor, interval_seconds: float, stop: asyncio.Event) -> None:
+    """Tick until ``stop`` is set: at once, soon again until the first success, then on a beat without drift."""
+    loop = asyncio.get_running_loop()
+    beat: float | None = None
+    while not stop.is_set():
+        started = loop.time()
+        tick = asyncio.ensure_future(governor.guarded_tick())
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([tick, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not tick.done():
+            tick.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await tick
+            return
+        if beat is None and tick.result():
+            beat = started
+        if beat is None:
+            wake = max(started + min(RETRY_SECONDS, interval_seconds), loop.time())
+        else:
+            wake = schedule(beat, interval_seconds, loop.time())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(wake):
+                await stop.wait()
+
+
+def run(settings: Settings, sink: logs.Sink, *, dry_run: bool = False) -> int:
+    """Govern until SIGTERM or SIGINT; return the exit code.
+
+    Raises:
+        LockHeldError: another governor runs on this root.
+        OSError: the runtime folder cannot be made.
+    """
+    with _holding(settings, dry_run=dry_run):
+        return _in_loop(lambda: _live(settings, sink, dry_run=dry_run))
+
+
+def once(settings: Settings, sink: logs.Sink) -> Outcome:
+    """Take one tick for good and return what came of it. Raises as ``run`` does."""
+
+    async def single() -> Outcome:
+        governor = Governor(settings, sink)
+        try:
+            return await governor.tick()
+        finally:
+            await governor.close()
+
+    with _holding(settings, dry_run=False):
+        return _in_loop(single)
+
+
+async def _live(settings: Settings, sink: logs.Sink, *, dry_run: bool) -> int:
+    log = logs.get_logger()
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    governor = Governor(settings, sink, dry_run=dry_run)
+    for line in start_lines(settings.rules(), time.time(), telegram=settings.telegram_bot_token is not None):
+        getattr(log, line.level)(line.text)
+    try:
+        await repeat(governor, settings.interval_seconds, stop)
+    finally:
+        await governor.close()
+        log.info("Capital Governor stopped")
+    return 0
+
+
+@contextlib.contextmanager
+def _holding(settings: Settings, *, dry_run: bool) -> Iterator[None]:
+    paths = Paths(settings.root, dry_run)
+    paths.make_folder()
+    lock = RootLock(paths.folder / "capital_governor.lock")
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _in_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Like ``asyncio.run``, but without its wait for the default executor, which a hung name look-up makes endless."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(main())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def leave(code: int) -> int:
+    """Return ``code`` for a normal exit, or exit right here if a thread hangs for which the interpreter would wait."""
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join(0.1)
+            if thread.is_alive():
+                sys.stdout.flush()
+                os._exit(code)
+    return code

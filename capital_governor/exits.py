@@ -1,0 +1,50 @@
+"""Exit codes, and what each failure of a start says: one clear line on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sys
+from collections.abc import Iterator
+from typing import Final, NoReturn
+
+from capital_governor.adapters.journal import JournalError, JournalRefusedError
+from capital_governor.adapters.lock import LockHeldError
+from capital_governor.settings import SettingsError
+
+OK: Final = 0
+UNEXPECTED: Final = 1
+USAGE: Final = 2
+TEMPORARY: Final = 75
+"""Later, the same command may succeed: dashboard down, lock held, disk full (EX_TEMPFAIL of sysexits.h)."""
+CONFIGURATION: Final = 78
+"""Only a person can mend it, so a supervisor must not try again (EX_CONFIG of sysexits.h)."""
+
+_PASSING: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE}
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turn what may go wrong at a start into its lines on stderr and its exit code. Raises SystemExit."""
+    try:
+        yield
+    except SettingsError as error:
+        fail(CONFIGURATION, *error.faults)
+    except LockHeldError as error:
+        fail(TEMPORARY, str(error))
+    except JournalRefusedError as error:
+        fail(CONFIGURATION, str(error))
+    except JournalError as error:
+        fail(TEMPORARY, str(error))
+    except OSError as error:
+        passing = error.errno in _PASSING
+        fail(
+            TEMPORARY if passing else CONFIGURATION, f"{error.filename or 'the file system'}: {error.strerror or error}"
+        )
+
+
+def fail(code: int, *lines: str) -> NoReturn:
+    """Say each line on stderr and exit with ``code``. Raises SystemExit."""
+    for line in lines:
+        print(f"capital-governor: {line}", file=sys.stderr)  # noqa: T201 - what a command says of its failure
+    raise SystemExit(code)

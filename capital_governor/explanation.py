@@ -1,0 +1,129 @@
+"""One agent's line of a decision, in plain words or as plain data. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from capital_governor.core.model import WHOLE, Agent, Bounds, Decision, Ppm, Reason, Rules, State, Trigger
+from capital_governor.messages import message
+
+
+def explain(agent: Agent, before: State, rules: Rules, decision: Decision) -> dict[str, object] | None:
+    """Return how ``agent`` came by its share in this decision, as plain data; None if it played no part in it.
+
+    Shares are 0..1. ``limits`` lists every limit that spoke, ``triggers`` and ``brakes`` concern the whole fleet.
+    """
+    trace = decision.trace
+    published = before.published.shares.get(agent) if before.published else None
+    if agent not in trace.limits and published is None:
+        return None
+    seen = decision.after.agents.get(agent)
+    return {
+        "agent": agent,
+        "reason": decision.reason.value,
+        "message": message(decision.reason, rules),
+        "hold": None if trace.hold is None else trace.hold.detail,
+        "share_before": _share(published),
+        "share_after": _share(decision.proposal.shares.get(agent) if decision.proposal else published),
+        "fault": trace.faulty.get(agent),
+        "absent_cycles": trace.absent.get(agent),
+        "metrics": asdict(seen.metrics) if seen is not None and seen.metrics is not None else None,
+        "score": asdict(trace.scores[agent]) if agent in trace.scores else None,
+        "limits": asdict(trace.limits[agent]) if agent in trace.limits else None,
+        "floor_scale": trace.floor_scale,
+        "weight_projected": trace.projected.get(agent),
+        "weight": trace.weights.get(agent),
+        "step": trace.step,
+        "multipliers": [asdict(multiplier) for multiplier in trace.multipliers],
+        "exposure": trace.exposure,
+        "exposure_by": trace.exposure_by,
+        "share_wanted": _share(trace.target.get(agent)),
+        "share_cut": _share(trace.cuts.get(agent)),
+        "triggers": [asdict(trigger) for trigger in trace.triggers],
+        "brakes": [asdict(brake) for brake in trace.brakes],
+    }
+
+
+def explain_lines(agent: Agent, before: State, rules: Rules, decision: Decision) -> Iterator[str]:
+    """Yield the same as ``explain`` in plain words, with the arithmetic."""
+    trace = decision.trace
+    published = before.published.shares.get(agent) if before.published else None
+    after = decision.proposal.shares.get(agent) if decision.proposal else published
+    yield f"{agent}: {_percent(published)} before, {_percent(after)} after"
+    yield f"outcome    {message(decision.reason, rules)}"
+    if trace.hold is not None:
+        yield f"hold       {trace.hold.detail}"
+    if agent in trace.faulty:
+        yield f"record     faulty, so it may not gain: {trace.faulty[agent]}"
+    if agent in trace.absent:
+        yield f"record     absent for {trace.absent[agent]} of {rules.membership_grace_cycles} cycles: it may not gain"
+    yield from _score_lines(agent, rules, decision)
+    if agent in trace.limits:
+        yield from _weight_lines(agent, trace.limits[agent], decision)
+    if trace.multipliers:
+        each = ", ".join(f"{m.name} {m.value:.4g} ({m.origin})" for m in trace.multipliers)
+        yield f"exposure   {trace.exposure:.4g}, set by {trace.exposure_by}: the smallest of {each}"
+    if agent in trace.shares:
+        cut = f", cut by {_percent(trace.cuts[agent])} since it may not gain" if agent in trace.cuts else ""
+        yield f"share      {trace.weights[agent]:.6f} x {trace.exposure:.4g} = {_percent(trace.shares[agent])}{cut}"
+    for trigger in trace.triggers:
+        yield f"threshold  {_trigger_text(trigger)}"
+    for brake in trace.brakes:
+        state = "on" if brake.active else "off"
+        yield f"brake      {brake.reason.value} is {state}: {brake.value:.0f} of {brake.limit:.0f}"
+
+
+def _score_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:
+    score, memory = decision.trace.scores.get(agent), decision.after.agents.get(agent)
+    if score is None or memory is None or memory.metrics is None:
+        if agent in decision.trace.limits and decision.trace.scores:
+            yield "score      none: it has not yet sent a good record"
+        return
+    seen = memory.metrics
+    yield (
+        f"score      {score.total:.4f} = PnL {score.pnl:.4f} + Sharpe {score.sharpe:.4f}"
+        f" + win rate {score.winrate:.4f} + drawdown {score.drawdown:.4f}"
+    )
+    yield f"             PnL: {rules.pnl_weight:.2f} x {seen.pnl_7d:.2f} / {rules.pnl_scale:.0f}, in 0..1"
+    yield f"             Sharpe: {rules.sharpe_weight:.2f} x {seen.sharpe_30d:.3f} / {rules.sharpe_scale:g}, in 0..1"
+    yield f"             win rate: {rules.winrate_weight:.2f} x {seen.winrate_30d:.3f}"
+    yield (
+        f"             drawdown: {rules.drawdown_weight:.2f} x (1 - {seen.max_dd_30d:.2f} %"
+        f" / {rules.drawdown_scale_percent:g} %), in 0..1"
+    )
+
+
+def _weight_lines(agent: Agent, bounds: Bounds, decision: Decision) -> Iterator[str]:
+    trace, weight = decision.trace, decision.trace.projected.get(agent)
+    for name, binding, limits in (("floor", bounds.lo_by, bounds.floors), ("cap", bounds.hi_by, bounds.caps)):
+        for limit in limits:
+            said = f" {limit.detail}" if limit.detail else ""
+            binds = " (binds)" if limit == binding and weight == binding.value else ""
+            yield f"{name:<10} {limit.value:.4f} {limit.source.value}{said}{binds}"
+    if trace.floor_scale < 1.0:
+        yield f"floors     do not fit: all are lowered to {trace.floor_scale:.4f} of themselves"
+    if weight is None:
+        return
+    where = "at its cap" if weight >= bounds.hi else "at its floor" if weight <= bounds.lo else "between its limits"
+    yield f"weight     {weight:.6f}, {where}"
+    if trace.step < 1.0:
+        yield f"step       MAX_STEP allows {trace.step:.2%} of the way: {trace.weights[agent]:.6f}"
+
+
+def _trigger_text(trigger: Trigger) -> str:
+    subject = f" ({trigger.subject})" if trigger.subject else ""
+    if trigger.reason in {Reason.MEMBER_LEFT, Reason.MEMBER_JOINED}:
+        figures = f"{trigger.value} agents"
+    else:
+        sign = ">=" if trigger.value >= trigger.limit else "<"
+        figures = f"{trigger.value / WHOLE:.6f} {sign} {trigger.limit / WHOLE:.6f}"
+    return f"{trigger.reason.value}{subject}: {figures}: {'yes' if trigger.fired else 'no'}"
+
+
+def _share(share: Ppm | None) -> float | None:
+    return None if share is None else share / WHOLE
+
+
+def _percent(share: Ppm | None) -> str:
+    return "no line" if share is None else f"{share / WHOLE:.4%}"

@@ -1,0 +1,187 @@
+"""Reason and Decision -> words: log lines in NeoLight's wording. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from capital_governor.core.hold import EXITS
+from capital_governor.core.leeway import Leeway
+from capital_governor.core.model import (
+    CUTS,
+    GATE_REFUSALS,
+    HOLDS,
+    MOVES,
+    WHOLE,
+    Agent,
+    Decision,
+    Ppm,
+    Reason,
+    Rules,
+    Snapshot,
+    State,
+)
+
+MESSAGES: Final[Mapping[Reason, str]] = {
+    Reason.FIRST_ALLOCATION: "Reallocation triggered (first allocation)",
+    Reason.LIMIT_BREACHED: "Reallocation triggered (a published share is above its limit)",
+    Reason.EXPOSURE_ZERO: "Reallocation triggered (exposure is 0)",
+    Reason.MEMBER_LEFT: "Reallocation triggered (an agent with a share left the fleet)",
+    Reason.MEMBER_JOINED: "Reallocation triggered (an agent joined the fleet)",
+    Reason.BELOW_FLOOR: "Reallocation triggered (a published share is below its floor)",
+    Reason.THRESHOLD: "Reallocation triggered (change >= {threshold:.2f})",
+    Reason.DERISK: "Reallocation triggered (reserve must grow >= {derisk:.2f})",
+    Reason.TURNOVER: "Reallocation triggered (turnover >= {turnover:.2f})",
+    Reason.CUT_LIMIT: "Shares cut (a published share is above its limit)",
+    Reason.CUT_EXPOSURE_ZERO: "Shares cut (exposure is 0)",
+    Reason.CUT_DERISK: "Shares cut (lower exposure frees >= {derisk:.2f})",
+    Reason.UNCHANGED: "No reallocation needed (the proposal is what is published)",
+    Reason.BELOW_THRESHOLD: "No reallocation needed (no change is worth a move)",
+    Reason.COOLDOWN: "Reallocation wanted, but cooling down since the last move",
+    Reason.CONFIRMING: "Reallocation wanted, but not yet asked for often enough in a row",
+    Reason.STOPPED: "STOP file present - writing nothing",
+    Reason.PAUSED: "Guardian paused - maintaining current allocations",
+    Reason.OPERATOR_HOLD: "Operator hold - maintaining current allocations",
+    Reason.FILES_UNWRITABLE: "Allocation files cannot be written - maintaining current allocations",
+    Reason.FETCH_FAILED: "Meta-metrics not fetched - maintaining current allocations",
+    Reason.PAYLOAD_REFUSED: "Meta-metrics refused - maintaining current allocations",
+    Reason.PAYLOAD_STALE: "Meta-metrics are stale - maintaining current allocations",
+    Reason.PAYLOAD_FUTURE: "Meta-metrics are from the future - maintaining current allocations",
+    Reason.GUARDIAN_LOST: "Guardian block lost - maintaining current allocations",
+    Reason.TIMESTAMP_LOST: "Time stamp lost - maintaining current allocations",
+    Reason.NO_AGENTS: "No agents - maintaining current allocations",
+    Reason.FAULTY_MAJORITY: "Most agents are faulty - maintaining current allocations",
+    Reason.MEMBERS_GONE: "Half of the fleet or more is gone - maintaining current allocations",
+    Reason.GATE_SUM: "Gate refused the proposal (shares and reserve do not add up)",
+    Reason.GATE_EXPOSURE: "Gate refused the proposal (more is deployed than exposure allows)",
+    Reason.GATE_LIMIT: "Gate refused the proposal (a share is above its limit)",
+    Reason.GATE_FAULTY_GAIN: "Gate refused the proposal (a faulty or absent agent would gain)",
+    Reason.GATE_MULTIPLIER: "Gate refused the proposal (exposure is above a multiplier)",
+    Reason.GATE_STRANGER: "Gate refused the proposal (a name that is no member)",
+    Reason.GATE_RISE: "Gate refused the proposal (a share would rise under a brake or a hold)",
+    Reason.GATE_FORBIDDEN: "Gate refused the proposal (nothing may move now)",
+    Reason.GATE_GENERATION: "Gate refused the proposal (its generation is not the next)",
+    Reason.INTERNAL_ERROR: "Unexpected error - maintaining current allocations",
+}
+"""One message a reason; ``{...}`` are the thresholds in force."""
+
+SCORE_LINES: Final = 50
+"""Score lines of one cycle; a fleet above that would drown everything else in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One log line: ``level`` is a method name of the logger."""
+
+    level: str
+    text: str
+
+
+def message(reason: Reason, rules: Rules) -> str:
+    """Return the sentence of a reason."""
+    return MESSAGES[reason].format(
+        threshold=rules.threshold, derisk=rules.derisk_threshold, turnover=rules.turnover_threshold
+    )
+
+
+def outcome(reason: Reason) -> str:
+    """Return the kind of a reason: move, cut, stay, hold or refused."""
+    for kind, reasons in (("move", MOVES), ("cut", CUTS), ("hold", HOLDS), ("refused", GATE_REFUSALS)):
+        if reason in reasons:
+            return kind
+    return "stay"
+
+
+def shares_text(shares: Mapping[Agent, Ppm]) -> str:
+    """Return shares as NeoLight's log prints them: ``{'SmartTrader': 0.4, 'DropshipAgent': 0.35}``."""
+    return str({agent: share / WHOLE for agent, share in shares.items()})
+
+
+def hold_line(decision: Decision, rules: Rules) -> Line:
+    """Return why a cycle held or was refused, and what ends that."""
+    text = message(decision.reason, rules)
+    if decision.trace.hold is not None:
+        text += f": {decision.trace.hold.detail}. Ends with: {EXITS[decision.trace.hold.reason]}"
+    return Line("error" if decision.reason in GATE_REFUSALS else "warning", text)
+
+
+def decided_lines(decision: Decision, before: State, rules: Rules) -> Iterator[Line]:
+    """Yield the lines of a cycle that decided: scores, multiplier, and what came of it."""
+    trace, after = decision.trace, decision.after
+    for agent in trace.retired:
+        yield Line("warning", f"{agent}: absent for too long, no longer a member")
+    for agent in list(trace.scores)[:SCORE_LINES]:
+        seen = after.agents[agent].metrics
+        if seen is not None:
+            parts = f"(PnL={seen.pnl_7d:.2f}, Sharpe={seen.sharpe_30d:.3f}, WR={seen.winrate_30d:.3f})"
+            yield Line("info", f"{agent}: score={trace.scores[agent].total:.4f} {parts}")
+    if len(trace.scores) > SCORE_LINES:
+        yield Line("info", f"... and {len(trace.scores) - SCORE_LINES} more scores: `explain AGENT` has each")
+    for multiplier in trace.multipliers:
+        if multiplier.name == trace.exposure_by and multiplier.value < 1.0:
+            yield Line(
+                "info", f"Applied risk multiplier: {multiplier.value:.2f} ({multiplier.name}, {multiplier.origin})"
+            )
+    text = message(decision.reason, rules)
+    if decision.proposal is None:
+        yield Line("info", text + _nearest_miss(decision))
+        return
+    yield Line("info", text + _evidence(decision))
+    yield Line("info", f"Old: {shares_text(before.published.shares if before.published else {})}")
+    yield Line("info", f"New: {shares_text(decision.proposal.shares)}")
+
+
+def start_lines(rules: Rules, now: float, *, telegram: bool) -> Iterator[Line]:
+    """Yield what a start says of itself; ``now`` in seconds since 1970 UTC."""
+    yield Line(
+        "info", f"Starting Capital Governor Intelligence @ {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    )
+    limits = f"min_alloc={rules.min_alloc:.2f}, max_alloc={rules.max_alloc:.2f}, threshold={rules.threshold:.2f}"
+    yield Line("info", f"Config: {limits}")
+    if not telegram:
+        yield Line("info", "Telegram is not set up: no notifications are sent")
+
+
+def leeway_line(room: Leeway, rules: Rules) -> Line:
+    """Return how far scores can move a share, as a warning where that is less than what moves."""
+    fleet = f"{room.agents} agents within {rules.min_alloc:.2f} and {rules.max_alloc:.2f}"
+    text = f"With {fleet}, scores can move a weight between {room.lowest:.4f} and {room.highest:.4f}"
+    if room.forced_reserve > 0:
+        text += f"; the bounds leave {room.forced_reserve:.2f} in reserve"
+    if room.freezes(rules):
+        text += f": less than the threshold of {rules.threshold:.2f}, so scores alone never move anything"
+        return Line("warning", text)
+    return Line("info", text)
+
+
+def unwell_texts(decision: Decision, payload: Snapshot) -> dict[Agent, str]:
+    """Return what is wrong, by agent: faulty or absent members, and strangers whose record is faulty."""
+    trace = decision.trace
+    texts = {agent: f"faulty record, not admitted: {fault}" for agent, fault in payload.faults.items()}
+    texts |= {agent: f"faulty record, may not gain: {fault}" for agent, fault in trace.faulty.items()}
+    texts |= dict.fromkeys(trace.absent, "no record, may not gain")
+    return texts
+
+
+def _evidence(decision: Decision) -> str:
+    """Return what fired first, with its figures."""
+    fired = next((trigger for trigger in decision.trace.triggers if trigger.fired), None)
+    if fired is None or fired.reason is Reason.FIRST_ALLOCATION:
+        return ""
+    if fired.reason in {Reason.MEMBER_LEFT, Reason.MEMBER_JOINED}:
+        return f": {fired.subject}" + (f" and {fired.value - 1} more" if fired.value > 1 else "")
+    subject = f"{fired.subject} " if fired.subject else ""
+    return f": {subject}{fired.value / WHOLE:.4f} against {fired.limit / WHOLE:.4f}"
+
+
+def _nearest_miss(decision: Decision) -> str:
+    """Return the largest change next to its threshold, or how far a brake is."""
+    for brake in decision.trace.brakes:
+        if brake.reason is decision.reason:
+            return f": {brake.value:.0f} of {brake.limit:.0f} {'s' if brake.reason is Reason.COOLDOWN else 'cycles'}"
+    for trigger in decision.trace.triggers:
+        if trigger.reason is Reason.THRESHOLD and trigger.value:
+            return f": largest change {trigger.value / WHOLE:.4f} ({trigger.subject}) < {trigger.limit / WHOLE:.2f}"
+    return ""

@@ -1,0 +1,30 @@
+"""From the command line to a running governor: settings, logs, exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from capital_governor import daemon
+from capital_governor.adapters import logs
+from capital_governor.exits import explained
+from capital_governor.settings import Settings, load
+from capital_governor.status import Outcome
+
+
+def govern(root: Path | None, *, dry_run: bool = False) -> int:
+    """Govern until a signal ends it; return the exit code. Raises SystemExit where it cannot start."""
+    with explained():
+        settings = load(root)
+        return daemon.leave(daemon.run(settings, log_to(settings), dry_run=dry_run))
+
+
+def govern_once(root: Path | None) -> tuple[Settings, Outcome]:
+    """Take one tick for good and return what came of it. Raises SystemExit where it cannot start."""
+    with explained():
+        settings = load(root)
+        return settings, daemon.once(settings, log_to(settings))
+
+
+def log_to(settings: Settings) -> logs.Sink:
+    """Set up the logs as the settings say and return their sink."""
+    return logs.configure(level=settings.log_level, fmt=settings.log_format, secrets=settings.secrets())

@@ -1,0 +1,157 @@
+"""What one cycle came to, how the governor stands after it, and the status file that says so. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from capital_governor import __version__
+from capital_governor.adapters.files import Convergence
+from capital_governor.core.hold import EXITS
+from capital_governor.core.model import (
+    HOLDS,
+    PAYLOAD_HOLDS,
+    WHOLE,
+    Decision,
+    Inputs,
+    Publication,
+    Reason,
+    Rules,
+    Snapshot,
+    State,
+)
+from capital_governor.messages import message, outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one cycle came to: what was decided from what, and what became of the files (None: not to be written)."""
+
+    inputs: Inputs
+    before: State
+    decision: Decision
+    convergence: Convergence | None = None
+    status_problem: str = ""
+
+    @property
+    def fetched(self) -> bool:
+        """Whether this cycle had a usable payload."""
+        return isinstance(self.inputs.payload, Snapshot) and self.decision.reason not in PAYLOAD_HOLDS
+
+    @property
+    def published(self) -> Publication | None:
+        """What is published after this cycle."""
+        return self.decision.proposal or self.decision.after.published
+
+    @property
+    def files_problem(self) -> str:
+        """Why a file is not as it should be; empty if both are."""
+        if self.convergence is None:
+            return ""
+        return self.convergence.primary.problem or self.convergence.override.problem
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the governor stands.
+
+    Args:
+        state: "starting", "governing", "holding" or "ended".
+        at: when the last cycle was, seconds since 1970 UTC.
+        reason: of the last cycle.
+        detail: the facts of this case.
+        exit: what ends a hold; empty without one.
+        published: what the files say.
+        last_success: when the last usable payload came.
+        failures_in_row: cycles without a usable payload since then.
+        warnings: of the last cycle.
+        journal_problem: why the journal cannot be written; empty if it can.
+        log_failures: log lines that could not be written.
+    """
+
+    state: str = "starting"
+    at: float = 0.0
+    reason: Reason | None = None
+    detail: str = ""
+    exit: str = ""
+    published: Publication | None = None
+    last_success: float | None = None
+    failures_in_row: int = 0
+    warnings: tuple[str, ...] = ()
+    journal_problem: str = ""
+    log_failures: int = 0
+
+    def after(self, done: Outcome) -> Standing:
+        """Return how it stands after a cycle."""
+        decision = done.decision
+        reason, hold = decision.reason, decision.trace.hold
+        detail, way_out = ("", "") if hold is None else (hold.detail, EXITS[hold.reason])
+        if done.files_problem:
+            reason, detail, way_out = (
+                Reason.FILES_UNWRITABLE,
+                done.files_problem,
+                EXITS[Reason.FILES_UNWRITABLE],
+            )
+        return replace(
+            self,
+            state="holding" if reason in HOLDS or outcome(reason) == "refused" or hold is not None else "governing",
+            at=done.inputs.now,
+            reason=reason,
+            detail=detail,
+            exit=way_out,
+            published=done.published,
+            last_success=done.inputs.now if done.fetched else self.last_success,
+            failures_in_row=0 if done.fetched else self.failures_in_row + 1,
+            warnings=decision.trace.warnings,
+        )
+
+    def failed(self, now: float, error: str) -> Standing:
+        """Return how it stands after a cycle that an unexpected error ended."""
+        return replace(
+            self,
+            state="holding",
+            at=now,
+            reason=Reason.INTERNAL_ERROR,
+            detail=error,
+            exit=EXITS[Reason.INTERNAL_ERROR],
+            failures_in_row=self.failures_in_row + 1,
+        )
+
+
+def status_document(standing: Standing, *, interval_seconds: float, rules: Rules, dry_run: bool, pid: int) -> bytes:
+    """Return the status file: one JSON object, times as ISO 8601 in UTC, shares 0..1.
+
+    ``valid_until`` is when a reader must take the governor for dead: the larger of 60 s and three intervals after the
+    last cycle. A governor that was ended leaves it as it is, so that a quick restart alarms nobody.
+    """
+    published = standing.published
+    document = {
+        "state": standing.state,
+        "reason": None if standing.reason is None else standing.reason.value,
+        "message": None if standing.reason is None else message(standing.reason, rules),
+        "detail": standing.detail,
+        "exit": standing.exit,
+        "timestamp": _iso(standing.at),
+        "valid_until": _iso(standing.at + max(60.0, 3 * interval_seconds)),
+        "last_success": None if standing.last_success is None else _iso(standing.last_success),
+        "failures_in_row": standing.failures_in_row,
+        "generation": None if published is None else published.generation,
+        "published_at": None if published is None else _iso(published.at),
+        "published_reason": None if published is None else published.reason.value,
+        "agents": None if published is None else len(published.shares),
+        "reserve": None if published is None else published.reserve / WHOLE,
+        "exposure": None if published is None else published.exposure,
+        "floor_scale": None if published is None else published.floor_scale,
+        "warnings": list(standing.warnings),
+        "journal_problem": standing.journal_problem,
+        "log_failures": standing.log_failures,
+        "dry_run": dry_run,
+        "pid": pid,
+        "version": __version__,
+    }
+    return f"{json.dumps(document, indent=2)}\n".encode()
+
+
+def _iso(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from capital_governor.adapters.files import Convergence
 from capital_governor.adapters.files import Outcome as FileOutcome
 from capital_governor.core.leeway import leeway
 from capital_governor.core.model import DAY_SECONDS, GATE_REFUSALS, Agent, Reason, Rules, Snapshot
@@ -13,6 +14,10 @@ from capital_governor.status import Outcome
 
 DEGRADED_AFTER: Final = 10
 """Cycles in a row without a usable payload."""
+
+
+QUIET_SECONDS: Final = 600.0
+"""Without a word from a rival writer for so long, its episode is over."""
 
 
 class Report:
@@ -32,6 +37,7 @@ class Report:
         self._unwell: set[Agent] = set()
         self._episodes: dict[str, str] = {}
         self._warned: dict[str, float] = {}
+        self._rival_at = 0.0
 
     def cycle(self, outcome: Outcome) -> None:
         """Tell of one completed cycle."""
@@ -112,10 +118,15 @@ class Report:
                 Line("info", f"Allocations saved: {shares_text(published.shares)} (generation {published.generation})")
             )
         self.episode("files", outcome.files_problem, "Both allocation files can be written again")
-        rival = ""
-        if convergence.rival:
-            writer = convergence.found or "no source"
-            did = "rewritten" if convergence.override.outcome is FileOutcome.WRITTEN else "left as it is"
-            rival = f"Another writer ({writer}) changed the override file; {did}"
-        self.episode("rival", rival, "Nobody else has written the override file this cycle")
+        self._tell_rival(convergence, outcome.inputs.now)
         self.episode("status", outcome.status_problem, "The status file can be written again")
+
+    def _tell_rival(self, convergence: Convergence, now: float) -> None:
+        """Tell of another writer once, and again only after a quiet time: it may write every few seconds."""
+        if convergence.rival:
+            self._rival_at = now
+            did = "rewritten" if convergence.override.outcome is FileOutcome.WRITTEN else "left as it is"
+            problem = f"Another writer ({convergence.found or 'no source'}) changes the override file; {did}"
+            self.episode("rival", self._episodes.get("rival", problem), "")
+        elif now - self._rival_at >= QUIET_SECONDS:
+            self.episode("rival", "", f"Nobody else has written the override file for {QUIET_SECONDS:.0f} s")

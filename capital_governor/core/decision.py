@@ -66,14 +66,15 @@ def commit(decision: Decision) -> State:
 
 
 def refuse(decision: Decision, state: State, reason: Reason) -> Decision:
-    """Return a decision the gate refused, as one that publishes nothing; having asked for a move still counts.
+    """Return a decision the gate refused, as one that publishes nothing; a decided cycle still counts as having asked.
 
     Args:
         decision: what was decided.
         state: what it was decided from.
         reason: the gate's.
     """
-    after = replace(decision.after, asked=state.asked + 1, moved_at=state.moved_at)
+    asked = state.asked + 1 if decision.trace.hold is None else state.asked
+    after = replace(decision.after, asked=asked, moved_at=state.moved_at)
     return replace(decision, reason=reason, proposal=None, after=after)
 
 

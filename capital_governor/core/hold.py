@@ -100,10 +100,14 @@ def _payload_problem(inputs: Inputs, latches: Latches, rules: Rules) -> Hold | N
 
 
 def _watch_blocks(inputs: Inputs, latches: Latches, *, usable: bool) -> tuple[Latches, tuple[str, ...]]:
-    """Remember which blocks were seen; a loss that was accepted is forgotten, so that it holds nothing again."""
+    """Remember which blocks any readable payload had; an accepted loss is forgotten, and holds nothing again."""
     payload = inputs.payload
-    if not usable or isinstance(payload, Refusal):
+    if isinstance(payload, Refusal):
         return latches, ()
+    if not usable:
+        guardian_seen = latches.guardian_seen or payload.guardian is not None
+        timestamp_seen = latches.timestamp_seen or payload.at is not None
+        return replace(latches, guardian_seen=guardian_seen, timestamp_seen=timestamp_seen), ()
     accepted = []
     if payload.guardian is None and latches.guardian_seen:
         accepted.append("guardian block")
@@ -129,7 +133,7 @@ def _pause(inputs: Inputs, latches: Latches, problem: Hold | None) -> Hold | Non
     if latches.paused:
         if problem is not None:
             return Hold(Reason.PAUSED, f"no fresh complete payload has ended the pause: {problem.detail}")
-        if _is_empty(inputs.payload) and not inputs.accept:
+        if _is_empty(inputs.payload):
             return Hold(Reason.PAUSED, "no fresh complete payload has ended the pause: it has no agents")
     return None
 
@@ -158,7 +162,7 @@ def _judge_agents(
         excused |= roll.faulty.keys() | set(roll.absent)
     accepted = (*blocks, *sorted(excused - set(latches.accepted)))
     gone = [agent for agent in roll.gone if agent not in excused]
-    hold = _agents_problem(snapshot, roll, excused, accept=inputs.accept)
+    hold = _agents_problem(snapshot, state, rules, roll, excused, accept=inputs.accept)
     cycles = latches.gone_cycles
     if hold is None:
         if gone and 2 * len(gone) >= len(roll.members) and cycles < 4 * rules.membership_grace_cycles:
@@ -170,9 +174,12 @@ def _judge_agents(
     return Verdict(hold, replace(latches, gone_cycles=cycles, accepted=tuple(sorted(excused))), roll, accepted)
 
 
-def _agents_problem(snapshot: Snapshot, roll: Roll, excused: set[Agent], *, accept: bool) -> Hold | None:
+def _agents_problem(
+    snapshot: Snapshot, state: State, rules: Rules, roll: Roll, excused: set[Agent], *, accept: bool
+) -> Hold | None:
+    emptied = bool(roll.members) and excused.issuperset(roll.members)
     records = len(snapshot.metrics) + len(snapshot.faults)
-    if not records and not (roll.members and excused.issuperset(roll.members)):
+    if not records and not emptied:
         return Hold(Reason.NO_AGENTS, "the payload has no agents")
     if roll.members:
         bad, of = len(roll.faulty.keys() - excused), len(roll.members) + len(roll.newcomers)
@@ -180,6 +187,8 @@ def _agents_problem(snapshot: Snapshot, roll: Roll, excused: set[Agent], *, acce
         bad, of = 0 if accept else len(snapshot.faults), records
     if 2 * bad > of:
         return Hold(Reason.FAULTY_MAJORITY, f"{bad} of {of} agents have a faulty record")
-    if not roll.members and not roll.newcomers:
-        return Hold(Reason.NO_AGENTS, "the payload has no agent with a good record")
+    grace = rules.membership_grace_cycles
+    leaving = [agent for agent in roll.absent if state.agents[agent].absent >= grace]
+    if not roll.newcomers and len(leaving) == len(roll.members) and (state.published is None or not emptied):
+        return Hold(Reason.NO_AGENTS, "the payload has no agent with a good record, and no member is left")
     return None

@@ -85,9 +85,10 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
             continue
         elif memory.member:
             if agent in snapshot.faults:
-                updated[agent] = replace(memory, absent=0)
+                updated[agent] = replace(memory, absent=0, retired_at=_not_after(memory.retired_at, now))
             elif memory.absent < rules.membership_grace_cycles:
-                updated[agent] = replace(memory, absent=memory.absent + 1)
+                left, absent = _not_after(memory.retired_at, now), memory.absent + 1
+                updated[agent] = replace(memory, absent=absent, retired_at=left)
             else:
                 updated[agent] = Memory(member=False, retired_at=now)
                 retired.append(agent)

@@ -28,7 +28,7 @@ def integer_shares(weights: Mapping[Agent, float], caps: Mapping[Agent, float], 
         fractions = sorted(
             (shares[agent] - share, agent)
             for agent, share in exact.items()
-            if shares[agent] < share and shares[agent] < ppm(caps[agent], exposure)
+            if shares[agent] < ppm(caps[agent], exposure)
         )
         for _, agent in fractions[:missing]:
             shares[agent] += 1

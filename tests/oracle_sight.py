@@ -1,0 +1,129 @@
+"""What a governor can see in one cycle, and what it can answer, in the oracle's own words.
+
+Times are seconds since 1970 UTC (``inf``: without end), weights and exposure 0..1, shares and reserve millionths of
+all capital.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The operator's settings, under the names an operator knows."""
+
+    min_alloc: float
+    max_alloc: float
+    threshold: float
+    derisk_threshold: float
+    turnover_threshold: float
+    cooldown_seconds: float
+    confirm_cycles: int
+    max_step: float
+    probation_cycles: int
+    membership_grace_cycles: int
+    max_age_seconds: float
+    pnl_weight: float
+    sharpe_weight: float
+    winrate_weight: float
+    drawdown_weight: float
+    pnl_scale: float
+    sharpe_scale: float
+    drawdown_scale_percent: float
+    drawdown_cut_start_percent: float
+    drawdown_cut_end_percent: float
+    drawdown_cut_floor: float
+
+
+@dataclass(frozen=True, slots=True)
+class GuardianBlock:
+    """What the payload says of the Guardian."""
+
+    paused: bool
+    drawdown: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A payload that could be read; a record that is None is a faulty one."""
+
+    at: float | None
+    records: dict[str, dict[str, float] | None]
+    guardian: GuardianBlock | None
+    multiplier: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PauseFile:
+    """The Guardian's pause file; one that cannot be read is a pause."""
+
+    readable: bool
+    paused: bool
+    until: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorLimit:
+    """A cap and a floor that an operator set on one weight; 1 and 0 say nothing."""
+
+    agent: str
+    cap: float
+    floor: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one cycle can see. A payload that is a word is the reason why there is none."""
+
+    now: float
+    payload: Payload | str
+    pause_file: PauseFile | None = None
+    stopped: bool = False
+    operator_hold_until: float | None = None
+    operator_limits: tuple[OperatorLimit, ...] = ()
+    accept: bool = False
+    known_generation: int = 0
+    files_unwritable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One publication."""
+
+    generation: int
+    shares: dict[str, int]
+    reserve: int
+    weights: dict[str, float]
+    exposure: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What has to happen: ``kind`` is hold, stay, cut or move, ``reasons`` are those that all fit.
+
+    ``delicate``: the last digit of a float decides, so each share may differ by one millionth; ``close``: and by that
+    a threshold may be met or missed.
+    """
+
+    kind: str
+    reasons: frozenset[str]
+    published: Published | None = None
+    delicate: bool = False
+    close: bool = False
+
+
+@dataclass(slots=True)
+class Person:
+    """What is remembered of one agent."""
+
+    record: dict[str, float] | None = None
+    member: bool = False
+    no_probation: bool = False
+    healthy_cycles: int = 0
+    absent_cycles: int = 0
+    retired_at: float | None = None
+    on_probation: bool = False

@@ -83,7 +83,8 @@ class Cycle:
             if found.generation == 0 or found.generation > known:
                 self.state = adopt(self.state, found)
                 self._reached = found.generation
-                return f"adopted {self.paths.primary.name} of generation {found.generation}"
+                whose = f"generation {found.generation}" if found.generation else "another program's shares"
+                return f"adopted {whose} from {self.paths.primary.name}"
             if published is not None and found.generation == published.generation:
                 self._mark_reached(published)
         unreached = self._journal.unreached(self.book)

@@ -70,8 +70,9 @@ def explain_lines(agent: Agent, before: State, rules: Rules, decision: Decision)
     for trigger in trace.triggers:
         yield f"threshold  {_trigger_text(trigger)}"
     for brake in trace.brakes:
-        state = "on" if brake.active else "off"
-        yield f"brake      {brake.reason.value} is {state}: {brake.value:.0f} of {brake.limit:.0f}"
+        unit = "s" if brake.reason is Reason.COOLDOWN else "cycles"
+        state = f"on: {brake.value:.0f} of {brake.limit:.0f} {unit}" if brake.active else "off"
+        yield f"brake      {brake.reason.value}: {state}"
 
 
 def _score_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:
@@ -112,12 +113,18 @@ def _weight_lines(agent: Agent, bounds: Bounds, decision: Decision) -> Iterator[
 
 
 def _trigger_text(trigger: Trigger) -> str:
+    """Return one threshold's question with its figures, and the answer."""
+    value, limit = trigger.value / WHOLE, trigger.limit / WHOLE
+    sign = ">=" if trigger.value >= trigger.limit else "<"
+    figures = {
+        Reason.FIRST_ALLOCATION: "nothing is published yet",
+        Reason.LIMIT_BREACHED: f"{value:.6f} > {limit:.6f}" if trigger.fired else "no published share above its cap",
+        Reason.EXPOSURE_ZERO: f"exposure is {value:.4g}",
+        Reason.MEMBER_LEFT: f"{trigger.value} agents",
+        Reason.MEMBER_JOINED: f"{trigger.value} agents",
+        Reason.BELOW_FLOOR: f"{value:.6f} < {limit:.6f}" if trigger.fired else "no share that would rise to its floor",
+    }.get(trigger.reason, f"{value:.6f} {sign} {limit:.6f}")
     subject = f" ({trigger.subject})" if trigger.subject else ""
-    if trigger.reason in {Reason.MEMBER_LEFT, Reason.MEMBER_JOINED}:
-        figures = f"{trigger.value} agents"
-    else:
-        sign = ">=" if trigger.value >= trigger.limit else "<"
-        figures = f"{trigger.value / WHOLE:.6f} {sign} {trigger.limit / WHOLE:.6f}"
     return f"{trigger.reason.value}{subject}: {figures}: {'yes' if trigger.fired else 'no'}"
 
 

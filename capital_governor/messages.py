@@ -14,10 +14,12 @@ from capital_governor.core.model import (
     GATE_REFUSALS,
     HOLDS,
     MOVES,
+    RESERVE,
     WHOLE,
     Agent,
     Decision,
     Ppm,
+    Publication,
     Reason,
     Rules,
     Snapshot,
@@ -128,7 +130,7 @@ def decided_lines(decision: Decision, before: State, rules: Rules) -> Iterator[L
     if decision.proposal is None:
         yield Line("info", text + _nearest_miss(decision))
         return
-    yield Line("info", text + _evidence(decision))
+    yield Line("info", text + _evidence(decision, before))
     yield Line("info", f"Old: {shares_text(before.published.shares if before.published else {})}")
     yield Line("info", f"New: {shares_text(decision.proposal.shares)}")
 
@@ -140,7 +142,9 @@ def start_lines(rules: Rules, now: float, *, telegram: bool) -> Iterator[Line]:
     )
     limits = f"min_alloc={rules.min_alloc:.2f}, max_alloc={rules.max_alloc:.2f}, threshold={rules.threshold:.2f}"
     yield Line("info", f"Config: {limits}")
-    if not telegram:
+    if telegram:
+        yield Line("warning", "Telegram is set up, but this version sends no notifications yet")
+    else:
         yield Line("info", "Telegram is not set up: no notifications are sent")
 
 
@@ -165,15 +169,25 @@ def unwell_texts(decision: Decision, payload: Snapshot) -> dict[Agent, str]:
     return texts
 
 
-def _evidence(decision: Decision) -> str:
-    """Return what fired first, with its figures."""
+def _evidence(decision: Decision, before: State) -> str:
+    """Return what fired first, with its figures; a change with its direction."""
     fired = next((trigger for trigger in decision.trace.triggers if trigger.fired), None)
-    if fired is None or fired.reason is Reason.FIRST_ALLOCATION:
+    new, old = decision.proposal, before.published
+    if fired is None or new is None or old is None:
         return ""
     if fired.reason in {Reason.MEMBER_LEFT, Reason.MEMBER_JOINED}:
         return f": {fired.subject}" + (f" and {fired.value - 1} more" if fired.value > 1 else "")
+    sign = ""
+    if fired.reason is Reason.THRESHOLD:
+        is_reserve = fired.subject == RESERVE
+        rise = new.reserve - old.reserve if is_reserve else _line(new, fired.subject) - _line(old, fired.subject)
+        sign = "+" if rise > 0 else "-"
     subject = f"{fired.subject} " if fired.subject else ""
-    return f": {subject}{fired.value / WHOLE:.4f} against {fired.limit / WHOLE:.4f}"
+    return f": {subject}{sign}{fired.value / WHOLE:.4f} against {fired.limit / WHOLE:.4f}"
+
+
+def _line(publication: Publication, agent: Agent) -> Ppm:
+    return publication.shares.get(agent, 0)
 
 
 def _nearest_miss(decision: Decision) -> str:

@@ -59,11 +59,11 @@ class Report:
                 self._say(line)
         self._tell_files(outcome)
 
-    def episode(self, topic: str, problem: str, over: str) -> None:
+    def episode(self, topic: str, problem: str, over: str, *, level: str = "error") -> None:
         """Tell of a lasting problem once when it begins or changes, and once when it is over (``problem`` empty)."""
         before = self._episodes.get(topic, "")
         if problem and problem != before:
-            self._say(Line("error", problem))
+            self._say(Line(level, problem))
             self._episodes[topic] = problem
         elif before and not problem:
             self._say(Line("info", over))
@@ -127,6 +127,6 @@ class Report:
             self._rival_at = now
             did = "rewritten" if convergence.override.outcome is FileOutcome.WRITTEN else "left as it is"
             problem = f"Another writer ({convergence.found or 'no source'}) changes the override file; {did}"
-            self.episode("rival", self._episodes.get("rival", problem), "")
+            self.episode("rival", self._episodes.get("rival", problem), "", level="warning")
         elif now - self._rival_at >= QUIET_SECONDS:
             self.episode("rival", "", f"Nobody else has written the override file for {QUIET_SECONDS:.0f} s")

@@ -17,14 +17,14 @@ from unicodedata import category
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from capital_governor.core.model import Guardian, Metrics, Reason, Refusal, Regime, Snapshot
+from capital_governor.core.model import RESERVE, Guardian, Metrics, Reason, Refusal, Regime, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:-]{0,63}")
 """What an agent may be called; always used with ``fullmatch`` (see :func:`valid_name`)."""
-RESERVED_NAMES: Final = frozenset({"allocations", "reserve"})
+RESERVED_NAMES: Final = frozenset({"allocations", RESERVE})
 """Names that would be mistaken for lines of our own files, in any case."""
 MAX_DEPTH: Final = 100
 """Levels of nesting. How deep the JSON reader itself can go differs between versions of Python."""

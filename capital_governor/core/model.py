@@ -19,6 +19,9 @@ Ppm: TypeAlias = int
 WHOLE: Final[Ppm] = 1_000_000
 DAY_SECONDS: Final = 86_400.0
 
+RESERVE: Final = "reserve"
+"""What the reserve is called where it stands among the agents; no agent may have that name."""
+
 REGIME: Final = "regime"
 DRAWDOWN: Final = "drawdown"
 """The names of the exposure multipliers."""

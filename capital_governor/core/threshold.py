@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from capital_governor.core.model import (
     DAY_SECONDS,
+    RESERVE,
     WHOLE,
     Agent,
     Bounds,
@@ -123,14 +124,14 @@ def _changes(proposal: Proposal, published: Publication, rules: Rules) -> tuple[
         if abs(change) > largest or (abs(change) == largest and agent < line):
             largest, line = abs(change), agent
     if abs(growth) > largest:
-        largest, line = abs(growth), "reserve"
+        largest, line = abs(growth), RESERVE
     moved = sum(map(abs, changes.values())) + abs(growth)
     single, derisk, turnover = (
         max(1, round(limit * WHOLE)) for limit in (rules.threshold, rules.derisk_threshold, rules.turnover_threshold)
     )
     return (
         Trigger(Reason.THRESHOLD, largest >= single, largest, single, line),
-        Trigger(Reason.DERISK, growth >= derisk, growth, derisk, "reserve"),
+        Trigger(Reason.DERISK, growth >= derisk, growth, derisk, RESERVE),
         Trigger(Reason.TURNOVER, moved >= 2 * turnover, moved // 2, turnover),
     )
 

@@ -48,6 +48,13 @@ class _Book:
             self.reached = publication
         self.publications = {number: kept for number, kept in self.publications.items() if number > generation}
 
+    def forget(self, cutoff: float) -> None:
+        """Forget publications from before ``cutoff`` that never reached, but for the current one."""
+        current = None if self.state is None or self.state.published is None else self.state.published.generation
+        self.publications = {
+            number: kept for number, kept in self.publications.items() if kept.at >= cutoff or number == current
+        }
+
 
 class MemoryJournal:
     """The newest entries of all books, at most ``capacity`` of them, and of ``agent_capacity`` agents in all.
@@ -184,6 +191,8 @@ class MemoryJournal:
     def prune(self, now: float, days: float) -> int:
         """See ``Journal``."""
         cutoff = now - days * DAY_SECONDS
+        for book in self._books.values():
+            book.forget(cutoff)
         if not self._entries or self._entries[0].at >= cutoff:
             return 0
         newest = {entry.book: entry.seq for entry in self._entries}

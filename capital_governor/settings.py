@@ -8,8 +8,6 @@
 from __future__ import annotations
 
 import errno
-import io
-import ipaddress
 import math
 import os
 import re
@@ -19,30 +17,48 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import Any, Final
 
-from dotenv.parser import parse_stream
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from capital_governor.core.model import Rules
+from capital_governor.env_file import printable, read_env_file
+from capital_governor.setting_types import (
+    BOT_TOKEN,
+    UNITS,
+    Age,
+    BotApi,
+    Chat,
+    Count,
+    Dashboard,
+    Days,
+    Deadline,
+    File,
+    Format,
+    Heartbeat,
+    Interval,
+    Level,
+    Override,
+    Percent,
+    Positive,
+    PositiveCount,
+    PositiveRatio,
+    Ratio,
+    Root,
+    Seconds,
+    Size,
+    Switch,
+    Token,
+)
 
 PREFIX: Final = "CAPITAL_GOVERNOR_"
 HIDDEN: Final = "********"
 NOT_SET: Final = "(not set)"
 ROOT: Final = "NEOLIGHT_ROOT"
 
-_LARGEST_ENV_FILE_BYTES: Final = 1 << 20
-_UNITS: Final = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_COUNT: Final = re.compile(r"[+-]?[0-9]{1,15}")
-_SIZE: Final = re.compile(r"([0-9]{1,15}) ?((?:[KMG]iB)?)", re.IGNORECASE)
-_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?")
-_BOT_TOKEN: Final = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
-_ENV_LINE: Final = re.compile(r"\s*(?:(?:export|set)\s+)?['\"]?(\w+)", re.ASCII)
 _SHORTEST_SECRET: Final = 6
 _SHORTEST_KEY: Final = 16
 _LONGEST_SHOWN: Final = 80
@@ -56,143 +72,6 @@ class SettingsError(ValueError):
     def __init__(self, faults: tuple[str, ...]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
-
-
-# --- what a value may be: each takes the text a user wrote, or the value itself -------------------------------------
-
-
-def _problem(text: str) -> PydanticCustomError:
-    return PydanticCustomError("problem", "{text}", {"text": text})
-
-
-def _number(value: object) -> float:
-    if isinstance(value, str) and not _NUMBER.fullmatch(value):
-        raise _problem("is not a plain decimal number")
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise _problem("is not a number")
-    number = float(value)
-    if not math.isfinite(number):
-        raise _problem("is not a finite number")
-    return number + 0.0  # -0.0 becomes 0.0
-
-
-def _count(value: object) -> int:
-    if isinstance(value, str) and _COUNT.fullmatch(value):
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise _problem("is not a whole number")
-
-
-def _size(value: object) -> int:
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
-        return int(match[1]) * _UNITS[match[2].upper()]
-    return _count(value)
-
-
-def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
-
-
-def _switch(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if value not in ("0", "1"):
-        raise _problem("is neither")
-    return value == "1"
-
-
-def _url(value: str, *, query: bool) -> str:
-    """Return the URL unchanged, or refuse it without repeating any of it."""
-    if not value.isascii() or not value.isprintable() or " " in value or "\\" in value:
-        raise _problem("contains a blank or a character that must be percent-encoded")
-    try:
-        parts = urlsplit(value)
-        host, port = parts.hostname or "", parts.port
-        named = bool(ipaddress.IPv6Address(host)) if "[" in parts.netloc else bool(_HOST.fullmatch(host))
-    except ValueError:
-        raise _problem("has no valid host and port") from None
-    if parts.scheme not in {"http", "https"}:
-        raise _problem("is not an http:// or https:// URL")
-    if "@" in parts.netloc:
-        raise _problem("has a user or password in it")
-    if not named or port == 0:
-        raise _problem("has no valid host and port")
-    if not query and ("?" in value or "#" in value):
-        raise _problem("has a query or fragment")
-    return value
-
-
-def _dashboard(value: str) -> str:
-    return _url(value, query=False).rstrip("/")
-
-
-def _bot_api(value: str) -> str:
-    if _BOT_TOKEN.search(value):
-        raise _problem("contains a token, which is appended by itself")
-    return _url(value, query=False)
-
-
-def _heartbeat(value: SecretStr) -> SecretStr:
-    _url(value.get_secret_value(), query=True)
-    return value
-
-
-def _token(value: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"[A-Za-z0-9:_-]+", value.get_secret_value()):
-        raise _problem("contains a character that no token has")
-    return value
-
-
-def _chat(value: str) -> str:
-    if not re.fullmatch(r"-?[0-9]{1,20}|@[A-Za-z][A-Za-z0-9_]+", value):
-        raise _problem("is not a chat")
-    return value
-
-
-def _file(value: Path) -> Path:
-    text = str(value)
-    if not text.strip() or not value.name or value.name == ".." or not text.isprintable():
-        raise _problem("does not name a file")
-    return value
-
-
-def _takes(text: str, *, gt: float | None = None, ge: float | None = None, le: float | None = None) -> Any:  # noqa: ANN401 - as Field
-    return Field(description=text, gt=gt, ge=ge, le=le)
-
-
-_N = BeforeValidator(_number)
-_C = BeforeValidator(_count)
-Ratio = Annotated[float, _N, _takes("a number from 0 to 1", ge=0, le=1)]
-PositiveRatio = Annotated[float, _N, _takes("a number above 0, at most 1", gt=0, le=1)]
-Positive = Annotated[float, _N, _takes("a number above 0", gt=0)]
-Percent = Annotated[float, _N, _takes("a percentage, 0 or more", ge=0)]
-Seconds = Annotated[float, _N, _takes("seconds: a number, 0 or more", ge=0)]
-Interval = Annotated[float, _N, _takes("seconds: a number above 0, at most 31,536,000", gt=0, le=31_536_000)]
-Deadline = Annotated[float, _N, _takes("seconds: a number above 0, at most 300", gt=0, le=300)]
-Age = Annotated[Annotated[float, _N, Field(gt=0)] | None, _takes("seconds: a number above 0")]
-Days = Annotated[float, _N, _takes("days: a number above 0", gt=0)]
-Count = Annotated[int, _C, _takes("a whole number from 0 to 1,000,000", ge=0, le=1_000_000)]
-PositiveCount = Annotated[int, _C, _takes("a whole number from 1 to 1,000,000", ge=1, le=1_000_000)]
-Size = Annotated[
-    int,
-    BeforeValidator(_size),
-    _takes("a whole number of bytes, KiB, MiB or GiB, 1024 to 1 GiB", ge=1 << 10, le=1 << 30),
-]
-Switch = Annotated[bool, BeforeValidator(_switch), _takes("0 or 1")]
-Override = Annotated[Literal["assert", "report", "off"], _takes("assert, report or off")]
-Format = Annotated[Literal["console", "json"], _takes("console or json")]
-Level = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper), _takes("DEBUG, INFO, WARNING or ERROR")
-]
-Root = Annotated[Path, _takes("a folder that can be written to")]
-File = Annotated[Path, AfterValidator(_file), _takes("the path of a file, relative to the root")]
-_HTTP: Final = "an http:// or https:// URL without user and password"
-Dashboard = Annotated[str, AfterValidator(_dashboard), _takes(f"{_HTTP}, query and fragment")]
-BotApi = Annotated[str, AfterValidator(_bot_api), _takes(f"{_HTTP}, query, fragment and token")]
-Heartbeat = Annotated[Annotated[SecretStr, AfterValidator(_heartbeat)] | None, _takes(_HTTP)]
-Token = Annotated[Annotated[SecretStr, AfterValidator(_token)] | None, _takes("the token that BotFather gave")]
-Chat = Annotated[Annotated[str, AfterValidator(_chat)] | None, _takes("a chat's number, or @channelname")]
 
 
 def _variable(name: str, default: object) -> Any:  # noqa: ANN401 - what Field returns
@@ -354,7 +233,7 @@ class Settings(BaseSettings):
             return NOT_SET
         if isinstance(value, SecretStr):
             return HIDDEN
-        if field == "fetch_max_bytes" and value % _UNITS["MIB"] == 0:
+        if field == "fetch_max_bytes" and value % UNITS["MIB"] == 0:
             return f"{value >> 20} MiB"
         return _plain(value)
 
@@ -380,7 +259,7 @@ def load(root: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     faults = (
         [] if problem is None else [f"{ROOT}={_shown(str(folder))} {problem}; it takes a folder that can be written to"]
     )
-    dotenv, unread = _read_env_file(folder / ".env")
+    dotenv, unread = read_env_file(folder / ".env", set(variables()) - {ROOT}, PREFIX)
     layers = (Layer(Settings, "environment", environ), Layer(Settings, ".env", dotenv))
     strange = [_unknown(name, layer.name) for layer in layers for name in layer.strangers]
     settings, refused = _build(folder, layers)
@@ -422,11 +301,7 @@ def _plain(value: object) -> str:
     """Return a value as a user would write it."""
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
-    return str(int(value)) if isinstance(value, bool) else _printable(str(value))
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() and text == text.strip() else ascii(text)
+    return str(int(value)) if isinstance(value, bool) else printable(str(value))
 
 
 def _telling(secret: str, separator: str) -> list[str]:
@@ -439,11 +314,11 @@ def _telling(secret: str, separator: str) -> list[str]:
 
 def _shown(value: str, secrets: Iterable[str] = ()) -> str:
     """Return a refused value for an error message, without what is or may be a password, a key or a token."""
-    if _BOT_TOKEN.search(value) or ("@" in value and re.search("[:/]", value)) or any(key in value for key in secrets):
+    if BOT_TOKEN.search(value) or ("@" in value and re.search("[:/]", value)) or any(key in value for key in secrets):
         return HIDDEN
     if cut := re.search("://[^/?#]*[/?#].", value):  # the path of a URL may be a key
         value = f"{value[: cut.end() - 1]}{HIDDEN}"
-    return _printable(value if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]}...")
+    return printable(value if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]}...")
 
 
 def _unknown(name: str, where: str) -> str:
@@ -505,9 +380,6 @@ def _fault(field: str, kind: str, message: str, layers: tuple[Layer, ...]) -> st
     return f"{name}={shown} ({layer.name}) {problem}; it takes {Settings.model_fields[field].description}"
 
 
-# --- the root and its .env ------------------------------------------------------------------------------------------
-
-
 def _root(argument: Path | None, environ: Mapping[str, str]) -> tuple[Path, str]:
     """Return the absolute root and where it is from."""
     given, origin = (argument, "argument") if argument is not None else (environ.get(ROOT) or None, "environment")
@@ -515,43 +387,3 @@ def _root(argument: Path | None, environ: Mapping[str, str]) -> tuple[Path, str]
         return Path(given or "").absolute(), origin if given is not None else "current folder"
     except FileNotFoundError:
         raise SettingsError((f"the current folder is gone; set {ROOT} or give --root",)) from None
-
-
-def _read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
-    """Return what the file sets, literally, and what is wrong with it; a missing file sets nothing."""
-    name = _printable(str(path))
-    try:
-        if not path.is_symlink() and not path.exists():
-            return {}, []
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for ever
-            return {}, [f"{name} is not a file; it takes lines NAME=value, or no such file at all"]
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_ENV_FILE_BYTES + 1)
-        if len(content) > _LARGEST_ENV_FILE_BYTES:
-            return {}, [f"{name} is larger than 1 MiB; it takes lines NAME=value"]
-        return _parse_env(content.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        return {}, [f"{name} is not UTF-8 text; save it as UTF-8"]
-    except OSError as error:
-        return {}, [f"{name} cannot be read ({error.strerror}); let this user read it, or remove it"]
-
-
-def _parse_env(text: str) -> tuple[dict[str, str], list[str]]:
-    """Parse as python-dotenv does, and find lines of ours that it does not take for one.
-
-    Another program's unclosed quote reaches to the next quote, and what is between is part of its value.
-    """
-    values: dict[str, str] = {}
-    faults: list[str] = []
-    own = set(variables()) - {ROOT}
-    for binding in parse_stream(io.StringIO(text)):
-        lines = re.split("[\\r\\n]+", binding.original.string.strip())
-        if binding.key is not None and binding.value is not None:
-            values[binding.key] = binding.value
-            lines = lines[1:]
-        faults += [
-            f"{match[1]} (.env) is not read: its line, or a quote opened above it, is broken"
-            for match in map(_ENV_LINE.match, lines)
-            if match and (match[1] in own or match[1].upper().startswith(PREFIX))
-        ]
-    return values, faults

@@ -19,7 +19,8 @@ from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.files import Paths
 from capital_governor.adapters.lock import RootLock
 from capital_governor.adapters.resilient import ResilientJournal
-from capital_governor.adapters.sqlite import open_sqlite, set_aside
+from capital_governor.adapters.sqlite import open_sqlite
+from capital_governor.adapters.sqlite_file import set_aside
 from capital_governor.adapters.wire import parse
 from capital_governor.core.model import Refusal
 from capital_governor.cycle import Cycle

@@ -6,15 +6,12 @@ publications are JSON text; states, inputs and decisions are JSON under zlib. Ru
 
 from __future__ import annotations
 
-import itertools
 import os
 import sqlite3
-import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -24,56 +21,22 @@ from capital_governor.adapters.journal import (
     Cycle,
     Entry,
     JournalCorruptError,
-    JournalRefusedError,
     JournalUnavailableError,
     Summary,
     Verdict,
     decode,
     encode,
 )
+from capital_governor.adapters.sqlite_file import connect, inode, typed
 from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Decision, Inputs, Publication, Rules, State
 
-SCHEMA_VERSION: Final = 1
-"""Raise it with every change of the tables or of what the stored types mean; say in ``_claim`` how to get there."""
-APPLICATION_ID: Final = 0x43474F56  # "CGOV": tells our file from any other program's
 ZLIB_LEVEL: Final = 1  # level 6 saves a tenth of the bytes for three times the time
-QUICK_CHECK_BYTES: Final = 16 * 1024 * 1024  # about 0.1 s; beyond that a start would feel it
 PRUNE_ROWS: Final = 2_000
 PRUNE_BYTES: Final = 8 * 1024 * 1024
 VACUUM_PAGES: Final = 1_000
 SPARE_PAGES: Final = 256  # free pages left in place: the next cycles use them
 PAGE_ENTRIES: Final = 20
-WAL_KEEP_BYTES: Final = 4 * 1024 * 1024
 
-_SCHEMA: Final = (
-    """CREATE TABLE states (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice, so that a remembered id stays true
-        digest BLOB NOT NULL UNIQUE, doc BLOB NOT NULL)""",
-    "CREATE TABLE rules (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, doc TEXT NOT NULL)",
-    """CREATE TABLE cycles (
-        seq INTEGER PRIMARY KEY, book TEXT NOT NULL, at REAL NOT NULL, reason TEXT NOT NULL,
-        generation INTEGER,          -- of what was proposed
-        published INTEGER,           -- generation that stood afterwards
-        decided INTEGER NOT NULL,    -- 1: came as far as scores
-        inputs BLOB NOT NULL, decision BLOB NOT NULL,
-        rules INTEGER NOT NULL REFERENCES rules (id),
-        state_before INTEGER NOT NULL REFERENCES states (id),
-        state_after INTEGER NOT NULL REFERENCES states (id),
-        state_decided INTEGER REFERENCES states (id))  -- NULL: as state_after, but published as in state_before""",
-    """CREATE TABLE publications (
-        book TEXT NOT NULL, generation INTEGER NOT NULL, at REAL NOT NULL, reached INTEGER NOT NULL,
-        doc TEXT NOT NULL, PRIMARY KEY (book, generation))""",
-    "CREATE INDEX cycles_at ON cycles (at)",
-    "CREATE INDEX cycles_book ON cycles (book, seq)",
-    "CREATE INDEX cycles_decided ON cycles (book, seq) WHERE decided = 1",
-    "CREATE INDEX cycles_generation ON cycles (book, reason) WHERE generation IS NOT NULL",
-    "CREATE INDEX cycles_state_before ON cycles (state_before)",
-    "CREATE INDEX cycles_state_after ON cycles (state_after)",
-    "CREATE INDEX cycles_state_decided ON cycles (state_decided) WHERE state_decided IS NOT NULL",
-    "CREATE INDEX publications_at ON publications (at)",
-    "CREATE INDEX publications_reached ON publications (book, generation) WHERE reached = 1",
-)
-_TABLES: Final = frozenset({"states", "rules", "cycles", "publications"})
 _PUBLISH: Final = """INSERT INTO publications (book, generation, at, reached, doc) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (book, generation) DO UPDATE SET
         at = excluded.at, doc = excluded.doc, reached = excluded.reached OR (reached AND doc = excluded.doc)"""
@@ -109,38 +72,8 @@ def open_sqlite(path: Path, *, read_only: bool = False, busy_seconds: float = 2.
             used, so that a start stays quick.
         JournalRefusedError: it is another program's, or of a newer version of this one.
     """
-    path = Path(os.path.realpath(path))
-    with _typed(path):
-        if not read_only:
-            _make_file(path)
-        where = _reading_uri(path) if read_only else str(path)
-        connection = sqlite3.connect(
-            where, uri=read_only, timeout=busy_seconds, isolation_level=None, check_same_thread=False
-        )
-        try:
-            _claim(connection, path, read_only=read_only)
-            return SqliteJournal(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-
-
-def set_aside(path: Path, now: float) -> Path:
-    """Move a damaged journal out of the way, to NAME.corrupt-YYYYmmddTHHMMSSZ (UTC of ``now``), and return that path.
-
-    Its ``-wal`` and ``-shm`` go with it. Nothing may have it open for writing. Raises OSError.
-    """
-    path = Path(os.path.realpath(path))
-    base = f"{path.name}.corrupt-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}"
-    names = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
-    aside = next(place for place in map(path.with_name, names) if not os.path.lexists(place))
-    path.rename(aside)
-    for suffix in ("-wal", "-shm"):
-        companion = Path(f"{path}{suffix}")
-        if companion.exists():
-            companion.rename(f"{aside}{suffix}")
-    _sync_folder(path.parent)
-    return aside
+    real = Path(os.path.realpath(path))
+    return SqliteJournal(connect(real, read_only=read_only, busy_seconds=busy_seconds), real)
 
 
 @dataclass(slots=True)
@@ -158,7 +91,7 @@ class SqliteJournal:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
         self._path = path
-        self._inode = _inode(path)
+        self._inode = inode(path)
         self._memo = _Memo()
 
     def state(self, book: str) -> State | None:
@@ -263,13 +196,13 @@ class SqliteJournal:
                 self._db.executemany("DELETE FROM publications WHERE rowid = ?", publications)
         ((free,),) = self._all("PRAGMA freelist_count")
         if free > SPARE_PAGES:
-            with _typed(self._path):  # a script, for that is run to its end: execute would stop after the first page
+            with typed(self._path):  # a script, for that is run to its end: execute would stop after the first page
                 self._db.executescript(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free - SPARE_PAGES)})")
         return len(seqs)
 
     def close(self) -> None:
         """See ``Journal``."""
-        with _typed(self._path):
+        with typed(self._path):
             self._db.close()
 
     # --- one row ---
@@ -349,7 +282,7 @@ class SqliteJournal:
     # --- the connection ---
 
     def _all(self, sql: str, *parameters: object) -> list[Any]:
-        with _typed(self._path):
+        with typed(self._path):
             return self._db.execute(sql, parameters).fetchall()
 
     def _stored(self, sql: str, number: int) -> tuple[Any, ...]:
@@ -363,8 +296,8 @@ class SqliteJournal:
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
         """Commit what the block does, or nothing of it."""
-        with _typed(self._path):
-            if _inode(self._path) != self._inode:
+        with typed(self._path):
+            if inode(self._path) != self._inode:
                 raise JournalUnavailableError(f"the journal {self._path} was replaced by another file while in use")
             self._db.execute(begin)
             try:
@@ -374,100 +307,6 @@ class SqliteJournal:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-
-
-def _make_file(path: Path) -> None:
-    """Make an empty file for the owner only, unless there is one; its mode and owner stay as they are then."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise JournalUnavailableError(f"{path} is not a regular file: move it, or name another journal") from None
-        return
-    os.close(handle)
-    _sync_folder(path.parent)
-
-
-def _reading_uri(path: Path) -> str:
-    """Return how to open ``path`` without making a file beside it.
-
-    ``mode=ro`` alone makes ``-wal`` and ``-shm`` where there are none, perhaps of an owner that locks the writer out.
-    """
-    wal, shm = Path(f"{path}-wal"), Path(f"{path}-shm")
-    if not path.is_file():
-        raise JournalUnavailableError(f"there is no journal at {path}")
-    if wal.exists() and shm.exists():
-        return f"{path.as_uri()}?mode=ro&readonly_shm=1"
-    if wal.exists() and wal.stat().st_size:
-        raise JournalUnavailableError(
-            f"{wal} has commits but no {shm.name} beside it: start the governor to recover it"
-        )
-    return f"{path.as_uri()}?mode=ro&immutable=1"
-
-
-def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
-    """Make sure that this is a journal of ours, sound as far as that can be seen quickly; lay down a new one."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (owner,) = connection.execute("PRAGMA application_id").fetchone()
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    empty = not tables and version == 0
-    if empty and read_only:
-        raise JournalUnavailableError(f"the journal {path} is empty")
-    if not empty and owner != APPLICATION_ID:
-        raise JournalRefusedError(f"{path} is the database of another program: name another file as the journal")
-    if version > SCHEMA_VERSION:
-        raise JournalRefusedError(
-            f"the journal {path} has schema {version}, this version knows up to {SCHEMA_VERSION}: "
-            "run the newer version again, or name another file as the journal"
-        )
-    if not empty and not tables >= _TABLES:
-        raise JournalCorruptError(f"the journal {path} lacks {', '.join(sorted(_TABLES - tables))}")
-    if read_only:
-        return
-    _configure(connection, path, empty=empty)
-    if path.stat().st_size <= QUICK_CHECK_BYTES:
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise JournalCorruptError(f"the journal {path} is damaged: {verdict}")
-
-
-def _configure(connection: sqlite3.Connection, path: Path, *, empty: bool) -> None:
-    """Set what this connection needs; in an ``empty`` file also what stays with it, and the tables."""
-    if empty:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only possible before the first table
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":
-        raise JournalUnavailableError(
-            f"the file system of {path} cannot hold a WAL journal ({mode}): name another place"
-        )
-    for setting in ("synchronous = FULL", "foreign_keys = ON", f"journal_size_limit = {WAL_KEEP_BYTES}"):
-        connection.execute(f"PRAGMA {setting}").fetchall()
-    if empty:
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in (
-            *_SCHEMA,
-            f"PRAGMA application_id = {APPLICATION_ID}",
-            f"PRAGMA user_version = {SCHEMA_VERSION}",
-        ):
-            connection.execute(statement)
-        connection.execute("COMMIT")
-
-
-@contextmanager
-def _typed(path: Path) -> Iterator[None]:
-    """Turn storage failures into JournalErrors; wrong use of the library stays what it is."""
-    try:
-        yield
-    except (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.NotSupportedError):
-        raise
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # without: a text that is not UTF-8
-        damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        kind = JournalCorruptError if damaged else JournalUnavailableError
-        raise kind(f"the journal {path}: {error} ({getattr(error, 'sqlite_errorname', 'no code')})") from error
-    except OSError as error:
-        raise JournalUnavailableError(f"the journal {path}: {error.strerror or error}") from error
 
 
 def _derivable(cycle: Cycle) -> bool:
@@ -506,17 +345,3 @@ def _unpack(blob: bytes) -> bytes:
 
 def _digest(doc: bytes) -> bytes:
     return blake2b(doc, digest_size=16).digest()
-
-
-def _inode(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` last."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -42,7 +42,8 @@ from capital_governor.adapters.journal import (
 )
 from capital_governor.adapters.memory import MemoryJournal
 from capital_governor.adapters.resilient import BATCH, ResilientJournal
-from capital_governor.adapters.sqlite import APPLICATION_ID, SqliteJournal, _typed, open_sqlite, set_aside
+from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
+from capital_governor.adapters.sqlite_file import APPLICATION_ID, set_aside, typed
 from capital_governor.core.model import (
     Brake,
     Decision,
@@ -807,7 +808,7 @@ def test_every_kind_of_damage_sqlite_tells_apart_is_damage(path: Path) -> None:
     """SQLite refines "malformed" into finer codes; each of them means that waiting does not help."""
     error = sqlite3.DatabaseError("database disk image is malformed")
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT_INDEX
-    with pytest.raises(JournalCorruptError, match="malformed"), _typed(path):
+    with pytest.raises(JournalCorruptError, match="malformed"), typed(path):
         raise error
 
 

@@ -76,24 +76,37 @@ class Cycle:
         and is older than MAX_AGE is abandoned: what it was decided on no longer holds.
         """
         self.state = self._journal.state(self.book) or State()
-        found = self._primary_on_disk()
-        published = self.state.published
-        if isinstance(found, Publication):
-            known = 0 if published is None else published.generation
-            if found.generation == 0 or found.generation > known:
-                self.state = adopt(self.state, found)
-                self._reached = found.generation
-                whose = f"generation {found.generation}" if found.generation else "another program's shares"
-                return f"adopted {whose} from {self.paths.primary.name}"
-            if published is not None and found.generation == published.generation:
-                self._mark_reached(published)
-        unreached = self._journal.unreached(self.book)
+        for newest in self._journal.entries(self.book, last=1):
+            # Until the first cycle is done, the status file goes on saying what the last run ended with.
+            self.standing = self.standing.after(Outcome(newest.inputs, newest.state, newest.decision))
+        published, found = self.state.published, self._primary_on_disk()
+        known = 0 if published is None else published.generation
+        unreached = self._journal.unreached(self.book) if known else None
+        if unreached is not None and found is not None and found.generation == known:
+            self._mark_reached(unreached)
+            unreached = None
+        if found is not None and self._is_news(found, published, pending=unreached is not None):
+            self.state = adopt(self.state, found)
+            self._reached = found.generation
+            whose = f"generation {found.generation}" if found.generation else "another program's shares"
+            return f"adopted {whose} from {self.paths.primary.name}"
         if unreached is not None and self._clock() - unreached.at > self._rules.max_age_seconds:
-            self.state = abandon(self.state, self._journal.last_reached(self.book))
-            return f"abandoned generation {unreached.generation}, which never reached the agents"
+            self.state = abandon(self.state, self._journal.last_reached(self.book) if found is None else found)
+            return f"abandoned generation {known}, which never reached the agents"
+        return "nothing is published yet" if published is None else f"resumed at generation {known}"
+
+    @staticmethod
+    def _is_news(found: Publication, published: Publication | None, *, pending: bool) -> bool:
+        """Whether the primary says what the journal does not know.
+
+        Another program's file (generation 0) is no news once it was adopted, nor while a generation that was decided
+        upon it is still on its way to the file.
+        """
         if published is None:
-            return "nothing is published yet"
-        return f"resumed at generation {published.generation}"
+            return True
+        if found.generation == 0:
+            return not pending and found != published
+        return found.generation > published.generation
 
     def preview(self, payload: Snapshot | Refusal) -> Outcome:
         """Decide as ``conclude`` would, and write nothing."""
@@ -122,7 +135,9 @@ class Cycle:
         return self.write_status()
 
     def leave(self) -> str:
-        """Say in the status file that the governor has ended; return what kept that from it."""
+        """Say in the status file that the governor has ended, if it ever governed; return what kept that from it."""
+        if self.standing.reason is None:
+            return ""
         self.standing = replace(self.standing, state="ended")
         return self.write_status()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -42,8 +43,8 @@ def schedule(start: float, interval: float, now: float) -> float:
 
     All three are seconds of one monotonic clock.
     """
-    beats = int((now - start) // interval) + 1
-    return start + beats * interval
+    beat = now + interval - math.fmod(now - start, interval)
+    return max(beat, math.nextafter(now, math.inf))
 
 
 class Governor:
@@ -92,9 +93,8 @@ class Governor:
             return (await self.tick()).fetched
         except Exception as error:  # noqa: BLE001 - whatever it is, a governor that tries again serves the agents better
             self._log.exception("Unexpected error - maintaining current allocations")
-            text = f"{type(error).__name__}: {error}"
-            problem = await self._on_disk(lambda: self._cycle.fail(self._sink.redact(text)))
-            self._report.episode("status", problem, "The status file can be written again")
+            text = self._sink.redact(f"{type(error).__name__}: {error}")
+            await self._say_in_status(lambda: self._cycle.fail(text))
             return False
 
     async def close(self) -> None:
@@ -103,9 +103,18 @@ class Governor:
             async with asyncio.timeout(GRACE_SECONDS):
                 if self._busy is not None:
                     await asyncio.wait([self._busy])
-                await self._on_disk(self._cycle.leave)
+                await self._say_in_status(self._cycle.leave)
                 await self._on_disk(self._journal.close)
         self._disk.shutdown(wait=False, cancel_futures=True)
+
+    async def _say_in_status(self, write: Callable[[], str]) -> None:
+        """Write the status file outside of a cycle: what fails here must not end the loop, nor keep it from ending."""
+        try:
+            problem = await self._on_disk(write)
+        except Exception:  # noqa: BLE001 - the status file is for people; governing goes on without it
+            self._log.exception("The status file could not be made")
+        else:
+            self._report.episode("status", problem, "The status file can be written again")
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
         """Run on the disk's thread. Cancelling the caller leaves the work to finish: it may be half-way on disk."""

@@ -103,10 +103,10 @@ def shares_text(shares: Mapping[Agent, Ppm]) -> str:
 
 def hold_line(decision: Decision, rules: Rules) -> Line:
     """Return why a cycle held or was refused, and what ends that."""
-    text = message(decision.reason, rules)
-    if decision.trace.hold is not None:
-        text += f": {decision.trace.hold.detail}. Ends with: {EXITS[decision.trace.hold.reason]}"
-    return Line("error" if decision.reason in GATE_REFUSALS else "warning", text)
+    hold = decision.trace.hold
+    if hold is None or decision.reason in GATE_REFUSALS:
+        return Line("error", message(decision.reason, rules))
+    return Line("warning", f"{message(hold.reason, rules)}: {hold.detail}. Ends with: {EXITS[hold.reason]}")
 
 
 def decided_lines(decision: Decision, before: State, rules: Rules) -> Iterator[Line]:
@@ -173,7 +173,12 @@ def _evidence(decision: Decision, before: State) -> str:
     """Return what fired first, with its figures; a change with its direction."""
     fired = next((trigger for trigger in decision.trace.triggers if trigger.fired), None)
     new, old = decision.proposal, before.published
-    if fired is None or new is None or old is None:
+    if new is None or old is None:
+        return ""
+    if decision.reason in CUTS:
+        freed = (new.reserve - old.reserve) / WHOLE
+        return f": exposure {old.exposure:.2f} to {new.exposure:.2f}, {freed:.4f} more in reserve"
+    if fired is None:
         return ""
     if fired.reason in {Reason.MEMBER_LEFT, Reason.MEMBER_JOINED}:
         return f": {fired.subject}" + (f" and {fired.value - 1} more" if fired.value > 1 else "")

@@ -110,6 +110,7 @@ class Report:
             self._fleet = agents
 
     def _tell_files(self, outcome: Outcome) -> None:
+        self.episode("status", outcome.status_problem, "The status file can be written again")
         convergence, published = outcome.convergence, outcome.published
         if convergence is None or published is None:
             return
@@ -119,7 +120,6 @@ class Report:
             )
         self.episode("files", outcome.files_problem, "Both allocation files can be written again")
         self._tell_rival(convergence, outcome.inputs.now)
-        self.episode("status", outcome.status_problem, "The status file can be written again")
 
     def _tell_rival(self, convergence: Convergence, now: float) -> None:
         """Tell of another writer once, and again only after a quiet time: it may write every few seconds."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from capital_governor import __version__
 from capital_governor.adapters.files import Convergence
+from capital_governor.adapters.files import Outcome as FileOutcome
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import (
     HOLDS,
@@ -18,7 +19,6 @@ from capital_governor.core.model import (
     Publication,
     Reason,
     Rules,
-    Snapshot,
     State,
 )
 from capital_governor.messages import message, outcome
@@ -36,8 +36,9 @@ class Outcome:
 
     @property
     def fetched(self) -> bool:
-        """Whether this cycle had a usable payload."""
-        return isinstance(self.inputs.payload, Snapshot) and self.decision.reason not in PAYLOAD_HOLDS
+        """Whether this cycle had a payload that could be read and is of now."""
+        unusable = self.decision.trace.unusable
+        return unusable is None or unusable.reason not in PAYLOAD_HOLDS
 
     @property
     def published(self) -> Publication | None:
@@ -50,6 +51,14 @@ class Outcome:
         if self.convergence is None:
             return ""
         return self.convergence.primary.problem or self.convergence.override.problem
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether STOP appeared while the files were being written."""
+        return self.convergence is not None and FileOutcome.STOPPED in {
+            self.convergence.primary.outcome,
+            self.convergence.override.outcome,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +96,13 @@ class Standing:
         decision = done.decision
         reason, hold = decision.reason, decision.trace.hold
         detail, way_out = ("", "") if hold is None else (hold.detail, EXITS[hold.reason])
+        if outcome(reason) == "refused":
+            way_out = "the next cycle, which decides anew"
         if done.files_problem:
-            reason, detail, way_out = (
-                Reason.FILES_UNWRITABLE,
-                done.files_problem,
-                EXITS[Reason.FILES_UNWRITABLE],
-            )
+            reason, detail, way_out = Reason.FILES_UNWRITABLE, done.files_problem, EXITS[Reason.FILES_UNWRITABLE]
+        elif done.was_stopped:
+            reason, detail = Reason.STOPPED, "the STOP file appeared while the files were being written"
+            way_out = EXITS[Reason.STOPPED]
         return replace(
             self,
             state="holding" if reason in HOLDS or outcome(reason) == "refused" or hold is not None else "governing",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +21,9 @@ class NotOurs:
 
     detail: str
 
+
+LARGEST_KNOWN: Final = 2**52
+"""Half of the numbers that JSON readers hold exactly."""
 
 _Ratio = Annotated[float, Field(ge=0, le=1)]
 _Weight = Annotated[float, Field(ge=0, le=1 + 1e-6)]  # a share divided by a small exposure overshoots by its rounding
@@ -63,7 +66,10 @@ def read_primary(content: bytes) -> Publication | NotOurs:
 
 
 def generation_of(content: bytes) -> int:
-    """Return the generation that a file of ours carries, primary or override; 0 if it is not ours or has none."""
+    """Return the generation that a file of ours carries, primary or override; 0 if it is not ours or has none.
+
+    A rival's signature must not use up the numbers that JSON readers hold exactly, so a huge one counts as none.
+    """
     try:
         document = load_object(content)
     except ValueError:
@@ -71,7 +77,7 @@ def generation_of(content: bytes) -> int:
     generation = document.get("generation")
     if document.get("source") != SOURCE or type(generation) is not int:
         return 0
-    return generation if 1 <= generation < 2**53 else 0
+    return generation if 1 <= generation <= LARGEST_KNOWN else 0
 
 
 def source_of(content: bytes) -> str:
@@ -94,14 +100,17 @@ def load_object(content: bytes) -> dict[str, Any]:
 
 
 def instant(text: object) -> float | None:
-    """Return an ISO time as seconds since 1970 UTC, naive ones taken as UTC; None if it is no time."""
+    """Return an ISO time as seconds since 1970 UTC, naive ones taken as UTC; None if it is no time.
+
+    A time that only its zone puts outside of the years 1 to 9999 is none: it could be read and never written.
+    """
     try:
         moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+        if moment is None:
+            return None
+        return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -94,7 +94,8 @@ class _Case:
 def _keep_still(verdict: Verdict, state: State) -> Decision:
     """No payload that could be decided upon; judge() has said why."""
     hold = verdict.hold or Hold(Reason.INTERNAL_ERROR, "no roll was called and no hold was given")
-    return Decision(hold.reason, None, state, Trace(hold=hold, accepted=verdict.accepted))
+    trace = Trace(hold=hold, unusable=verdict.unusable, accepted=verdict.accepted)
+    return Decision(hold.reason, None, state, trace)
 
 
 def _cut_in_hold(case: _Case, hold: Hold) -> Decision:

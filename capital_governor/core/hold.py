@@ -45,11 +45,13 @@ EXITS: Final[Mapping[Reason, str]] = {
 class Verdict:
     """The hold, if any; what the holds remember from here on; and the roll where the payload was good enough for one.
 
-    ``accepted`` names what an operator's ``accept`` let pass in this cycle.
+    ``accepted`` names what an operator's ``accept`` let pass in this cycle; ``unusable`` says why the payload alone
+    would have held.
     """
 
     hold: Hold | None
     latches: Latches
+    unusable: Hold | None = None
     roll: Roll | None = None
     accepted: tuple[str, ...] = ()
 
@@ -66,16 +68,17 @@ def judge(inputs: Inputs, state: State, rules: Rules) -> Verdict:
     paused = _pause(inputs, state.latches, problem)
     latches = replace(latches, paused=paused is not None)
     if inputs.stopped:
-        return Verdict(Hold(Reason.STOPPED, "the STOP file exists"), latches, accepted=accepted)
+        return Verdict(Hold(Reason.STOPPED, "the STOP file exists"), latches, problem, accepted=accepted)
     if paused is not None:
-        return Verdict(paused, latches, accepted=accepted)
+        return Verdict(paused, latches, problem, accepted=accepted)
     if inputs.hold is not None and _runs(inputs.hold.until, inputs.now):
         reason = f": {inputs.hold.reason}" if inputs.hold.reason else ""
-        return Verdict(Hold(Reason.OPERATOR_HOLD, f"held by {inputs.hold.author}{reason}"), latches, accepted=accepted)
+        held = Hold(Reason.OPERATOR_HOLD, f"held by {inputs.hold.author}{reason}")
+        return Verdict(held, latches, problem, accepted=accepted)
     if inputs.files_problem:
-        return Verdict(Hold(Reason.FILES_UNWRITABLE, inputs.files_problem), latches, accepted=accepted)
+        return Verdict(Hold(Reason.FILES_UNWRITABLE, inputs.files_problem), latches, problem, accepted=accepted)
     if problem is not None or isinstance(inputs.payload, Refusal):
-        return Verdict(problem, latches, accepted=accepted)
+        return Verdict(problem, latches, problem, accepted=accepted)
     return _judge_agents(inputs, inputs.payload, state, rules, latches, accepted)
 
 
@@ -171,7 +174,8 @@ def _judge_agents(
             hold = Hold(Reason.MEMBERS_GONE, f"{of}, cycle {cycles} of {4 * rules.membership_grace_cycles}")
         else:
             cycles = 0
-    return Verdict(hold, replace(latches, gone_cycles=cycles, accepted=tuple(sorted(excused))), roll, accepted)
+    latches = replace(latches, gone_cycles=cycles, accepted=tuple(sorted(excused)))
+    return Verdict(hold, latches, roll=roll, accepted=accepted)
 
 
 def _agents_problem(

@@ -448,6 +448,7 @@ class Trace:
 
     Args:
         hold: the hold, if there was one.
+        unusable: why the payload alone would have held, also where another hold came first.
         accepted: what the operator's ``accept`` let pass in this cycle.
         faulty: members whose record is faulty, and what is wrong.
         absent: members without a record, and for how many decided cycles.
@@ -470,6 +471,7 @@ class Trace:
     """
 
     hold: Hold | None = None
+    unusable: Hold | None = None
     accepted: tuple[str, ...] = ()
     faulty: Mapping[Agent, str] = field(default_factory=dict)
     absent: Mapping[Agent, int] = field(default_factory=dict)

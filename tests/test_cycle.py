@@ -1,0 +1,387 @@
+"""One tick on real files and a real journal: what is written when, and what never is."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from capital_governor.adapters import files
+from capital_governor.core.decision import decide
+from capital_governor.core.model import Decision, Inputs, Reason, Refusal, Rules, Snapshot, State
+from capital_governor.core.publication import documents
+from tests.core.builders import FLEET, INTERVAL, NOW, snapshot
+from tests.serving import Rig, footprint
+
+SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
+"""Scores that turn 0.40, 0.36, 0.24 into 0.24, 0.36, 0.40: a move."""
+RIVAL: Final = b'{"allocations": {"BTC-USD": 1.0}, "source": "rl_inference", "timestamp": "2025-11-03T22:00:00Z"}'
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with Rig(tmp_path) as made:
+        yield made
+
+
+def spoil(rig: Rig) -> None:
+    """A rival has written the override, and half of the primary is missing."""
+    rig.override.write_bytes(RIVAL)
+    content = rig.primary.read_bytes()
+    rig.primary.write_bytes(content[: len(content) // 2])
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_first_allocation_is_on_disk_and_in_the_journal(rig: Rig) -> None:
+    """The first good payload makes both files exactly as published, and the journal has the cycle."""
+    outcome = rig.see()
+    published = outcome.published
+    assert published is not None
+    assert (rig.primary.read_bytes(), rig.override.read_bytes()) == documents(published)
+    for path in (rig.primary, rig.override):
+        said = json.loads(path.read_bytes())
+        assert said["allocations"] == {"Ada": 0.4, "Bob": 0.36, "Cyd": 0.24}
+        assert (said["source"], said["generation"], said["reserve"]) == ("capital_governor", 1, 0.0)
+    (entry,) = rig.entries()
+    assert (entry.reason, entry.generation, entry.after.published) == (Reason.FIRST_ALLOCATION, 1, published)
+    assert rig.journal.unreached("live") is None
+    assert rig.journal.last_reached("live") == published
+
+
+def test_what_is_unchanged_is_not_written_again(rig: Rig) -> None:
+    """A cycle that stays touches neither file."""
+    rig.see()
+    before = footprint(rig.primary, rig.override)
+    assert rig.see().decision.reason is Reason.UNCHANGED
+    assert footprint(rig.primary, rig.override) == before
+
+
+def test_a_move_replaces_both_files(rig: Rig) -> None:
+    """A move puts the next generation into both files."""
+    rig.see()
+    outcome = rig.see(SWAPPED)
+    assert outcome.decision.reason is Reason.THRESHOLD
+    for path in (rig.primary, rig.override):
+        said = json.loads(path.read_bytes())
+        assert (said["generation"], said["allocations"]) == (2, {"Ada": 0.24, "Bob": 0.36, "Cyd": 0.4})
+
+
+def test_a_preview_writes_nothing(rig: Rig, tmp_path: Path) -> None:
+    """A preview answers as the cycle would and leaves files, journal and state as they are."""
+    rig.see()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    outcome = rig.governor.preview(snapshot(SWAPPED, at=rig.now))
+    assert outcome.decision.reason is Reason.THRESHOLD
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert rig.see(SWAPPED).decision == outcome.decision
+
+
+# --- paused and stopped: nothing writes -------------------------------------------------------------------------------
+
+
+def pause_in_payload(_: Rig) -> dict[str, Any]:
+    return {"paused": True}
+
+
+def pause_file(rig: Rig) -> dict[str, Any]:
+    rig.pause_file.write_text('{"paused": true, "reason": "cooldown"}')
+    return {}
+
+
+def torn_pause_file(rig: Rig) -> dict[str, Any]:
+    rig.pause_file.write_text('{"pau')
+    return {}
+
+
+def empty_pause_file(rig: Rig) -> dict[str, Any]:
+    rig.pause_file.touch()
+    return {}
+
+
+def endless_pause_file(rig: Rig) -> dict[str, Any]:
+    rig.pause_file.write_text('{"paused": true, "until": "soon"}')
+    return {}
+
+
+def stop_file(rig: Rig) -> dict[str, Any]:
+    rig.stop_file.touch()
+    return {}
+
+
+def stop_link_to_nothing(rig: Rig) -> dict[str, Any]:
+    rig.stop_file.symlink_to("nowhere")
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        (pause_in_payload, Reason.PAUSED),
+        (pause_file, Reason.PAUSED),
+        (torn_pause_file, Reason.PAUSED),
+        (empty_pause_file, Reason.PAUSED),
+        (endless_pause_file, Reason.PAUSED),
+        (stop_file, Reason.STOPPED),
+        (stop_link_to_nothing, Reason.STOPPED),
+    ],
+)
+def test_nothing_is_written_while_paused_or_stopped(
+    rig: Rig, order: Callable[[Rig], dict[str, Any]], reason: Reason
+) -> None:
+    """Under a pause or a STOP no byte of the two files changes, damage included; its end brings repair and the move."""
+    rig.see()
+    spoil(rig)
+    before = footprint(rig.primary, rig.override)
+    payload = order(rig)
+    for _ in range(3):
+        outcome = rig.see(SWAPPED, **payload)
+        assert (outcome.decision.reason, outcome.convergence) == (reason, None)
+        assert footprint(rig.primary, rig.override) == before
+        assert rig.status()["reason"] == reason.value
+    assert [entry.reason for entry in rig.entries()[1:]] == [reason] * 3
+    assert sorted(rig.primary.parent.glob(".*")) == []
+    rig.pause_file.unlink(missing_ok=True)
+    rig.stop_file.unlink(missing_ok=True)
+    published = rig.see(SWAPPED).published
+    assert published is not None
+    assert published.generation == 2
+    assert (rig.primary.read_bytes(), rig.override.read_bytes()) == documents(published)
+
+
+def test_a_pause_outlives_a_bad_payload_and_a_restart(rig: Rig) -> None:
+    """Once paused, neither a failed fetch nor a restart nor an empty payload resumes; a complete one does."""
+    rig.see()
+    before = footprint(rig.primary, rig.override)
+    assert rig.see(SWAPPED, paused=True).decision.reason is Reason.PAUSED
+    rig.restart()
+    gone = Refusal(Reason.FETCH_FAILED, "connection refused")
+    assert rig.cycle(gone).decision.reason is Reason.PAUSED
+    assert rig.see({}).decision.reason is Reason.PAUSED
+    assert footprint(rig.primary, rig.override) == before
+    assert rig.see(SWAPPED).decision.reason is Reason.THRESHOLD
+
+
+# --- other holds repair -----------------------------------------------------------------------------------------------
+
+
+def good(at: float) -> Snapshot:
+    return snapshot(SWAPPED, at=at)
+
+
+HELD: Final[dict[Reason, Callable[[float], Snapshot | Refusal]]] = {
+    Reason.FETCH_FAILED: lambda _: Refusal(Reason.FETCH_FAILED, "connection refused"),
+    Reason.PAYLOAD_REFUSED: lambda _: Refusal(Reason.PAYLOAD_REFUSED, "the payload is not JSON"),
+    Reason.PAYLOAD_STALE: lambda now: good(now - 901),
+    Reason.PAYLOAD_FUTURE: lambda now: good(now + 61),
+    Reason.GUARDIAN_LOST: lambda now: replace(good(now), guardian=None),
+    Reason.TIMESTAMP_LOST: lambda now: replace(good(now), at=None),
+    Reason.NO_AGENTS: lambda now: snapshot({}, at=now),
+    Reason.FAULTY_MAJORITY: lambda now: snapshot({"Ada": 0.5}, at=now, faulty=("Bob", "Cyd")),
+    Reason.MEMBERS_GONE: lambda now: snapshot({"Ada": 0.5}, at=now),
+}
+
+
+@pytest.mark.parametrize("reason", HELD)
+def test_every_other_hold_repairs_the_files(rig: Rig, reason: Reason) -> None:
+    """A hold decides nothing new, and still puts a rival's override and a torn primary right from the journal."""
+    rig.see()
+    wanted = rig.primary.read_bytes(), rig.override.read_bytes()
+    spoil(rig)
+    outcome = rig.cycle(HELD[reason](rig.now))
+    assert (outcome.decision.reason, outcome.decision.proposal) == (reason, None)
+    assert (rig.primary.read_bytes(), rig.override.read_bytes()) == wanted
+    assert rig.entries()[-1].reason is reason
+    assert rig.status()["reason"] == reason.value
+    assert rig.status()["generation"] == 1
+
+
+def test_an_agents_hold_still_publishes_a_cut(rig: Rig) -> None:
+    """Members are gone, yet a regime that halves the exposure halves every share on disk."""
+    rig.see()
+    outcome = rig.see({"Ada": 0.5}, risk=0.5)
+    assert outcome.decision.reason is Reason.CUT_DERISK
+    said = json.loads(rig.primary.read_bytes())
+    assert said["allocations"] == {"Ada": 0.2, "Bob": 0.18, "Cyd": 0.12}
+    assert (said["generation"], said["reserve"], said["reason"]) == (2, 0.5, "cut_derisk")
+
+
+# --- STOP in the middle -----------------------------------------------------------------------------------------------
+
+
+def test_a_stop_between_decision_and_commit_publishes_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A STOP that appears while deciding turns the move into a hold: no generation, no write."""
+    rig.see()
+    before = footprint(rig.primary, rig.override)
+    real = decide
+
+    def decide_and_stop(inputs: Inputs, state: State, rules: Rules) -> Decision:
+        rig.stop_file.touch()
+        return real(inputs, state, rules)
+
+    monkeypatch.setattr("capital_governor.cycle.decide", decide_and_stop)
+    assert rig.see(SWAPPED).decision.reason is Reason.STOPPED
+    assert footprint(rig.primary, rig.override) == before
+    entry = rig.entries()[-1]
+    assert (entry.reason, entry.inputs.stopped, entry.after.generation) == (Reason.STOPPED, True, 1)
+
+
+def test_a_stop_between_commit_and_first_rename_leaves_both_files(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A STOP after the commit keeps the generation from both files until it is gone; then they get that very one."""
+    rig.see()
+    before = footprint(rig.primary, rig.override)
+    real = files.converge
+
+    def converge(*arguments: Any, **more: Any) -> files.Convergence:
+        rig.stop_file.touch()
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(files, "converge", converge)
+    outcome = rig.see(SWAPPED)
+    monkeypatch.undo()
+    assert outcome.decision.reason is Reason.THRESHOLD
+    assert footprint(rig.primary, rig.override) == before
+    assert rig.journal.unreached("live") == outcome.published
+    assert rig.see(SWAPPED).decision.reason is Reason.STOPPED
+    assert footprint(rig.primary, rig.override) == before
+    rig.stop_file.unlink()
+    assert rig.see(SWAPPED).decision.reason is Reason.UNCHANGED
+    assert outcome.published is not None
+    assert (rig.primary.read_bytes(), rig.override.read_bytes()) == documents(outcome.published)
+    assert rig.journal.unreached("live") is None
+
+
+def test_a_stop_between_the_two_renames_keeps_the_second_file(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A STOP after the first rename leaves the override old and nothing half-written, until it is gone."""
+    rig.see()
+    (old,) = footprint(rig.override)
+    real = files.replace
+
+    def replace_and_stop(target: Path, *arguments: Any, **more: Any) -> None:
+        real(target, *arguments, **more)
+        if target == rig.primary:
+            rig.stop_file.touch()
+
+    monkeypatch.setattr(files, "replace", replace_and_stop)
+    outcome = rig.see(SWAPPED)
+    monkeypatch.undo()
+    assert outcome.convergence is not None
+    assert (outcome.convergence.primary.outcome, outcome.convergence.override.outcome) == ("written", "stopped")
+    assert footprint(rig.override) == [old]
+    assert json.loads(rig.primary.read_bytes())["generation"] == 2
+    assert sorted(rig.primary.parent.glob(".*")) == []
+    rig.stop_file.unlink()
+    rig.see(SWAPPED)
+    assert json.loads(rig.override.read_bytes())["generation"] == 2
+
+
+# --- the override's policy --------------------------------------------------------------------------------------------
+
+
+def test_assert_rewrites_a_rivals_override_once_a_cycle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often rivals write, the governor writes the override at most once a cycle, and tells of it once."""
+    written: list[Path] = []
+    sources = itertools.cycle(("rl_inference", "portfolio_optimizer", "strategy_lab"))
+    real = files.replace
+
+    def counting(target: Path, *arguments: Any, **more: Any) -> None:
+        written.append(target)
+        real(target, *arguments, **more)
+        if target.name == "allocations_override.json":
+            # At once: whoever checked again within the cycle would write again.
+            target.write_text(json.dumps({"allocations": {"BTC-USD": 1.0}, "source": next(sources)}))
+
+    with Rig(tmp_path) as rig:
+        rig.see()
+        monkeypatch.setattr(files, "replace", counting)
+        rig.override.write_bytes(RIVAL)
+        for _ in range(5):
+            rig.see()
+        assert written.count(rig.override) == 5
+        assert written.count(rig.primary) == 0
+        told = "Another writer (rl_inference) changes the override file; rewritten"
+        assert [text for text in rig.texts() if "override" in text] == [told]
+        monkeypatch.undo()
+        for _ in range(4):
+            rig.see()
+        over = "Nobody else has written the override file for 600 s"
+        assert [text for text in rig.texts() if "override" in text] == [told, over]
+
+
+@pytest.mark.parametrize("content", [RIVAL, None])
+@pytest.mark.parametrize("policy", ["report", "off"])
+def test_report_and_off_never_write_the_override(tmp_path: Path, policy: str, content: bytes | None) -> None:
+    """Under both policies the override stays whatever it is, missing included; only "report" tells of a rival."""
+    with Rig(tmp_path, OVERRIDE=policy) as rig:
+        if content is not None:
+            rig.override.write_bytes(content)
+        before = footprint(rig.override)
+        rig.see()
+        rig.see(SWAPPED)
+        assert footprint(rig.override) == before
+        assert json.loads(rig.primary.read_bytes())["generation"] == 2
+        told = [text for text in rig.texts() if text.startswith("Another writer")]
+        assert told == (
+            ["Another writer (rl_inference) changes the override file; left as it is"]
+            if (policy, content) == ("report", RIVAL)
+            else []
+        )
+
+
+def test_off_does_not_even_read_the_override(tmp_path: Path) -> None:
+    """Under "off" neither a generation in the override nor a folder in its place matters."""
+    with Rig(tmp_path, OVERRIDE="off") as rig:
+        rig.override.write_text('{"source": "capital_governor", "generation": 900}')
+        assert rig.see().published == rig.governor.state.published
+        assert rig.governor.state.generation == 1
+        rig.override.unlink()
+        rig.override.mkdir()
+        assert rig.see(SWAPPED).decision.reason is Reason.THRESHOLD
+
+
+# --- dry run ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_writes_below_its_own_folder_only(tmp_path: Path) -> None:
+    """A dry run beside a live governor leaves every live file as it is, and obeys the same pause and STOP."""
+    with Rig(tmp_path) as live:
+        live.see()
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with Rig(tmp_path, dry_run=True, JOURNAL="runtime/dry_run/journal.sqlite3") as dry:
+            dry.see(SWAPPED)
+            live.stop_file.touch()
+            assert dry.see().decision.reason is Reason.STOPPED
+            live.stop_file.unlink()
+        after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    added = {path.relative_to(tmp_path).parts[:2] for path in after.keys() - before.keys()}
+    assert added == {("runtime", "dry_run")}
+    assert {path: after[path] for path in before} == before
+    folder = tmp_path / "runtime" / "dry_run"
+    assert json.loads((folder / "capital_governor_allocations.json").read_bytes())["allocations"]["Cyd"] == 0.4
+    assert json.loads((folder / "capital_governor_status.json").read_bytes())["dry_run"] is True
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_decision_is_dated_when_it_is_taken(rig: Rig) -> None:
+    """A payload that was fresh when fetched and is stale when decided upon is stale: suspend cannot make it pass."""
+    said = snapshot(at=NOW)
+    rig.now = NOW + 901
+    assert rig.cycle(said).decision.reason is Reason.PAYLOAD_STALE
+
+
+def test_a_clock_set_back_takes_no_payload_from_the_future(rig: Rig) -> None:
+    """After the clock was set back by an hour, payloads from before are refused, and new ones go on."""
+    rig.see()
+    said = snapshot(SWAPPED, at=rig.now)
+    rig.now -= 3600
+    assert rig.cycle(said).decision.reason is Reason.PAYLOAD_FUTURE
+    assert rig.see(FLEET).decision.reason is Reason.UNCHANGED
+    assert rig.now == NOW + 3 * INTERVAL - 3600

@@ -1,0 +1,398 @@
+"""What a run says, and how often: each thing once, through a real dashboard, journal, status file and log."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+import pytest
+import structlog
+
+from capital_governor.adapters import logs
+from capital_governor.adapters.sqlite import open_sqlite
+from capital_governor.core.model import Reason, Refusal, Rules
+from capital_governor.daemon import Governor
+from capital_governor.messages import message
+from capital_governor.report import DEGRADED_AFTER
+from tests.adapters.hostile import Script, answer, answer_and_hang, answer_and_reset, hang, http, repeat
+from tests.core.builders import snapshot
+from tests.serving import FLEET, Dashboard, Rig, fixed, footprint, fresh, payload, record, settings_of
+
+DEADLINE: Final = 0.4
+CAP: Final = 65_536
+GONE: Final = Refusal(Reason.FETCH_FAILED, "connection refused")
+HELD: Final = "maintaining current allocations"
+
+
+@pytest.fixture(autouse=True)
+def _undo() -> Iterator[None]:
+    """Leave the process's logging as it was found."""
+    yield
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, logs.Bridge)]:
+        root.removeHandler(handler)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with Rig(tmp_path) as made:
+        yield made
+
+
+class Run:
+    """A whole governor against a dashboard, tick by tick, with its log in memory."""
+
+    def __init__(self, root: Path, url: str, **own: object) -> None:
+        self.root = root
+        limits = {"FETCH_DEADLINE": DEADLINE, "FETCH_MAX_BYTES": CAP}
+        # The dashboard's address has no prefix, so it cannot be told like the others.
+        base = settings_of(root, **(limits | own))
+        self.settings = base.model_copy(update={"dashboard_url": url})
+        self.log = io.StringIO()
+        self.sink = logs.configure(
+            level="INFO", fmt="console", secrets=("hunter2-secret",), stream=self.log, color=False
+        )
+        self._loop = asyncio.new_event_loop()
+        self.governor = Governor(self.settings, self.sink)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.run_until_complete(self.governor.close())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def tick(self) -> bool:
+        """One tick, held to its time; whether it had a usable payload."""
+        started = time.monotonic()
+        usable = self._loop.run_until_complete(self.governor.guarded_tick())
+        assert time.monotonic() - started < DEADLINE + 2.0
+        return usable
+
+    def lines(self) -> list[str]:
+        return self.log.getvalue().splitlines()
+
+    def files(self) -> list[tuple[bytes, int, int] | None]:
+        runtime = self.root / "runtime"
+        return footprint(runtime / "capital_governor_allocations.json", runtime / "allocations_override.json")
+
+    def shares(self) -> dict[str, float]:
+        found: dict[str, float] = json.loads(
+            (self.root / "runtime" / "capital_governor_allocations.json").read_bytes()
+        )["allocations"]
+        return found
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.root / "runtime" / "capital_governor_status.json").read_bytes())
+        return found
+
+    def reasons(self) -> list[Reason]:
+        journal = open_sqlite(self.settings.journal_path, read_only=True)
+        try:
+            return [entry.reason for entry in journal.entries("live")]
+        finally:
+            journal.close()
+
+
+# --- inputs that hold -------------------------------------------------------------------------------------------------
+
+
+def spoilt(change: Callable[[dict[str, Any]], object]) -> Script:
+    return fresh(change=change)
+
+
+def text(body: bytes, *headers: str, status: str = "200 OK") -> Script:
+    return fixed(body, *headers, status=status)
+
+
+GOOD: Final = json.dumps(payload()).encode()
+FAILED, REFUSED = Reason.FETCH_FAILED, Reason.PAYLOAD_REFUSED
+DRIP: Final = repeat(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"x", 0.05)
+HOLDS: Final[dict[str, tuple[Script, Reason]]] = {
+    # transport
+    "silence": (hang, FAILED),
+    "reset": (answer_and_reset(b"HTTP/1.1 200 OK\r\n"), FAILED),
+    "body dripped": (DRIP, FAILED),
+    "endless 1xx": (repeat(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), FAILED),
+    "body shorter than said": (answer(http(GOOD)[:-40]), FAILED),
+    "body that never ends": (answer_and_hang(http(GOOD)[:-40]), FAILED),
+    "length that is no number": (answer(b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n{}"), FAILED),
+    "binary noise": (answer(bytes(range(256)) * 8), FAILED),
+    # HTTP
+    "204": (text(b"", status="204 No Content"), FAILED),
+    "302 to a file": (text(b"", "Location: file:///etc/passwd", status="302 Found"), FAILED),
+    "401": (text(b"", status="401 Unauthorized"), FAILED),
+    "429 for a day": (text(b"", "Retry-After: 86400", status="429 Too Many Requests"), FAILED),
+    "500": (text(b"", status="500 Internal Server Error"), FAILED),
+    "HTML": (text(b"<html><body>502</body></html>", "Content-Type: text/html"), REFUSED),
+    "gzip": (text(gzip.compress(GOOD), "Content-Encoding: gzip"), REFUSED),
+    "over the cap": (text(b" " * (CAP + 1)), REFUSED),
+    "an error as 200": (fixed({"error": "cache \x1b[31mempty\nnow", "timestamp": "2025-11-03T22:00:00"}), REFUSED),
+    # JSON
+    "empty": (text(b""), REFUSED),
+    "null": (text(b"null"), REFUSED),
+    "a list": (text(b"[]"), REFUSED),
+    "two documents": (text(GOOD + GOOD), REFUSED),
+    "a comment": (text(b"// hi\n" + GOOD), REFUSED),
+    "a key twice": (text(b'{"mode": 1, "mode": 1, ' + GOOD[1:]), REFUSED),
+    "not UTF-8": (text(GOOD.replace(b"SmartTrader", b"Smart\xff")), REFUSED),
+    "UTF-16": (text(GOOD.decode().encode("utf-16")), REFUSED),
+    "a byte-order mark": (text(b"\xef\xbb\xbf" + GOOD), REFUSED),
+    "half a surrogate": (text(GOOD.replace(b"SIDEWAYS", b"\\ud800")), REFUSED),
+    "5,000 levels": (text(b"[" * 5_000), REFUSED),
+    "a number of 20,000 digits": (text(GOOD.replace(b"45", b"4" * 20_000)), REFUSED),
+    # values that concern everybody
+    "is_paused is a text": (spoilt(lambda said: said["guardian"].update(is_paused="false")), REFUSED),
+    "drawdown is a text": (spoilt(lambda said: said["guardian"].update(drawdown="1.5")), REFUSED),
+    "multiplier is NaN": (spoilt(lambda said: said["market_regime"].update(risk_multiplier=float("nan"))), REFUSED),
+    "multiplier is negative": (spoilt(lambda said: said["market_regime"].update(risk_multiplier=-0.1)), REFUSED),
+    "multiplier above 10": (spoilt(lambda said: said["market_regime"].update(risk_multiplier=11)), REFUSED),
+    # meaning
+    "another schema": (fixed({"type": "telemetry", "equity": 100_000.0}), REFUSED),
+    "no agents": (fresh({}), Reason.NO_AGENTS),
+    "no guardian": (spoilt(lambda said: said.pop("guardian")), Reason.GUARDIAN_LOST),
+    "no time stamp": (spoilt(lambda said: said.pop("timestamp")), Reason.TIMESTAMP_LOST),
+    "no time at all": (spoilt(lambda said: said.update(timestamp="yesterday")), REFUSED),
+    "stale": (fixed(payload(at=time.time() - 3_600)), Reason.PAYLOAD_STALE),
+    "from the future": (fixed(payload(at=time.time() + 3_600)), Reason.PAYLOAD_FUTURE),
+    "half of the agents gone": (fresh({"SmartTrader": record(), "ScoutBot": record()}), Reason.MEMBERS_GONE),
+    "most agents faulty": (fresh({agent: {} for agent in FLEET} | {"ScoutBot": record()}), Reason.FAULTY_MAJORITY),
+    "paused": (fresh(paused=True, said="Drawdown\n\x1b[2J" + "x" * 500), Reason.PAUSED),
+}
+
+
+@pytest.mark.parametrize("name", HOLDS)
+def test_a_bad_input_holds_and_is_told_once(tmp_path: Path, name: str) -> None:
+    """Both files stay to the byte, the reason is in journal, status and log (there once), and the next cycle is due."""
+    script, reason = HOLDS[name]
+    with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
+        assert run.tick()
+        before = run.files()
+        assert None not in before
+        dashboard.next(script)
+        for _ in range(2):
+            assert run.tick() == (reason not in {FAILED, REFUSED, Reason.PAYLOAD_STALE, Reason.PAYLOAD_FUTURE})
+            assert run.files() == before
+            status = run.status()
+            assert (status["state"], status["reason"]) == ("holding", reason.value)
+            assert status["detail"]
+            assert status["detail"].isprintable()
+        dashboard.next(fresh())
+        assert run.tick()
+        assert run.files() == before
+        assert run.reasons() == [Reason.FIRST_ALLOCATION, reason, reason, Reason.UNCHANGED]
+        told = [line for line in run.lines() if message(reason, Rules()) in line]
+        assert len(told) == 1
+        assert "Ends with: " in told[0]
+        assert sum("Hold is over: " in line for line in run.lines()) == 1
+        assert not any("Traceback" in line for line in run.lines())
+        assert all("[capital_governor]" in line and line.isprintable() for line in run.lines())
+        assert all(len(line) < 1_000 for line in run.lines())
+
+
+def test_without_any_dashboard_nothing_is_published(tmp_path: Path) -> None:
+    """Where nobody listens from the start, the two files are not made, and the hold is in journal, status and log."""
+    with Dashboard() as gone:
+        closed = gone.url
+    with Run(tmp_path, closed) as run:
+        assert run.tick() is False
+        assert run.tick() is False
+        assert run.files() == [None, None]
+        assert run.reasons() == [FAILED, FAILED]
+        status = run.status()
+        assert (status["state"], status["generation"], status["failures_in_row"]) == ("holding", None, 2)
+        assert status["detail"] == f"connection refused by {closed}/meta/metrics"
+        assert sum(message(FAILED, Rules()) in line for line in run.lines()) == 1
+
+
+# --- inputs that concern one agent ------------------------------------------------------------------------------------
+
+FAULTS: Final[dict[str, Callable[[dict[str, Any]], object]]] = {
+    "NaN": lambda record: record.update(sharpe_30d=float("nan")),
+    "Infinity": lambda record: record.update(pnl_7d=float("inf")),
+    "a text": lambda record: record.update(sharpe_30d="1.5"),
+    "true": lambda record: record.update(winrate_30d=True),
+    "null": lambda record: record.update(max_dd_30d=None),
+    "missing": lambda record: record.pop("pnl_7d"),
+    "percent for a ratio": lambda record: record.update(winrate_30d=65),
+    "a negative drawdown": lambda record: record.update(max_dd_30d=-5),
+    "a huge PnL": lambda record: record.update(pnl_7d=2e12),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_bad_record_keeps_its_agent_from_gaining_and_nobody_else(tmp_path: Path, name: str) -> None:
+    """An agent whose record is impossible cannot gain, the others go on, and both are told once."""
+
+    def spoil(said: dict[str, Any]) -> None:
+        for agent in FLEET:
+            said["per_agent"][agent]["winrate_30d"] = 0.05
+        said["per_agent"]["ScoutBot"] = record(winrate=0.9)
+        FAULTS[name](said["per_agent"]["ScoutBot"])
+
+    with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
+        run.tick()
+        share = run.shares()["ScoutBot"]
+        assert share < 0.25
+        dashboard.next(fresh({agent: dict(record()) for agent in FLEET}, change=spoil))
+        for _ in range(3):
+            assert run.tick()
+            assert run.shares()["ScoutBot"] <= share
+            assert run.status()["state"] == "governing"
+        assert sum("ScoutBot: faulty record, may not gain: " in line for line in run.lines()) == 1
+        dashboard.next(fresh())
+        run.tick()
+        assert sum("ScoutBot: no longer faulty or absent" in line for line in run.lines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("evil\nINFO Reallocation", r"evil\nINFO Reallocation"),
+        ("\x1b[2Jred", r"\x1b[2Jred"),
+        ("../x", "../x"),
+        ("nul\0", r"nul\x00"),
+        ("Smаrt", r"Sm\u0430rt"),  # noqa: RUF001 - a Cyrillic letter is what is tested
+        ("reserve", "reserve"),
+    ],
+)
+def test_a_bad_name_is_not_admitted_and_told_escaped(tmp_path: Path, name: str, shown: str) -> None:
+    """Who is called what no agent may be called gets no line, and cannot break the log's."""
+    with Dashboard(fresh({**FLEET, name: record()})) as dashboard, Run(tmp_path, dashboard.url) as run:
+        run.tick()
+        run.tick()
+        assert run.shares().keys() == FLEET.keys()
+        told = [line for line in run.lines() if "not admitted" in line]
+        assert len(told) == 1
+        assert f"{shown}: faulty record, not admitted: " in told[0]
+
+
+# --- each thing once --------------------------------------------------------------------------------------------------
+
+
+def test_a_hold_is_told_when_its_reason_changes_and_not_otherwise(rig: Rig) -> None:
+    """Five cycles of one hold are one line; another hold is another; the end is told with what ended."""
+    rig.see()
+    for _ in range(5):
+        rig.cycle(GONE)
+    for _ in range(3):
+        rig.see(paused=True)
+    rig.cycle(GONE)  # still paused: the pause outlives it
+    rig.see()
+    held = [line for line in rig.texts("warning") if HELD in line]
+    assert [line.split(" - ")[0] for line in held] == ["Meta-metrics not fetched", "Guardian paused"]
+    assert [line for line in rig.texts() if line.startswith("Hold is over")] == ["Hold is over: paused"]
+
+
+def test_degraded_mode_is_told_once_and_its_end_once(rig: Rig) -> None:
+    """After ten cycles without a usable payload the mode is named once; the first good one ends it."""
+    rig.see()
+    for _ in range(3 * DEGRADED_AFTER):
+        rig.cycle(GONE)
+    rig.see()
+    rig.see()
+    for _ in range(DEGRADED_AFTER - 1):
+        rig.cycle(GONE)
+    rig.see()
+    assert [line for line in rig.texts() if "degraded mode" in line] == [
+        "Entering degraded mode: no usable meta-metrics in 10 cycles in a row",
+        "Recovered from degraded mode after 30 cycles without usable meta-metrics",
+    ]
+
+
+def test_a_lasting_oddity_is_told_once_a_day(rig: Rig) -> None:
+    """What stands in every payload is told when first seen, and again a day later."""
+    odd = "timestamp has no time zone, taken as UTC"
+    for hours in (0, 1, 23, 24.5, 25):
+        rig.now = 1_762_207_200.0 + hours * 3_600
+        rig.cycle(replace(snapshot(at=rig.now), warnings=(odd,)))
+    assert rig.texts("warning").count(odd) == 2
+
+
+def test_who_is_absent_is_told_at_both_ends(rig: Rig) -> None:
+    """An agent that stays away is told once, its retirement once, and its return."""
+    rig.see()
+    for _ in range(6):
+        rig.see({"Ada": 0.5, "Bob": 0.3})
+    rig.see()
+    told = [line for line in rig.texts() if line.startswith("Cyd: ") and "score" not in line]
+    assert told == [
+        "Cyd: no record, may not gain",
+        "Cyd: no longer faulty or absent",
+        "Cyd: absent for too long, no longer a member",
+    ]
+
+
+def test_the_fleet_is_told_when_its_size_changes(rig: Rig) -> None:
+    """How far scores can move a share is said at the start and for a fleet of another size."""
+    rig.see()
+    rig.see()
+    rig.see({"Ada": 0.5, "Bob": 0.3, "Cyd": 0.2, "Dan": 0.2})
+    assert [line.split(",")[0] for line in rig.texts() if line.startswith("With ")] == [
+        "With 3 agents within 0.05 and 0.40",
+        "With 4 agents within 0.05 and 0.40",
+    ]
+
+
+def test_a_move_is_followed_by_what_was_saved(rig: Rig) -> None:
+    """After a move the log has the shares that are on disk now, and after a stay it has not."""
+    rig.see()
+    rig.see()
+    assert [line for line in rig.texts() if line.startswith("Allocations saved")] == [
+        "Allocations saved: {'Ada': 0.4, 'Bob': 0.36, 'Cyd': 0.24} (generation 1)"
+    ]
+
+
+# --- the unexpected ---------------------------------------------------------------------------------------------------
+
+
+def test_an_unexpected_error_ends_no_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of the program costs one cycle: it is in log and status, secrets hidden, and the files stay."""
+    with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
+        run.tick()
+        before = run.files()
+
+        def broken(_: bytes) -> object:
+            raise KeyError("hunter2-secret\nat https://me:password@host/")
+
+        monkeypatch.setattr("capital_governor.daemon.parse", broken)
+        assert run.tick() is False
+        assert run.files() == before
+        status = run.status()
+        assert (status["state"], status["reason"], status["generation"]) == ("holding", "internal_error", 1)
+        assert status["detail"].startswith("KeyError: ")
+        told = [line for line in run.lines() if "Unexpected error - maintaining current allocations" in line]
+        assert len(told) == 1
+        monkeypatch.undo()
+        assert run.tick() is True
+        assert run.status()["state"] == "governing"
+        everything = run.log.getvalue() + json.dumps(status)
+        assert "hunter2" not in everything
+        assert "password@" not in everything
+        assert all("[capital_governor]" in line for line in run.lines())
+
+
+def test_an_error_in_telling_of_an_error_ends_no_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where the status document itself cannot be made, the loop goes on."""
+    with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
+        run.tick()
+
+        def broken(*_: object, **__: object) -> bytes:
+            raise ValueError("year 0 is out of range")
+
+        monkeypatch.setattr("capital_governor.cycle.status_document", broken)
+        try:
+            assert run.tick() is False
+        finally:
+            monkeypatch.undo()

@@ -317,7 +317,10 @@ def test_a_signal_ends_it_in_any_phase(
         lines = daemon.lines()
         assert lines[-1].endswith("Capital Governor stopped")
         assert not any("Traceback" in line for line in lines)
-        assert daemon.status()["state"] == "ended"
+        if first is hang:  # no cycle was completed, so there is nothing to say
+            assert not (root / "runtime/capital_governor_status.json").exists()
+        else:
+            assert daemon.status()["state"] == "ended"
         assert not list((root / "runtime").glob(".*"))
 
 

@@ -1,0 +1,77 @@
+"""A file that is adopted at a start, and a generation that is given up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from capital_governor.core.adoption import abandon, adopt
+from capital_governor.core.model import DRAWDOWN, REGIME, Memory, Reason, State
+from tests.core.builders import INTERVAL, NOW, PLAIN, cycle, observe, publication, rated, settled, shares_of
+
+FOUND = publication({"Ada": 200_000, "Bob": 300_000}, 0.5, generation=7)
+
+
+def test_an_adopted_file_is_what_is_published() -> None:
+    """Its shares, its time and its generation are taken over, and its agents are members of long standing."""
+    state = adopt(State(), FOUND)
+    assert state.published == FOUND
+    assert (state.generation, state.moved_at) == (7, NOW - INTERVAL)
+    assert state.agents == {"Ada": Memory(tenured=True), "Bob": Memory(tenured=True)}
+
+
+def test_a_generation_number_is_never_used_again() -> None:
+    """A higher number that was once used is kept, whatever the file says."""
+    assert adopt(State(generation=9), FOUND).generation == 9
+    assert adopt(State(generation=3), FOUND).generation == 7
+
+
+def test_its_exposure_is_the_last_known_regime_only_if_there_was_none() -> None:
+    """What the dashboard once said beats what a file implies."""
+    assert adopt(State(), FOUND).multipliers == {REGIME: 0.5}
+    known = State(multipliers={REGIME: 0.8, DRAWDOWN: 0.9})
+    assert adopt(known, FOUND).multipliers == {REGIME: 0.8, DRAWDOWN: 0.9}
+
+
+def test_what_is_known_of_its_agents_is_kept() -> None:
+    """Members keep metrics and counts; the retired are members again; others stay as they are."""
+    ada = Memory(rated(0.5), healthy=1, absent=2)
+    retired = Memory(member=False, retired_at=NOW - 1000.0)
+    state = adopt(State(agents={"Ada": ada, "Bob": retired, "Zed": retired}), FOUND)
+    assert state.agents == {"Ada": ada, "Bob": Memory(tenured=True), "Zed": retired}
+    assert list(state.agents) == ["Ada", "Bob", "Zed"]
+
+
+def test_the_first_cycle_after_an_adoption_asks_what_any_cycle_asks() -> None:
+    """Nothing is a first allocation: a fleet that stands as it should stays, and a regime unknown is the file's."""
+    # Scores 2 to 3 with caps of 0.40: both weights are 0.40, at the file's exposure of 0.5 a share of 0.20 each.
+    # Bob's 0.30 is above 0.40 * 0.5.
+    decision, state = cycle(observe({"Ada": 0.2, "Bob": 0.3}, risk=None), adopt(State(), FOUND))
+    assert decision.reason is Reason.LIMIT_BREACHED
+    assert shares_of(state) == {"Ada": 200_000, "Bob": 200_000}
+    assert state.generation == 8
+
+
+def test_adopted_agents_have_no_probation() -> None:
+    """The first good record of an agent of an adopted file is not that of a new one."""
+    rules = replace(PLAIN, probation_cycles=5)
+    decision, _ = cycle(observe({"Ada": 0.2, "Bob": 0.3}), adopt(State(), FOUND), rules)
+    assert [bound.hi for bound in decision.trace.limits.values()] == [0.4, 0.4]
+
+
+def test_an_abandoned_generation_leaves_its_number_used() -> None:
+    """What the agents last saw is published again; the number given up is skipped."""
+    reached = publication({"Ada": 400_000, "Bob": 350_000, "Cyd": 250_000}, generation=1)
+    state = replace(settled(), published=publication({"Ada": 1}, generation=2), generation=2)
+    state = abandon(state, replace(reached, at=NOW - 900.0))
+    assert state.published == replace(reached, at=NOW - 900.0)
+    assert (state.generation, state.moved_at) == (2, NOW - 900.0)
+    decision, _ = cycle(observe({"Ada": 0.5, "Bob": 0.2, "Cyd": 0.3}), state)
+    assert decision.proposal is not None
+    assert decision.proposal.generation == 3
+
+
+def test_a_first_generation_that_is_abandoned_leaves_nothing_published() -> None:
+    """Then the next decision is the first allocation again."""
+    state = abandon(settled(), None)
+    assert (state.published, state.moved_at) == (None, None)
+    assert cycle(observe(), state)[0].reason is Reason.FIRST_ALLOCATION

@@ -1,0 +1,94 @@
+"""Exposure multipliers worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capital_governor.core.exposure import drawdown_multiplier, expose
+from capital_governor.core.model import DRAWDOWN, REGIME, Multiplier, Rules
+from tests.core.builders import examples, snapshot
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"),
+    [
+        (0.0, 1.0),
+        (5.0, 1.0),
+        (7.5, 0.8125),  # 1 - 0.75 * 2.5 / 10
+        (10.0, 0.625),  # 1 - 0.75 * 5 / 10
+        (14.0, 0.325),  # 1 - 0.75 * 9 / 10
+        (15.0, 0.25),
+        (60.0, 0.25),
+    ],
+)
+def test_the_line_along_which_drawdown_cuts(percent: float, expected: float) -> None:
+    """1 up to 5 %, falling linearly to 0.25 at 15 % and beyond."""
+    assert drawdown_multiplier(percent, Rules()) == pytest.approx(expected, abs=1e-15)
+
+
+def test_the_line_is_made_of_three_settings() -> None:
+    """From 10 % to 30 % down to 0: at 15 % a quarter of the way."""
+    rules = Rules(drawdown_cut_start_percent=10.0, drawdown_cut_end_percent=30.0, drawdown_cut_floor=0.0)
+    assert [drawdown_multiplier(percent, rules) for percent in (10.0, 15.0, 30.0)] == [1.0, 0.75, 0.0]
+
+
+@examples(300)
+@given(st.floats(0.0, 100.0), st.floats(0.0, 100.0), st.floats(0.0, 1.0), st.floats(0.0, 20.0))
+def test_more_drawdown_never_means_more_exposure(one: float, other: float, floor: float, width: float) -> None:
+    """The line never rises, and never leaves the range from its floor to 1, however steep it is."""
+    rules = Rules(drawdown_cut_floor=floor, drawdown_cut_end_percent=5.0 + width)
+    less, more = sorted((one, other))
+    assert 1.0 >= drawdown_multiplier(less, rules) >= drawdown_multiplier(more, rules) >= floor
+
+
+@pytest.mark.parametrize(
+    ("risk", "drawdown", "value", "by"),
+    [
+        pytest.param(0.8, 0.0, 0.8, REGIME, id="the regime alone"),
+        pytest.param(0.8, 10.0, 0.625, DRAWDOWN, id="the drawdown is more cautious"),
+        pytest.param(0.5, 10.0, 0.5, REGIME, id="the regime is more cautious"),
+        pytest.param(1.2, 0.0, 1.0, REGIME, id="no leverage"),
+        pytest.param(0.0, 15.0, 0.0, REGIME, id="nothing at all"),
+    ],
+)
+def test_the_most_cautious_multiplier_wins_and_is_named(risk: float, drawdown: float, value: float, by: str) -> None:
+    """Exposure is the smallest multiplier, and says which that was."""
+    found = expose(snapshot(risk=risk, drawdown=drawdown), {}, Rules())
+    assert (found.value, found.by) == (value, by)
+
+
+def test_each_multiplier_says_where_it_comes_from() -> None:
+    """A regime of 1.2 counts as 1 and is shown as sent; a missing drawdown is the last known one."""
+    found = expose(snapshot(risk=1.2, drawdown=None), {DRAWDOWN: 0.7}, Rules())
+    assert found.multipliers == (
+        Multiplier(REGIME, 1.0, "payload", 1.2),
+        Multiplier(DRAWDOWN, 0.7, "last known"),
+    )
+    assert (found.value, found.by) == (0.7, DRAWDOWN)
+
+
+def test_what_was_never_known_counts_as_1_and_stays_unknown() -> None:
+    """A default is not remembered as if the dashboard had said it."""
+    found = expose(snapshot(risk=None, drawdown=None), {}, Rules())
+    assert [(m.value, m.origin) for m in found.multipliers] == [(1.0, "default"), (1.0, "default")]
+    assert found.value == 1.0
+    assert found.known == {}
+
+
+def test_missing_blocks_are_like_missing_numbers() -> None:
+    """Without guardian and regime both multipliers are the last known ones."""
+    bare = replace(snapshot(), guardian=None, regime=None)
+    found = expose(bare, {REGIME: 0.6, DRAWDOWN: 0.9}, Rules())
+    assert (found.value, found.by) == (0.6, REGIME)
+    assert found.known == {REGIME: 0.6, DRAWDOWN: 0.9}
+
+
+def test_what_the_payload_says_is_known_from_here_on() -> None:
+    """The remembered multipliers follow the payload, clipped, and keep what it does not say."""
+    found = expose(snapshot(risk=1.2, drawdown=None), {REGIME: 0.5, DRAWDOWN: 0.9}, Rules())
+    assert found.known == {REGIME: 1.0, DRAWDOWN: 0.9}
+    assert expose(snapshot(risk=0.8, drawdown=10.0), {}, Rules()).known == {REGIME: 0.8, DRAWDOWN: 0.625}

@@ -1,0 +1,300 @@
+"""The gate: whatever decide() or its parts do wrong is refused for that reason, and what they do right is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from capital_governor.core.allocator import Projection
+from capital_governor.core.allocator import project as real_project
+from capital_governor.core.decision import decide
+from capital_governor.core.exposure import expose as real_expose
+from capital_governor.core.gate import gate
+from capital_governor.core.hold import judge
+from capital_governor.core.limits import bounds as real_bounds
+from capital_governor.core.model import (
+    DRAWDOWN,
+    GATE_REFUSALS,
+    REGIME,
+    Agent,
+    Bounds,
+    Inputs,
+    Limit,
+    Memory,
+    Pause,
+    Ppm,
+    Reason,
+    Refusal,
+    Rules,
+    State,
+)
+from capital_governor.core.publication import integer_shares as real_rounding
+from capital_governor.core.threshold import Cut
+from tests.core.builders import (
+    INTERVAL,
+    NOW,
+    PLAIN,
+    SITUATIONS,
+    Situation,
+    examples,
+    observe,
+    rated,
+    settled,
+    snapshot,
+)
+
+SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
+STATE = settled(shares={"Ada": 320_000, "Bob": 288_000, "Cyd": 192_000}, exposure=0.8)
+HEARD = observe(SWAPPED, risk=0.8)
+"""Ada and Cyd change places."""
+RIGHT: Mapping[Agent, Ppm] = {"Ada": 192_000, "Bob": 288_000, "Cyd": 320_000}
+"""What is right then, with a reserve of 200,000."""
+
+
+def _judged(inputs: Inputs = HEARD, state: State = STATE, rules: Rules = PLAIN, **wrong: Any) -> Reason | None:
+    """What the gate says, in this situation, of the right proposal for the plain one with these fields changed."""
+    found = decide(HEARD, STATE, PLAIN)
+    assert found.proposal is not None
+    return gate(replace(found, proposal=replace(found.proposal, **wrong)), inputs, state, rules)
+
+
+def _lines(**changes: Ppm) -> dict[str, Any]:
+    """The right shares but for these, and the reserve that goes with them."""
+    shares = {**RIGHT, **changes}
+    return {"shares": shares, "reserve": 1_000_000 - sum(shares.values())}
+
+
+def test_the_right_proposal_passes() -> None:
+    """The numbers that the others are tampered from are what decide() proposes."""
+    proposal = decide(HEARD, STATE, PLAIN).proposal
+    assert proposal is not None
+    assert (proposal.shares, proposal.reserve, proposal.exposure, proposal.generation) == (RIGHT, 200_000, 0.8, 2)
+    assert _judged() is None
+
+
+def test_a_decision_without_a_proposal_has_nothing_to_check() -> None:
+    """A hold passes, whatever it holds for."""
+    stopped = replace(HEARD, stopped=True)
+    assert gate(decide(stopped, STATE, PLAIN), stopped, STATE, PLAIN) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"reserve": 200_001}, id="one too many"),
+        pytest.param({"reserve": 199_999}, id="one too few"),
+        pytest.param(_lines(Ada=-1), id="a negative share"),
+        pytest.param({"shares": dict.fromkeys(RIGHT, 333_334), "reserve": -2}, id="a negative reserve"),
+        pytest.param({"shares": {**RIGHT, "Ada": 192_000.0}}, id="no integer"),
+        pytest.param({"shares": {**RIGHT, "Ada": True}, "reserve": 391_999}, id="a truth value"),
+    ],
+)
+def test_lines_that_do_not_add_up_are_refused(wrong: dict[str, Any]) -> None:
+    """Shares and reserve are whole millionths, none negative, and add up to one million."""
+    assert _judged(**wrong) is Reason.GATE_SUM
+
+
+def test_more_than_the_exposure_is_refused() -> None:
+    """One millionth deployed beyond the exposure is too much, though every agent is within its limit."""
+    assert _judged(**_lines(Ada=192_001)) is Reason.GATE_EXPOSURE
+
+
+@pytest.mark.parametrize(
+    ("orders", "wrong"),
+    [
+        pytest.param((), _lines(Cyd=320_001, Ada=191_999), id="MAX_ALLOC times the exposure"),
+        pytest.param((Limit("Bob", "ops", cap=0.3599),), {}, id="an operator's cap"),
+        pytest.param((Limit("Bob", "a", cap=0.3599), Limit("Bob", "b", cap=0.9)), {}, id="the lower of two caps"),
+        pytest.param((Limit("Bob", "a", cap=0.9), Limit("Bob", "b", cap=0.3599, until=NOW + 1)), {}, id="not expired"),
+    ],
+)
+def test_a_share_above_its_limit_is_refused(orders: tuple[Limit, ...], wrong: dict[str, Any]) -> None:
+    """Nobody gets more than its limit times the exposure, by as little as a millionth."""
+    assert _judged(replace(HEARD, limits=orders), **wrong) is Reason.GATE_LIMIT
+
+
+def test_limits_that_do_not_bind_refuse_nothing() -> None:
+    """An expired cap, a floor and one that is just met are no objection."""
+    orders = (
+        Limit("Bob", "ops", cap=0.1, until=NOW),
+        Limit("Ada", "ops", floor=0.9),
+        Limit("Bob", "ops", cap=0.36),
+    )
+    assert _judged(replace(HEARD, limits=orders)) is None
+
+
+@pytest.mark.parametrize("faulty", [["Cyd"], []])
+def test_a_gain_without_a_good_record_is_refused(faulty: list[Agent]) -> None:
+    """Cyd, faulty or absent, may not rise; had it not risen, nothing would be wrong."""
+    unwell = observe({"Ada": 0.2, "Bob": 0.3}, risk=0.8, faulty=faulty)
+    assert _judged(unwell, **_lines(Cyd=192_001)) is Reason.GATE_FAULTY_GAIN
+    assert _judged(unwell, **_lines(Cyd=192_000)) is None
+
+
+@pytest.mark.parametrize(
+    ("inputs", "multipliers"),
+    [
+        pytest.param(observe(SWAPPED, risk=0.799), {}, id="the regime"),
+        # 1 - 0.75 * 2.7 / 10 = 0.7975
+        pytest.param(observe(SWAPPED, drawdown=7.7), {}, id="the drawdown"),
+        pytest.param(observe(SWAPPED, drawdown=15.0), {}, id="a deep drawdown"),
+        pytest.param(observe(SWAPPED, risk=None), {REGIME: 0.799}, id="the last known regime"),
+        pytest.param(observe(SWAPPED, drawdown=None), {DRAWDOWN: 0.799}, id="the last drawdown"),
+    ],
+)
+def test_an_exposure_above_any_multiplier_is_refused(inputs: Inputs, multipliers: dict[str, float]) -> None:
+    """The most cautious multiplier bounds it, missing ones being the last known."""
+    assert _judged(inputs, replace(STATE, multipliers=multipliers)) is Reason.GATE_MULTIPLIER
+
+
+def test_an_exposure_above_1_is_refused() -> None:
+    """A regime above 1 is no leverage."""
+    assert _judged(observe(risk=1.2), exposure=1.1) is Reason.GATE_MULTIPLIER
+
+
+def test_a_line_for_a_stranger_is_refused() -> None:
+    """Even a line of zero; and one that has left may keep its line at zero only."""
+    assert _judged(**_lines(Zed=0)) is Reason.GATE_STRANGER
+    retired = replace(STATE, agents={**STATE.agents, "Bob": Memory(member=False, retired_at=NOW)})
+    without = observe({"Ada": 0.2, "Cyd": 0.5}, risk=0.8)
+    assert _judged(without, retired) is Reason.GATE_STRANGER
+    assert _judged(without, retired, **_lines(Bob=0)) is None
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param(replace(PLAIN, confirm_cycles=2), id="confirmation"),
+        pytest.param(replace(PLAIN, cooldown_seconds=INTERVAL + 1), id="cool-down"),
+    ],
+)
+def test_a_rise_under_a_brake_is_refused(rules: Rules) -> None:
+    """Under a brake a proposal may only cut."""
+    assert _judged(rules=rules) is Reason.GATE_RISE
+    assert _judged(rules=rules, **_lines(Cyd=192_000)) is None
+
+
+def test_a_rise_when_the_brakes_are_off_again_is_not() -> None:
+    """The second request of two, and the first second after the cool-down."""
+    rules = replace(PLAIN, confirm_cycles=2, cooldown_seconds=INTERVAL)
+    assert _judged(rules=rules, state=replace(STATE, asked=1)) is None
+
+
+def test_a_rise_in_an_agents_hold_is_refused() -> None:
+    """Where agents are faulty or gone only a cut may be published."""
+    found = decide(HEARD, STATE, PLAIN)
+    held = decide(observe({}, faulty=RIGHT), STATE, PLAIN)
+    assert held.trace.hold is not None
+    wrong = replace(found, trace=held.trace)
+    assert gate(wrong, HEARD, STATE, PLAIN) is Reason.GATE_RISE
+
+
+PAUSED = snapshot(paused=True, said="cooldown")
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        pytest.param(replace(HEARD, stopped=True), id="STOP"),
+        pytest.param(replace(HEARD, pause=Pause(paused=True)), id="pause file"),
+        pytest.param(replace(HEARD, pause=Pause(paused=True, until=NOW + 1)), id="pause file not yet over"),
+        pytest.param(replace(HEARD, pause=Pause(paused=False, problem="torn")), id="pause file unreadable"),
+        pytest.param(replace(HEARD, pause=Pause(paused=False, until=NOW - 1, problem="torn")), id="and expired"),
+        pytest.param(replace(HEARD, payload=PAUSED), id="payload paused"),
+        pytest.param(replace(HEARD, payload=PAUSED, pause=Pause(paused=True, until=NOW)), id="for another reason"),
+        pytest.param(replace(HEARD, payload=PAUSED, pause=Pause(paused=False, reason="cooldown")), id="file ended"),
+        pytest.param(replace(HEARD, payload=Refusal(Reason.FETCH_FAILED, "refused")), id="no payload"),
+    ],
+)
+def test_nothing_is_published_while_forbidden(inputs: Inputs) -> None:
+    """Under a STOP, a pause, or without any payload not even a cut passes."""
+    assert _judged(inputs) is Reason.GATE_FORBIDDEN
+
+
+def test_a_pause_that_is_over_forbids_nothing() -> None:
+    """An expired pause file, also one that the payload repeats, does not."""
+    over = Pause(paused=True, until=NOW, reason="cooldown")
+    assert _judged(replace(HEARD, pause=over)) is None
+    repeats = snapshot(SWAPPED, risk=0.8, paused=True, said="cooldown")
+    assert _judged(replace(HEARD, payload=repeats, pause=over)) is None
+
+
+@pytest.mark.parametrize(("generation", "known", "used"), [(1, 0, 1), (3, 0, 1), (2, 2, 1), (2, 0, 2)])
+def test_a_wrong_generation_is_refused(generation: int, known: int, used: int) -> None:
+    """It is one more than the largest that journal or any readable file knows."""
+    inputs, state = replace(HEARD, known_generation=known), replace(STATE, generation=used)
+    assert _judged(inputs, state, generation=generation) is Reason.GATE_GENERATION
+    assert _judged(inputs, state, generation=1 + max(known, used)) is None
+
+
+# --- parts of decide() gone wrong -------------------------------------------------------------------------------------
+
+CORE = "capital_governor.core."
+UNWELL = observe({"Ada": 0.2, "Bob": 0.3}, faulty=["Cyd"], risk=0.8)
+WELL_ONCE = replace(STATE, agents={**STATE.agents, "Cyd": Memory(rated(0.5), tenured=True)})
+STOPPED = replace(HEARD, stopped=True)
+BRAKED = replace(PLAIN, confirm_cycles=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A part of decide() that is wrong, the situation in which that shows, and what the gate must say."""
+
+    part: str
+    by: Callable[..., object]
+    reason: Reason
+    inputs: Inputs = HEARD
+    state: State = STATE
+    rules: Rules = PLAIN
+
+
+def _uncapped(members: Collection[Agent], **given: Any) -> dict[Agent, Bounds]:
+    return {agent: replace(bound, hi=1.0) for agent, bound in real_bounds(members, **given).items()}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Broken("allocator.project", lambda *_: Projection([0.2, 0.35, 0.45]), Reason.GATE_LIMIT),
+        Broken("allocator.project", lambda s, lo, _: real_project(s, lo, [1.0] * 3), Reason.GATE_LIMIT),
+        Broken("allocator.project", lambda *_: Projection([0.24, 0.4, 0.4]), Reason.GATE_EXPOSURE),
+        Broken("allocator.project", lambda *_: Projection([0.6, 0.6, 0.6]), Reason.GATE_SUM),
+        Broken("allocator.project", lambda *_: Projection([-0.1, 0.3, 0.3]), Reason.GATE_SUM),
+        Broken("allocator.step", lambda *_: ([0.2, 0.35, 0.45], 0.5), Reason.GATE_LIMIT),
+        Broken("limits.bounds", _uncapped, Reason.GATE_LIMIT),
+        Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Ada": 192_001}, Reason.GATE_EXPOSURE),
+        Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Zed": 0}, Reason.GATE_STRANGER),
+        Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Ada": 192_000.0}, Reason.GATE_SUM),
+        Broken("decision._gains", lambda *_: {}, Reason.GATE_FAULTY_GAIN, UNWELL, WELL_ONCE),
+        Broken("decision.expose", lambda *a: replace(real_expose(*a), value=0.9), Reason.GATE_MULTIPLIER),
+        Broken("threshold.brakes", lambda *_: (), Reason.GATE_RISE, rules=BRAKED),
+        Broken("threshold.cut", lambda *_: Cut(Reason.CUT_LIMIT, dict(RIGHT), {}, 0.8), Reason.GATE_RISE, rules=BRAKED),
+        Broken("decision.judge", lambda *_: judge(HEARD, STATE, PLAIN), Reason.GATE_FORBIDDEN, STOPPED),
+    ],
+    ids=lambda broken: f"{broken.part} {broken.reason}",
+)
+def test_a_part_that_goes_wrong_is_caught(broken: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allocator, rounding, limits, exposure, brakes or holds may be wrong: what they lead to is not published."""
+    monkeypatch.setattr(CORE + broken.part, broken.by)
+    found = decide(broken.inputs, broken.state, broken.rules)
+    assert found.proposal is not None
+    assert gate(found, broken.inputs, broken.state, broken.rules) is broken.reason
+
+
+def test_every_reason_to_refuse_is_tested_here() -> None:
+    """A new check of the gate needs a proposal that breaks it."""
+    text = Path(__file__).read_text(encoding="utf-8")
+    assert not [reason for reason in GATE_REFUSALS if f"Reason.{reason.name}" not in text]
+
+
+@examples(800)
+@given(SITUATIONS)
+def test_what_decide_proposes_is_never_refused(situation: Situation) -> None:
+    """In any situation that can be reached by deciding, the gate has nothing to say."""
+    found = decide(situation.inputs, situation.state, situation.rules)
+    assert gate(found, situation.inputs, situation.state, situation.rules) is None

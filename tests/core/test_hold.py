@@ -1,0 +1,262 @@
+"""Each hold with its exit, their order, and what they remember."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from capital_governor.core.hold import EXITS, Verdict, judge
+from capital_governor.core.model import (
+    HOLDS,
+    Inputs,
+    Latches,
+    Memory,
+    OperatorHold,
+    Pause,
+    Reason,
+    Refusal,
+    Snapshot,
+    State,
+)
+from tests.core.builders import NOW, PLAIN, observe, rated, settled, snapshot
+
+WATCHED = Latches(guardian_seen=True, timestamp_seen=True)
+STATE = replace(settled(dict.fromkeys(("Ada", "Bob", "Cyd", "Dan"), 0.5)), latches=WATCHED)
+FULL = dict.fromkeys(STATE.agents, 0.5)
+OPEN = Pause(paused=False)
+SHUT = Pause(paused=True, reason="cooldown")
+OVER = Pause(paused=True, until=NOW, reason="cooldown")
+TORN = Pause(paused=False, problem="it is empty")
+STILL = OperatorHold("kim")
+LOST = Refusal(Reason.FETCH_FAILED, "connection refused")
+
+
+def _of(payload: Snapshot | Refusal | None = None, **changes: object) -> Inputs:
+    """Inputs of a full and healthy fleet, but for what is said."""
+    heard = Inputs(NOW, snapshot(FULL) if payload is None else payload)
+    return replace(heard, **changes)  # type: ignore[arg-type]  # each test names fields of Inputs
+
+
+def _verdict(inputs: Inputs, state: State = STATE) -> Verdict:
+    return judge(inputs, state, PLAIN)
+
+
+def _reason(inputs: Inputs, state: State = STATE) -> Reason | None:
+    hold = _verdict(inputs, state).hold
+    return None if hold is None else hold.reason
+
+
+def _present(*names: str, faulty: Iterable[str] = ()) -> Snapshot:
+    return snapshot(dict.fromkeys(names, 0.5), faulty=faulty)
+
+
+@pytest.mark.parametrize(
+    ("held", "reason", "released"),
+    [
+        (_of(stopped=True), Reason.STOPPED, _of()),
+        (_of(pause=SHUT), Reason.PAUSED, _of(pause=OPEN)),
+        (_of(pause=TORN), Reason.PAUSED, _of(pause=None)),
+        (_of(pause=replace(OVER, until=NOW + 1)), Reason.PAUSED, _of(pause=OVER)),
+        (_of(snapshot(FULL, paused=True)), Reason.PAUSED, _of()),
+        (_of(snapshot(FULL, paused=True, said="drawdown"), pause=OVER), Reason.PAUSED, _of(pause=OVER)),
+        (_of(snapshot(FULL, paused=True), pause=replace(OVER, reason="")), Reason.PAUSED, _of()),
+        (_of(hold=STILL), Reason.OPERATOR_HOLD, _of(hold=None)),
+        (_of(hold=replace(STILL, until=NOW + 1)), Reason.OPERATOR_HOLD, _of(hold=replace(STILL, until=NOW))),
+        (_of(files_problem="the primary is a FIFO"), Reason.FILES_UNWRITABLE, _of()),
+        (_of(LOST), Reason.FETCH_FAILED, _of()),
+        (_of(Refusal(Reason.PAYLOAD_REFUSED, "not JSON")), Reason.PAYLOAD_REFUSED, _of()),
+        (_of(snapshot(FULL, at=NOW - 901)), Reason.PAYLOAD_STALE, _of(snapshot(FULL, at=NOW - 900))),
+        (_of(snapshot(FULL, at=NOW + 61)), Reason.PAYLOAD_FUTURE, _of(snapshot(FULL, at=NOW + 60))),
+        (_of(replace(snapshot(FULL), guardian=None)), Reason.GUARDIAN_LOST, _of()),
+        (_of(replace(snapshot(FULL), guardian=None)), Reason.GUARDIAN_LOST,
+         _of(replace(snapshot(FULL), guardian=None), accept=True)),
+        (_of(snapshot(FULL, at=None)), Reason.TIMESTAMP_LOST, _of()),
+        (_of(snapshot(FULL, at=None)), Reason.TIMESTAMP_LOST, _of(snapshot(FULL, at=None), accept=True)),
+        (_of(snapshot({})), Reason.NO_AGENTS, _of()),
+        (_of(snapshot({})), Reason.NO_AGENTS, _of(snapshot({}), accept=True)),
+        # 3 of 4 faulty is more than half, 2 of 4 is not; with a newcomer 3 of 5 still is, with two 3 of 6 is not.
+        (_of(_present("Ada", faulty=["Bob", "Cyd", "Dan"])), Reason.FAULTY_MAJORITY,
+         _of(_present("Ada", "Bob", faulty=["Cyd", "Dan"]))),
+        (_of(_present("Ada", "New", faulty=["Bob", "Cyd", "Dan"])), Reason.FAULTY_MAJORITY,
+         _of(_present("Ada", "New", "Too", faulty=["Bob", "Cyd", "Dan"]))),
+        (_of(_present("Ada", faulty=["Bob", "Cyd", "Dan"])), Reason.FAULTY_MAJORITY,
+         _of(_present("Ada", faulty=["Bob", "Cyd", "Dan"]), accept=True)),
+        # 2 of 4 gone is half, 1 of 4 is not.
+        (_of(_present("Ada", "Bob")), Reason.MEMBERS_GONE, _of(_present("Ada", "Bob", "Cyd"))),
+        (_of(_present("Ada", "Bob")), Reason.MEMBERS_GONE, _of(_present("Ada", "Bob"), accept=True)),
+    ],
+)  # fmt: skip
+def test_each_hold_and_its_exit(held: Inputs, reason: Reason, released: Inputs) -> None:
+    """What holds does hold, and what ends it does: the same from scratch, and right after the hold."""
+    verdict = _verdict(held)
+    assert verdict.hold is not None
+    assert verdict.hold.reason is reason
+    assert verdict.hold.detail
+    assert _reason(released) is None
+    assert _reason(released, replace(STATE, latches=verdict.latches)) is None
+
+
+def test_every_hold_has_an_exit_in_words() -> None:
+    """The operator is told for each hold what ends it."""
+    assert EXITS.keys() == HOLDS
+
+
+def test_the_order_of_the_holds() -> None:
+    """STOP, pause, operator, files, payload, blocks, agents: of several the first speaks."""
+    broken = replace(snapshot({}, at=None), guardian=None)
+    layers: list[tuple[dict[str, object], Reason]] = [
+        ({"stopped": True}, Reason.STOPPED),
+        ({"pause": SHUT}, Reason.PAUSED),
+        ({"hold": STILL}, Reason.OPERATOR_HOLD),
+        ({"files_problem": "the primary is a FIFO"}, Reason.FILES_UNWRITABLE),
+        ({"payload": LOST}, Reason.FETCH_FAILED),
+        ({"payload": replace(broken, at=NOW - 5000)}, Reason.PAYLOAD_STALE),
+        ({"payload": broken}, Reason.GUARDIAN_LOST),
+        ({"payload": replace(broken, guardian=snapshot().guardian)}, Reason.TIMESTAMP_LOST),
+        ({"payload": snapshot({})}, Reason.NO_AGENTS),
+    ]
+    for first, (_, reason) in enumerate(layers):
+        fields: dict[str, object] = {}
+        for layer, _ in layers[first:]:
+            fields = layer | fields
+        assert _reason(_of(**fields)) is reason  # type: ignore[arg-type]  # fields of Inputs
+
+
+def test_an_expired_pause_file_silences_a_payload_that_only_repeats_it() -> None:
+    """The producer ignores ``until``: the same reason, not empty, after it is over."""
+    repeated = snapshot(FULL, paused=True, said="cooldown")
+    assert _reason(_of(repeated, pause=OVER)) is None
+    assert _reason(_of(repeated, pause=replace(OVER, until=NOW + 1))) is Reason.PAUSED
+    assert _reason(_of(repeated, pause=replace(OVER, paused=False))) is Reason.PAUSED
+    assert _reason(_of(repeated)) is Reason.PAUSED
+
+
+def test_a_pause_in_a_stale_payload_is_a_pause() -> None:
+    """What could be read and says paused is believed however old it is."""
+    assert _reason(_of(snapshot(FULL, at=NOW - 5000, paused=True))) is Reason.PAUSED
+
+
+@pytest.mark.parametrize(
+    "incomplete",
+    [
+        pytest.param(_of(LOST), id="no payload"),
+        pytest.param(_of(snapshot(FULL, at=NOW - 901)), id="stale"),
+        pytest.param(_of(snapshot(FULL, at=NOW + 61)), id="from the future"),
+        pytest.param(_of(replace(snapshot(FULL), guardian=None)), id="guardian block lost"),
+        pytest.param(_of(snapshot(FULL, at=None)), id="time stamp lost"),
+        pytest.param(_of(snapshot({})), id="no agents"),
+        pytest.param(_of(snapshot({}), accept=True), id="no agents, accepted"),
+        pytest.param(_of(pause=TORN), id="pause file unreadable"),
+        pytest.param(_of(snapshot(FULL, paused=True), pause=OPEN), id="only the file says not paused"),
+    ],
+)
+def test_a_pause_ends_only_in_a_fresh_complete_payload(incomplete: Inputs) -> None:
+    """Whatever is less keeps the pause on, and the latch with it."""
+    state = replace(STATE, latches=_verdict(_of(pause=SHUT)).latches)
+    verdict = _verdict(incomplete, state)
+    assert verdict.hold is not None
+    assert verdict.hold.reason is Reason.PAUSED
+    assert verdict.latches.paused
+    after = _verdict(_of(), replace(STATE, latches=verdict.latches))
+    assert (after.hold, after.latches.paused) == (None, False)
+
+
+def test_a_pause_that_begins_behind_a_stop_is_remembered() -> None:
+    """The latch is kept up to date behind an earlier hold: the payload may fail when the STOP file goes."""
+    latches = _verdict(_of(stopped=True, pause=SHUT)).latches
+    assert _reason(_of(LOST), replace(STATE, latches=latches)) is Reason.PAUSED
+
+
+def test_blocks_never_seen_are_not_missed() -> None:
+    """A dashboard without guardian and time stamp is held for neither, until it has once sent them."""
+    bare = _of(replace(snapshot(FULL, at=None), guardian=None))
+    unseen = replace(STATE, latches=Latches())
+    assert _verdict(bare, unseen) == Verdict(None, Latches(), roll=_verdict(bare, unseen).roll)
+    assert _verdict(_of(), unseen).latches == WATCHED
+
+
+def test_an_accepted_loss_is_forgotten() -> None:
+    """``accept`` is for one cycle, but what it accepted holds nothing again until it has been seen anew."""
+    bare = replace(snapshot(FULL, at=None), guardian=None)
+    verdict = _verdict(_of(bare, accept=True))
+    assert verdict.accepted == ("guardian block", "time stamp")
+    assert _verdict(_of(bare), replace(STATE, latches=verdict.latches)).hold is None
+
+
+def test_a_stale_payload_shows_blocks_but_loses_none() -> None:
+    """What it has counts as seen; what it lacks is neither lost nor accepted."""
+    stale = snapshot(FULL, at=NOW - 5000)
+    assert _verdict(_of(stale), replace(STATE, latches=Latches())).latches == WATCHED
+    verdict = _verdict(_of(replace(stale, guardian=None), accept=True))
+    assert (verdict.latches, verdict.accepted) == (WATCHED, ())
+
+
+def test_gone_members_are_waited_for() -> None:
+    """12 cycles of this hold (4 x grace 3), other holds not counting; then the next such cycle is let through."""
+    gone, state = _of(_present("Ada", "Bob")), STATE
+    for count in range(1, 13):
+        verdict = _verdict(gone, state)
+        assert verdict.hold is not None
+        assert verdict.hold.reason is Reason.MEMBERS_GONE
+        assert verdict.latches.gone_cycles == count
+        state = replace(state, latches=verdict.latches)
+        for other in (_of(LOST), _of(stopped=True), _of(snapshot({})), _of(_present(faulty=FULL))):
+            state = replace(state, latches=_verdict(other, state).latches)
+        assert state.latches.gone_cycles == count
+    verdict = _verdict(gone, state)
+    assert (verdict.hold, verdict.latches.gone_cycles) == (None, 0)
+
+
+def test_the_return_of_the_gone_ends_the_count() -> None:
+    """A cycle in which agents are judged and not too many are gone starts the count anew."""
+    state = replace(STATE, latches=replace(WATCHED, gone_cycles=7))
+    assert _verdict(_of(), state).latches.gone_cycles == 0
+
+
+def test_only_who_left_since_the_last_accepted_payload_is_gone_at_once() -> None:
+    """Members that are already counted absent are no surprise, but they still count as members."""
+    agents = {**STATE.agents, "Cyd": Memory(rated(0.5), absent=1)}
+    assert _reason(_of(_present("Ada", "Bob")), replace(STATE, agents=agents)) is None
+    assert _reason(_of(_present("Ada")), replace(STATE, agents=agents)) is Reason.MEMBERS_GONE
+
+
+def test_accepted_members_are_excused_until_they_are_well() -> None:
+    """The faulty and absent of an accepted payload are counted again only after a good record."""
+    gone = _of(_present("Ada", "Bob", faulty=["Cyd"]), accept=True)
+    verdict = _verdict(gone)
+    assert (verdict.accepted, verdict.latches.accepted) == (("Cyd", "Dan"), ("Cyd", "Dan"))
+    state = replace(STATE, latches=verdict.latches)
+    assert _verdict(replace(gone, accept=False), state).accepted == ()
+    assert _reason(_of(_present("Ada", faulty=["Bob", "Cyd", "Dan"])), state) is None
+    well = replace(state, latches=_verdict(_of(), state).latches)
+    assert well.latches.accepted == ()
+    assert _reason(_of(_present("Ada", faulty=["Bob", "Cyd", "Dan"])), well) is Reason.FAULTY_MAJORITY
+
+
+def test_the_first_payload_counts_all_its_agents() -> None:
+    """With no members yet, more than half of all records must be good; an accepted one may be worse."""
+    empty = State()
+    assert _reason(_of(_present("Ada", faulty=["Bob"])), empty) is None
+    assert _reason(_of(_present("Ada", faulty=["Bob", "Cyd"])), empty) is Reason.FAULTY_MAJORITY
+    assert _reason(_of(_present("Ada", faulty=["Bob", "Cyd"]), accept=True), empty) is None
+    assert _reason(_of(_present(faulty=["Bob"]), accept=True), empty) is Reason.NO_AGENTS
+
+
+def test_the_last_member_is_not_retired_unless_that_is_accepted() -> None:
+    """A stranger's record is no fleet: when the last members' grace is over, nobody is left to decide about."""
+    agents = dict.fromkeys(FULL, Memory(rated(0.5), absent=3))
+    leaving, stranger = replace(STATE, agents=agents), _present(faulty=["Mad"])
+    assert _reason(_of(stranger), leaving) is Reason.NO_AGENTS
+    assert _reason(_of(stranger), replace(leaving, agents={**agents, "Dan": Memory(rated(0.5), absent=2)})) is None
+    assert _reason(_of(_present("New", faulty=["Mad"])), leaving) is None
+    assert _reason(_of(stranger, accept=True), leaving) is None
+    assert _reason(_of(stranger, accept=True), replace(leaving, published=None)) is Reason.NO_AGENTS
+
+
+def test_strangers_with_faulty_records_are_nobodys_majority() -> None:
+    """Once there are members, any number of made-up faulty names holds nothing."""
+    strangers = [f"Mad{i}" for i in range(50)]
+    assert _reason(_of(_present(*FULL, faulty=strangers))) is None
+    assert _reason(observe(FULL, faulty=strangers), STATE) is None

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import fcntl
 import json
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from capital_governor import __version__, views
 from capital_governor.adapters import files
 from capital_governor.adapters.dashboard import Dashboard
-from capital_governor.adapters.journal import Entry, JournalUnavailableError
+from capital_governor.adapters.journal import Entry, JournalError
 from capital_governor.adapters.memory import MemoryJournal
-from capital_governor.adapters.primary import read_primary
+from capital_governor.adapters.primary import NotOurs, read_primary
 from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.adapters.wire import parse
 from capital_governor.core.leeway import leeway
-from capital_governor.core.model import PAYLOAD_HOLDS, WHOLE, Publication, Refusal, Snapshot
+from capital_governor.core.model import PAYLOAD_HOLDS, WHOLE, Decision, Refusal, Rules, Snapshot
 from capital_governor.cycle import Cycle
+from capital_governor.daemon import _in_loop, leave
 from capital_governor.exits import OK, TEMPORARY, USAGE, explained, fail
 from capital_governor.explanation import explain as explain_agent
 from capital_governor.explanation import explain_lines
+from capital_governor.messages import message
 from capital_governor.settings import Settings, load
 from capital_governor.start import govern, govern_once, log_to
-from capital_governor.status import Outcome
+from capital_governor.status import Outcome, Standing, status_document
 
 app = typer.Typer(
     name="capital-governor",
@@ -40,6 +43,11 @@ app = typer.Typer(
 
 Root = Annotated[Path | None, typer.Option("--root", help="The NeoLight folder; else NEOLIGHT_ROOT, else this folder.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+OfDryRun = Annotated[bool, typer.Option("--dry-run", help="Of `run --dry-run`, below runtime/dry_run.")]
+
+FEW_NAMES: Final = 10
+LOCK: Final = "capital_governor.lock"
+DRY_RUN_JOURNAL: Final = "journal.sqlite3"
 
 
 @app.callback(invoke_without_command=True)
@@ -67,120 +75,150 @@ def once(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and show; write nothing.")] = False,  # noqa: FBT002
     as_json: Json = False,  # noqa: FBT002
 ) -> None:
-    """Take one cycle and show what it decided. Exit 75 without usable metrics."""
-    settings, outcome = _preview(root) if dry_run else govern_once(root)
+    """Take one cycle and show it; exit 75 without usable metrics.
+
+    --json: `reason`, `message` and `outcome` (move, cut, stay, hold, refused); `hold` and `exit`, the facts of a hold
+    and what ends it; `generation`, `reserve`, `reserve_change`, and `moved`, whether this cycle published them;
+    `exposure` and `exposure_by`; `files_problem`; `warnings`; `leeway` as in check; `dry_run`; and `agents` by falling
+    share, each with `agent`, `score`, `weight`, `limit` (where the weight stands at one), `wanted` (the share before
+    any threshold), `share`, `change` and `fault` (why it may not gain). Shares and weights are 0..1; null is "none".
+    """
+    if dry_run:
+        settings = _settings(root)
+        with explained():
+            outcome, _ = _preview(settings)
+    else:
+        settings, outcome = govern_once(root)
     document = views.once_document(outcome, settings.rules(), dry_run=dry_run)
     views.show_json(document) if as_json else views.show_once(document)
-    raise typer.Exit(TEMPORARY if outcome.decision.reason in PAYLOAD_HOLDS or outcome.files_problem else OK)
+    failed = outcome.decision.reason in PAYLOAD_HOLDS or outcome.files_problem
+    raise typer.Exit(leave(TEMPORARY if failed else OK))
 
 
 @app.command()
-def status(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT002
-    """Show how the governor stands. Exit 75 if none is running."""
+def status(root: Root = None, dry_run: OfDryRun = False, as_json: Json = False) -> None:  # noqa: FBT002
+    """Show how the governor stands; exit 75 if none is running.
+
+    --json is the status file and, beside what stands there: `standing` (running, starting, late, ended or dead),
+    `alive` (whether that is running), `allocations` (share by agent, 0..1) and `allocations_problem`.
+    """
     with explained():
-        paths = files.Paths(load(root).root)
-        content, primary = files.read(paths.status), files.read(paths.primary)
-    if content is None:
-        fail(TEMPORARY, f"there is no {paths.status}: no governor has run here yet")
-    said: dict[str, Any] = json.loads(content)
-    found = None if primary is None else read_primary(primary)
-    shares = {a: share / WHOLE for a, share in found.shares.items()} if isinstance(found, Publication) else {}
-    now = time.time()
-    alive = said["state"] != "ended" and now <= datetime.fromisoformat(said["valid_until"]).timestamp()
-    if as_json:
-        views.show_json(said | {"alive": alive, "allocations": shares})
-    else:
-        age = now - datetime.fromisoformat(said["timestamp"]).timestamp()
-        views.show_status(said, shares, alive=alive, age_seconds=age)
-    raise typer.Exit(OK if alive else TEMPORARY)
+        paths = files.Paths(load(root).root, dry_run)
+        document = _status(paths, now := time.time())
+    views.show_json(document) if as_json else views.show_status(document, now)
+    raise typer.Exit(OK if document["alive"] else TEMPORARY)
 
 
 @app.command()
 def explain(
     agent: Annotated[str, typer.Argument(help="The agent's name, as in the allocation file.")],
     root: Root = None,
+    dry_run: OfDryRun = False,  # noqa: FBT002
     as_json: Json = False,  # noqa: FBT002
 ) -> None:
-    """Show how an agent came by its share in the last decision."""
+    """Show how an agent came by its share in the last decision.
+
+    --json is what `explanation.explain` returns, and `at` and `newest_at` (of the decision, and of the newest cycle,
+    which may be a hold; seconds since 1970 UTC) and `newest_reason`.
+    """
     with explained():
-        entry, newest = _last_decision(load(root))
+        entry, newest = _last_decision(_journal_path(load(root), dry_run=dry_run))
     found = explain_agent(agent, entry.state, entry.rules, entry.decision)
     if found is None:
-        near = difflib.get_close_matches(agent, entry.decision.trace.limits, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        fail(USAGE, f"{agent!r} played no part in the last decision{hint}")
+        fail(USAGE, f"{agent!r} played no part in the last decision; {_names(agent, entry.decision)}")
     if as_json:
         views.show_json(found | {"at": entry.at, "newest_reason": newest.reason.value, "newest_at": newest.at})
         return
-    typer.echo(f"decided    {datetime.fromtimestamp(entry.at).astimezone():%Y-%m-%d %H:%M:%S %z}")
-    for line in explain_lines(agent, entry.state, entry.rules, entry.decision):
-        typer.echo(line)
-    if newest.seq != entry.seq:
-        typer.echo(
-            f"since then {newest.reason.value}: {newest.decision.trace.hold and newest.decision.trace.hold.detail}"
-        )
+    hold = newest.decision.trace.hold
+    since = message(newest.reason, newest.rules) + (f": {hold.detail}" if hold is not None else "")
+    lines = explain_lines(agent, entry.state, entry.rules, entry.decision)
+    views.show_explanation(lines, entry.at, time.time(), since if newest.seq != entry.seq else None)
 
 
 @app.command()
 def check(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT002
-    """Check configuration and dashboard, and say how far scores can move a share. Writes nothing."""
-    with explained():
-        settings = load(root)
-    log_to(settings)
+    """Check settings and dashboard; exit 75 if not ready.
+
+    Writes nothing. --json: `root`, `dashboard`; `status`, `payload` and `journal`, each in words; `ok`; `agents` (good
+    records), `faults` by agent, `warnings`; `next`, what a cycle would do now (`reason`, `message`, `hold`); `leeway`,
+    how far scores can move a weight (`agents`, `lowest_weight`, `highest_weight`, `forced_reserve`, `frozen`, `text`),
+    null without agents.
+    """
+    settings = _settings(root)
     rules = settings.rules()
-    up, payload = asyncio.run(_ask(settings))
+    try:
+        (outcome, up), journal = _preview(settings), "readable" if settings.journal_path.exists() else "none yet"
+    except JournalError as error:
+        (outcome, up), journal = _preview(settings, MemoryJournal()), str(error)
+    payload, reason, hold = outcome.inputs.payload, outcome.decision.reason, outcome.decision.trace.hold
     snapshot = payload if isinstance(payload, Snapshot) else None
-    room = leeway(len(snapshot.metrics), rules) if snapshot is not None and snapshot.metrics else None
     document: dict[str, Any] = {
         "root": str(settings.root),
         "dashboard": settings.dashboard_url,
         "status": up.detail if isinstance(up, Refusal) else "up",
         "payload": payload.detail if isinstance(payload, Refusal) else _described(payload, settings),
-        "ok": snapshot is not None and not isinstance(up, Refusal),
+        "journal": journal,
+        "ok": reason not in PAYLOAD_HOLDS and not isinstance(up, Refusal) and journal in {"readable", "none yet"},
         "agents": None if snapshot is None else len(snapshot.metrics),
         "faults": {} if snapshot is None else dict(snapshot.faults),
         "warnings": [] if snapshot is None else list(snapshot.warnings),
-        "leeway": None
-        if room is None
-        else {
-            "lowest_weight": room.lowest,
-            "highest_weight": room.highest,
-            "forced_reserve": room.forced_reserve,
-            "frozen": room.freezes(rules),
+        "next": {
+            "reason": reason.value,
+            "message": message(reason, rules),
+            "hold": None if hold is None else hold.detail,
         },
+        "leeway": views.leeway_document(leeway(len(snapshot.metrics), rules), rules)
+        if snapshot is not None and snapshot.metrics
+        else None,
     }
-    views.show_json(document) if as_json else views.show_check(document, room, rules)
-    raise typer.Exit(OK if document["ok"] else TEMPORARY)
+    views.show_json(document) if as_json else views.show_check(document)
+    raise typer.Exit(leave(OK if document["ok"] else TEMPORARY))
 
 
 @app.command("show-config")
 def show_config(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT002
-    """Show every setting, its value and where that is from; secrets are masked."""
+    """Show every setting and where it is from; secrets are masked.
+
+    --json: by variable, its `value` as text and where that is `from`.
+    """
     with explained():
         settings = load(root)
     rows = {name: {"value": value, "from": settings.origins[name]} for name, value in settings.masked().items()}
     views.show_json(rows) if as_json else views.show_config(rows)
 
 
-def _preview(root: Path | None) -> tuple[Settings, Outcome]:
-    """Decide from what is on disk and on the dashboard, with a journal in memory: nothing is written."""
+def _settings(root: Path | None) -> Settings:
     with explained():
         settings = load(root)
-        log_to(settings)
-        journal = MemoryJournal()
-        try:
-            stored = open_sqlite(settings.journal_path, read_only=True)
-        except JournalUnavailableError:
-            stored = None
-        if stored is not None:
-            state = stored.state(Cycle.book)
-            if state is not None:
-                journal.prime(Cycle.book, state, stored.last_reached(Cycle.book))
-            stored.close()
-        cycle = Cycle(settings, journal)
-        cycle.resume()
-        _, payload = asyncio.run(_ask(settings))
-        return settings, cycle.preview(payload)
+    log_to(settings)
+    return settings
+
+
+def _preview(settings: Settings, journal: MemoryJournal | None = None) -> tuple[Outcome, int | Refusal]:
+    """Decide from what is on disk and on the dashboard, and write nothing; also return what /status answered.
+
+    Raises:
+        JournalError: there is a journal, and it cannot be read.
+    """
+    cycle = Cycle(settings, _copied(settings.journal_path) if journal is None else journal)
+    cycle.resume()
+    up, payload = _in_loop(lambda: _ask(settings))
+    return cycle.preview(payload), up
+
+
+def _copied(path: Path) -> MemoryJournal:
+    """Return a journal in memory that goes on where the one at ``path`` ends; an empty one if there is none."""
+    journal = MemoryJournal()
+    if not path.exists():
+        return journal
+    stored = open_sqlite(path, read_only=True)
+    try:
+        state = stored.state(Cycle.book)
+        if state is not None:
+            journal.prime(Cycle.book, state, stored.last_reached(Cycle.book))
+    finally:
+        stored.close()
+    return journal
 
 
 async def _ask(settings: Settings) -> tuple[int | Refusal, Snapshot | Refusal]:
@@ -198,9 +236,76 @@ def _described(payload: Snapshot, settings: Settings) -> str:
     return f"{text}, {age:.0f} s old{stale}"
 
 
-def _last_decision(settings: Settings) -> tuple[Entry, Entry]:
+def _status(paths: files.Paths, now: float) -> dict[str, Any]:
+    """Return the status file and what can be seen beside it. Raises SystemExit 75 if there is none."""
+    held = _held(paths.folder / LOCK)
+    content = files.read(paths.status)
+    if content is None:
+        been = "is at its first cycle here, or cannot write it" if held else "has run here yet"
+        fail(TEMPORARY, f"there is no {paths.status}: {'a' if held else 'no'} governor {been}")
+    try:
+        said: dict[str, Any] = json.loads(content)
+        missing = json.loads(_BLANK).keys() - said.keys()
+        fresh = now <= datetime.fromisoformat(said["valid_until"]).timestamp()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        missing = {"its form"}
+    if missing:
+        fail(TEMPORARY, f"{paths.status} is not a status file of this version: the next cycle replaces it")
+    standing = _standing(held=held, fresh=fresh, ended=said["state"] == "ended")
+    shares, problem = _allocations(paths.primary)
+    beside = {"standing": standing, "alive": standing == "running"}
+    return said | beside | {"allocations": shares, "allocations_problem": problem}
+
+
+def _standing(*, held: bool | None, fresh: bool, ended: bool) -> str:
+    """Return one word, of those that ``views.STANDING`` has: the lock says who lives, the file what was last done."""
+    if held is None:
+        held = fresh and not ended
+    if not held:
+        return "ended" if ended else "dead"
+    if ended:
+        return "starting"
+    return "running" if fresh else "late"
+
+
+_BLANK: Final = status_document(Standing(), interval_seconds=1, rules=Rules(), dry_run=False, pid=0)
+"""A status file, for the names of its fields."""
+
+
+def _held(lock: Path) -> bool | None:
+    """Return whether a governor holds the root's lock, which ends with it however it dies; None if that is unknown."""
+    try:
+        with lock.open("rb") as file:
+            # Shared and given back at once: nobody but a governor that starts in these microseconds could notice.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
+def _allocations(primary: Path) -> tuple[dict[str, float], str]:
+    """Return the shares that the agents read, 0..1, and what is wrong with the file that has them."""
+    try:
+        content = files.read(primary)
+    except OSError as error:
+        return {}, f"{primary}: {error.strerror}"
+    found = None if content is None else read_primary(content)
+    if isinstance(found, NotOurs):
+        return {}, f"{primary}: {found.detail}"
+    return {} if found is None else {agent: share / WHOLE for agent, share in found.shares.items()}, ""
+
+
+def _journal_path(settings: Settings, *, dry_run: bool) -> Path:
+    return files.Paths(settings.root, dry_run=True).folder / DRY_RUN_JOURNAL if dry_run else settings.journal_path
+
+
+def _last_decision(path: Path) -> tuple[Entry, Entry]:
     """Return the newest decided cycle and the newest cycle of all. Raises SystemExit or JournalError."""
-    journal = open_sqlite(settings.journal_path, read_only=True)
+    journal = open_sqlite(path, read_only=True)
     try:
         decided = journal.last_decided(Cycle.book)
         newest = next(iter(journal.entries(Cycle.book, last=1)), decided)
@@ -209,3 +314,13 @@ def _last_decision(settings: Settings) -> tuple[Entry, Entry]:
     if decided is None or newest is None:
         fail(TEMPORARY, "the journal has no decision yet: `capital-governor once` takes one")
     return decided, newest
+
+
+def _names(agent: str, decision: Decision) -> str:
+    """Return what the user may have meant, whatever the case of the letters."""
+    folded = {name.casefold(): name for name in decision.trace.limits}
+    near = difflib.get_close_matches(agent.casefold(), folded, n=1)
+    if near:
+        return f"did you mean {folded[near[0]]}?"
+    few = ", ".join(decision.trace.limits) if len(folded) <= FEW_NAMES else "`capital-governor status` lists them"
+    return f"the agents: {few}"

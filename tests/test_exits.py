@@ -1,0 +1,139 @@
+"""Exit codes: what a supervisor reads, and the one line that a person gets with it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from capital_governor.adapters.journal import JournalCorruptError, JournalRefusedError, JournalUnavailableError
+from capital_governor.adapters.lock import LockHeldError
+from capital_governor.exits import CONFIGURATION, OK, TEMPORARY, UNEXPECTED, USAGE, explained, fail
+from capital_governor.settings import SettingsError
+
+TOKEN = "123456:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"  # noqa: S105 - a canary, not a secret
+
+
+def start(root: Path, name: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-m", "capital_governor", name, "--root", root],
+        env={"PATH": os.defpath, "HOME": "/nonexistent", "NEOLIGHT_DASHBOARD_URL": "http://127.0.0.1:1"} | dict(env),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_the_codes_are_those_of_sysexits() -> None:
+    """The codes are what supervisors know: 75 and 78 are EX_TEMPFAIL and EX_CONFIG, 2 is a shell's usage error."""
+    assert (OK, UNEXPECTED, USAGE) == (0, 1, 2)
+    assert (TEMPORARY, CONFIGURATION) == (os.EX_TEMPFAIL, os.EX_CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (LockHeldError("another governor runs"), 75, "another governor runs"),
+        (JournalUnavailableError("the journal is locked"), 75, "the journal is locked"),
+        (JournalCorruptError("the journal is damaged"), 75, "the journal is damaged"),
+        (JournalRefusedError("the journal is another program's"), 78, "the journal is another program's"),
+        (OSError(errno.ENOSPC, "No space left on device", "/r/runtime"), 75, "/r/runtime: No space left on device"),
+        (OSError(errno.EDQUOT, "Quota exceeded", "/r/runtime"), 75, "/r/runtime: Quota exceeded"),
+        (OSError(errno.EIO, "Input/output error"), 75, "the file system: Input/output error"),
+        (PermissionError(errno.EACCES, "Permission denied", "/r/runtime"), 78, "/r/runtime: Permission denied"),
+        (FileExistsError(errno.EEXIST, "File exists", "/r/runtime"), 78, "/r/runtime: File exists"),
+        (OSError("no number at all"), 78, "the file system: no number at all"),
+    ],
+)
+def test_each_failure_of_a_start_has_its_code_and_one_line(
+    error: Exception, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What may pass by itself exits 75, what only a person can mend 78; either says one line, on stderr."""
+    with pytest.raises(SystemExit) as ended, explained():
+        raise error
+    assert ended.value.code == code
+    assert capsys.readouterr() == ("", f"capital-governor: {line}\n")
+
+
+def test_refused_settings_have_a_line_for_each_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    """All that is wrong with the settings is said at once, a line each, and exits 78."""
+    with pytest.raises(SystemExit) as ended, explained():
+        raise SettingsError(("A=1 is wrong", "B=2 is wrong"))
+    assert ended.value.code == 78
+    assert capsys.readouterr().err == "capital-governor: A=1 is wrong\ncapital-governor: B=2 is wrong\n"
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyError("a bug"), KeyboardInterrupt(), SystemExit(3)])
+def test_what_nobody_foresaw_is_not_explained_away(error: BaseException) -> None:
+    """A bug, Ctrl-C and an exit that was already decided pass through as they are."""
+    with pytest.raises(type(error)) as ended, explained():
+        raise error
+    assert ended.value is error
+
+
+def test_nothing_wrong_exits_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
+    """A start without a failure goes on, in silence."""
+    with explained():
+        reached = True
+    assert reached
+    assert capsys.readouterr() == ("", "")
+
+
+def test_fail_says_its_lines_and_exits(capsys: pytest.CaptureFixture[str]) -> None:
+    """`fail` puts the program's name before each line and exits with the code."""
+    with pytest.raises(SystemExit) as ended:
+        fail(75, "one", "two")
+    assert ended.value.code == 75
+    assert capsys.readouterr() == ("", "capital-governor: one\ncapital-governor: two\n")
+
+
+@pytest.mark.parametrize("name", ["run", "once"])
+def test_bad_settings_write_nothing(tmp_path: Path, name: str) -> None:
+    """Bad settings exit 78 with one line a fault and no secret in any, and the root stays empty."""
+    done = start(
+        tmp_path,
+        name,
+        {
+            "CAPITAL_GOVERNOR_MIN_ALLOC": "0.5",
+            "CAPITAL_GOVERNOR_INTERVAL": "nan",
+            "CAPITAL_GOVERNOR_THRESHHOLD": "0.2",
+            "TELEGRAM_BOT_TOKEN": TOKEN,
+        },
+    )
+    assert (done.returncode, done.stdout) == (78, "")
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("capital-governor: ") for line in lines)
+    expected = (
+        "CAPITAL_GOVERNOR_INTERVAL=nan",
+        "CAPITAL_GOVERNOR_MIN_ALLOC=0.5 is above CAPITAL_GOVERNOR_MAX_ALLOC=0.4",
+        "did you mean CAPITAL_GOVERNOR_THRESHOLD?",
+        "TELEGRAM_CHAT_ID is not",
+    )
+    assert [sum(part in line for line in lines) for part in expected] == [1] * 4
+    assert len(lines) == 4
+    assert TOKEN.partition(":")[2] not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_root_that_is_none(tmp_path: Path) -> None:
+    """A root that is missing exits 78 in one line, and is not made."""
+    done = start(tmp_path / "missing", "run", {})
+    assert done.returncode == 78
+    assert done.stderr.count("\n") == 1
+    assert str(tmp_path / "missing") in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_runtime_folder(tmp_path: Path) -> None:
+    """A file where the runtime folder belongs is for a person to mend: 78, one line that names it."""
+    (tmp_path / "runtime").write_text("in the way")
+    done = start(tmp_path, "once", {})
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr == f"capital-governor: {tmp_path / 'runtime'}: File exists\n"
+    assert (tmp_path / "runtime").read_text() == "in the way"

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Starts Capital Governor, and everything it needs first: a virtual environment beside this file, made on first use.
+# Without a command it supervises: it keeps the governor and the operator's own agents running, and their logs.
 #
 # Exit codes of this script's own failures (a program it starts keeps its own):
-#   2   the command is missing or unknown
-#   75  the environment could not be made or filled, for example without a network; the same command may work later
-#   78  no suitable Python on this machine; trying again does not help
+#   2   the command is unknown or wrongly used
+#   3   status: no supervisor is running
+#   75  it cannot be done now: another supervisor has the root, or the environment could not be made or filled, for
+#       example without a network; the same command may work later
+#   78  no suitable Python on this machine, a wrong setting or a faulty .agents.sh; trying again does not help
 set -Eeuo pipefail
 trap 'note "line $LINENO failed unexpectedly"' ERR
 
@@ -15,7 +18,10 @@ readonly VENV=$PROJECT/.venv
 readonly STAMP=$VENV/neo_light_fix.stamp
 readonly INSTALL_LOG=$VENV/neo_light_fix.log
 
+readonly AGENTS_FILE=$PROJECT/.agents.sh
+
 readonly EXIT_USAGE=2
+readonly EXIT_NOT_RUNNING=3
 readonly EXIT_TRY_LATER=75
 readonly EXIT_PERMANENT=78
 
@@ -206,7 +212,7 @@ step() {
 without_operator_settings() (
     for name in $(compgen -e); do
         case $name in
-            CAPITAL_GOVERNOR_* | NEOLIGHT_* | TELEGRAM_* | *_proxy | *_PROXY) unset "$name" ;;
+            CAPITAL_GOVERNOR_* | NEOLIGHT_* | NEO_LIGHT_* | TELEGRAM_* | *_proxy | *_PROXY) unset "$name" ;;
         esac
     done
     exec "$@"
@@ -237,12 +243,513 @@ test_project() {
     fi
 }
 
+# --- agents -------------------------------------------------------------------------------------------------------
+# Filled by ensure_running, in the order of the calls; each array is indexed by the agent's name.
+
+declare -a NAMES=()
+declare -A COMMAND=() LOG=() LOG_OWNER=()
+
+# ensure_running NAME COMMAND [LOGFILE]: COMMAND is a line of bash, run in NEOLIGHT_ROOT. It must stay in the
+# foreground: what it leaves running when it ends is ended too. LOGFILE is relative to NEOLIGHT_ROOT; default:
+# logs/NAME.log.
+ensure_running() {
+    local name=${1-} command=${2-} log=${3:-logs/${1-}.log}
+    [[ $name =~ ^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$ ]] ||
+        die "$EXIT_PERMANENT" "ensure_running '$name': a name is 1 to 64 letters, digits, '_', '.' or '-'"
+    [[ -n $command ]] || die "$EXIT_PERMANENT" "ensure_running $name: its second argument, the command, is missing"
+    [[ -z ${COMMAND[$name]-} && $name != neo_light_fix ]] ||
+        die "$EXIT_PERMANENT" "ensure_running $name: this name is taken"
+    [[ $log == /* ]] || log=$ROOT/$log
+    [[ -z ${LOG_OWNER[$log]-} && $log != "$OWN_LOG" ]] ||
+        die "$EXIT_PERMANENT" "ensure_running $name: ${LOG_OWNER[$log]-neo_light_fix} writes to $log already"
+    NAMES+=("$name")
+    COMMAND[$name]=$command
+    LOG[$name]=$log
+    LOG_OWNER[$log]=$name
+}
+
+# The operator's file runs in a shell of its own, which hands over what it was told: nothing in it can change, end or
+# stop the supervisor. The status of its last line says nothing (think of '[[ -e x ]] && ensure_running ...'), so a line
+# after the last one tells whether all of it was run.
+# shellcheck disable=SC2016 # expanded by the other shell
+readonly READ_AGENTS='
+exec {handover}>&1 >&2
+ensure_running() { printf "%s\0" "${1-}" "${2-}" "${3-}" >&"$handover"; }
+ROOT=$NEOLIGHT_ROOT
+cd -- "$ROOT"
+source "$1"
+printf "end\0" >&"$handover"
+'
+
+load_agents() {
+    local -a words=()
+    local position
+    NAMES=() COMMAND=() LOG=() LOG_OWNER=()
+    ensure_running capital_governor "$(printf '%q -P -m capital_governor run' "$VENV/bin/python")" \
+        logs/capital_governor.log
+    [[ -e $AGENTS_FILE ]] || return 0
+    "$BASH" -n "$AGENTS_FILE" || die "$EXIT_PERMANENT" "$AGENTS_FILE is not valid bash: see above"
+    mapfile -d '' -t words < <("$BASH" -c "$READ_AGENTS" .agents.sh "$AGENTS_FILE" </dev/null || :)
+    ((${#words[@]} % 3 == 1)) && [[ ${words[-1]} == end ]] ||
+        die "$EXIT_PERMANENT" "$AGENTS_FILE ended before its last line: it may not use\
+ 'exit', and with 'set -e' no command in it may fail"
+    for ((position = 0; position + 3 <= ${#words[@]}; position += 3)); do
+        ensure_running "${words[@]:position:3}"
+    done
+}
+
+# --- the supervisor's root, settings and files --------------------------------------------------------------------
+
+# Prints a number of seconds, given with up to three decimals, in milliseconds.
+milliseconds() {
+    local name=$1 value=$2 fraction
+    [[ $value =~ ^([0-9]{1,6})(\.([0-9]{1,3}))?$ ]] ||
+        die "$EXIT_PERMANENT" "$name is '$value': it takes seconds, 0 to 999999, with up to three decimals"
+    fraction=${BASH_REMATCH[3]}000
+    printf '%d' "$((10#${BASH_REMATCH[1]} * 1000 + 10#${fraction:0:3}))"
+}
+
+whole_number() {
+    local name=$1 value=$2
+    [[ $value =~ ^[1-9][0-9]{0,11}$ ]] || die "$EXIT_PERMANENT" "$name is '$value': it takes a whole number, 1 or more"
+    printf '%s' "$value"
+}
+
+read_supervision_settings() {
+    BACKOFF_MS=$(milliseconds NEO_LIGHT_BACKOFF_SECONDS "${NEO_LIGHT_BACKOFF_SECONDS:-2}") || exit
+    BACKOFF_MAX_MS=$(milliseconds NEO_LIGHT_BACKOFF_MAX_SECONDS "${NEO_LIGHT_BACKOFF_MAX_SECONDS:-60}") || exit
+    HEALTHY_MS=$(milliseconds NEO_LIGHT_HEALTHY_SECONDS "${NEO_LIGHT_HEALTHY_SECONDS:-60}") || exit
+    STOP_SECONDS=${NEO_LIGHT_STOP_SECONDS:-10}
+    STOP_MS=$(milliseconds NEO_LIGHT_STOP_SECONDS "$STOP_SECONDS") || exit
+    LOG_MAX_BYTES=$(whole_number NEO_LIGHT_LOG_MAX_BYTES "${NEO_LIGHT_LOG_MAX_BYTES:-10485760}") || exit
+    LOG_KEEP=$(whole_number NEO_LIGHT_LOG_KEEP "${NEO_LIGHT_LOG_KEEP:-5}") || exit
+    ((BACKOFF_MS > 0 && BACKOFF_MS <= BACKOFF_MAX_MS)) ||
+        die "$EXIT_PERMANENT" "NEO_LIGHT_BACKOFF_SECONDS must be above 0 and at most NEO_LIGHT_BACKOFF_MAX_SECONDS"
+    # The keeper's own time for what an agent leaves behind and for its last lines comes on top.
+    PATIENCE_MS=$((STOP_MS + 10000))
+}
+
+# Agents run in the root, so everything below it is named in full.
+choose_root() {
+    export NEOLIGHT_ROOT=${NEOLIGHT_ROOT:-$PROJECT}
+    ROOT=$(cd -- "$NEOLIGHT_ROOT" 2>/dev/null && pwd) ||
+        die "$EXIT_PERMANENT" "NEOLIGHT_ROOT is '$NEOLIGHT_ROOT': no folder that can be entered"
+    NEOLIGHT_ROOT=$ROOT
+    OWN_LOG=$ROOT/logs/neo_light_fix.log
+    STATE_FILE=$ROOT/runtime/neo_light_fix.state
+    SUPERVISOR_LOCK=$ROOT/runtime/neo_light_fix.lock
+    AGENTS_LOCK=$ROOT/runtime/neo_light_fix.agents.lock
+    BACKGROUND=''
+    read_supervision_settings
+}
+
+prepare_root() {
+    command -v flock >/dev/null && [[ -r /proc/self/stat ]] ||
+        die "$EXIT_PERMANENT" "supervising needs Linux, with flock and setsid (package util-linux)"
+    mkdir -p -- "$ROOT/runtime" "$ROOT/logs" || die "$EXIT_PERMANENT" "cannot make runtime/ and logs/ in $ROOT"
+}
+
+# Since the machine was started, so that a change of its clock neither shortens nor stretches a wait. No fork.
+read_uptime_ms() {
+    local uptime
+    read -r uptime _ </proc/uptime
+    uptime=${uptime/./}
+    NOW_MS=$((10#$uptime * 10))
+}
+
+# Sets PARENT and START, in clock ticks since the machine was started, of a process; fails if there is none.
+read_process() {
+    local stat
+    local -a fields
+    # Read to its end, for the name in it may contain anything; it has no NUL, so 'read' never calls that a success.
+    { IFS= read -rd '' stat <"/proc/$1/stat" || [[ -n ${stat-} ]]; } 2>/dev/null || return 1
+    read -ra fields <<<"${stat##*) }"
+    PARENT=${fields[1]-} START=${fields[19]-}
+}
+
+# Only a child of this very shell counts: a pid that was given to somebody else since is not taken for it.
+is_my_child() {
+    local PARENT START
+    read_process "$1" && [[ $PARENT == "$$" ]]
+}
+
+# A shared lock, so that two that look do not see each other; gone again when the subshell ends.
+is_locked() {
+    [[ -e $1 ]] && ! (flock -n -s 5) 5<"$1"
+}
+
+# --- supervising --------------------------------------------------------------------------------------------------
+# One keeper a running agent (capital_governor/keeper.py says how it makes sure that nothing outlives the supervisor).
+# File descriptors: 8 the supervisor's lock, which nobody inherits; 7 the lock that keepers hold with it, so that a new
+# supervisor waits until the agents of a killed one have ended; 6 a channel on which keepers say the pids of agents.
+
+declare -A STATE=() KEEPER=() AGENT_PID=() SINCE=() STARTED_MS=() DUE_MS=() DUE=() WAIT_MS=() LAST_EXIT=()
+STOPPING=''
+DIRTY=''
+HEARD=''
+
+# Neither a full disk nor a closed terminal may end the supervisor: what cannot be said is not said.
+report() {
+    [[ -z $BACKGROUND ]] || rotate_own_log
+    TZ=UTC0 printf '%(%FT%TZ)T neo_light_fix.sh: %s\n' -1 "$1" >&2 2>/dev/null || return 0
+}
+
+# Renamed, never truncated, before a line is written; only the supervisor writes here. What cannot be renamed grows on.
+rotate_own_log() {
+    local size number=1
+    size=$(stat -c %s -- "$OWN_LOG" 2>/dev/null) || size=0
+    ((size >= LOG_MAX_BYTES)) || return 0
+    while ((number < LOG_KEEP)) && [[ -e $OWN_LOG.$number ]]; do
+        number=$((number + 1))
+    done
+    for (( ; number > 1; number--)); do
+        mv -f -- "$OWN_LOG.$((number - 1))" "$OWN_LOG.$number" 2>/dev/null || return 0
+    done
+    mv -f -- "$OWN_LOG" "$OWN_LOG.1" 2>/dev/null || return 0
+    : 2>/dev/null >>"$OWN_LOG" && exec 2>>"$OWN_LOG" || return 0
+}
+
+launch() {
+    local name=$1
+    "$VENV/bin/python" -I -m capital_governor.keeper --name "$name" --parent "$$" --tell 6 \
+        --stop-seconds "$STOP_SECONDS" --log "${LOG[$name]}" --max-bytes "$LOG_MAX_BYTES" --keep "$LOG_KEEP" \
+        -- "$BASH" -c "${COMMAND[$name]}" </dev/null 8>&- &
+    KEEPER[$name]=$!
+    AGENT_PID[$name]=''
+    STARTED_MS[$name]=$NOW_MS
+    enter "$name" running
+}
+
+enter() {
+    local name=$1
+    STATE[$name]=$2
+    printf -v "SINCE[$name]" '%(%s)T' -1
+    DIRTY=yes
+}
+
+# An agent that ends with exit code 0 is started again like any other: it was meant to stay.
+conclude() {
+    local name=$1 code=0 wait_ms=${WAIT_MS[$1]}
+    wait "${KEEPER[$name]}" || code=$?
+    KEEPER[$name]=''
+    AGENT_PID[$name]=''
+    LAST_EXIT[$name]=$code
+    if ((code == EXIT_PERMANENT)); then
+        enter "$name" gave-up
+        report "$name gave up with exit code $code (a person must mend its configuration, see ${LOG[$name]}): it is\
+ not started again before 'neo_light_fix.sh restart'"
+        return
+    fi
+    if ((NOW_MS - STARTED_MS[$name] >= HEALTHY_MS)); then
+        wait_ms=$BACKOFF_MS
+    fi
+    DUE_MS[$name]=$((NOW_MS + wait_ms))
+    enter "$name" waiting
+    DUE[$name]=$((SINCE[$name] + (wait_ms + 999) / 1000))
+    WAIT_MS[$name]=$((wait_ms * 2 < BACKOFF_MAX_MS ? wait_ms * 2 : BACKOFF_MAX_MS))
+    printf -v wait_ms '%d.%03d' "$((wait_ms / 1000))" "$((wait_ms % 1000))"
+    report "$name ended with exit code $code: started again in $wait_ms s"
+}
+
+tend() {
+    local name=$1
+    case ${STATE[$name]} in
+        running) is_my_child "${KEEPER[$name]}" || conclude "$name" ;;
+        waiting) ((NOW_MS < DUE_MS[$name])) || launch "$name" ;;
+    esac
+}
+
+# Waits a little for news, 'NAME PID;' in a line. A wait that is over in the midst of a line leaves its first part,
+# which the next one completes; so it is the ';' that ends a message.
+listen() {
+    local part patience=0.2
+    while IFS= read -rt "$patience" -u 6 part || [[ -n $part ]]; do
+        HEARD+=$part
+        while [[ $HEARD =~ ^([^ ;]+)\ ([0-9]+)\;(.*)$ ]]; do
+            HEARD=${BASH_REMATCH[3]}
+            note_pid "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
+        done
+        patience=0.01
+    done
+}
+
+note_pid() {
+    local name=$1 pid=$2
+    report "$name runs, pid $pid"
+    # If it has ended since, the pid is nobody's.
+    if [[ ${STATE[$name]-} == running ]]; then
+        AGENT_PID[$name]=$pid
+        DIRTY=yes
+    fi
+}
+
+# For 'status' and 'stop', replaced as a whole. A disk that refuses it must not end the supervisor.
+write_state() {
+    local name
+    DIRTY=''
+    if ! {
+        printf 'neo_light_fix\t%s\t%s\t%s\n' "$$" "$SUPERVISOR_START" "$SUPERVISOR_SINCE"
+        for name in "${NAMES[@]}"; do
+            printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$name" "${STATE[$name]}" "${AGENT_PID[$name]:--}" "${SINCE[$name]}" \
+                "${DUE[$name]:--}" "${LAST_EXIT[$name]:--}"
+        done
+    } 2>/dev/null >"$STATE_FILE.new" || ! mv -f -- "$STATE_FILE.new" "$STATE_FILE" 7>&- 8>&-; then
+        report "cannot write $STATE_FILE: 'status' and 'stop' may not know of the last change"
+    fi
+}
+
+any_keeper() {
+    local name
+    for name in "${NAMES[@]}"; do
+        if [[ -n ${KEEPER[$name]-} ]] && is_my_child "${KEEPER[$name]}"; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+signal_keepers() {
+    local name
+    for name in "${NAMES[@]}"; do
+        if [[ -n ${KEEPER[$name]-} ]] && is_my_child "${KEEPER[$name]}"; then
+            kill "-$1" "${KEEPER[$name]}" 2>/dev/null || : # it has just ended
+        fi
+    done
+}
+
+# Whatever ends the supervisor, its agents come first. Keepers kill what does not end in time; one that hangs is killed
+# here, and with it its agent.
+end_agents() {
+    local deadline name
+    trap - EXIT
+    read_uptime_ms
+    deadline=$((NOW_MS + PATIENCE_MS))
+    signal_keepers TERM
+    while any_keeper; do
+        read_uptime_ms
+        if ((NOW_MS >= deadline)); then
+            signal_keepers KILL
+        fi
+        read -rt 0.05 -u 6 _ || : # a pause, not a message
+    done
+    for name in "${NAMES[@]}"; do
+        KEEPER[$name]='' AGENT_PID[$name]=''
+        enter "$name" stopped
+    done
+    write_state
+}
+
+become_the_supervisor() {
+    true 8>>"$SUPERVISOR_LOCK" 7>>"$AGENTS_LOCK" || die "$EXIT_PERMANENT" "cannot write in $ROOT/runtime"
+    exec 8>>"$SUPERVISOR_LOCK" 7>>"$AGENTS_LOCK"
+    # A second's patience is for those who only look.
+    flock -w 1 8 || die "$EXIT_TRY_LATER" "another supervisor runs on $ROOT: 'neo_light_fix.sh status' shows it"
+    if ! flock -n 7; then
+        report "waiting for the agents of a supervisor that was killed to end"
+        flock -w "$((PATIENCE_MS / 1000 + 1))" 7 ||
+            die "$EXIT_TRY_LATER" "the agents of a supervisor that was killed still run on $ROOT: try again later"
+    fi
+    read_process "$$"
+    SUPERVISOR_START=$START
+    printf -v SUPERVISOR_SINCE '%(%s)T' -1
+    exec 6<> <(:)
+    trap '' PIPE
+    trap 'STOPPING=SIGTERM' TERM
+    trap 'STOPPING=SIGINT' INT
+    trap 'STOPPING=SIGHUP' HUP
+    trap end_agents EXIT
+}
+
+keep_all_running() {
+    local name
+    for name in "${NAMES[@]}"; do
+        STATE[$name]=waiting DUE_MS[$name]=0 WAIT_MS[$name]=$BACKOFF_MS SINCE[$name]=$SUPERVISOR_SINCE
+    done
+    while [[ -z $STOPPING ]]; do
+        read_uptime_ms
+        for name in "${NAMES[@]}"; do
+            tend "$name"
+        done
+        [[ -z $DIRTY ]] || write_state
+        listen
+    done
+}
+
+supervise() {
+    [[ -n ${ROOT-} ]] || choose_root
+    prepare_root
+    load_agents
+    ensure_venv ''
+    cd -- "$ROOT"
+    become_the_supervisor
+    report "supervising ${#NAMES[@]} agents on $ROOT: ${NAMES[*]}"
+    keep_all_running
+    report "$STOPPING: ending all agents"
+    end_agents
+    report "stopped"
+}
+
+supervise_in_background() {
+    choose_root
+    BACKGROUND=yes
+    supervise
+}
+
+# --- start, stop, restart, status, logs ---------------------------------------------------------------------------
+
+# Sets PID and UP_SINCE of the supervisor that holds the lock; fails if none does, or if it is only about to be up.
+find_supervisor() {
+    local name start PARENT START
+    is_locked "$SUPERVISOR_LOCK" && [[ -r $STATE_FILE ]] || return 1
+    IFS=$'\t' read -r name PID start UP_SINCE <"$STATE_FILE" || return 1
+    [[ $name == neo_light_fix && $PID =~ ^[0-9]+$ ]] && read_process "$PID" && [[ $START == "$start" ]]
+}
+
+start_supervisor() {
+    local child code=0 before=0
+    choose_root
+    prepare_root
+    load_agents
+    ensure_venv ''
+    ! is_locked "$SUPERVISOR_LOCK" ||
+        die "$EXIT_TRY_LATER" "a supervisor runs on $ROOT already: 'neo_light_fix.sh status' shows it"
+    [[ ! -e $OWN_LOG ]] || before=$(stat -c %s -- "$OWN_LOG")
+    setsid "$BASH" "$SCRIPT" _background </dev/null >/dev/null 2>>"$OWN_LOG" &
+    child=$!
+    until find_supervisor && [[ $PID == "$child" ]]; do
+        if ! is_my_child "$child"; then
+            wait "$child" || code=$?
+            tail -c "+$((before + 1))" -- "$OWN_LOG" >&2
+            die "$((code ? code : EXIT_TRY_LATER))" "the supervisor did not start: see above"
+        fi
+        sleep 0.1
+    done
+    note "the supervisor runs, pid $child; it writes to $OWN_LOG, its agents to $ROOT/logs/NAME.log ('neo_light_fix.sh\
+ logs' follows them, 'neo_light_fix.sh status' shows how they are)"
+}
+
+# Returns when neither a supervisor nor any of its agents is left.
+await_the_end() {
+    local deadline
+    read_uptime_ms
+    deadline=$((NOW_MS + PATIENCE_MS + 5000))
+    while is_locked "$SUPERVISOR_LOCK" || is_locked "$AGENTS_LOCK"; do
+        read_uptime_ms
+        ((NOW_MS < deadline)) ||
+            die "$EXIT_TRY_LATER" "not all has ended yet on $ROOT: 'neo_light_fix.sh status' shows more"
+        sleep 0.1
+    done
+}
+
+stop_supervisor() {
+    choose_root
+    if find_supervisor; then
+        kill -TERM "$PID" 2>/dev/null || : # it has just ended
+        await_the_end
+        note "stopped"
+    elif is_locked "$SUPERVISOR_LOCK"; then
+        die "$EXIT_TRY_LATER" "the supervisor on $ROOT is just starting: try again in a moment"
+    elif is_locked "$AGENTS_LOCK"; then
+        note "the supervisor was killed, its agents are ending"
+        await_the_end
+        note "stopped"
+    else
+        note "no supervisor runs on $ROOT"
+    fi
+}
+
+# What would keep the new supervisor from starting is looked for while the old one still runs.
+restart_supervisor() {
+    choose_root
+    prepare_root
+    load_agents
+    ensure_venv ''
+    stop_supervisor
+    start_supervisor
+}
+
+show_agent() {
+    local name=$1 state=$2 pid=$3 since=$4 due=$5 code=$6 now
+    printf -v now '%(%s)T' -1
+    case $state in
+        running) printf '%-24s running, pid %s, since %(%F %T)T\n' "$name" "${pid/#-/not known yet}" "$since" ;;
+        waiting)
+            [[ $due != - ]] || due=$now
+            due=$((due > now ? due - now : 0))
+            printf '%-24s restarting in %d s, ended with exit code %s\n' "$name" "$due" "$code"
+            ;;
+        gave-up) printf '%-24s gave up with exit code %s at %(%F %T)T, see its log\n' "$name" "$code" "$since" ;;
+        *) printf '%-24s stopped\n' "$name" ;;
+    esac
+}
+
+# Standard output, for it is what was asked for.
+show_status() {
+    local name state pid since due code status=0
+    choose_root
+    if find_supervisor; then
+        printf '%-24s running, pid %s, since %(%F %T)T\n' supervisor "$PID" "$UP_SINCE"
+        while IFS=$'\t' read -r name state pid since due code; do
+            [[ $name == neo_light_fix ]] || show_agent "$name" "$state" "$pid" "$since" "$due" "$code"
+        done <"$STATE_FILE"
+    else
+        status=$EXIT_NOT_RUNNING
+        load_agents
+        printf '%-24s not running\n' supervisor
+        for name in "${NAMES[@]}"; do
+            show_agent "$name" stopped - 0 - -
+        done
+        ! is_locked "$AGENTS_LOCK" || note "the supervisor was killed, some of its agents are still ending"
+    fi
+    show_governor
+    return "$status"
+}
+
+# Its exit code is about the governor, and this command's about the supervisor.
+show_governor() {
+    printf '\n'
+    if venv_is_ready ''; then
+        "$VENV/bin/python" -P -m capital_governor status || :
+    else
+        note "the environment is not ready, so the governor cannot be asked: 'neo_light_fix.sh start' makes it"
+    fi
+}
+
+follow_logs() {
+    local wanted=$1 name
+    local -a files=()
+    choose_root
+    load_agents
+    for name in "${NAMES[@]}"; do
+        if [[ -z $wanted || $wanted == "$name" ]]; then
+            files+=("${LOG[$name]}")
+        fi
+    done
+    if [[ $wanted == neo_light_fix || (-z $wanted && -e $OWN_LOG) ]]; then
+        files+=("$OWN_LOG")
+    fi
+    ((${#files[@]})) || die "$EXIT_USAGE" "no agent is called $wanted: there are ${NAMES[*]} neo_light_fix"
+    exec tail -n 20 -F -- "${files[@]}"
+}
+
+take_no_more_than() {
+    local most=$1 command=$2
+    (($# - 2 <= most)) || die "$EXIT_USAGE" "$command takes no such argument: ${*:most+3}"
+}
+
 # --- commands -----------------------------------------------------------------------------------------------------
 
 print_help() {
     cat <<'HELP'
-Usage: neo_light_fix.sh COMMAND [ARGUMENT...]
+Usage: neo_light_fix.sh [COMMAND [ARGUMENT...]]
 
+Without a command: keep the governor and the agents of .agents.sh running, in the foreground, until a signal.
+
+  start                      the same in the background
+  stop                       end the supervisor and all that it keeps
+  restart                    stop, then start; tries again what was given up
+  status                     the supervisor, each agent, and the governor's own report
+  logs [NAME]                follow the log of NAME, or all logs
   run  [OPTION...]           decide and publish at every interval, until stopped
   once [OPTION...]           one cycle, then exit
   test [PYTEST-ARGUMENT...]  format, lint, types, imports, shell, tests with coverage
@@ -252,20 +759,32 @@ Usage: neo_light_fix.sh COMMAND [ARGUMENT...]
 Options go to the program unchanged: 'neo_light_fix.sh once --help' lists them, and
 '.venv/bin/capital-governor --help' lists the program's other commands.
 
-NEOLIGHT_ROOT   the folder with state/, runtime/, logs/ and .env; unset: the folder of this script
-Exit codes      2 wrong usage; 75 the environment could not be made, try again; 78 no suitable Python
+From the environment (seconds may have up to three decimals):
+NEOLIGHT_ROOT                   the folder with state/, runtime/, logs/ and .env; unset: the folder of this script
+NEO_LIGHT_BACKOFF_SECONDS       2; the first wait before an agent is started again; doubles with each
+NEO_LIGHT_BACKOFF_MAX_SECONDS   60; the longest wait
+NEO_LIGHT_HEALTHY_SECONDS       60; an agent that ran as long as this is waited for as if it were the first time
+NEO_LIGHT_STOP_SECONDS          10; how long an agent may take to end before it is killed
+NEO_LIGHT_LOG_MAX_BYTES         10485760; a log that would grow beyond becomes NAME.log.1
+NEO_LIGHT_LOG_KEEP              5; how many such logs stay
+
+Exit codes  2 wrong usage; 3 status: no supervisor is running; 75 not now (another supervisor, no network), try again;
+            78 a person must mend something: no suitable Python, a wrong setting, a faulty .agents.sh
 HELP
 }
 
 main() {
     case ${1-} in
+        '') supervise ;;
         run | once) start_program "$@" ;;
         test) test_project "${@:2}" ;;
+        logs) take_no_more_than 1 "$@" && follow_logs "${2-}" ;;
+        start) take_no_more_than 0 "$@" && start_supervisor ;;
+        stop) take_no_more_than 0 "$@" && stop_supervisor ;;
+        restart) take_no_more_than 0 "$@" && restart_supervisor ;;
+        status) take_no_more_than 0 "$@" && show_status ;;
         help | -h | --help) print_help ;;
-        '')
-            print_help >&2
-            exit "$EXIT_USAGE"
-            ;;
+        _background) supervise_in_background ;; # what 'start' starts
         *)
             print_help >&2
             die "$EXIT_USAGE" "unknown command: $1"

@@ -1,0 +1,66 @@
+"""What Linux knows of parents and children, and Python's standard library does not offer. Standard library only."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+ORPHANED: Final = 75
+"""Exit code of a process whose parent was gone before it could ask to die with it."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def children_of(parent: int) -> set[int]:
+    """Return the pids of all children of a process, zombies included."""
+    return {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _parent(entry) == parent}
+
+
+def _parent(process: Path) -> int:
+    try:
+        stat = (process / "stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # ended since it was listed
+        return 0
+    # "PID (NAME) STATE PPID ...", where NAME may contain anything.
+    return int(stat.rpartition(b")")[2].split()[1])
+
+
+def fork(become: Callable[[], None]) -> int:
+    """Return the pid of a child that does one thing and exits: 0 if it returns, 1 if it raises."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        become()
+        code = 0
+    except BaseException:  # noqa: BLE001 - a fork must never return into the code of its parent
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def die_with(parent: int, number: signal.Signals) -> None:
+    """Have the kernel send this process ``number`` when its parent dies; exit if it is dead already."""
+    _control(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        os._exit(ORPHANED)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of every descendant whose own parent dies. Raises OSError if the kernel cannot."""
+    _control(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _control(option: int, value: int) -> None:
+    if _prctl(option, value, 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"prctl({option}): {os.strerror(code)}")

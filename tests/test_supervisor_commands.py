@@ -1,0 +1,202 @@
+"""start, stop, restart, status and logs of neo_light_fix.sh, and the operator's .agents.sh."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.supervised import Site, eventually
+
+UP = "ensure_running up 'echo up; exec sleep 900'"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A site of which no process is left afterwards."""
+    site = Site(tmp_path)
+    yield site
+    site.clear()
+
+
+def lines_of(path: Path, count: int) -> str:
+    """Return a file's text as soon as it has so many lines."""
+    eventually(lambda: path.exists() and path.read_text().count("\n") == count)
+    return path.read_text()
+
+
+def test_a_life_in_the_background(site: Site) -> None:
+    """`start` returns with everything up and says where to look, `status` shows each, `stop` leaves nothing."""
+    site.agents(UP, "ensure_running off 'exit 4' logs/elsewhere.log")
+    site.settings |= {"NEO_LIGHT_BACKOFF_SECONDS": "50", "NEO_LIGHT_BACKOFF_MAX_SECONDS": "60"}
+    started = site.run("start")
+    assert (started.code, started.out) == (0, "")
+    assert str(site.root / "logs/neo_light_fix.log") in started.err
+    pid = site.pid("up")
+    eventually(lambda: "off ended" in site.log("neo_light_fix"))
+    site.pid("capital_governor")
+    eventually(lambda: f"\t{pid}\t" in (site.root / "runtime/neo_light_fix.state").read_text())
+    shown = site.run("status")
+    assert shown.code == 0
+    supervisor = re.findall(r"^supervisor +running, pid (\d+), since \d{4}-", shown.out, flags=re.MULTILINE)
+    assert [int(number) for number in supervisor] == site.supervisors()
+    assert re.search(rf"^up +running, pid {pid}, since \d{{4}}-", shown.out, flags=re.MULTILINE)
+    wait = re.findall(r"^off +restarting in (\d+) s, ended with exit code 4$", shown.out, flags=re.MULTILINE)
+    assert 30 <= int(wait[0]) <= 50
+    assert shown.out.endswith("the governor's own report\n")
+    stopped = site.run("stop")
+    assert (stopped.code, stopped.out, stopped.err) == (0, "", "neo_light_fix.sh: stopped\n")
+    assert site.processes() == {}
+
+
+def test_status_of_a_site_at_rest(site: Site) -> None:
+    """Without a supervisor the exit code is 3, and what would be kept running is shown as stopped."""
+    site.agents(UP)
+    for life in ("never started", "stopped"):
+        shown = site.run("status")
+        assert (shown.code, life) == (3, life)
+        assert re.findall(r"^(\w+) +(.*)$", shown.out, flags=re.MULTILINE)[:3] == [
+            ("supervisor", "not running"),
+            ("capital_governor", "stopped"),
+            ("up", "stopped"),
+        ]
+        if life == "never started":
+            assert list(site.root.iterdir()) == []
+            site.run("start")
+            site.run("stop")
+
+
+def test_stop_without_a_supervisor_is_no_failure(site: Site) -> None:
+    """There is nothing to stop, which is said."""
+    stopped = site.run("stop")
+    assert (stopped.code, stopped.err) == (0, f"neo_light_fix.sh: no supervisor runs on {site.root}\n")
+
+
+def test_stop_never_signals_a_stranger(site: Site) -> None:
+    """A state file that a killed supervisor left, naming a pid that is somebody else's now, is not believed."""
+    site.run("start")
+    state = site.root / "runtime/neo_light_fix.state"
+    left = state.read_text()
+    site.run("stop")
+    with site.started("run") as stranger:
+        state.write_text(re.sub(r"^neo_light_fix\t\d+", f"neo_light_fix\t{stranger.pid}", left))
+        with (site.root / "runtime/neo_light_fix.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert site.run("stop").code == 75
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_stop_waits_for_the_agents_of_a_killed_supervisor(site: Site) -> None:
+    """When `stop` returns nothing is left, even if the supervisor itself had been killed just before."""
+    site.agents("ensure_running slow 'trap \"sleep 1; exit\" TERM; echo up; while :; do sleep .1; done'")
+    site.run("start")
+    eventually(lambda: site.log("slow"))
+    os.kill(site.supervisors()[0], signal.SIGKILL)
+    stopped = site.run("stop")
+    assert (stopped.code, site.processes()) == (0, {})
+    assert "its agents are ending" in stopped.err
+
+
+def test_restart_tries_again_what_was_given_up(site: Site) -> None:
+    """A new supervisor with the mended agent takes the place of the old one."""
+    site.agents("ensure_running a 'exit 78'")
+    site.run("start")
+    eventually(lambda: "a gave up" in site.log("neo_light_fix"))
+    site.agents("ensure_running a 'exec sleep 901'")
+    restarted = site.run("restart")
+    assert restarted.code == 0
+    second = site.pid("a", nth=2)
+    eventually(lambda: site.running("sleep 901") == [second])
+    site.run("stop")
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("ensure_running (", "is not valid bash"),
+        ("exit 0", "ended before its last line"),
+        ("set -e; false", "ended before its last line"),
+        ("ensure_running 'a b' true", "a name is 1 to 64 letters"),
+        ("ensure_running a", "the command, is missing"),
+        ("ensure_running up true", "this name is taken"),
+        ("ensure_running capital_governor true", "this name is taken"),
+        ("ensure_running neo_light_fix true", "this name is taken"),
+        ("ensure_running a true logs/up.log", "up writes to"),
+        ("ensure_running a true logs/neo_light_fix.log", "neo_light_fix writes to"),
+    ],
+)
+def test_a_faulty_agents_file_is_refused(site: Site, line: str, complaint: str) -> None:
+    """The fault is named, the exit code is 78, and nothing is started."""
+    site.agents(UP, line)
+    refused = site.run("start")
+    assert refused.code == 78
+    assert complaint in refused.err
+    assert not (site.root / "runtime/neo_light_fix.lock").exists()
+
+
+def test_a_faulty_agents_file_is_found_before_anything_is_stopped(site: Site) -> None:
+    """`restart` refuses it with exit code 78 and leaves the running supervisor and its agents as they are."""
+    site.agents(UP)
+    site.run("start")
+    pid = site.pid("up")
+    eventually(lambda: site.running("sleep 900") == [pid])
+    site.agents("ensure_running (")
+    assert site.run("restart").code == 78
+    assert site.running("sleep 900") == [pid]
+    site.run("stop")
+
+
+def test_the_agents_file_is_bash_that_cannot_disturb_the_supervisor(site: Site) -> None:
+    """It may print, fail, set what it likes and use ROOT; its agents start in the root with bash's whole language."""
+    site.agents(
+        "VENV=x; PROJECT=x; readonly ROOT; echo hello; set -u; unset HOME; trap 'echo out' EXIT; die() { :; }",
+        "for n in 1 2; do",
+        """  ensure_running "a-$n" "echo $n '$ROOT' && pwd | cat && exec sleep 90$n" "$ROOT/deep/er/a$n.txt" """,
+        "done",
+        "[[ -e nowhere ]] && ensure_running never 'sleep 903'",
+    )
+    started = site.run("start")
+    assert started.code == 0
+    for number in (1, 2):
+        text = lines_of(site.root / f"deep/er/a{number}.txt", 2)
+        assert text == f"{number} {site.root}\n{site.root}\n"
+    assert site.running("sleep 903") == []
+    site.run("stop")
+
+
+def test_start_shows_why_it_failed(site: Site) -> None:
+    """A supervisor that cannot come up passes its sentence and its exit code on to `start`."""
+    (site.root / "runtime").mkdir()
+    (site.root / "runtime/neo_light_fix.lock").mkdir()
+    started = site.run("start")
+    assert started.code == 78
+    assert f"cannot write in {site.root}/runtime" in started.err
+    assert site.processes() == {}
+
+
+def test_logs_follows_all_or_one(site: Site) -> None:
+    """`logs` shows every log under its name, `logs NAME` one, and an unknown name is answered with the known ones."""
+    site.govern("echo governs; exec sleep 1000")
+    site.agents(UP)
+    site.run("start")
+    eventually(lambda: site.log("up"))
+    for arguments, shown in (((), {"up.log", "capital_governor.log", "neo_light_fix.log"}), (("up",), set[str]())):
+        with site.started("logs", *arguments) as following:
+            assert following.stdout
+            seen, headings = "", set[str]()
+            while not re.search(r"^up$", seen, flags=re.MULTILINE) or not shown <= headings:
+                line = following.stdout.readline()
+                assert line
+                seen += line
+                headings |= {name.rpartition("/")[2] for name in re.findall(r"^==> (.*) <==$", line)}
+            following.kill()
+    unknown = site.run("logs", "upp")
+    assert unknown.code == 2
+    assert "capital_governor up neo_light_fix" in unknown.err
+    site.run("stop")

@@ -23,10 +23,11 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop
 from capital_governor import __version__
 from capital_governor.adapters.wire import clean
 from capital_governor.core.model import Reason, Refusal
-from capital_governor.lean import without
+from capital_governor.lean import remember_absent, without
 
 with without("click", "pygments", "rich"):
     import httpx
+remember_absent("sniffio")
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator

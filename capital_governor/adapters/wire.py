@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from unicodedata import category
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from capital_governor.core.model import RESERVE, Guardian, Metrics, Reason, Refusal, Regime, Snapshot
 
@@ -50,6 +50,9 @@ class _Record(_Strict):
     sharpe_30d: float
     winrate_30d: Annotated[float, Field(ge=0, le=1)]
     max_dd_30d: Annotated[float, Field(ge=0)]
+
+
+_RECORDS: Final = TypeAdapter(dict[str, _Record])
 
 
 class _Guardian(_Strict):
@@ -219,18 +222,31 @@ def _sift(agents: dict[str, Any]) -> tuple[dict[str, Metrics], dict[str, str]]:
     names = sorted(name for name in agents if valid_name(name))
     if len(names) < len(agents):
         faults = {escape_name(name): _NAME_RULE for name in agents.keys() - set(names)}
-    folded = Counter(name.casefold() for name in names)
+    folds = {name: name.casefold() for name in names}
+    folded = Counter(folds.values())
+    sound = _all_sound(agents)
     for name in names:
-        fold = name.casefold()
+        fold = folds[name]
         if fold in RESERVED_NAMES:
             faults[name] = f"the name {name} is reserved"
         elif folded[fold] > 1:
             faults[name] = "another agent has the same name but for case"
+        elif sound is not None:
+            record = sound[name]
+            metrics[name] = Metrics(record.pnl_7d, record.sharpe_30d, record.winrate_30d, record.max_dd_30d)
         elif isinstance(good := _metrics(agents[name]), Metrics):
             metrics[name] = good
         else:
             faults[name] = good
     return metrics, dict(sorted(faults.items()))
+
+
+def _all_sound(agents: dict[str, Any]) -> dict[str, _Record] | None:
+    """Return all records, validated in one call, which is the common case; None if any of them is at fault."""
+    try:
+        return _RECORDS.validate_python(agents)
+    except ValidationError:
+        return None
 
 
 def _metrics(record: object) -> Metrics | str:

@@ -25,10 +25,9 @@ def integer_shares(weights: Mapping[Agent, float], caps: Mapping[Agent, float], 
     shares = {agent: math.floor(share) for agent, share in exact.items()}
     missing = ppm(math.fsum(weights.values()), exposure) - sum(shares.values())
     if missing > 0:
+        limits = {cap: ppm(cap, exposure) for cap in set(caps.values())}
         fractions = sorted(
-            (shares[agent] - share, agent)
-            for agent, share in exact.items()
-            if shares[agent] < ppm(caps[agent], exposure)
+            (shares[agent] - share, agent) for agent, share in exact.items() if shares[agent] < limits[caps[agent]]
         )
         for _, agent in fractions[:missing]:
             shares[agent] += 1

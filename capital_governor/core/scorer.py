@@ -5,6 +5,13 @@ from __future__ import annotations
 from capital_governor.core.model import Metrics, Rules, Score
 
 
+def clip01(x: float) -> float:
+    """Return ``min(1, max(0, x))``."""
+    if x < 0.0:
+        return 0.0
+    return x if x < 1.0 else 1.0  # noqa: FURB136 - a call of min() costs twice as much, four times an agent and cycle
+
+
 def score(metrics: Metrics, rules: Rules) -> Score:
     """Return the score of one agent: NeoLight's weighted mean of four clipped ratios.
 
@@ -15,8 +22,8 @@ def score(metrics: Metrics, rules: Rules) -> Score:
         metrics: finite; P&L in account currency, Sharpe ratio per decision, win rate 0..1, drawdown in percent.
         rules: the four weights (adding up to 1) and three scales.
     """
-    pnl = rules.pnl_weight * min(1.0, max(0.0, metrics.pnl_7d / rules.pnl_scale))
-    sharpe = rules.sharpe_weight * min(1.0, max(0.0, metrics.sharpe_30d / rules.sharpe_scale))
-    winrate = rules.winrate_weight * min(1.0, max(0.0, metrics.winrate_30d))
-    drawdown = rules.drawdown_weight * (1.0 - min(1.0, max(0.0, metrics.max_dd_30d / rules.drawdown_scale_percent)))
+    pnl = rules.pnl_weight * clip01(metrics.pnl_7d / rules.pnl_scale)
+    sharpe = rules.sharpe_weight * clip01(metrics.sharpe_30d / rules.sharpe_scale)
+    winrate = rules.winrate_weight * clip01(metrics.winrate_30d)
+    drawdown = rules.drawdown_weight * (1.0 - clip01(metrics.max_dd_30d / rules.drawdown_scale_percent))
     return Score(pnl + sharpe + winrate + drawdown, pnl, sharpe, winrate, drawdown)

@@ -67,9 +67,12 @@ def compare(
 def _breach(limits: Mapping[Agent, Bounds], published: Publication) -> Trigger:
     """The published share that most exceeds its cap times the *published* exposure."""
     worst, over, allowed = "", 0, 0
+    caps: dict[float, Ppm] = {}  # most agents have the same
     for agent, bound in limits.items():
+        if (limit := caps.get(bound.hi)) is None:
+            limit = caps[bound.hi] = ppm(bound.hi, published.exposure)
         share = published.shares.get(agent, 0)
-        if share - (limit := ppm(bound.hi, published.exposure)) > over:
+        if share - limit > over:
             worst, over, allowed = agent, share - limit, limit
     return Trigger(Reason.LIMIT_BREACHED, over > 0, allowed + over, allowed, worst)
 

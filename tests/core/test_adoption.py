@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from capital_governor.core.adoption import abandon, adopt
 from capital_governor.core.model import DRAWDOWN, REGIME, Memory, Reason, State
 from tests.core.builders import INTERVAL, NOW, PLAIN, cycle, observe, publication, rated, settled, shares_of
@@ -75,3 +77,19 @@ def test_a_first_generation_that_is_abandoned_leaves_nothing_published() -> None
     state = abandon(settled(), None)
     assert (state.published, state.moved_at) == (None, None)
     assert cycle(observe(), state)[0].reason is Reason.FIRST_ALLOCATION
+
+
+def test_an_adopted_agent_without_metrics_has_nothing_once_its_file_is_given_up() -> None:
+    """With neither a record nor a published share there is no weight to hold it at."""
+    state = abandon(adopt(State(), FOUND), None)
+    decision, after = cycle(observe({"Ada": 0.2}, faulty=["Bob"]), state)
+    assert shares_of(after) == {"Ada": 400_000, "Bob": 0}
+    assert decision.trace.limits["Bob"].hi == 0.0
+
+
+@pytest.mark.parametrize("exposure", [0.5, 0.0])
+def test_one_that_a_later_file_does_not_name_is_held_at_nothing(exposure: float) -> None:
+    """A member of an earlier file, never seen healthy, has neither metrics nor a line: its weight is 0."""
+    later = publication({"Ada": round(400_000 * exposure)}, exposure, generation=8)
+    decision, _ = cycle(observe({"Ada": 0.2}, faulty=["Bob"]), adopt(adopt(State(), FOUND), later))
+    assert decision.trace.limits["Bob"].hi == 0.0

@@ -181,10 +181,11 @@ def test_floors_that_do_not_fit_are_scaled() -> None:
 
 
 def test_floors_that_fit_exactly_are_not_scaled() -> None:
-    """Twenty floors of 0.05 add up to 1 but for the last digit of a float: no lowering is announced."""
-    projection = project([0.5] * 20, [0.05] * 20, [0.40] * 20)
-    assert projection.floor_scale == 1.0
-    assert projection.weights == [0.05] * 20
+    """Twenty floors of 0.05 are all of 1, and a sum above that by less than 1e-9 is still 1: nothing is lowered."""
+    for floors in ([0.05] * 20, [0.25 + 1e-10] * 4):
+        projection = project([0.1, *[0.5] * (len(floors) - 1)], floors, [0.40] * len(floors))
+        assert (projection.floor_scale, projection.weights) == (1.0, floors)
+    assert project([0.5] * 4, [0.25 + 1e-9] * 4, [0.40] * 4).floor_scale < 1.0
 
 
 def test_no_agents_no_weights() -> None:

@@ -90,6 +90,25 @@ def test_a_faulty_agent_keeps_its_share_and_the_rest_is_reserve() -> None:
     assert after.published.weights["Cyd"] == 0.24
 
 
+def test_what_is_cut_off_a_faulty_agent_is_no_change() -> None:
+    """Cyd would go from 0.06 to 0.12, which it may not: what counts is Bob, on his way to 0.18."""
+    heard = observe({"Ada": 0.5, "Bob": 0.3}, faulty=["Cyd"], risk=0.5)
+    little = settled(shares={"Ada": 200_000, "Bob": 170_000, "Cyd": 60_000}, exposure=0.5)
+    assert cycle(heard, little)[0].reason is Reason.BELOW_THRESHOLD
+    much = settled(shares={"Ada": 200_000, "Bob": 50_000, "Cyd": 60_000}, exposure=0.5)
+    decision, after = cycle(heard, much)
+    assert (decision.reason, shares_of(after)["Cyd"]) == (Reason.THRESHOLD, 60_000)
+    assert after.published is not None
+    assert after.published.weights["Cyd"] == pytest.approx(0.12)
+
+
+def test_who_is_retired_is_no_longer_absent() -> None:
+    """The trace names it once."""
+    gone = replace(settled(), agents={**settled().agents, "Cyd": Memory(rated(0.2), absent=3)})
+    trace = cycle(observe({"Ada": 0.5, "Bob": 0.3}), gone)[0].trace
+    assert (trace.absent, trace.retired) == ({}, ("Cyd",))
+
+
 def test_an_equal_proposal_and_a_small_one_are_no_move() -> None:
     """Both leave what is published, and a request for a move that was counted is over."""
     asked = replace(settled(), asked=2)
@@ -119,7 +138,8 @@ def test_a_refused_decision_publishes_nothing_and_has_asked() -> None:
 
 
 def test_warnings_are_passed_on_and_added_to() -> None:
-    """What was odd in the payload, missing blocks, and floors that do not fit."""
+    """What was odd in the payload, missing blocks, and floors that do not fit; of a sound payload there are none."""
+    assert cycle(observe(), State())[0].trace.warnings == ()
     payload = Snapshot(None, {f"A{i:02}": rated(0.5) for i in range(25)}, warnings=("odd",))
     decision, _ = cycle(Inputs(NOW, payload), State())
     odd, guardian, stamp, floors = decision.trace.warnings

@@ -134,6 +134,8 @@ def test_a_gain_without_a_good_record_is_refused(faulty: list[Agent]) -> None:
     unwell = observe({"Ada": 0.2, "Bob": 0.3}, risk=0.8, faulty=faulty)
     assert _judged(unwell, **_lines(Cyd=192_001)) is Reason.GATE_FAULTY_GAIN
     assert _judged(unwell, **_lines(Cyd=192_000)) is None
+    unpublished = replace(STATE, agents={**STATE.agents, "Dan": Memory(rated(0.5))})
+    assert _judged(HEARD, unpublished, **_lines(Cyd=319_999, Dan=1)) is Reason.GATE_FAULTY_GAIN
 
 
 @pytest.mark.parametrize(
@@ -177,6 +179,8 @@ def test_a_rise_under_a_brake_is_refused(rules: Rules) -> None:
     """Under a brake a proposal may only cut."""
     assert _judged(rules=rules) is Reason.GATE_RISE
     assert _judged(rules=rules, **_lines(Cyd=192_000)) is None
+    joining = observe({**SWAPPED, "New": 0.1}, risk=0.8)
+    assert _judged(joining, rules=rules, **_lines(Cyd=191_999, New=1)) is Reason.GATE_RISE
 
 
 def test_a_rise_when_the_brakes_are_off_again_is_not() -> None:
@@ -206,7 +210,13 @@ PAUSED = snapshot(paused=True, said="cooldown")
         pytest.param(replace(HEARD, pause=Pause(paused=False, problem="torn")), id="pause file unreadable"),
         pytest.param(replace(HEARD, pause=Pause(paused=False, until=NOW - 1, problem="torn")), id="and expired"),
         pytest.param(replace(HEARD, payload=PAUSED), id="payload paused"),
-        pytest.param(replace(HEARD, payload=PAUSED, pause=Pause(paused=True, until=NOW)), id="for another reason"),
+        pytest.param(replace(HEARD, payload=PAUSED, pause=Pause(paused=True, until=NOW)), id="for no known reason"),
+        pytest.param(
+            replace(HEARD, payload=PAUSED, pause=Pause(paused=True, until=NOW, reason="drawdown")), id="another reason"
+        ),
+        pytest.param(
+            replace(HEARD, payload=snapshot(paused=True), pause=Pause(paused=True, until=NOW)), id="both without reason"
+        ),
         pytest.param(replace(HEARD, payload=PAUSED, pause=Pause(paused=False, reason="cooldown")), id="file ended"),
         pytest.param(replace(HEARD, payload=Refusal(Reason.FETCH_FAILED, "refused")), id="no payload"),
     ],
@@ -220,6 +230,7 @@ def test_a_pause_that_is_over_forbids_nothing() -> None:
     """An expired pause file, also one that the payload repeats, does not."""
     over = Pause(paused=True, until=NOW, reason="cooldown")
     assert _judged(replace(HEARD, pause=over)) is None
+    assert _judged(replace(HEARD, pause=Pause(paused=False))) is None
     repeats = snapshot(SWAPPED, risk=0.8, paused=True, said="cooldown")
     assert _judged(replace(HEARD, payload=repeats, pause=over)) is None
 

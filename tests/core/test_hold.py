@@ -133,6 +133,12 @@ def test_an_expired_pause_file_silences_a_payload_that_only_repeats_it() -> None
     assert _reason(_of(repeated)) is Reason.PAUSED
 
 
+def test_faulty_records_are_records_enough_to_end_a_pause() -> None:
+    """A fresh payload in which all agents are faulty is complete: it holds for another reason."""
+    state = replace(STATE, latches=replace(WATCHED, paused=True))
+    assert _reason(_of(_present(faulty=FULL)), state) is Reason.FAULTY_MAJORITY
+
+
 def test_a_pause_in_a_stale_payload_is_a_pause() -> None:
     """What could be read and says paused is believed however old it is."""
     assert _reason(_of(snapshot(FULL, at=NOW - 5000, paused=True))) is Reason.PAUSED
@@ -167,6 +173,44 @@ def test_a_pause_that_begins_behind_a_stop_is_remembered() -> None:
     """The latch is kept up to date behind an earlier hold: the payload may fail when the STOP file goes."""
     latches = _verdict(_of(stopped=True, pause=SHUT)).latches
     assert _reason(_of(LOST), replace(STATE, latches=latches)) is Reason.PAUSED
+
+
+def test_a_first_cycle_may_find_no_payload() -> None:
+    """With nothing known at all a refusal is a hold like any other."""
+    assert _reason(_of(LOST), State()) is Reason.FETCH_FAILED
+
+
+def test_what_is_wrong_with_the_payload_is_told_behind_other_holds() -> None:
+    """A STOP, a pause, an operator's hold and files that cannot be written do not hide a failing dashboard."""
+    lost = _of(LOST)
+    for held in (
+        replace(lost, stopped=True),
+        replace(lost, pause=SHUT),
+        replace(lost, hold=STILL),
+        replace(lost, files_problem="the primary is a FIFO"),
+        lost,
+    ):
+        unusable = _verdict(held).unusable
+        assert unusable is not None
+        assert (unusable.reason, unusable.detail) == (Reason.FETCH_FAILED, "connection refused")
+    assert _verdict(_of(stopped=True)).unusable is None
+    assert _verdict(_of(snapshot({}))).unusable is None
+
+
+def test_a_hold_says_what_the_operator_needs_to_know() -> None:
+    """Who holds and why; how old; how many of how many; which cycle of how many."""
+    details: list[tuple[Inputs, str]] = [
+        (_of(hold=STILL), "held by kim"),
+        (_of(hold=replace(STILL, reason="broker migration")), "held by kim: broker migration"),
+        (_of(snapshot(FULL, at=NOW - 901)), "the payload is 901 s old, more than 900 s"),
+        (_of(snapshot(FULL, at=NOW + 61)), "the payload's time stamp is 61 s in the future"),
+        (_of(_present("Ada", faulty=["Bob", "Cyd", "Dan"])), "3 of 4 agents have a faulty record"),
+        (_of(_present("Ada", "Bob")), "2 of 4 members are gone at once, cycle 1 of 12"),
+    ]
+    for inputs, detail in details:
+        hold = _verdict(inputs).hold
+        assert hold is not None
+        assert hold.detail == detail
 
 
 def test_blocks_never_seen_are_not_missed() -> None:
@@ -220,6 +264,7 @@ def test_only_who_left_since_the_last_accepted_payload_is_gone_at_once() -> None
     agents = {**STATE.agents, "Cyd": Memory(rated(0.5), absent=1)}
     assert _reason(_of(_present("Ada", "Bob")), replace(STATE, agents=agents)) is None
     assert _reason(_of(_present("Ada")), replace(STATE, agents=agents)) is Reason.MEMBERS_GONE
+    assert _reason(observe({"Ada": 0.5, "Bob": 0.5}), settled()) is None, "one of three is less than half"
 
 
 def test_accepted_members_are_excused_until_they_are_well() -> None:
@@ -228,7 +273,8 @@ def test_accepted_members_are_excused_until_they_are_well() -> None:
     verdict = _verdict(gone)
     assert (verdict.accepted, verdict.latches.accepted) == (("Cyd", "Dan"), ("Cyd", "Dan"))
     state = replace(STATE, latches=verdict.latches)
-    assert _verdict(replace(gone, accept=False), state).accepted == ()
+    again = _verdict(replace(gone, accept=False), state)
+    assert (again.accepted, again.latches.accepted) == ((), ("Cyd", "Dan"))
     assert _reason(_of(_present("Ada", faulty=["Bob", "Cyd", "Dan"])), state) is None
     well = replace(state, latches=_verdict(_of(), state).latches)
     assert well.latches.accepted == ()
@@ -253,6 +299,7 @@ def test_the_last_member_is_not_retired_unless_that_is_accepted() -> None:
     assert _reason(_of(_present("New", faulty=["Mad"])), leaving) is None
     assert _reason(_of(stranger, accept=True), leaving) is None
     assert _reason(_of(stranger, accept=True), replace(leaving, published=None)) is Reason.NO_AGENTS
+    assert _reason(_of(snapshot({})), replace(STATE, agents={})) is Reason.NO_AGENTS
 
 
 def test_strangers_with_faulty_records_are_nobodys_majority() -> None:

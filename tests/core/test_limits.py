@@ -60,6 +60,7 @@ def test_an_agent_on_probation_has_min_alloc_and_no_more() -> None:
 def test_a_pinned_agent_is_held_at_its_weight() -> None:
     """Without metrics there is no floor but the published weight, and every cap still beats it."""
     assert _says(_of_ada(pinned={"Ada": 0.02})) == (0.02, PINNED, 0.02, PINNED)
+    assert _of_ada(pinned={"Ada": 0.02}).floors == (Bound(0.02, PINNED),)
     assert _says(_of_ada(pinned={"Ada": 0.3})) == (0.3, PINNED, 0.3, PINNED)
     assert _says(_of_ada(pinned={"Ada": 0.7})) == (0.40, MAX, 0.40, MAX)
     assert _says(_of_ada(Limit("Ada", "ops", cap=0.1), pinned={"Ada": 0.3})) == (0.1, CAP, 0.1, CAP)

@@ -112,16 +112,25 @@ def test_without_grace_the_absent_are_retired_at_once() -> None:
 
 
 def test_probation_lasts_its_cycles_the_first_included() -> None:
-    """PROBATION 2 holds a newcomer for the two cycles in which it is first seen healthy; faults do not count."""
-    agents: dict[str, Memory] = {"Ada": GOOD}
+    """PROBATION 3 holds a newcomer for the three cycles in which it is first seen healthy; faults do not count."""
+    rules = replace(RULES, probation_cycles=3)
+    agents: dict[str, Memory] = {"Ada": replace(GOOD, healthy=3)}
     held = []
-    for score, faulty in ((0.5, False), (None, True), (0.5, False), (0.5, False)):
+    for score, faulty in ((0.5, False), (None, True), (0.5, False), (0.5, False), (0.5, False)):
         payload = snapshot({"Ada": 0.5} | ({} if score is None else {"New": score}), faulty=["New"] if faulty else [])
-        enrolment = enrol(payload, agents, now=NOW, founding=False, rules=RULES)
+        enrolment = enrol(payload, agents, now=NOW, founding=False, rules=rules)
         agents = enrolment.agents
         held.append("New" in enrolment.probation)
         assert "Ada" not in enrolment.probation
-    assert held == [True, True, True, False]
+    assert held == [True, True, True, True, False]
+
+
+def test_who_returns_is_on_probation_again_and_without_probation_nobody_is() -> None:
+    """A retired agent starts anew; a probation of no cycles holds not even a newcomer."""
+    back = snapshot({"Ada": 0.5})
+    assert enrol(back, {"Ada": RETIRED}, now=NOW, founding=False, rules=RULES).probation == {"Ada"}
+    free = replace(RULES, probation_cycles=0)
+    assert enrol(back, {}, now=NOW, founding=False, rules=free).probation == frozenset()
 
 
 def test_founders_and_the_adopted_have_no_probation() -> None:

@@ -33,7 +33,7 @@ def test_a_score_and_its_parts_by_hand() -> None:
     [
         pytest.param(Metrics(-500.0, -1.0, 0.0, 20.0), (0.0, 0.0, 0.0, 0.0), id="the worst of all"),
         pytest.param(Metrics(10_000.0, 3.0, 1.0, 0.0), (0.4, 0.3, 0.2, 0.1), id="the best of all"),
-        pytest.param(Metrics(1e12, 99.0, 1.0, 0.0), (0.4, 0.3, 0.2, 0.1), id="beyond the best counts as the best"),
+        pytest.param(Metrics(1e12, 99.0, 1.5, 0.0), (0.4, 0.3, 0.2, 0.1), id="beyond the best counts as the best"),
         pytest.param(Metrics(0.0, 0.0, 0.0, 850.0), (0.0, 0.0, 0.0, 0.0), id="a drawdown in currency is the worst"),
     ],
 )

@@ -14,6 +14,7 @@ from capital_governor.core.model import (
     Agent,
     Bound,
     Bounds,
+    Brake,
     LimitSource,
     Memory,
     Ppm,
@@ -101,6 +102,31 @@ def test_thresholds_show_their_arithmetic() -> None:
     assert asked[Reason.TURNOVER] == Trigger(Reason.TURNOVER, False, 100_000, 200_000)
     reserve = _asked(_proposal(_fleet(Ada=-20_000, Bob=-20_000)))[Reason.THRESHOLD]
     assert (reserve.value, reserve.subject) == (40_000, "reserve")
+    line = _asked(_proposal(_fleet(Ada=-20_000)))[Reason.THRESHOLD]
+    assert (line.value, line.subject) == (20_000, "Ada")
+
+
+def test_what_did_not_fire_shows_nothing() -> None:
+    """Where nothing changes every question is answered with no, and names nobody."""
+    assert list(_asked(_proposal(_fleet(), cut_off=5)).values()) == [
+        Trigger(Reason.LIMIT_BREACHED, False, 0, 0, ""),
+        Trigger(Reason.EXPOSURE_ZERO, False, 1_000_000, 0, ""),
+        Trigger(Reason.MEMBER_LEFT, False, 0, 1, ""),
+        Trigger(Reason.MEMBER_JOINED, False, 0, 1, ""),
+        Trigger(Reason.BELOW_FLOOR, False, 0, 0, ""),
+        Trigger(Reason.THRESHOLD, False, 0, 100_000, ""),
+        Trigger(Reason.DERISK, False, 0, 50_000, "reserve"),
+        Trigger(Reason.TURNOVER, False, 0, 200_000, ""),
+    ]
+    assert _asked(_proposal(_fleet(Ada=-1), cut_off=5))[Reason.DERISK].value == 0
+
+
+def test_lines_that_come_and_go_count_in_full() -> None:
+    """A line that goes changes by what it had, one that comes by what it gets."""
+    asked = _asked(_proposal({"Ada": 400_000, "Bob": 360_000, "New": 150_000}))
+    assert asked[Reason.THRESHOLD] == Trigger(Reason.THRESHOLD, True, 240_000, 100_000, "Cyd")
+    # 240,000 of Cyd, 150,000 of New and 90,000 of reserve are 480,000, of which half moves.
+    assert asked[Reason.TURNOVER].value == 240_000
 
 
 def test_a_large_fleet_moves_by_turnover() -> None:
@@ -108,6 +134,7 @@ def test_a_large_fleet_moves_by_turnover() -> None:
     names = [f"A{i}" for i in range(10)]
     published = publication(dict.fromkeys(names, 100_000))
     shares = {name: 140_000 if i % 2 else 60_000 for i, name in enumerate(names)}
+    assert _asked(_proposal(shares), published)[Reason.THRESHOLD].subject == "A0"
     assert _fired(_proposal(shares), published) == [Reason.TURNOVER]
     assert _fired(_proposal(shares | {"A0": 60_001, "A1": 139_999}), published) == []
 
@@ -145,6 +172,8 @@ def test_a_breached_limit_moves_whatever_its_size() -> None:
     worst = _asked(capped, published)[Reason.LIMIT_BREACHED]
     assert worst == Trigger(Reason.LIMIT_BREACHED, True, 100_000, 80_000, "Cyd")
     assert not _asked(proposal, publication(proposal.shares, 0.8))[Reason.LIMIT_BREACHED].fired
+    joining = _proposal({**_fleet(), "New": 0}, limits={"New": _bounds(0.0, 0.0)})
+    assert not _asked(joining)[Reason.LIMIT_BREACHED].fired, "who has no line has no share"
 
 
 def test_an_exposure_that_became_zero_moves() -> None:
@@ -169,7 +198,7 @@ def test_a_member_without_a_line_moves_unless_it_has_just_returned(
     """One that was retired less than a day ago waits for another reason."""
     left = None if retired_seconds_ago is None else NOW - retired_seconds_ago
     asked = _asked(_proposal({**_fleet(), "New": 0}), agents={"New": replace(MEMBER, retired_at=left)})
-    assert asked[Reason.MEMBER_JOINED].fired is fired
+    assert asked[Reason.MEMBER_JOINED] == Trigger(Reason.MEMBER_JOINED, fired, int(fired), 1, "New" if fired else "")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +230,13 @@ def test_the_floor_is_taken_times_the_smaller_exposure() -> None:
     assert lacking == Trigger(Reason.BELOW_FLOOR, True, 24_999, 25_000, "Cyd")
 
 
+def test_of_several_below_their_floors_the_one_that_lacks_most_is_named() -> None:
+    """Bob lacks 7 millionths, Ada and Cyd 5 each."""
+    published = publication({"Ada": 49_995, "Bob": 49_993, "Cyd": 49_995})
+    lacking = _asked(_proposal(dict.fromkeys(published.shares, 60_000)), published)[Reason.BELOW_FLOOR]
+    assert lacking == Trigger(Reason.BELOW_FLOOR, True, 49_993, 50_000, "Bob")
+
+
 @pytest.mark.parametrize(
     ("since", "asked", "active"),
     [
@@ -216,7 +252,10 @@ def test_the_brakes(since: float | None, asked: int, active: list[Reason]) -> No
     """600 s since the last move, a clock set back included; the third cycle that asks in a row moves."""
     rules = replace(PLAIN, cooldown_seconds=600.0, confirm_cycles=3)
     state = State(asked=asked, moved_at=None if since is None else NOW - since)
-    assert [brake.reason for brake in brakes(state, NOW, rules) if brake.active] == active
+    cooldown, confirm = brakes(state, NOW, rules)
+    waited = 600.0 if since is None else max(0.0, since)
+    assert cooldown == Brake(Reason.COOLDOWN, Reason.COOLDOWN in active, waited, 600.0)
+    assert confirm == Brake(Reason.CONFIRMING, Reason.CONFIRMING in active, asked + 1, 3)
 
 
 def test_without_settings_no_brake_is_ever_on() -> None:
@@ -271,7 +310,27 @@ def test_a_cut_takes_the_lines_of_those_who_left() -> None:
     """Lines without a member become zero, but that alone is no reason to cut."""
     limits = {agent: _bounds() for agent in ("Ada", "Bob")}
     assert _cut(publication(FLEET_SHARES), 1.0, limits) is None
-    assert _cut(publication(FLEET_SHARES), 0.5, limits) == (Reason.CUT_DERISK, [200_000, 180_000, 0], 0.5)
+    found = cut(publication(FLEET_SHARES), limits, 0.5, PLAIN)
+    assert found is not None
+    assert (found.reason, list(found.shares.values())) == (Reason.CUT_DERISK, [200_000, 180_000, 0])
+    assert found.weights == {"Ada": 0.4, "Bob": 0.36, "Cyd": 0.0}
+
+
+def test_a_cut_weight_follows_its_share_and_the_others_stay_to_the_bit() -> None:
+    """Weights finer than a millionth are not lost by being scaled, at an exposure of 1 neither."""
+    published = replace(publication(FLEET_SHARES), weights={"Ada": 0.4, "Bob": 0.36, "Cyd": 0.2400000001})
+    found = cut(published, LIMITS | {"Bob": _bounds(0.05, 0.30)}, 1.0, PLAIN)
+    assert found is not None
+    assert found.weights == {"Ada": 0.4, "Bob": 0.3, "Cyd": 0.2400000001}
+
+
+def test_a_threshold_of_zero_cuts_for_one_millionth_but_not_for_none() -> None:
+    """A change of exposure too small for any share is no cut."""
+    rules = replace(PLAIN, derisk_threshold=0.0)
+    assert cut(publication(FLEET_SHARES), LIMITS, 1.0, rules) is None
+    found = cut(publication({"Ada": 400_000}), LIMITS, 0.9999975, rules)
+    assert found is not None
+    assert found.shares == {"Ada": 399_999}
 
 
 def test_weights_outlive_an_exposure_of_zero() -> None:
@@ -284,3 +343,4 @@ def test_weights_outlive_an_exposure_of_zero() -> None:
 def test_an_exposure_that_is_zero_already_is_not_cut_again() -> None:
     """From nothing there is nothing to take."""
     assert _cut(publication(dict.fromkeys(FLEET_SHARES, 0), 0.0), 0.0) is None
+    assert _cut(publication(dict.fromkeys(FLEET_SHARES, 0), 0.5), 0.0) is None

@@ -17,13 +17,16 @@ from capital_governor.adapters import files
 from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.journal import Entry, JournalUnavailableError
 from capital_governor.adapters.memory import MemoryJournal
+from capital_governor.adapters.outbox import Delivery, Refused, Sent
 from capital_governor.adapters.primary import read_primary
 from capital_governor.adapters.sqlite import open_sqlite
+from capital_governor.adapters.telegram import Telegram
 from capital_governor.adapters.wire import parse
 from capital_governor.core.leeway import leeway
 from capital_governor.core.model import PAYLOAD_HOLDS, WHOLE, Publication, Refusal, Snapshot
 from capital_governor.cycle import Cycle
-from capital_governor.exits import OK, TEMPORARY, USAGE, explained, fail
+from capital_governor.delivery import telegram_of
+from capital_governor.exits import CONFIGURATION, OK, TEMPORARY, USAGE, explained, fail
 from capital_governor.explanation import explain as explain_agent
 from capital_governor.explanation import explain_lines
 from capital_governor.settings import Settings, load
@@ -122,12 +125,20 @@ def explain(
 
 
 @app.command()
-def check(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT002
-    """Check configuration and dashboard, and say how far scores can move a share. Writes nothing."""
+def check(
+    root: Root = None,
+    notify: Annotated[bool, typer.Option("--notify", help="Send a test message to Telegram, too.")] = False,  # noqa: FBT002
+    as_json: Json = False,  # noqa: FBT002
+) -> None:
+    """Check configuration and dashboard, and say how far scores can move a share. Writes nothing.
+
+    Exit 75 where trying again may help, 78 where Telegram is not set up or refuses the test message.
+    """
     with explained():
         settings = load(root)
-    log_to(settings)
+    sink = log_to(settings)
     rules = settings.rules()
+    told = asyncio.run(_notify(telegram_of(settings, sink.redact))) if notify else None
     up, payload = asyncio.run(_ask(settings))
     snapshot = payload if isinstance(payload, Snapshot) else None
     room = leeway(len(snapshot.metrics), rules) if snapshot is not None and snapshot.metrics else None
@@ -136,7 +147,8 @@ def check(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT002
         "dashboard": settings.dashboard_url,
         "status": up.detail if isinstance(up, Refusal) else "up",
         "payload": payload.detail if isinstance(payload, Refusal) else _described(payload, settings),
-        "ok": snapshot is not None and not isinstance(up, Refusal),
+        "telegram": None if told is None else "test message sent" if isinstance(told, Sent) else told.detail,
+        "ok": snapshot is not None and not isinstance(up, Refusal) and (told is None or isinstance(told, Sent)),
         "agents": None if snapshot is None else len(snapshot.metrics),
         "faults": {} if snapshot is None else dict(snapshot.faults),
         "warnings": [] if snapshot is None else list(snapshot.warnings),
@@ -150,6 +162,8 @@ def check(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT002
         },
     }
     views.show_json(document) if as_json else views.show_check(document, room, rules)
+    if isinstance(told, Refused):
+        raise typer.Exit(CONFIGURATION)
     raise typer.Exit(OK if document["ok"] else TEMPORARY)
 
 
@@ -187,6 +201,16 @@ async def _ask(settings: Settings) -> tuple[int | Refusal, Snapshot | Refusal]:
     dashboard = Dashboard(settings.dashboard_url, settings.fetch_deadline_seconds, settings.fetch_max_bytes)
     up, body = await asyncio.gather(dashboard.status(), dashboard.fetch())
     return up, body if isinstance(body, Refusal) else parse(body)
+
+
+async def _notify(telegram: Telegram | None) -> Delivery:
+    """Send a test message and return what came of it."""
+    if telegram is None:
+        return Refused("not set up: set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID")
+    try:
+        return await telegram.send("Capital Governor: this is a test message. Moves and alerts will come here.")
+    finally:
+        await telegram.close()
 
 
 def _described(payload: Snapshot, settings: Settings) -> str:

@@ -131,6 +131,16 @@ def show_status(status: Mapping[str, Any], shares: Mapping[str, float], *, alive
         out.print(table)
     out.print(f"last usable meta-metrics: {status['last_success'] or 'never'}", end="")
     out.print(f", failures in a row: {status['failures_in_row']}")
+    _show_troubles(out, status)
+
+
+def _show_troubles(out: Console, status: Mapping[str, Any]) -> None:
+    """Print what the status file has that an operator should look into."""
+    if status["notices_refused"]:
+        last = status["notices_refused_detail"]
+        out.print(escape(f"notifications refused for good: {status['notices_refused']}, the last: {last}"))
+    if status["notices_pending"]:
+        out.print(f"notifications waiting: {status['notices_pending']}")
     for problem in ("journal_problem", "log_failures"):
         if status[problem]:
             out.print(escape(f"{problem.replace('_', ' ')}: {status[problem]}"))
@@ -143,6 +153,8 @@ def show_check(document: Mapping[str, Any], room: Leeway | None, rules: Rules) -
     out = console()
     for name in ("root", "dashboard", "status", "payload"):
         out.print(escape(f"{name:<10} {document[name]}"))
+    if document["telegram"] is not None:
+        out.print(escape(f"telegram   {document['telegram']}"))
     for agent, fault in document["faults"].items():
         out.print(escape(f"faulty     {agent}: {fault}"))
     for warning in document["warnings"]:

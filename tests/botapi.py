@@ -21,7 +21,7 @@ from urllib.parse import parse_qs
 from tests.adapters.hostile import Connection, Server, http
 from tests.serving import wait_until
 
-TOKEN: Final = "123456789:CANARYabcdefghijklmnopqrstuvwxyz-_0"
+TOKEN: Final = "123456789:CANARYabcdefghijklmnopqrstuvwxyz-_0"  # noqa: S105 - of no bot
 CHAT: Final = "-100123"
 
 Answer = Callable[["Exchange"], None]

@@ -126,5 +126,8 @@ class Telegram:
         return escape(self._redact(text.replace(self._token, "********")))[:_SHOWN_CHARACTERS]
 
 
-def _seconds(wish: float | timedelta) -> float:
-    return wish.total_seconds() if isinstance(wish, timedelta) else float(wish)
+def _seconds(wish: object) -> float | None:
+    """Return a pause in seconds; the library hands on whatever the other side sent, None if that is no time."""
+    if isinstance(wish, timedelta):
+        return wish.total_seconds()
+    return float(wish) if isinstance(wish, int | float) else None

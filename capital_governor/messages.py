@@ -235,7 +235,7 @@ def _evidence(decision: Decision, before: State) -> str:
     if decision.reason in CUTS:
         freed = (new.reserve - old.reserve) / WHOLE
         return f": exposure {old.exposure:.2f} to {new.exposure:.2f}, {freed:.4f} more in reserve"
-    if fired is None:
+    if fired is None or fired.reason is Reason.EXPOSURE_ZERO:  # whose figures say no more than its message
         return ""
     if fired.reason in {Reason.MEMBER_LEFT, Reason.MEMBER_JOINED}:
         return f": {fired.subject}" + (f" and {fired.value - 1} more" if fired.value > 1 else "")

@@ -18,14 +18,17 @@ from capital_governor.adapters import files
 from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.journal import Entry, JournalError
 from capital_governor.adapters.memory import MemoryJournal
+from capital_governor.adapters.outbox import Refused, Retry, Sent
 from capital_governor.adapters.primary import NotOurs, read_primary
 from capital_governor.adapters.sqlite import open_sqlite
+from capital_governor.adapters.telegram import Telegram
 from capital_governor.adapters.wire import parse
 from capital_governor.core.leeway import leeway
 from capital_governor.core.model import PAYLOAD_HOLDS, WHOLE, Decision, Refusal, Rules, Snapshot
 from capital_governor.cycle import Cycle
 from capital_governor.daemon import _in_loop, leave
-from capital_governor.exits import OK, TEMPORARY, USAGE, explained, fail
+from capital_governor.delivery import telegram_of
+from capital_governor.exits import CONFIGURATION, OK, TEMPORARY, USAGE, explained, fail
 from capital_governor.explanation import explain as explain_agent
 from capital_governor.explanation import explain_lines
 from capital_governor.messages import message
@@ -136,15 +139,23 @@ def explain(
 
 
 @app.command()
-def check(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT002
+def check(
+    root: Root = None,
+    notify: Annotated[bool, typer.Option("--notify", help="Also send a test message to Telegram.")] = False,  # noqa: FBT002
+    as_json: Json = False,  # noqa: FBT002
+) -> None:
     """Check settings and dashboard; exit 75 if not ready.
 
-    Writes nothing. --json: `root`, `dashboard`; `status`, `payload` and `journal`, each in words; `ok`; `agents` (good
-    records), `faults` by agent, `warnings`; `next`, what a cycle would do now (`reason`, `message`, `hold`); `leeway`,
-    how far scores can move a weight (`agents`, `lowest_weight`, `highest_weight`, `forced_reserve`, `frozen`, `text`),
-    null without agents.
+    Exit 78 where Telegram is not set up or refuses the test message. Writes nothing. --json: `root`, `dashboard`;
+    `status`, `payload` and `journal`, each in words; `telegram`, what came of the test message, null if none was asked
+    for; `ok`; `agents` (good records), `faults` by agent, `warnings`; `next`, what a cycle would do now (`reason`,
+    `message`, `hold`); `leeway`, how far scores can move a weight (`agents`, `lowest_weight`, `highest_weight`,
+    `forced_reserve`, `frozen`, `text`), null without agents.
     """
-    settings = _settings(root)
+    with explained():
+        settings = load(root)
+    sink = log_to(settings)
+    told = _in_loop(lambda: _notify(telegram_of(settings, sink.redact))) if notify else None
     rules = settings.rules()
     try:
         (outcome, up), journal = _preview(settings), "readable" if settings.journal_path.exists() else "none yet"
@@ -158,7 +169,11 @@ def check(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT002
         "status": up.detail if isinstance(up, Refusal) else "up",
         "payload": payload.detail if isinstance(payload, Refusal) else _described(payload, settings),
         "journal": journal,
-        "ok": reason not in PAYLOAD_HOLDS and not isinstance(up, Refusal) and journal in {"readable", "none yet"},
+        "telegram": None if told is None else "test message sent" if isinstance(told, Sent) else told.detail,
+        "ok": reason not in PAYLOAD_HOLDS
+        and not isinstance(up, Refusal)
+        and not isinstance(told, Refused | Retry)
+        and journal in {"readable", "none yet"},
         "agents": None if snapshot is None else len(snapshot.metrics),
         "faults": {} if snapshot is None else dict(snapshot.faults),
         "warnings": [] if snapshot is None else list(snapshot.warnings),
@@ -172,7 +187,8 @@ def check(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT002
         else None,
     }
     views.show_json(document) if as_json else views.show_check(document)
-    raise typer.Exit(leave(OK if document["ok"] else TEMPORARY))
+    failed = CONFIGURATION if isinstance(told, Refused) else TEMPORARY
+    raise typer.Exit(leave(OK if document["ok"] else failed))
 
 
 @app.command("show-config")
@@ -225,6 +241,16 @@ async def _ask(settings: Settings) -> tuple[int | Refusal, Snapshot | Refusal]:
     dashboard = Dashboard(settings.dashboard_url, settings.fetch_deadline_seconds, settings.fetch_max_bytes)
     up, body = await asyncio.gather(dashboard.status(), dashboard.fetch())
     return up, body if isinstance(body, Refusal) else parse(body)
+
+
+async def _notify(telegram: Telegram | None) -> Sent | Retry | Refused:
+    """Send a test message and return what came of it."""
+    if telegram is None:
+        return Refused("not set up: set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID")
+    try:
+        return await telegram.send("Capital Governor: this is a test message. Moves and alerts will come here.")
+    finally:
+        await telegram.close()
 
 
 def _described(payload: Snapshot, settings: Settings) -> str:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from capital_governor.adapters import files, interlocks
 from capital_governor.adapters.journal import Journal
+from capital_governor.adapters.notices import Notice, new_notice
 from capital_governor.adapters.primary import generation_of, read_primary
 from capital_governor.core.adoption import abandon, adopt
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
 from capital_governor.core.model import SILENT_HOLDS, Decision, Inputs, Publication, Refusal, Snapshot, State
 from capital_governor.core.publication import documents
+from capital_governor.messages import telegram_text
 from capital_governor.settings import Settings
 from capital_governor.status import Outcome, Standing, status_document
 
@@ -33,6 +35,7 @@ class Cycle:
         settings: validated.
         journal: where every cycle is recorded; its ``record`` raises nothing for want of storage.
         dry_run: write below ``runtime/dry_run`` instead of ``runtime``.
+        notify: record with each move and cut what the operator is to be told of it; never in a dry run.
         annotate: adds to the standing what only the caller knows, before it is written to the status file.
         clock: seconds since 1970 UTC.
     """
@@ -45,6 +48,7 @@ class Cycle:
         journal: Journal,
         *,
         dry_run: bool = False,
+        notify: bool = False,
         annotate: Callable[[Standing], Standing] = lambda standing: standing,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -59,6 +63,7 @@ class Cycle:
         self._documented: Publication | None = None
         self._reached = 0
         self._dry_run = dry_run
+        self._notify = notify and not dry_run
         self._annotate = annotate
         self.standing = Standing()
 
@@ -121,7 +126,8 @@ class Cycle:
             inputs = replace(inputs, stopped=True)
             decision = self._decide(inputs)
         after = commit(decision)
-        self._journal.record(self.book, inputs, before, self._rules, decision, after)
+        notices = self._notices(decision, before, inputs.now)
+        self._journal.record(self.book, inputs, before, self._rules, decision, after, notices)
         self.state = after
         convergence = None if decision.reason in SILENT_HOLDS else self._converge()
         self._journal.prune(inputs.now, self._settings.journal_days)
@@ -185,6 +191,12 @@ class Cycle:
         decision = decide(inputs, self.state, self._rules)
         refusal = gate(decision, inputs, self.state, self._rules)
         return decision if refusal is None else refuse(decision, self.state, refusal)
+
+    def _notices(self, decision: Decision, before: State, now: float) -> tuple[Notice, ...]:
+        """Return what the operator is to be told of the decision: of each move and cut, once."""
+        if not self._notify or decision.proposal is None:
+            return ()
+        return (new_notice(telegram_text(decision, before, self._rules), now),)
 
     def _stopped(self) -> bool:
         return interlocks.stop_present(self._stop_file)

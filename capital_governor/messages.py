@@ -69,16 +69,28 @@ MESSAGES: Final[Mapping[Reason, str]] = {
 }
 """One message a reason; ``{...}`` are the thresholds in force."""
 
+LONGEST_NOTICE: Final = 4096
+"""What one Telegram message may hold, reckoned in UTF-16 units, which are never fewer than characters."""
 SCORE_LINES: Final = 50
 """Score lines of one cycle; a fleet above that would drown everything else in the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One log line: ``level`` is a method name of the logger."""
+    """One log line: ``level`` is a method name of the logger.
+
+    One with a ``topic`` is an alert too: the operator is told that the episode of this name begins, or is ``over``.
+    """
 
     level: str
     text: str
+    topic: str = ""
+    over: bool = False
+
+    @property
+    def alert(self) -> bool:
+        """Whether the operator is told, not only the log."""
+        return bool(self.topic)
 
 
 def message(reason: Reason, rules: Rules) -> str:
@@ -135,7 +147,7 @@ def decided_lines(decision: Decision, before: State, rules: Rules) -> Iterator[L
     yield Line("info", f"New: {shares_text(decision.proposal.shares)}")
 
 
-def start_lines(rules: Rules, now: float, *, telegram: bool) -> Iterator[Line]:
+def start_lines(rules: Rules, now: float, *, telegram: bool, dry_run: bool = False) -> Iterator[Line]:
     """Yield what a start says of itself; ``now`` in seconds since 1970 UTC."""
     yield Line(
         "info", f"Starting Capital Governor Intelligence @ {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -143,9 +155,54 @@ def start_lines(rules: Rules, now: float, *, telegram: bool) -> Iterator[Line]:
     limits = f"min_alloc={rules.min_alloc:.2f}, max_alloc={rules.max_alloc:.2f}, threshold={rules.threshold:.2f}"
     yield Line("info", f"Config: {limits}")
     if telegram:
-        yield Line("warning", "Telegram is set up, but this version sends no notifications yet")
+        sends = "a dry run sends nothing" if dry_run else "moves and alerts are sent"
+        yield Line("info", f"Telegram is set up: {sends}")
     else:
         yield Line("info", "Telegram is not set up: no notifications are sent")
+
+
+def telegram_text(decision: Decision, before: State, rules: Rules) -> str:
+    """Return what the operator is told of a move or a cut, in at most LONGEST_NOTICE characters.
+
+    A line for each agent by falling share, one for the reserve if there is any, and one that says what drove it. Of a
+    fleet that does not fit, the smallest shares are added up in one line.
+    """
+    new = decision.proposal
+    if new is None:
+        raise ValueError(f"a decision that publishes nothing is no move: {decision.reason}")
+    ranked = sorted(new.shares.items(), key=lambda item: (-item[1], item[0]))
+    tail = [f"Reserve: {_percent(new.reserve)}"] if new.reserve else []
+    tail.append(message(decision.reason, rules) + _evidence(decision, before))
+    lines, room = ["🎯 Capital Reallocation:"], LONGEST_NOTICE - _length("🎯 Capital Reallocation:", *tail)
+    whole = _length(*(_share_line(agent, share) for agent, share in ranked)) <= room
+    room -= 0 if whole else _length(f"... and {len(ranked)} more: 100.0%")
+    for place, (agent, share) in enumerate(ranked):
+        line = _share_line(agent, share)
+        room -= _length(line)
+        if room < 0:
+            rest = ranked[place:]
+            lines.append(f"... and {len(rest)} more: {_percent(sum(share for _, share in rest))}")
+            break
+        lines.append(line)
+    return "\n".join(lines + tail)
+
+
+def alert_text(line: Line) -> str:
+    """Return what the operator is told of an alert."""
+    return f"{'✅' if line.over else '⚠️'} {line.text}"
+
+
+def _share_line(agent: Agent, share: Ppm) -> str:
+    return f"{agent}: {_percent(share)}"
+
+
+def _percent(share: Ppm) -> str:
+    return f"{100 * share / WHOLE:.1f}%"
+
+
+def _length(*lines: str) -> int:
+    """Return what these lines take, line ends included."""
+    return sum(len(line.encode("utf-16-le")) // 2 + 1 for line in lines)
 
 
 def leeway_line(room: Leeway, rules: Rules) -> Line:
@@ -178,7 +235,7 @@ def _evidence(decision: Decision, before: State) -> str:
     if decision.reason in CUTS:
         freed = (new.reserve - old.reserve) / WHOLE
         return f": exposure {old.exposure:.2f} to {new.exposure:.2f}, {freed:.4f} more in reserve"
-    if fired is None:
+    if fired is None or fired.reason is Reason.EXPOSURE_ZERO:  # whose figures say no more than its message
         return ""
     if fired.reason in {Reason.MEMBER_LEFT, Reason.MEMBER_JOINED}:
         return f": {fired.subject}" + (f" and {fired.value - 1} more" if fired.value > 1 else "")

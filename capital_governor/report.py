@@ -8,8 +8,8 @@ from typing import Final
 from capital_governor.adapters.files import Convergence
 from capital_governor.adapters.files import Outcome as FileOutcome
 from capital_governor.core.leeway import leeway
-from capital_governor.core.model import DAY_SECONDS, GATE_REFUSALS, Agent, Reason, Rules, Snapshot
-from capital_governor.messages import Line, decided_lines, hold_line, leeway_line, shares_text, unwell_texts
+from capital_governor.core.model import AGENT_HOLDS, DAY_SECONDS, GATE_REFUSALS, Agent, Reason, Rules, Snapshot
+from capital_governor.messages import Line, decided_lines, hold_line, leeway_line, message, shares_text, unwell_texts
 from capital_governor.status import Outcome
 
 DEGRADED_AFTER: Final = 10
@@ -20,15 +20,20 @@ QUIET_SECONDS: Final = 600.0
 """Without a word from a rival writer for so long, its episode is over."""
 
 
+ALERTED_HOLDS: Final = AGENT_HOLDS | GATE_REFUSALS | {Reason.PAUSED, Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST}
+"""Holds that the operator is told of when they begin; of files that cannot be written the report tells apart."""
+
+
 class Report:
-    """Tells the log what happened.
+    """Tells the log what happened, and marks as alerts the lines that the operator should be told of.
 
     Args:
         say: where each line goes.
         rules: for thresholds and limits in the text.
+        told: the topics of the episodes of which an earlier process has told the operator; see ``NoticeStore``.
     """
 
-    def __init__(self, say: Callable[[Line], object], rules: Rules) -> None:
+    def __init__(self, say: Callable[[Line], object], rules: Rules, told: Iterable[str] = ()) -> None:
         self._say = say
         self._rules = rules
         self._hold: Reason | None = None
@@ -37,7 +42,8 @@ class Report:
         self._unwell: set[Agent] = set()
         self._episodes: dict[str, str] = {}
         self._warned: dict[str, float] = {}
-        self._rival_at = 0.0
+        self._rival_at: float | None = None
+        self._told = set(told)
 
     def cycle(self, outcome: Outcome) -> None:
         """Tell of one completed cycle."""
@@ -59,32 +65,55 @@ class Report:
                 self._say(line)
         self._tell_files(outcome)
 
-    def episode(self, topic: str, problem: str, over: str, *, level: str = "error") -> None:
-        """Tell of a lasting problem once when it begins or changes, and once when it is over (``problem`` empty)."""
+    def episode(self, topic: str, problem: str, over: str, *, level: str = "error", alert: bool = False) -> None:
+        """Tell of a lasting problem once when it begins or changes, and once when it is over (``problem`` empty).
+
+        With ``alert`` the operator is told of the beginning and of the end, and of an end also where an earlier process
+        told of the beginning.
+        """
         before = self._episodes.get(topic, "")
         if problem and problem != before:
-            self._say(Line(level, problem))
+            self._say(Line(level, problem, self._begin(topic) if alert else ""))
             self._episodes[topic] = problem
-        elif before and not problem:
-            self._say(Line("info", over))
-            del self._episodes[topic]
+        elif not problem and (before or topic in self._told):
+            self._say(Line("info", over, self._end(topic), over=True))
+            self._episodes.pop(topic, None)
+
+    def _begin(self, topic: str) -> str:
+        """Return the topic as that of an alert, or nothing if the operator knows."""
+        if topic in self._told:
+            return ""
+        self._told.add(topic)
+        return topic
+
+    def _end(self, topic: str) -> str:
+        """Return the topic as that of an alert, or nothing if the operator never knew."""
+        if topic not in self._told:
+            return ""
+        self._told.remove(topic)
+        return topic
 
     def _count_failures(self, *, fetched: bool) -> None:
-        if fetched and self._failures >= DEGRADED_AFTER:
-            self._say(
-                Line("info", f"Recovered from degraded mode after {self._failures} cycles without usable meta-metrics")
-            )
-        self._failures = 0 if fetched else self._failures + 1
+        failures, self._failures = self._failures, 0 if fetched else self._failures + 1
+        if fetched and (failures >= DEGRADED_AFTER or "degraded" in self._told):
+            since = f" after {failures} cycles without usable meta-metrics" if failures >= DEGRADED_AFTER else ""
+            self._say(Line("info", f"Recovered from degraded mode{since}", self._end("degraded"), over=True))
         if self._failures == DEGRADED_AFTER:
-            self._say(
-                Line("error", f"Entering degraded mode: no usable meta-metrics in {DEGRADED_AFTER} cycles in a row")
-            )
+            text = f"Entering degraded mode: no usable meta-metrics in {DEGRADED_AFTER} cycles in a row"
+            self._say(Line("error", text, self._begin("degraded")))
 
     def _tell_hold(self, hold: Reason | None, line: Line) -> None:
-        if hold is None and self._hold is not None:
-            self._say(Line("info", f"Hold is over: {self._hold.value}"))
-        elif hold is not None:
-            self._say(line if hold is not self._hold else Line("debug", line.text))
+        """Tell of a hold when its reason changes; the operator once for each reason until nothing holds any more."""
+        if hold is None:
+            known = [reason for reason in ALERTED_HOLDS if reason.value in self._told]
+            if self._hold is not None and self._hold not in known:
+                known.append(self._hold)
+            for reason in sorted(known):
+                self._say(Line("info", f"Hold is over: {reason.value}", self._end(reason.value), over=True))
+        else:
+            topic = self._begin(hold.value) if hold in ALERTED_HOLDS else ""
+            level = line.level if hold is not self._hold or topic else "debug"
+            self._say(Line(level, line.text, topic))
         self._hold = hold
 
     def _tell_daily(self, warnings: Iterable[str], now: float) -> None:
@@ -111,22 +140,27 @@ class Report:
 
     def _tell_files(self, outcome: Outcome) -> None:
         self.episode("status", outcome.status_problem, "The status file can be written again")
-        convergence, published = outcome.convergence, outcome.published
+        convergence, published, hold = outcome.convergence, outcome.published, outcome.decision.trace.hold
+        problem = outcome.files_problem
+        if not problem and hold is not None and hold.reason is Reason.FILES_UNWRITABLE:
+            problem = message(hold.reason, self._rules) + f": {hold.detail}"
+        if convergence is not None or problem:
+            self.episode("files", problem, "Both allocation files can be written again", alert=True)
         if convergence is None or published is None:
             return
         if convergence.primary.outcome is FileOutcome.WRITTEN:
             self._say(
                 Line("info", f"Allocations saved: {shares_text(published.shares)} (generation {published.generation})")
             )
-        self.episode("files", outcome.files_problem, "Both allocation files can be written again")
         self._tell_rival(convergence, outcome.inputs.now)
 
     def _tell_rival(self, convergence: Convergence, now: float) -> None:
         """Tell of another writer once, and again only after a quiet time: it may write every few seconds."""
         if convergence.rival:
-            self._rival_at = now
             did = "rewritten" if convergence.override.outcome is FileOutcome.WRITTEN else "left as it is"
             problem = f"Another writer ({convergence.found or 'no source'}) changes the override file; {did}"
-            self.episode("rival", self._episodes.get("rival", problem), "", level="warning")
+            self.episode("rival", self._episodes.get("rival", problem), "", level="warning", alert=True)
+        if convergence.rival or self._rival_at is None:
+            self._rival_at = now
         elif now - self._rival_at >= QUIET_SECONDS:
             self.episode("rival", "", f"Nobody else has written the override file for {QUIET_SECONDS:.0f} s")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from capital_governor import __version__
 from capital_governor.adapters.files import Convergence
 from capital_governor.adapters.files import Outcome as FileOutcome
+from capital_governor.adapters.notices import Backlog
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import (
     HOLDS,
@@ -77,6 +78,7 @@ class Standing:
         warnings: of the last cycle.
         journal_problem: why the journal cannot be written; empty if it can.
         log_failures: log lines that could not be written.
+        notices: what the operator has not been told yet, or could not be.
     """
 
     state: str = "starting"
@@ -90,6 +92,7 @@ class Standing:
     warnings: tuple[str, ...] = ()
     journal_problem: str = ""
     log_failures: int = 0
+    notices: Backlog = field(default_factory=Backlog)
 
     def after(self, done: Outcome) -> Standing:
         """Return how it stands after a cycle."""
@@ -156,6 +159,9 @@ def status_document(standing: Standing, *, interval_seconds: float, rules: Rules
         "warnings": list(standing.warnings),
         "journal_problem": standing.journal_problem,
         "log_failures": standing.log_failures,
+        "notices_pending": standing.notices.pending,
+        "notices_refused": standing.notices.refused,
+        "notices_refused_detail": standing.notices.refused_detail,
         "dry_run": dry_run,
         "pid": pid,
         "version": __version__,

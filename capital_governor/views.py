@@ -298,15 +298,26 @@ def show_status(document: Mapping[str, Any], now: float) -> None:
                 f"generation {document['generation']}, {_ago(document['published_at'], now)}"
                 f" ({document['published_reason']}), exposure {document['exposure']:.4g}",
             )
-        for label, key in (("journal", "journal_problem"), ("files", "allocations_problem")):
-            if document[key]:
-                page.labelled(label, document[key], "red")
-        if document["log_failures"]:
-            page.labelled("log", f"{document['log_failures']} lines could not be written", "red")
-        for warning in document["warnings"]:
-            page.labelled("warning", warning, "yellow")
+        for label, text, style in _troubles(document):
+            page.labelled(label, text, style)
         if document["allocations"]:
             _show_shares(page, document)
+
+
+def _troubles(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield label, text and style of what an operator should look into."""
+    for label, key in (("journal", "journal_problem"), ("files", "allocations_problem")):
+        if document[key]:
+            yield label, document[key], "red"
+    if document["notices_refused"]:
+        count, why = document["notices_refused"], document["notices_refused_detail"]
+        yield "telegram", f"{count} messages refused, the last: {why}", "red"
+    if document["notices_pending"]:
+        yield "telegram", f"{document['notices_pending']} messages waiting", "yellow"
+    if document["log_failures"]:
+        yield "log", f"{document['log_failures']} lines could not be written", "red"
+    for warning in document["warnings"]:
+        yield "warning", warning, "yellow"
 
 
 def _metrics_text(document: Mapping[str, Any], now: float) -> str:
@@ -355,6 +366,8 @@ def show_check(document: Mapping[str, Any]) -> None:
     with _page() as page:
         for label in ("root", "dashboard", "status", "payload"):
             page.labelled(label, document[label])
+        if document["telegram"] is not None:
+            page.labelled("telegram", document["telegram"])
         for agent, fault in document["faults"].items():
             page.labelled("faulty", f"{agent}: {fault}", "yellow")
         for warning in document["warnings"]:

@@ -21,7 +21,7 @@ from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.core.model import Reason, Refusal, Rules
 from capital_governor.daemon import Governor
 from capital_governor.messages import message
-from capital_governor.report import DEGRADED_AFTER
+from capital_governor.report import DEGRADED_AFTER, Report
 from tests.adapters.hostile import Script, answer, answer_and_hang, answer_and_reset, hang, http, repeat
 from tests.core.builders import snapshot
 from tests.serving import FLEET, Dashboard, Rig, fixed, footprint, fresh, payload, record, settings_of
@@ -352,6 +352,53 @@ def test_a_move_is_followed_by_what_was_saved(rig: Rig) -> None:
     assert [line for line in rig.texts() if line.startswith("Allocations saved")] == [
         "Allocations saved: {'Ada': 0.4, 'Bob': 0.36, 'Cyd': 0.24} (generation 1)"
     ]
+
+
+# --- what is an alert ------------------------------------------------------------------------------------------------
+
+
+def alerts(rig: Rig) -> list[tuple[str, bool]]:
+    """The topics that the operator is told of, and whether as over."""
+    return [(line.topic, line.over) for line in rig.lines if line.alert]
+
+
+def test_a_rival_is_an_alert_until_it_was_quiet_for_ten_minutes(rig: Rig) -> None:
+    """However often another program writes the override, that is one alert, and its silence is one."""
+    rig.see()
+    for _ in range(3):
+        rig.override.write_text('{"allocations": {}, "source": "rl_inference"}')
+        rig.see()
+    rig.see()
+    assert alerts(rig) == [("rival", False)]
+    rig.see()
+    rig.see()
+    assert alerts(rig) == [("rival", False), ("rival", True)]
+
+
+def test_a_new_process_goes_on_with_the_episodes_that_were_told(rig: Rig) -> None:
+    """What was told before a restart is not told again, and its end is, even if it came in between."""
+    rig.see()
+    for topic, said in (("paused", True), ("rival", False), ("degraded", False)):
+        rig.restart()
+        rig.lines.clear()
+        rig.report = Report(rig.lines.append, rig.settings.rules(), {topic})
+        rig.see(paused=said)
+        rig.see()
+        rig.see()
+        rig.see()
+        assert alerts(rig) == [(topic, True)]
+
+
+def test_ordinary_holds_are_no_alerts(rig: Rig) -> None:
+    """A failed fetch, a stale payload and the operator's own STOP are for the log only."""
+    rig.see()
+    rig.cycle(GONE)
+    rig.see(at=rig.now - 4_000)
+    rig.stop_file.touch()
+    rig.see()
+    rig.stop_file.unlink()
+    rig.see()
+    assert alerts(rig) == []
 
 
 # --- the unexpected ---------------------------------------------------------------------------------------------------

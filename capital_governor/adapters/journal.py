@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from capital_governor.adapters.notices import Notice, NoticeStore
 from capital_governor.core.model import Decision, Inputs, Publication, Reason, Rules, State, Trace
 
 LIVE: Final = "live"
@@ -44,7 +45,8 @@ class Cycle:
 
     ``state`` is the state before, ``after`` the state that was committed: ``decision.after`` with the publication in
     it. ``decision`` is exactly what ``decide`` (and the gate) answered, so ``decide(inputs, state, rules)`` can be
-    compared with it, and ``commit(decision)`` with ``after``.
+    compared with it, and ``commit(decision)`` with ``after``. ``notices`` are put down with it, so that a decision is
+    never recorded without what the operator is to be told of it; they are no part of it, and no entry gives them back.
     """
 
     book: str
@@ -53,6 +55,7 @@ class Cycle:
     rules: Rules
     decision: Decision
     after: State
+    notices: tuple[Notice, ...] = ()
 
     @property
     def at(self) -> float:
@@ -93,13 +96,22 @@ class Summary:
     size_bytes: int
 
 
-class Journal(Protocol):
-    """What every journal does. Any method may raise a JournalError."""
+class Journal(NoticeStore, Protocol):
+    """What every journal does, besides keeping notices. Any method may raise a JournalError."""
 
     def state(self, book: str) -> State | None:
         """Return the state after the last recorded cycle of ``book``; None if there is none."""
 
-    def record(self, book: str, inputs: Inputs, state: State, rules: Rules, decision: Decision, after: State) -> None:
+    def record(
+        self,
+        book: str,
+        inputs: Inputs,
+        state: State,
+        rules: Rules,
+        decision: Decision,
+        after: State,
+        notices: tuple[Notice, ...] = (),
+    ) -> None:
         """Record one cycle, in one transaction, durable when this returns. The arguments are those of ``Cycle``."""
 
     def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
@@ -131,6 +143,7 @@ class Journal(Protocol):
 
         The work of one call is bounded, so a backlog takes several. What is kept whatever its age: the newest entry of
         each book and its newest decided one, its current publication and the last one that reached the primary file.
+        Of the notices only settled ones go, and never the newest of a topic.
         """
 
     def close(self) -> None:

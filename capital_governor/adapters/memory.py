@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from capital_governor.adapters.journal import LIVE, Cycle, Entry, Summary
+from capital_governor.adapters.notices import Backlog, MemoryNotices, Notice
 from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Decision, Inputs, Publication, Rules, State
 
 CAPACITY: Final = 1_000
@@ -59,7 +60,7 @@ class _Book:
 class MemoryJournal:
     """The newest entries of all books, at most ``capacity`` of them, and of ``agent_capacity`` agents in all.
 
-    State, last decided entry and publications are kept apart from the entries, so they outlive them.
+    State, last decided entry, publications and notices are kept apart from the entries, so they outlive them.
 
     Args:
         capacity: entries kept, over all books.
@@ -68,6 +69,7 @@ class MemoryJournal:
 
     def __init__(self, *, capacity: int = CAPACITY, agent_capacity: int = AGENT_CAPACITY) -> None:
         self.dropped = 0
+        self.notices = MemoryNotices()
         self._capacity = capacity
         self._agent_capacity = agent_capacity
         self._entries: deque[Entry] = deque()
@@ -87,9 +89,21 @@ class MemoryJournal:
         """See ``Journal``."""
         return self._book(book).state
 
-    def record(self, book: str, inputs: Inputs, state: State, rules: Rules, decision: Decision, after: State) -> None:
+    def record(
+        self,
+        book: str,
+        inputs: Inputs,
+        state: State,
+        rules: Rules,
+        decision: Decision,
+        after: State,
+        notices: tuple[Notice, ...] = (),
+    ) -> None:
         """See ``Journal``; durable as long as the process lives."""
-        self.add(Cycle(book=book, inputs=inputs, state=state, rules=rules, decision=decision, after=after))
+        cycle = Cycle(
+            book=book, inputs=inputs, state=state, rules=rules, decision=decision, after=after, notices=notices
+        )
+        self.add(cycle)
 
     def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
         """See ``Journal``."""
@@ -110,7 +124,7 @@ class MemoryJournal:
             self.dropped += 1
 
     def note(self, cycle: Cycle) -> Entry:
-        """Take over state and publication of ``cycle`` without keeping it among the entries."""
+        """Take over state, publication and notices of ``cycle`` without keeping it among the entries."""
         entry = Entry(
             seq=next(self._numbers),
             book=cycle.book,
@@ -120,6 +134,7 @@ class MemoryJournal:
             decision=cycle.decision,
             after=cycle.after,
         )
+        self.notices.put(cycle.notices)
         book = self._books.setdefault(cycle.book, _Book())
         book.state = cycle.after
         book.publish(cycle.after.published)
@@ -193,6 +208,7 @@ class MemoryJournal:
         cutoff = now - days * DAY_SECONDS
         for book in self._books.values():
             book.forget(cutoff)
+        self.notices.forget_settled(cutoff)
         if not self._entries or self._entries[0].at >= cutoff:
             return 0
         newest = {entry.book: entry.seq for entry in self._entries}
@@ -206,6 +222,26 @@ class MemoryJournal:
         self._entries = kept
         self._agents = sum(_agents(entry) for entry in kept)
         return deleted
+
+    def put_notices(self, notices: Sequence[Notice]) -> None:
+        """See ``NoticeStore``."""
+        self.notices.put(notices)
+
+    def pending_notices(self, count: int) -> list[Notice]:
+        """See ``NoticeStore``."""
+        return self.notices.pending(count)
+
+    def dead_letters(self, count: int) -> list[Notice]:
+        """See ``NoticeStore``."""
+        return self.notices.dead_letters(count)
+
+    def backlog(self) -> Backlog:
+        """See ``NoticeStore``."""
+        return self.notices.backlog()
+
+    def open_topics(self) -> frozenset[str]:
+        """See ``NoticeStore``."""
+        return self.notices.open_topics()
 
     def close(self) -> None:
         """See ``Journal``; there is nothing to release."""

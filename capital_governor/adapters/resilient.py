@@ -22,6 +22,7 @@ from capital_governor.adapters.journal import (
     check_storable,
 )
 from capital_governor.adapters.memory import MemoryJournal
+from capital_governor.adapters.notices import CAPACITY, Backlog, Notice
 from capital_governor.core.model import Decision, Inputs, Publication, Rules, State
 
 BATCH: Final = 100
@@ -34,6 +35,9 @@ T = TypeVar("T")
 
 class ResilientJournal:
     """A ``Journal`` whose ``record`` raises nothing for reasons of storage; a fault of the caller is a ValueError.
+
+    Pending notices are in memory too, also while the durable journal is whole: so they can be delivered in an episode,
+    and even damage costs none. What became of them is written back before the cycles.
 
     Each ``record`` during an episode opens the journal again if need be and writes back the oldest cycles. Reads answer
     from the durable journal while it is whole, and during an episode from what this process has read and recorded.
@@ -76,6 +80,7 @@ class ResilientJournal:
             raise
         except _STORAGE as error:
             self._lose(error)
+        self._memory.notices.put(self.pending_notices(CAPACITY))
 
     @property
     def lost(self) -> bool:
@@ -92,9 +97,21 @@ class ResilientJournal:
         """How many cycles were forgotten unwritten, over the life of the process, because an outage lasted too long."""
         return self._memory.dropped
 
-    def record(self, book: str, inputs: Inputs, state: State, rules: Rules, decision: Decision, after: State) -> None:
+    def record(
+        self,
+        book: str,
+        inputs: Inputs,
+        state: State,
+        rules: Rules,
+        decision: Decision,
+        after: State,
+        notices: tuple[Notice, ...] = (),
+    ) -> None:
         """See ``Journal``; durable unless ``lost``."""
-        self.record_all((Cycle(book=book, inputs=inputs, state=state, rules=rules, decision=decision, after=after),))
+        cycle = Cycle(
+            book=book, inputs=inputs, state=state, rules=rules, decision=decision, after=after, notices=notices
+        )
+        self.record_all((cycle,))
 
     def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
         """See ``Journal``; durable unless ``lost``."""
@@ -165,6 +182,33 @@ class ResilientJournal:
             self._lose(error)
             return 0
 
+    def put_notices(self, notices: Sequence[Notice]) -> None:
+        """See ``NoticeStore``."""
+        self._memory.notices.put(notices)
+        if self._store is not None and not self._lost:
+            try:
+                self._store.put_notices(notices)
+            except _STORAGE as error:
+                self._lose(error)
+            else:
+                self._memory.notices.forget_settled()
+
+    def pending_notices(self, count: int) -> list[Notice]:
+        """See ``NoticeStore``."""
+        return self._try(lambda journal: journal.pending_notices(count), self._memory.pending_notices(count))
+
+    def dead_letters(self, count: int) -> list[Notice]:
+        """See ``NoticeStore``."""
+        return self._try(lambda journal: journal.dead_letters(count), self._memory.dead_letters(count))
+
+    def backlog(self) -> Backlog:
+        """See ``NoticeStore``."""
+        return self._try(lambda journal: journal.backlog(), self._memory.backlog())
+
+    def open_topics(self) -> frozenset[str]:
+        """See ``NoticeStore``."""
+        return self._try(lambda journal: journal.open_topics(), self._memory.open_topics())
+
     def close(self) -> None:
         """Write back one batch more if an episode is about to end, and close. ``unwritten`` says what was lost."""
         if self._store is not None and self._lost:
@@ -178,6 +222,15 @@ class ResilientJournal:
     @property
     def _whole(self) -> Journal:
         return self._memory if self._store is None or self._lost else self._store
+
+    def _try(self, question: Callable[[Journal], T], otherwise: T) -> T:
+        """Answer ``question`` from the durable journal, or with what memory says while that is lost."""
+        if self._store is not None and not self._lost:
+            try:
+                return question(self._store)
+            except _STORAGE as error:
+                self._lose(error)
+        return otherwise
 
     def _ask(self, book: str, question: Callable[[Journal], T]) -> T:
         """Answer ``question`` from the durable journal if it knows all of ``book``, else from memory."""
@@ -261,12 +314,15 @@ class ResilientJournal:
             batch = self._memory.oldest(BATCH, BATCH_AGENTS)
             everything = len(batch) == len(self._memory)
             marks = [(book, publication) for (book, _), publication in self._marks.items()] if everything else []
+            # All notices with the first batch: a kill before the last one must not cost what was told meanwhile.
+            self._store.put_notices(self._memory.notices.all())
             self._store.record_all(batch, marks)
         except _STORAGE as error:
             self._doubtful = batch[-1] if batch else self._doubtful
             self._lose(error)
             return
         self._memory.discard_oldest(len(batch))
+        self._memory.notices.forget_settled()
         self._written += len(batch)
         self._unstored -= {entry.book for entry in batch}
         if everything:

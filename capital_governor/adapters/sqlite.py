@@ -1,7 +1,8 @@
 """The durable journal: one SQLite file in WAL mode, every commit on the disk before it counts.
 
-Tables: ``cycles`` (one row a cycle), ``states`` and ``rules`` (each distinct one once), ``publications``. Rules and
-publications are JSON text; states, inputs and decisions are JSON under zlib. Rules are never deleted: there are few.
+Tables: ``cycles`` (one row a cycle), ``states`` and ``rules`` (each distinct one once), ``publications``, ``notices``
+(see ``sqlite_notices``). Rules and publications are JSON text; states, inputs and decisions are JSON under zlib. Rules
+are never deleted: there are few.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+from capital_governor.adapters import sqlite_notices
 from capital_governor.adapters.journal import (
     LIVE,
     Cycle,
@@ -27,6 +29,7 @@ from capital_governor.adapters.journal import (
     decode,
     encode,
 )
+from capital_governor.adapters.notices import Backlog, Notice
 from capital_governor.adapters.sqlite_file import connect, inode, typed
 from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Decision, Inputs, Publication, Rules, State
 
@@ -109,9 +112,21 @@ class SqliteJournal:
                 self._memo.published[book] = known[0].published
         return known[0]
 
-    def record(self, book: str, inputs: Inputs, state: State, rules: Rules, decision: Decision, after: State) -> None:
+    def record(
+        self,
+        book: str,
+        inputs: Inputs,
+        state: State,
+        rules: Rules,
+        decision: Decision,
+        after: State,
+        notices: tuple[Notice, ...] = (),
+    ) -> None:
         """See ``Journal``."""
-        self.record_all((Cycle(book=book, inputs=inputs, state=state, rules=rules, decision=decision, after=after),))
+        cycle = Cycle(
+            book=book, inputs=inputs, state=state, rules=rules, decision=decision, after=after, notices=notices
+        )
+        self.record_all((cycle,))
 
     def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
         """See ``Journal``."""
@@ -119,6 +134,7 @@ class SqliteJournal:
         with self._transaction():
             for cycle in cycles:
                 self._insert(cycle, memo)
+                sqlite_notices.put(self._db, cycle.notices)
             for book, publication in reached:
                 self._publish(book, publication, reached=True)
         self._memo = memo
@@ -189,16 +205,44 @@ class SqliteJournal:
             seqs.append((seq,))
             orphans.update((number,) for number in states if number is not None)
         publications = self._all(_EXPIRED_PUBLICATIONS, cutoff, PRUNE_ROWS)
-        if seqs or publications:
+        with typed(self._path):
+            notices = sqlite_notices.expired(self._db, cutoff, PRUNE_ROWS)
+        if seqs or publications or notices:
             with self._transaction():
                 self._db.executemany("DELETE FROM cycles WHERE seq = ?", seqs)
                 self._db.executemany(_FORGET_STATE, sorted(orphans))
                 self._db.executemany("DELETE FROM publications WHERE rowid = ?", publications)
+                self._db.executemany("DELETE FROM notices WHERE id = ?", notices)
         ((free,),) = self._all("PRAGMA freelist_count")
         if free > SPARE_PAGES:
             with typed(self._path):  # a script, for that is run to its end: execute would stop after the first page
                 self._db.executescript(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free - SPARE_PAGES)})")
         return len(seqs)
+
+    def put_notices(self, notices: Sequence[Notice]) -> None:
+        """See ``NoticeStore``."""
+        with self._transaction():
+            sqlite_notices.put(self._db, notices)
+
+    def pending_notices(self, count: int) -> list[Notice]:
+        """See ``NoticeStore``."""
+        with typed(self._path):
+            return sqlite_notices.pending(self._db, count)
+
+    def dead_letters(self, count: int) -> list[Notice]:
+        """See ``NoticeStore``."""
+        with typed(self._path):
+            return sqlite_notices.dead_letters(self._db, count)
+
+    def backlog(self) -> Backlog:
+        """See ``NoticeStore``."""
+        with typed(self._path):
+            return sqlite_notices.backlog(self._db)
+
+    def open_topics(self) -> frozenset[str]:
+        """See ``NoticeStore``."""
+        with typed(self._path):
+            return sqlite_notices.open_topics(self._db)
 
     def close(self) -> None:
         """See ``Journal``."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from capital_governor.adapters import sqlite_notices
 from capital_governor.adapters.journal import JournalCorruptError, JournalRefusedError, JournalUnavailableError
 
 SCHEMA_VERSION: Final = 1
@@ -47,8 +48,9 @@ _SCHEMA: Final = (
     "CREATE INDEX cycles_state_decided ON cycles (state_decided) WHERE state_decided IS NOT NULL",
     "CREATE INDEX publications_at ON publications (at)",
     "CREATE INDEX publications_reached ON publications (book, generation) WHERE reached = 1",
+    *sqlite_notices.SCHEMA,
 )
-_TABLES: Final = frozenset({"states", "rules", "cycles", "publications"})
+_TABLES: Final = frozenset({"states", "rules", "cycles", "publications", "notices"})
 
 
 def connect(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Connection:

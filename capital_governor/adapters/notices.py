@@ -1,0 +1,166 @@
+"""Notices: texts on their way to the operator. The journal keeps them, the outbox delivers them.
+
+A notice carries a key of its own, so that putting it into a store a second time changes nothing: the store in memory
+and the one on the disk can hold the same notice, and a commit that only seemed to fail doubles none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final, Protocol
+
+CAPACITY: Final = 1_000
+"""Notices kept in memory while the durable journal cannot take them: at most some 5 MB."""
+DETAIL_CHARACTERS: Final = 300
+
+
+class NoticeState(StrEnum):
+    """What became of a notice."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One text for the operator.
+
+    Args:
+        key: tells it from every other notice ever made.
+        created_at: seconds since 1970 UTC.
+        text: what is sent.
+        topic: of an alert: the episode that it is about; empty for all else.
+        begins: of an alert: whether the episode begins with it, or is over.
+        state: what became of it.
+        attempts: how often sending it has failed.
+        due_at: when it may be sent (again), seconds since 1970 UTC.
+        detail: why it could not be sent the last time.
+    """
+
+    key: str
+    created_at: float
+    text: str
+    topic: str = ""
+    begins: bool = True
+    state: NoticeState = NoticeState.PENDING
+    attempts: int = 0
+    due_at: float = 0.0
+    detail: str = ""
+
+    def sent(self) -> Notice:
+        """Return it as one that was taken."""
+        return replace(self, state=NoticeState.SENT, detail="")
+
+    def postponed(self, due_at: float, detail: str) -> Notice:
+        """Return it with one failed attempt more, due again at ``due_at``."""
+        return replace(self, attempts=self.attempts + 1, due_at=due_at, detail=detail[:DETAIL_CHARACTERS])
+
+    def refused(self, detail: str) -> Notice:
+        """Return it as a dead letter."""
+        return replace(self, state=NoticeState.REFUSED, detail=detail[:DETAIL_CHARACTERS])
+
+
+def new_notice(text: str, now: float, *, topic: str = "", begins: bool = True) -> Notice:
+    """Return a notice with a key that nothing else has."""
+    storable = text.encode("utf-8", "replace").decode()  # half a surrogate pair could be neither kept nor sent
+    return Notice(key=os.urandom(12).hex(), created_at=now, text=storable, topic=topic, begins=begins)
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What has not been taken: how many wait, how many were refused for good, and why the last of those was."""
+
+    pending: int = 0
+    refused: int = 0
+    refused_detail: str = ""
+
+
+class NoticeStore(Protocol):
+    """Where notices wait: every journal is one. Any method may raise a JournalError."""
+
+    def put_notices(self, notices: Sequence[Notice]) -> None:
+        """Add these, or bring up to date what is known under their keys; one that is settled is never pending again."""
+
+    def pending_notices(self, count: int) -> list[Notice]:
+        """Return the oldest that are neither sent nor refused."""
+
+    def dead_letters(self, count: int) -> list[Notice]:
+        """Return the newest that were refused for good, newest first."""
+
+    def backlog(self) -> Backlog:
+        """Return how many have not been taken."""
+
+    def open_topics(self) -> frozenset[str]:
+        """Return the topics whose newest notice is a beginning: told, and not known to be over."""
+
+
+class MemoryNotices:
+    """The newest notices, at most ``capacity`` of them; the oldest make room, settled ones first.
+
+    Attributes:
+        dropped: pending ones that had to make room.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self.dropped = 0
+        self._capacity = capacity
+        self._notices: dict[str, Notice] = {}
+        self._topics: dict[str, bool] = {}
+
+    def __len__(self) -> int:
+        return len(self._notices)
+
+    def put(self, notices: Iterable[Notice]) -> None:
+        """See ``NoticeStore.put_notices``."""
+        for notice in notices:
+            known = self._notices.get(notice.key)
+            if known is None and notice.topic:
+                self._topics[notice.topic] = notice.begins
+            if known is None or known.state is NoticeState.PENDING:
+                self._notices[notice.key] = notice
+        while len(self._notices) > self._capacity:
+            self._make_room()
+
+    def pending(self, count: int) -> list[Notice]:
+        """See ``NoticeStore.pending_notices``."""
+        return self._of(NoticeState.PENDING)[:count]
+
+    def dead_letters(self, count: int) -> list[Notice]:
+        """See ``NoticeStore.dead_letters``."""
+        return self._of(NoticeState.REFUSED)[::-1][:count]
+
+    def backlog(self) -> Backlog:
+        """See ``NoticeStore.backlog``."""
+        refused = self._of(NoticeState.REFUSED)
+        return Backlog(len(self._of(NoticeState.PENDING)), len(refused), refused[-1].detail if refused else "")
+
+    def open_topics(self) -> frozenset[str]:
+        """See ``NoticeStore.open_topics``."""
+        return frozenset(topic for topic, begins in self._topics.items() if begins)
+
+    def all(self) -> list[Notice]:
+        """Return every notice, oldest first."""
+        return list(self._notices.values())
+
+    def forget_settled(self, before: float | None = None) -> None:
+        """Forget those that were sent or refused; with ``before`` (seconds since 1970 UTC) only the older ones."""
+        self._notices = {
+            key: notice
+            for key, notice in self._notices.items()
+            if notice.state is NoticeState.PENDING or (before is not None and notice.created_at >= before)
+        }
+
+    def _of(self, state: NoticeState) -> list[Notice]:
+        return [notice for notice in self._notices.values() if notice.state is state]
+
+    def _make_room(self) -> None:
+        settled = (key for key, notice in self._notices.items() if notice.state is not NoticeState.PENDING)
+        key = next(settled, None)
+        if key is None:
+            key = next(iter(self._notices))
+            self.dropped += 1
+        del self._notices[key]

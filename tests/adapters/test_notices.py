@@ -1,0 +1,290 @@
+"""Notices in every journal: put down with the decision, once each, kept until they are settled, lost by nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from capital_governor.adapters.journal import Journal
+from capital_governor.adapters.memory import MemoryJournal
+from capital_governor.adapters.notices import Backlog, MemoryNotices, Notice, new_notice
+from capital_governor.adapters.resilient import ResilientJournal
+from capital_governor.adapters.sqlite import open_sqlite
+from capital_governor.adapters.sqlite_file import set_aside
+from capital_governor.core.model import Decision, Inputs, Reason, Refusal, Rules, State, Trace
+
+NOW = 1_762_200_000.0
+DAY = 86_400.0
+
+
+def made(number: int, topic: str = "", *, begins: bool = True) -> Notice:
+    return Notice(key=f"k{number}", created_at=NOW + number, text=f"text {number}", topic=topic, begins=begins)
+
+
+def hold(journal: Journal, number: int, *notices: Notice) -> None:
+    """Record one held cycle with these notices."""
+    state = journal.state("live") or State()
+    after = replace(state, asked=state.asked + 1)
+    inputs = Inputs(NOW + 300 * number, Refusal(Reason.FETCH_FAILED, "refused"))
+    decision = Decision(Reason.FETCH_FAILED, None, after, Trace())
+    journal.record("live", inputs, state, Rules(), decision, after, notices)
+
+
+def texts(notices: list[Notice]) -> list[str]:
+    return [notice.text for notice in notices]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite3"
+
+
+Opening = Callable[[], ResilientJournal]
+
+
+@pytest.fixture
+def opening(path: Path) -> Iterator[Opening]:
+    opened: list[ResilientJournal] = []
+
+    def resilient() -> ResilientJournal:
+        opened.append(
+            ResilientJournal(
+                lambda: open_sqlite(path, busy_seconds=0.02),
+                set_aside=lambda: set_aside(path, NOW),
+                on_lost=lambda _: None,
+                on_restored=lambda _: None,
+            )
+        )
+        return opened[-1]
+
+    yield resilient
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", "resilient"])
+def journal(request: pytest.FixtureRequest, path: Path, opening: Opening) -> Iterator[Journal]:
+    made: Journal
+    if request.param == "memory":
+        made = MemoryJournal()
+    else:
+        made = open_sqlite(path) if request.param == "sqlite" else opening()
+    yield made
+    made.close()
+
+
+# --- what every journal does ------------------------------------------------------------------------------------------
+
+
+def test_an_empty_journal_has_nothing_to_tell(journal: Journal) -> None:
+    """Without notices every question has an empty answer."""
+    assert journal.pending_notices(5) == []
+    assert journal.dead_letters(5) == []
+    assert journal.backlog() == Backlog(0, 0, "")
+    assert journal.open_topics() == frozenset()
+
+
+def test_a_notice_comes_back_exactly_and_in_order(journal: Journal) -> None:
+    """Notices of cycles and of their own are pending oldest first, with every field as it was put down."""
+    first, second, third = made(1), made(2, "paused"), replace(made(0), due_at=NOW + 9, attempts=3, detail="odd — 🎯")
+    hold(journal, 1, first)
+    journal.put_notices((second, third))
+    assert journal.pending_notices(9) == [first, second, third]
+    assert journal.pending_notices(1) == [first]
+    assert len(list(journal.entries("live"))) == 1
+
+
+def test_what_was_sent_or_refused_is_pending_no_more(journal: Journal) -> None:
+    """Sent ones are gone, refused ones are dead letters with their reason, postponed ones stay at their place."""
+    one, two, three, four = (made(number) for number in range(4))
+    journal.put_notices((one, two, three, four))
+    journal.put_notices((one.sent(),))
+    journal.put_notices((two.refused("chat not found"), four.refused("blocked")))
+    journal.put_notices((three.postponed(NOW + 5, "reset"),))
+    assert journal.pending_notices(9) == [replace(three, attempts=1, due_at=NOW + 5, detail="reset")]
+    assert texts(journal.dead_letters(9)) == ["text 3", "text 1"]
+    assert texts(journal.dead_letters(1)) == ["text 3"]
+    assert journal.backlog() == Backlog(1, 2, "blocked")
+
+
+def test_the_same_notice_twice_is_one(journal: Journal) -> None:
+    """A key that is known is not added again, and what is settled is never pending again."""
+    notice = made(1)
+    hold(journal, 1, notice)
+    hold(journal, 2, notice)
+    assert journal.pending_notices(9) == [notice]
+    journal.put_notices((notice.sent(),))
+    journal.put_notices((notice,))
+    hold(journal, 3, notice)
+    assert journal.pending_notices(9) == []
+
+
+def test_an_episode_is_open_until_its_end_is_told(journal: Journal) -> None:
+    """A topic is open while its newest notice is a beginning, whatever became of the sending."""
+    journal.put_notices((made(1, "paused"), made(2, "rival"), made(3)))
+    journal.put_notices((made(1, "paused").sent(), made(2, "rival").refused("no")))
+    assert journal.open_topics() == {"paused", "rival"}
+    journal.put_notices((made(4, "paused", begins=False),))
+    assert journal.open_topics() == {"rival"}
+    journal.put_notices((made(5, "paused"),))
+    assert journal.open_topics() == {"paused", "rival"}
+
+
+def test_retention_takes_settled_notices_by_age_and_pending_ones_never(journal: Journal) -> None:
+    """Sent and refused ones go when they are old; what waits stays, and so does the knowledge of open episodes."""
+    journal.put_notices([made(number) for number in range(3)])
+    journal.put_notices((made(0).sent(), made(1).refused("no"), made(3, "paused").sent()))
+    late = replace(made(4), created_at=NOW + 9 * DAY)
+    journal.put_notices((late.refused("late"),))
+    journal.prune(NOW + 10 * DAY, 5)
+    assert journal.pending_notices(9) == [made(2)]
+    assert texts(journal.dead_letters(9)) == ["text 4"]
+    assert journal.open_topics() == {"paused"}
+
+
+def test_a_text_that_utf8_cannot_say_is_still_a_notice(journal: Journal) -> None:
+    """Half a surrogate pair is replaced when the notice is made, so that it can be kept and sent."""
+    journal.put_notices((new_notice("Ada \ud83c", NOW),))
+    assert texts(journal.pending_notices(1)) == ["Ada ?"]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(steps=st.lists(st.tuples(st.sampled_from(["new", "sent", "later", "refused", "prune"]), st.integers(0, 7))))
+def test_both_stores_agree_whatever_happens(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
+    """Any sequence of additions, outcomes and retention leaves memory and database with the same answers."""
+    memory, durable = MemoryJournal(), open_sqlite(tmp_path_factory.mktemp("agree") / "journal.sqlite3")
+    try:
+        for what, number in steps:
+            notice = replace(made(number), created_at=NOW + number * DAY)
+            after = {
+                "sent": notice.sent(),
+                "later": notice.postponed(NOW, "x"),
+                "refused": notice.refused(f"r{number}"),
+            }
+            for each in (memory, durable):
+                if what == "prune":
+                    each.prune(NOW + number * DAY, 2)
+                else:
+                    each.put_notices((after.get(what, notice),))
+            assert durable.pending_notices(9) == memory.pending_notices(9)
+            assert durable.dead_letters(9) == memory.dead_letters(9)
+            assert durable.backlog() == memory.backlog()
+    finally:
+        durable.close()
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_memory_is_bounded_and_settled_notices_make_room_first() -> None:
+    """Beyond the capacity settled ones go first, then the oldest, which are counted."""
+    notices = MemoryNotices(capacity=3)
+    notices.put([made(number) for number in range(3)])
+    notices.put((made(1).sent(), made(3)))
+    assert (texts(notices.pending(9)), notices.dropped) == (["text 0", "text 2", "text 3"], 0)
+    notices.put((made(4),))
+    assert (texts(notices.pending(9)), notices.dropped) == (["text 2", "text 3", "text 4"], 1)
+
+
+# --- durable ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_notice_stands_or_falls_with_its_decision(path: Path) -> None:
+    """Where the cycle cannot be recorded its notice is not there either, and where it can both are on the disk."""
+    journal = open_sqlite(path)
+    journal._db.execute("CREATE TRIGGER refuse BEFORE INSERT ON notices BEGIN SELECT RAISE(ABORT, 'no'); END")
+    with pytest.raises(Exception, match="no"):
+        hold(journal, 1, made(1))
+    assert list(journal.entries("live")) == []
+    journal._db.execute("DROP TRIGGER refuse")
+    hold(journal, 1, made(1))
+    plain = sqlite3.connect(path)
+    try:
+        assert plain.execute("SELECT count(*) FROM cycles").fetchone() == (1,)
+        assert plain.execute("SELECT text, state FROM notices").fetchall() == [("text 1", "pending")]
+    finally:
+        plain.close()
+        journal.close()
+
+
+# --- an outage of the journal -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locker(path: Path) -> Iterator[Callable[[], sqlite3.Connection]]:
+    held: list[sqlite3.Connection] = []
+
+    def lock() -> sqlite3.Connection:
+        held.append(sqlite3.connect(path, isolation_level=None))
+        held[-1].execute("BEGIN EXCLUSIVE")
+        return held[-1]
+
+    yield lock
+    for each in held:
+        each.close()
+
+
+def test_notices_of_an_outage_are_delivered_from_memory_and_written_back(
+    path: Path, opening: Opening, locker: Callable[[], sqlite3.Connection]
+) -> None:
+    """While the journal is lost they wait in memory; what was sent meanwhile is not pending in it afterwards."""
+    journal = opening()
+    hold(journal, 1, made(1))
+    lock = locker()
+    hold(journal, 2, made(2))
+    journal.put_notices((made(3, "journal"),))
+    assert journal.lost
+    assert texts(journal.pending_notices(9)) == ["text 1", "text 2", "text 3"]
+    assert journal.backlog() == Backlog(3, 0, "")
+    journal.put_notices((made(1).sent(), made(2).refused("blocked")))
+    assert journal.backlog() == Backlog(1, 1, "blocked")
+    lock.execute("ROLLBACK")
+    hold(journal, 3)
+    assert not journal.lost
+    stored = open_sqlite(path, read_only=True)
+    try:
+        assert texts(stored.pending_notices(9)) == ["text 3"]
+        assert texts(stored.dead_letters(9)) == ["text 2"]
+        assert stored.open_topics() == {"journal"}
+    finally:
+        stored.close()
+    assert len(journal._memory.notices) == 1
+
+
+def test_what_an_earlier_process_left_is_delivered_even_while_the_journal_is_lost(
+    opening: Opening, locker: Callable[[], sqlite3.Connection]
+) -> None:
+    """Pending notices that were read at the start are known in an outage that comes later."""
+    before = opening()
+    hold(before, 1, made(1))
+    before.close()
+    journal = opening()
+    locker()
+    hold(journal, 2)
+    assert journal.lost
+    assert texts(journal.pending_notices(9)) == ["text 1"]
+
+
+def test_damage_costs_no_notice(path: Path, opening: Opening) -> None:
+    """A journal that is set aside takes no pending notice with it: the new one has them."""
+    journal = opening()
+    hold(journal, 1, made(1), made(2))
+    journal.put_notices((made(1).sent(),))
+    assert journal._store is not None
+    journal._store.close()
+    path.write_bytes(b"garbage" * 2_000)
+    Path(f"{path}-wal").unlink(missing_ok=True)
+    journal._store = None
+    journal._lost = True
+    hold(journal, 2, made(3))
+    assert not journal.lost
+    assert len(list(path.parent.glob("*.corrupt-*Z"))) == 1
+    assert texts(journal.pending_notices(9)) == ["text 2", "text 3"]

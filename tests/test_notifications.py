@@ -456,7 +456,7 @@ def test_the_token_is_nowhere(root: Path, dashboard: Dashboard, api: BotApi) -> 
         wait_until(lambda: daemon.status()["notices_refused"] == 4)
         daemon.says("Telegram notification sent")
         shown = command(root, dashboard, "status")
-        assert "notifications refused for good: 4, the last: " in shown.stdout
+        assert "4 messages refused, the last: " in shown.stdout
         assert "no such bot" in shown.stdout
         daemon.end()
     written = [path for path in root.rglob("*") if path.is_file() and path.name != ".env"]

@@ -26,7 +26,7 @@ from capital_governor.adapters.wire import parse
 from capital_governor.core.leeway import leeway
 from capital_governor.core.model import PAYLOAD_HOLDS, WHOLE, Decision, Refusal, Rules, Snapshot
 from capital_governor.cycle import Cycle
-from capital_governor.daemon import _in_loop, leave
+from capital_governor.daemon import in_loop, leave
 from capital_governor.delivery import telegram_of
 from capital_governor.exits import CONFIGURATION, OK, TEMPORARY, USAGE, explained, fail
 from capital_governor.explanation import explain as explain_agent
@@ -49,8 +49,6 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.
 OfDryRun = Annotated[bool, typer.Option("--dry-run", help="Of `run --dry-run`, below runtime/dry_run.")]
 
 FEW_NAMES: Final = 10
-LOCK: Final = "capital_governor.lock"
-DRY_RUN_JOURNAL: Final = "journal.sqlite3"
 
 
 @app.callback(invoke_without_command=True)
@@ -155,7 +153,7 @@ def check(
     with explained():
         settings = load(root)
     sink = log_to(settings)
-    told = _in_loop(lambda: _notify(telegram_of(settings, sink.redact))) if notify else None
+    told = in_loop(lambda: _notify(telegram_of(settings, sink.redact))) if notify else None
     rules = settings.rules()
     try:
         (outcome, up), journal = _preview(settings), "readable" if settings.journal_path.exists() else "none yet"
@@ -218,7 +216,7 @@ def _preview(settings: Settings, journal: MemoryJournal | None = None) -> tuple[
     """
     cycle = Cycle(settings, _copied(settings.journal_path) if journal is None else journal)
     cycle.resume()
-    up, payload = _in_loop(lambda: _ask(settings))
+    up, payload = in_loop(lambda: _ask(settings))
     return cycle.preview(payload), up
 
 
@@ -264,7 +262,7 @@ def _described(payload: Snapshot, settings: Settings) -> str:
 
 def _status(paths: files.Paths, now: float) -> dict[str, Any]:
     """Return the status file and what can be seen beside it. Raises SystemExit 75 if there is none."""
-    held = _held(paths.folder / LOCK)
+    held = _held(paths.lock)
     content = files.read(paths.status)
     if content is None:
         been = "is at its first cycle here, or cannot write it" if held else "has run here yet"
@@ -326,7 +324,7 @@ def _allocations(primary: Path) -> tuple[dict[str, float], str]:
 
 
 def _journal_path(settings: Settings, *, dry_run: bool) -> Path:
-    return files.Paths(settings.root, dry_run=True).folder / DRY_RUN_JOURNAL if dry_run else settings.journal_path
+    return files.Paths(settings.root, dry_run).journal(settings.journal_path)
 
 
 def _last_decision(path: Path) -> tuple[Entry, Entry]:

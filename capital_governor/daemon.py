@@ -64,7 +64,7 @@ class Governor:
         self._rules = settings.rules()
         self._report = Report(self._say, self._rules)
         self._dashboard = Dashboard(settings.dashboard_url, settings.fetch_deadline_seconds, settings.fetch_max_bytes)
-        path = Paths(settings.root, dry_run).folder / "journal.sqlite3" if dry_run else settings.journal_path
+        path = Paths(settings.root, dry_run).journal(settings.journal_path)
         self._journal_problem = ""
         self._journal_news: deque[tuple[str, str]] = deque()
         self._journal = ResilientJournal(
@@ -228,7 +228,7 @@ def run(settings: Settings, sink: logs.Sink, *, dry_run: bool = False) -> int:
         OSError: the runtime folder cannot be made.
     """
     with _holding(settings, dry_run=dry_run):
-        return _in_loop(lambda: _live(settings, sink, dry_run=dry_run))
+        return in_loop(lambda: _live(settings, sink, dry_run=dry_run))
 
 
 def once(settings: Settings, sink: logs.Sink) -> Outcome:
@@ -244,7 +244,7 @@ def once(settings: Settings, sink: logs.Sink) -> Outcome:
             await governor.close()
 
     with _holding(settings, dry_run=False):
-        return _in_loop(single)
+        return in_loop(single)
 
 
 async def _live(settings: Settings, sink: logs.Sink, *, dry_run: bool) -> int:
@@ -269,7 +269,7 @@ async def _live(settings: Settings, sink: logs.Sink, *, dry_run: bool) -> int:
 def _holding(settings: Settings, *, dry_run: bool) -> Iterator[None]:
     paths = Paths(settings.root, dry_run)
     paths.make_folder()
-    lock = RootLock(paths.folder / "capital_governor.lock")
+    lock = RootLock(paths.lock)
     lock.acquire()
     try:
         yield
@@ -277,7 +277,7 @@ def _holding(settings: Settings, *, dry_run: bool) -> Iterator[None]:
         lock.release()
 
 
-def _in_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def in_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Like ``asyncio.run``, but without its wait for the default executor, which a hung name look-up makes endless."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -69,6 +69,15 @@ class Paths:
         """The status file."""
         return self.folder / "capital_governor_status.json"
 
+    @property
+    def lock(self) -> Path:
+        """The file whose lock says who governs."""
+        return self.folder / "capital_governor.lock"
+
+    def journal(self, live: Path) -> Path:
+        """The journal: ``live``, or one of its own for a dry run."""
+        return self.folder / "journal.sqlite3" if self.dry_run else live
+
     def make_folder(self) -> None:
         """Create ``folder`` where it is missing, durably; the root itself must exist. Raises OSError."""
         for folder in (self.root / "runtime", self.folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from heapq import nsmallest
 from typing import Final
 
 from capital_governor.core.hold import EXITS
@@ -74,6 +75,9 @@ LONGEST_NOTICE: Final = 4096
 SCORE_LINES: Final = 50
 """Score lines of one cycle; a fleet above that would drown everything else in the log."""
 
+FLEET_LINE: Final = 50
+"""Shares in one log line; the files have them all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -109,8 +113,15 @@ def outcome(reason: Reason) -> str:
 
 
 def shares_text(shares: Mapping[Agent, Ppm]) -> str:
-    """Return shares as NeoLight's log prints them: ``{'SmartTrader': 0.4, 'DropshipAgent': 0.35}``."""
-    return str({agent: share / WHOLE for agent, share in shares.items()})
+    """Return shares as NeoLight's log prints them: ``{'SmartTrader': 0.4, 'DropshipAgent': 0.35}``.
+
+    Of a fleet too large for a line that anybody reads, the largest, and how many more there are.
+    """
+    if len(shares) <= FLEET_LINE:
+        return str({agent: share / WHOLE for agent, share in shares.items()})
+    largest = nsmallest(FLEET_LINE, shares.items(), key=lambda line: (-line[1], line[0]))
+    shown = str({agent: share / WHOLE for agent, share in largest})
+    return f"{shown} and {len(shares) - FLEET_LINE} more"
 
 
 def hold_line(decision: Decision, rules: Rules) -> Line:

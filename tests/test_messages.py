@@ -378,3 +378,12 @@ def test_messages_name_the_thresholds_in_force() -> None:
         Reason.CUT_DERISK: lambda text: text.endswith("(lower exposure frees >= 0.02)"),
     }
     assert all(holds(message(reason, rules)) for reason, holds in says.items())
+
+
+def test_a_large_fleet_is_cut_to_its_largest_shares_in_a_log_line() -> None:
+    """Fifty shares stand in a line as they are; of more, the fifty largest, by name where they are equal."""
+    fifty = {f"A{number:02}": 20_000 for number in range(50)}
+    assert shares_text(fifty).endswith("'A49': 0.02}")
+    text = shares_text({**fifty, "Big": 500_000, "Small": 1})
+    assert text.startswith("{'Big': 0.5, 'A00': 0.02, ")
+    assert text.endswith("'A48': 0.02} and 2 more")

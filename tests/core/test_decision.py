@@ -73,6 +73,7 @@ def test_a_first_allocation_by_hand() -> None:
         max_alloc=0.40,
     )
     assert list(decision.proposal.shares) == ["Ada", "Bob", "Cyd"]
+    assert decision.trace.step == 1.0
     assert (state.published, state.generation, state.moved_at, state.asked) == (decision.proposal, 1, NOW, 0)
 
 

@@ -200,6 +200,11 @@ def test_what_is_wrong_with_the_payload_is_told_behind_other_holds() -> None:
 def test_a_hold_says_what_the_operator_needs_to_know() -> None:
     """Who holds and why; how old; how many of how many; which cycle of how many."""
     details: list[tuple[Inputs, str]] = [
+        (_of(pause=SHUT), "the pause file says: cooldown"),
+        (_of(pause=Pause(paused=True)), "the pause file says: paused"),
+        (_of(pause=TORN), "the pause file cannot be read, which counts as paused: it is empty"),
+        (_of(snapshot(FULL, paused=True, said="drawdown")), "the payload says: drawdown"),
+        (_of(snapshot(FULL, paused=True)), "the payload says: paused"),
         (_of(hold=STILL), "held by kim"),
         (_of(hold=replace(STILL, reason="broker migration")), "held by kim: broker migration"),
         (_of(snapshot(FULL, at=NOW - 901)), "the payload is 901 s old, more than 900 s"),
@@ -235,6 +240,7 @@ def test_a_stale_payload_shows_blocks_but_loses_none() -> None:
     assert _verdict(_of(stale), replace(STATE, latches=Latches())).latches == WATCHED
     verdict = _verdict(_of(replace(stale, guardian=None), accept=True))
     assert (verdict.latches, verdict.accepted) == (WATCHED, ())
+    assert _verdict(_of(replace(stale, at=None, guardian=None))).latches == WATCHED
 
 
 def test_gone_members_are_waited_for() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 import os
 import signal
@@ -130,6 +131,9 @@ class Governor:
         self._tell_journal()
         self._say(Line("info", f"Start: {found}"))
         self._recovered = True
+        # What was loaded until now lives as long as the process: the collector need not look at it in every cycle.
+        gc.collect()
+        gc.freeze()
 
     async def close(self) -> None:
         """End: let what is being written be finished, say so in the status file, close the journal."""

@@ -130,6 +130,8 @@ def _publication(document: dict[str, Any]) -> Publication:
     reserve = _millionths(primary.reserve)
     if sum(shares.values()) + reserve != WHOLE:
         raise ValueError("allocations and reserve do not add up to 1")
+    if sum(shares.values()) > ppm(1.0, primary.exposure):
+        raise ValueError("allocations deploy more than exposure allows")
     return Publication(
         generation=primary.generation,
         decision_id=primary.decision_id,

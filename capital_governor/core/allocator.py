@@ -41,7 +41,8 @@ def project(scores: Sequence[float], lo: Sequence[float], hi: Sequence[float]) -
         scale = 1.0 / floors
         return Projection([floor * scale for floor in lo], scale)
     if floors >= 1.0:
-        return Projection(list(lo))
+        # They may be over by what floats miss, and must not deploy even that.
+        return Projection([floor / floors for floor in lo])
     if fsum(hi) <= 1.0:
         return Projection(list(hi))
     scored = [i for i, score in enumerate(scores) if score > 0.0]

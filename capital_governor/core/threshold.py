@@ -172,6 +172,9 @@ def cut(published: Publication, limits: Mapping[Agent, Bounds], exposure: float,
     lowered = min(published.exposure, exposure)
     ratio = lowered / published.exposure if published.exposure > 0 else 1.0
     scaled = {agent: int(share * ratio + 1e-6) for agent, share in published.shares.items()}
+    if sum(scaled.values()) > ppm(1.0, lowered):
+        # In a large fleet the millionths of millionths add up to one that exposure does not allow.
+        scaled = {agent: int(share * ratio) for agent, share in published.shares.items()}
     freed = sum(published.shares.values()) - sum(scaled.values())
     if _breach(limits, published).fired:
         reason = Reason.CUT_LIMIT

@@ -43,6 +43,7 @@ def test_any_split_into_millionths_is_read_back_exactly(cuts: list[int], generat
         allocations={name: share / 1_000_000 for name, share in shares.items()},
         weights={name: share / 1_000_000 for name, share in shares.items()},
         reserve=parts[0] / 1_000_000,
+        exposure=1.0,
         generation=generation,
     )
     publication = read_primary(encoded(content))
@@ -153,7 +154,7 @@ def test_foreign_or_impossible_allocations_are_never_taken_for_ours(
         *({key: ...} for key in document() if key != "generation"),
         *({"generation": bad} for bad in (0, -1, 2**53, 41.0, "41", True, None)),
         *({"reserve": bad} for bad in (0.479999, 0.480001, -0.1, None, "0.48")),
-        *({"exposure": bad} for bad in (1.1, -0.1, None, True)),
+        *({"exposure": bad} for bad in (1.1, -0.1, None, True, 0.5)),
         *({"floor_scale": bad} for bad in (1.1, -0.1, None)),
         *({"reason": bad} for bad in ("because", None, 3)),
         *({"decision_id": bad} for bad in ("", None, 41, "d\n41", "\ud800", "x" * 201)),

@@ -181,10 +181,11 @@ def test_floors_that_do_not_fit_are_scaled() -> None:
 
 
 def test_floors_that_fit_exactly_are_not_scaled() -> None:
-    """Twenty floors of 0.05 are all of 1, and a sum above that by less than 1e-9 is still 1: nothing is lowered."""
+    """Twenty floors of 0.05 are all of 1, and a sum above that by less than 1e-9 is still 1: each gets its floor."""
     for floors in ([0.05] * 20, [0.25 + 1e-10] * 4):
         projection = project([0.1, *[0.5] * (len(floors) - 1)], floors, [0.40] * len(floors))
-        assert (projection.floor_scale, projection.weights) == (1.0, floors)
+        assert projection.floor_scale == 1.0
+        assert projection.weights == pytest.approx(floors, abs=1e-9, rel=0)
     assert project([0.5] * 4, [0.25 + 1e-9] * 4, [0.40] * 4).floor_scale < 1.0
 
 
@@ -270,3 +271,10 @@ def test_no_weight_moves_further_than_the_step(ways: list[tuple[float, float]], 
     for before, after, end in zip(old, weights, new, strict=True):
         assert abs(after - before) <= max_step + 1e-12
         assert min(before, end) - 1e-12 <= after <= max(before, end) + 1e-12
+
+
+def test_floors_over_one_by_what_floats_miss_deploy_no_more_than_one() -> None:
+    """Four floors of a quarter and a ten-thousand-millionth are within the tolerance, and their weights add up to 1."""
+    weights = project([1.0] * 4, [0.2500000001] * 4, [0.4] * 4).weights
+    assert math.fsum(weights) <= 1.0
+    assert weights == [0.25] * 4

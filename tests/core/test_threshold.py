@@ -344,3 +344,12 @@ def test_an_exposure_that_is_zero_already_is_not_cut_again() -> None:
     """From nothing there is nothing to take."""
     assert _cut(publication(dict.fromkeys(FLEET_SHARES, 0), 0.0), 0.0) is None
     assert _cut(publication(dict.fromkeys(FLEET_SHARES, 0), 0.5), 0.0) is None
+
+
+def test_a_cut_of_a_large_fleet_never_exceeds_the_new_exposure() -> None:
+    """Two hundred shares scaled by just under a half do not round up to a millionth more than exposure allows."""
+    shares = {f"A{number:03}": 5_000 for number in range(200)}
+    limits = dict.fromkeys(shares, _bounds(0.0, 0.4))
+    due = cut(publication(shares), limits, 0.4999999999, PLAIN)
+    assert due is not None
+    assert sum(due.shares.values()) <= 499_999

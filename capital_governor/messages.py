@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from heapq import nsmallest
 from typing import Final
 
 from capital_governor.core.hold import EXITS
@@ -119,8 +118,8 @@ def shares_text(shares: Mapping[Agent, Ppm]) -> str:
     """
     if len(shares) <= FLEET_LINE:
         return str({agent: share / WHOLE for agent, share in shares.items()})
-    largest = nsmallest(FLEET_LINE, shares.items(), key=lambda line: (-line[1], line[0]))
-    shown = str({agent: share / WHOLE for agent, share in largest})
+    largest = sorted(shares, key=shares.__getitem__, reverse=True)[:FLEET_LINE]
+    shown = str({agent: shares[agent] / WHOLE for agent in largest})
     return f"{shown} and {len(shares) - FLEET_LINE} more"
 
 

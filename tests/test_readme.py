@@ -505,7 +505,7 @@ def test_what_the_example_does_next() -> None:
     )
     assert match
     state = commit(decided(FLEET_OF_EXAMPLE, risk=0.8))
-    fleet = FLEET_OF_EXAMPLE | {"DropshipAgent": replace(FLEET_OF_EXAMPLE["DropshipAgent"], sharpe_30d=float(match[1]))}
+    fleet = FLEET_OF_EXAMPLE | {"DropshipAgent": FLEET_OF_EXAMPLE["DropshipAgent"]._replace(sharpe_30d=float(match[1]))}
     small = decided(fleet, state, risk=0.8)
     change = next(trigger.value for trigger in small.trace.triggers if trigger.reason is Reason.THRESHOLD)
     assert small.reason is Reason.BELOW_THRESHOLD
@@ -551,7 +551,7 @@ def test_the_last_step_to_the_cap(first: float, others: float, risk: float, reas
     """A share of 0.30 rises to 0.40 when its agent excels, and from 0.31 the threshold stops that; likewise at 0.8."""
 
     def fleet(one: float, other: float) -> dict[str, Metrics]:
-        return {name: replace(WORST, winrate_30d=one if name == "One" else other) for name in ("One", "B", "C", "D")}
+        return {name: WORST._replace(winrate_30d=one if name == "One" else other) for name in ("One", "B", "C", "D")}
 
     state = commit(decided(fleet(first, others), risk=risk))
     assert state.published is not None

@@ -81,6 +81,7 @@ class Dashboard:
         self._max_bytes = max_bytes
         self._back_off = back_off or wait_random_exponential(multiplier=0.25, max=2.0)
         self._tls: ssl.SSLContext | None = None
+        self._targets: dict[bytes, httpx.URL] = {}
 
     async def fetch(self) -> bytes | Refusal:
         """Return the body of ``GET {url}/meta/metrics`` as it came, at most ``max_bytes`` long, or a Refusal."""
@@ -94,10 +95,9 @@ class Dashboard:
         shown = "the dashboard"
         try:
             async with asyncio.timeout(self._deadline_seconds) as deadline:
-                base = httpx.URL(self._url)
-                if base.userinfo:
+                target = self._target(path)
+                if target.userinfo:
                     return Refusal(Reason.FETCH_FAILED, "the dashboard's URL must not carry a user and a password")
-                target = base.copy_with(raw_path=base.raw_path.partition(b"?")[0].rstrip(b"/") + path, fragment=None)
                 shown = clean(str(target))
                 return await self._retrying()(self._attempt, target, read)
         except TimeoutError as error:
@@ -109,6 +109,13 @@ class Dashboard:
             return Refusal(Reason.FETCH_FAILED, "the dashboard's URL is not a valid one")
         except Exception as error:  # noqa: BLE001 - whatever the libraries let through, this cycle has no payload
             return Refusal(Reason.FETCH_FAILED, _sentence(error, shown))
+
+    def _target(self, path: bytes) -> httpx.URL:
+        if path not in self._targets:
+            base = httpx.URL(self._url)
+            below = base.raw_path.partition(b"?")[0].rstrip(b"/") + path
+            self._targets[path] = base.copy_with(raw_path=below, fragment=None)
+        return self._targets[path]
 
     def _retrying(self) -> AsyncRetrying:
         return AsyncRetrying(

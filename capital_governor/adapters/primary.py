@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
+import jiter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from capital_governor.adapters.wire import clean, valid_name
@@ -91,9 +91,9 @@ def source_of(content: bytes) -> str:
 def load_object(content: bytes) -> dict[str, Any]:
     """Return a JSON object of UTF-8 without duplicate keys. Raises ValueError on anything else."""
     try:
-        document = json.loads(content.decode(), object_pairs_hook=_unique)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        document = jiter.from_json(content, catch_duplicate_keys=True, cache_mode="keys")
+    except ValueError as error:
+        raise ValueError(f"it is not strict JSON: {error}") from None
     if not isinstance(document, dict):
         raise ValueError("it is not a JSON object")  # noqa: TRY004 - content is at fault, not the caller's type
     return document
@@ -111,13 +111,6 @@ def instant(text: object) -> float | None:
         return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return found
 
 
 def _publication(document: dict[str, Any]) -> Publication:

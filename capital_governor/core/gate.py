@@ -76,8 +76,10 @@ def _within_limits(new: Publication, inputs: Inputs, rules: Rules) -> bool:
     for order in inputs.limits:
         if order.cap is not None and (order.until is None or inputs.now < order.until):
             caps[order.agent] = min(order.cap, caps.get(order.agent, 1.0))
+    common = ppm(rules.max_alloc, new.exposure)
     return all(
-        share <= ppm(min(rules.max_alloc, caps.get(agent, 1.0)), new.exposure) for agent, share in new.shares.items()
+        share <= (common if agent not in caps else ppm(min(rules.max_alloc, caps[agent]), new.exposure))
+        for agent, share in new.shares.items()
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from capital_governor.core.model import DAY_SECONDS, Agent, Memory, Rules, Snapshot
 
@@ -73,7 +73,8 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
         if metrics is not None:
             if memory is not None and memory.member:
                 healthy = min(memory.healthy + 1, enough)
-                updated[agent] = Memory(metrics, True, memory.tenured, healthy, 0, _not_after(memory.retired_at, now))  # noqa: FBT003 - positional: this line runs for each agent in each cycle, and keywords double its time
+                left = _not_after(memory.retired_at, now)
+                updated[agent] = Memory(metrics, tenured=memory.tenured, healthy=healthy, retired_at=left)
             else:
                 left = None if memory is None else memory.retired_at
                 updated[agent] = Memory(
@@ -85,15 +86,15 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
             continue
         elif memory.member:
             if agent in snapshot.faults:
-                updated[agent] = replace(memory, absent=0, retired_at=_not_after(memory.retired_at, now))
+                updated[agent] = memory._replace(absent=0, retired_at=_not_after(memory.retired_at, now))
             elif memory.absent < rules.membership_grace_cycles:
                 left, absent = _not_after(memory.retired_at, now), memory.absent + 1
-                updated[agent] = replace(memory, absent=absent, retired_at=left)
+                updated[agent] = memory._replace(absent=absent, retired_at=left)
             else:
                 updated[agent] = Memory(member=False, retired_at=now)
                 retired.append(agent)
         elif (left := _not_after(memory.retired_at, now)) is not None and now - left < DAY_SECONDS:
-            updated[agent] = replace(memory, retired_at=left)
+            updated[agent] = memory._replace(retired_at=left)
     return Enrolment(updated, tuple(retired), frozenset(probation))
 
 

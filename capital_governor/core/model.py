@@ -3,6 +3,9 @@
 Units: ``now``, ``at``, ``until`` are seconds since 1970 UTC. Weights, ratios and exposure are 0..1. Shares and the
 reserve are integers in millionths of all capital (``Ppm``), so that nothing after rounding compares floats.
 A *weight* is a part of what is deployed, a *share* (or allocation) a part of all capital: share = weight x exposure.
+
+All of it is frozen. Metrics, Memory and Score are named tuples, since a cycle makes one of each for each agent, and a
+frozen dataclass takes more than twice as long to make; all else are dataclasses.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 Agent: TypeAlias = str
 Ppm: TypeAlias = int
@@ -126,8 +129,7 @@ GATE_REFUSALS: Final = frozenset(reason for reason in Reason if reason.name.star
 # --- what a cycle may know -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Metrics:
+class Metrics(NamedTuple):
     """What is scored of one agent: all finite, ``winrate_30d`` 0..1, ``max_dd_30d`` percent and not negative."""
 
     pnl_7d: float
@@ -294,8 +296,7 @@ class Publication:
     floor_scale: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """What is remembered of one agent.
 
     Args:
@@ -368,8 +369,7 @@ class Hold:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(NamedTuple):
     """A score and its four weighted parts, each already times its weight: ``total == pnl + sharpe + winrate + dd``."""
 
     total: float

@@ -62,13 +62,13 @@ def documents(publication: Publication) -> tuple[bytes, bytes]:
         "weights": publication.weights,
         "scores": publication.scores,
     }
-    return _document(head | more), _document(head)
+    common = _lines(head)
+    return f"{{\n{common},\n{_lines(more)}\n}}\n".encode(), f"{{\n{common}\n}}\n".encode()
 
 
-def _document(fields: Mapping[str, object]) -> bytes:
-    """Like ``json.dumps(fields, indent=2)``, ten times as fast: with an indent the library leaves its C encoder."""
-    lines = ",\n".join(f"  {json.dumps(key)}: {_value(value)}" for key, value in fields.items())
-    return f"{{\n{lines}\n}}\n".encode()
+def _lines(fields: Mapping[str, object]) -> str:
+    """Like ``json.dumps(fields, indent=2)`` without the braces, ten times as fast: that leaves the C encoder."""
+    return ",\n".join(f'  "{key}": {_value(value)}' for key, value in fields.items())
 
 
 def _value(value: object) -> str:

@@ -67,13 +67,11 @@ def compare(
 def _breach(limits: Mapping[Agent, Bounds], published: Publication) -> Trigger:
     """The published share that most exceeds its cap times the *published* exposure."""
     worst, over, allowed = "", 0, 0
-    caps: dict[float, Ppm] = {}  # most agents have the same
+    caps = {cap: ppm(cap, published.exposure) for cap in {bound.hi for bound in limits.values()}}
     for agent, bound in limits.items():
-        if (limit := caps.get(bound.hi)) is None:
-            limit = caps[bound.hi] = ppm(bound.hi, published.exposure)
         share = published.shares.get(agent, 0)
-        if share - limit > over:
-            worst, over, allowed = agent, share - limit, limit
+        if share - caps[bound.hi] > over:
+            worst, over, allowed = agent, share - caps[bound.hi], caps[bound.hi]
     return Trigger(Reason.LIMIT_BREACHED, over > 0, allowed + over, allowed, worst)
 
 
@@ -106,11 +104,12 @@ def _below_floor(proposal: Proposal, published: Publication) -> Trigger:
     """
     exposure = min(published.exposure, proposal.exposure)
     worst, lack, floor = "", 0, 0
+    floors = {lo: ppm(lo * proposal.floor_scale, exposure) for lo in {bound.lo for bound in proposal.limits.values()}}
     for agent, bound in proposal.limits.items():
         share = published.shares.get(agent)
         if share is None or agent in proposal.unwell or proposal.shares[agent] <= share:
             continue
-        if (needed := ppm(bound.lo * proposal.floor_scale, exposure)) - share > lack:
+        if (needed := floors[bound.lo]) - share > lack:
             worst, lack, floor = agent, needed - share, needed
     return Trigger(Reason.BELOW_FLOOR, lack > 0, floor - lack, floor, worst)
 
@@ -118,17 +117,15 @@ def _below_floor(proposal: Proposal, published: Publication) -> Trigger:
 def _changes(proposal: Proposal, published: Publication, rules: Rules) -> tuple[Trigger, Trigger, Trigger]:
     """The largest change of a line, the growth of the reserve, and the capital that would move in all."""
     old, new = published.shares, proposal.shares
-    changes = {agent: new.get(agent, 0) - old.get(agent, 0) for agent in old.keys() | new.keys()}
+    changes = {agent: abs(new.get(agent, 0) - old.get(agent, 0)) for agent in old.keys() | new.keys()}
     growth = WHOLE - sum(new.values()) - published.reserve
     if growth > 0:
         growth = max(0, growth - proposal.cut)
-    largest, line = 0, ""
-    for agent, change in changes.items():
-        if abs(change) > largest or (abs(change) == largest and agent < line):
-            largest, line = abs(change), agent
+    largest = max(changes.values(), default=0)
+    line = min(agent for agent, change in changes.items() if change == largest) if largest else ""
     if abs(growth) > largest:
         largest, line = abs(growth), RESERVE
-    moved = sum(map(abs, changes.values())) + abs(growth)
+    moved = sum(changes.values()) + abs(growth)
     single, derisk, turnover = (
         max(1, round(limit * WHOLE)) for limit in (rules.threshold, rules.derisk_threshold, rules.turnover_threshold)
     )

@@ -19,7 +19,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -219,11 +219,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     elif isinstance(kind, type) and issubclass(kind, Enum):
         found = st.sampled_from(list(kind))
     else:
-        assert isinstance(kind, type)
-        assert is_dataclass(kind), kind
-        hints = get_type_hints(kind)
-        parts = {each.name: values(hints[each.name]) for each in fields(kind)}
-        found = st.builds(kind, **parts)
+        assert is_dataclass(kind) or issubclass(kind, tuple), kind
+        found = st.builds(kind, **{name: values(hint) for name, hint in get_type_hints(kind).items()})
     return found
 
 

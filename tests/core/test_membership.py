@@ -30,7 +30,7 @@ def test_the_roll_sorts_everyone_into_place() -> None:
         "Zed": GOOD,
         "Ada": GOOD,
         "Bob": GOOD,
-        "Cyd": replace(GOOD, absent=1),
+        "Cyd": GOOD._replace(absent=1),
         "Dan": GOOD,
         "Old": RETIRED,
         "Out": RETIRED,
@@ -50,13 +50,13 @@ def test_the_roll_sorts_everyone_into_place() -> None:
         pytest.param(None, 0.4, False, Memory(rated(0.4), healthy=1), id="a first good record makes a member"),
         pytest.param(GOOD, 0.4, False, Memory(rated(0.4), healthy=2), id="a good record replaces the last one"),
         pytest.param(Memory(rated(0.5), healthy=1), 0.5, False, GOOD, id="health is counted"),
-        pytest.param(replace(GOOD, absent=3), 0.5, False, GOOD, id="who is back was never away"),
+        pytest.param(GOOD._replace(absent=3), 0.5, False, GOOD, id="who is back was never away"),
         pytest.param(GOOD, None, True, GOOD, id="a faulty record keeps the last metrics"),
-        pytest.param(replace(GOOD, absent=2), None, True, GOOD, id="a faulty record is a record"),
-        pytest.param(GOOD, None, False, replace(GOOD, absent=1), id="absence is counted"),
-        pytest.param(replace(GOOD, absent=2), None, False, replace(GOOD, absent=3), id="the last cycle of grace"),
+        pytest.param(GOOD._replace(absent=2), None, True, GOOD, id="a faulty record is a record"),
+        pytest.param(GOOD, None, False, GOOD._replace(absent=1), id="absence is counted"),
+        pytest.param(GOOD._replace(absent=2), None, False, GOOD._replace(absent=3), id="the last cycle of grace"),
         pytest.param(
-            replace(GOOD, absent=3), None, False, Memory(member=False, retired_at=NOW), id="retired after the grace"
+            GOOD._replace(absent=3), None, False, Memory(member=False, retired_at=NOW), id="retired after the grace"
         ),
         pytest.param(RETIRED, None, False, RETIRED, id="the retired stay so"),
         pytest.param(RETIRED, None, True, RETIRED, id="a faulty record brings nobody back"),
@@ -71,16 +71,16 @@ def test_the_roll_sorts_everyone_into_place() -> None:
             id="a retirement in the future, by a clock set back, counts as now",
         ),
         pytest.param(
-            replace(GOOD, retired_at=NOW + 5000.0), 0.5, False, replace(GOOD, retired_at=NOW), id="for members too"
+            GOOD._replace(retired_at=NOW + 5000.0), 0.5, False, GOOD._replace(retired_at=NOW), id="for members too"
         ),
         pytest.param(
-            replace(GOOD, retired_at=NOW + 5000.0), None, True, replace(GOOD, retired_at=NOW), id="for the faulty too"
+            GOOD._replace(retired_at=NOW + 5000.0), None, True, GOOD._replace(retired_at=NOW), id="for the faulty too"
         ),
         pytest.param(
-            replace(GOOD, retired_at=NOW + 5000.0),
+            GOOD._replace(retired_at=NOW + 5000.0),
             None,
             False,
-            replace(GOOD, retired_at=NOW, absent=1),
+            GOOD._replace(retired_at=NOW, absent=1),
             id="for the absent too",
         ),
     ],
@@ -114,7 +114,7 @@ def test_without_grace_the_absent_are_retired_at_once() -> None:
 def test_probation_lasts_its_cycles_the_first_included() -> None:
     """PROBATION 3 holds a newcomer for the three cycles in which it is first seen healthy; faults do not count."""
     rules = replace(RULES, probation_cycles=3)
-    agents: dict[str, Memory] = {"Ada": replace(GOOD, healthy=3)}
+    agents: dict[str, Memory] = {"Ada": GOOD._replace(healthy=3)}
     held = []
     for score, faulty in ((0.5, False), (None, True), (0.5, False), (0.5, False), (0.5, False)):
         payload = snapshot({"Ada": 0.5} | ({} if score is None else {"New": score}), faulty=["New"] if faulty else [])
@@ -144,7 +144,7 @@ def test_founders_and_the_adopted_have_no_probation() -> None:
 
 def test_who_is_on_probation() -> None:
     """Members that are neither tenured nor healthy for long enough; nobody if there is no probation."""
-    agents = {"Ada": GOOD, "New": replace(GOOD, healthy=1), "Old": RETIRED, "Tim": Memory(rated(0.5), tenured=True)}
+    agents = {"Ada": GOOD, "New": GOOD._replace(healthy=1), "Old": RETIRED, "Tim": Memory(rated(0.5), tenured=True)}
     assert on_probation(agents, RULES) == {"New"}
     assert on_probation(agents, replace(RULES, probation_cycles=3)) == {"Ada", "New"}
     assert on_probation(agents, replace(RULES, probation_cycles=0)) == set()
@@ -152,7 +152,7 @@ def test_who_is_on_probation() -> None:
 
 def test_memory_is_sorted_and_retirements_are_reported() -> None:
     """Every field comes out by name, whatever the order of the payload."""
-    agents = {"Zed": replace(GOOD, absent=3), "Bob": replace(GOOD, absent=3), "Ada": GOOD}
+    agents = {"Zed": GOOD._replace(absent=3), "Bob": GOOD._replace(absent=3), "Ada": GOOD}
     enrolment = enrol(snapshot({"New": 0.1, "Ada": 0.2}), agents, now=NOW, founding=False, rules=RULES)
     assert enrolment.retired == ("Bob", "Zed")
     assert list(enrolment.agents) == ["Ada", "Bob", "New", "Zed"]

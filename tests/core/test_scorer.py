@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,9 +71,9 @@ def test_a_score_is_0_to_1_and_rises_with_merit(
     assert 0.0 <= found.total <= 1.0 + 1e-15
     assert found.total == found.pnl + found.sharpe + found.winrate + found.drawdown
     better = (
-        replace(metrics, pnl_7d=pnl + more),
-        replace(metrics, sharpe_30d=sharpe + more),
-        replace(metrics, winrate_30d=min(1.0, winrate + more)),
-        replace(metrics, max_dd_30d=max(0.0, drawdown - more)),
+        metrics._replace(pnl_7d=pnl + more),
+        metrics._replace(sharpe_30d=sharpe + more),
+        metrics._replace(winrate_30d=min(1.0, winrate + more)),
+        metrics._replace(max_dd_30d=max(0.0, drawdown - more)),
     )
     assert all(score(other, Rules()).total >= found.total for other in better)

@@ -197,7 +197,7 @@ def test_a_member_without_a_line_moves_unless_it_has_just_returned(
 ) -> None:
     """One that was retired less than a day ago waits for another reason."""
     left = None if retired_seconds_ago is None else NOW - retired_seconds_ago
-    asked = _asked(_proposal({**_fleet(), "New": 0}), agents={"New": replace(MEMBER, retired_at=left)})
+    asked = _asked(_proposal({**_fleet(), "New": 0}), agents={"New": MEMBER._replace(retired_at=left)})
     assert asked[Reason.MEMBER_JOINED] == Trigger(Reason.MEMBER_JOINED, fired, int(fired), 1, "New" if fired else "")
 
 

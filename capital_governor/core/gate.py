@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from capital_governor.core.model import (
     DRAWDOWN,
@@ -22,6 +23,9 @@ from capital_governor.core.model import (
     ppm,
 )
 
+MAX_FUTURE_SECONDS: Final = 60.0
+"""How far a producer's clock may be ahead of ours."""
+
 
 def gate(decision: Decision, inputs: Inputs, state: State, rules: Rules) -> Reason | None:
     """Say what is wrong with a decision's proposal, or None if it may be published.
@@ -35,7 +39,7 @@ def gate(decision: Decision, inputs: Inputs, state: State, rules: Rules) -> Reas
     new = decision.proposal
     if new is None:
         return None
-    if inputs.stopped or _paused(inputs) or isinstance(inputs.payload, Refusal):
+    if isinstance(inputs.payload, Refusal) or _is_forbidden(inputs, inputs.payload, state, rules):
         return Reason.GATE_FORBIDDEN
     old = {} if state.published is None else state.published.shares
     checks = {
@@ -45,25 +49,41 @@ def gate(decision: Decision, inputs: Inputs, state: State, rules: Rules) -> Reas
         Reason.GATE_FAULTY_GAIN: _no_gain_unwell(new.shares, old, inputs.payload),
         Reason.GATE_MULTIPLIER: new.exposure <= _most_exposure(inputs.payload, state, rules),
         Reason.GATE_STRANGER: _no_strangers(new.shares, old, inputs.payload, state.agents),
-        Reason.GATE_RISE: not _is_braked(decision, inputs, state, rules) or _nothing_rises(new.shares, old),
+        Reason.GATE_RISE: not _is_braked(inputs, inputs.payload, state, rules) or _nothing_rises(new.shares, old),
         Reason.GATE_GENERATION: new.generation == 1 + max(state.generation, inputs.known_generation),
     }
     return next((reason for reason, passed in checks.items() if not passed), None)
 
 
-def _paused(inputs: Inputs) -> bool:
-    """A pause that is on by payload or file; one that is only remembered shows as a hold without a proposal."""
+def _is_forbidden(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
+    """Whether nothing at all may be published: somebody says stop, or this payload is nothing to decide upon."""
+    if inputs.stopped or inputs.files_problem or _paused(inputs, payload):
+        return True
+    if inputs.hold is not None and (inputs.hold.until is None or inputs.now < inputs.hold.until):
+        return True
+    if payload.at is not None and not -MAX_FUTURE_SECONDS <= inputs.now - payload.at <= rules.max_age_seconds:
+        return True
+    lost_guardian = state.latches.guardian_seen and payload.guardian is None
+    lost_stamp = state.latches.timestamp_seen and payload.at is None
+    if (lost_guardian or lost_stamp) and not inputs.accept:
+        return True
+    # A pause once seen ends in a complete payload: with its blocks, as above, and with agents.
+    return state.latches.paused and not payload.metrics and not payload.faults
+
+
+def _paused(inputs: Inputs, payload: Snapshot) -> bool:
+    """Whether a pause is on by payload or file."""
     file = inputs.pause
     expired = False
     if file is not None and (file.paused or file.problem):
         expired = not file.problem and file.until is not None and file.until <= inputs.now
         if not expired:
             return True
-    if isinstance(inputs.payload, Snapshot) and inputs.payload.guardian is not None:
-        guardian = inputs.payload.guardian
-        repeats = expired and file is not None and file.reason != "" and file.reason == guardian.reason
-        return guardian.is_paused and not repeats
-    return False
+    guardian = payload.guardian
+    if guardian is None or not guardian.is_paused:
+        return False
+    repeats = expired and file is not None and file.reason != "" and file.reason == guardian.reason
+    return not repeats
 
 
 def _adds_up(new: Publication) -> bool:
@@ -119,12 +139,30 @@ def _no_strangers(
     return True
 
 
-def _is_braked(decision: Decision, inputs: Inputs, state: State, rules: Rules) -> bool:
+def _is_braked(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
     """Under an agents' hold, within the cool-down, or not asked for often enough."""
-    if decision.trace.hold is not None:
+    if _agents_hold(inputs, payload, state, rules):
         return True
     cooling = state.moved_at is not None and max(0.0, inputs.now - state.moved_at) < rules.cooldown_seconds
     return cooling or state.asked + 1 < rules.confirm_cycles
+
+
+def _agents_hold(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
+    """Whether agents are missing: none is well, most are faulty, or half or more of the members have just gone."""
+    if not payload.metrics:
+        return True
+    if inputs.accept:
+        return False
+    members = {agent for agent, memory in state.agents.items() if memory.member}
+    if not members:
+        return len(payload.faults) > len(payload.metrics)
+    missed = members - payload.metrics.keys() - set(state.latches.accepted)
+    faulty = missed & payload.faults.keys()
+    if 2 * len(faulty) > len(members | payload.metrics.keys()):
+        return True
+    gone = {agent for agent in missed - faulty if state.agents[agent].absent == 0}
+    waited = state.latches.gone_cycles >= 4 * rules.membership_grace_cycles
+    return bool(gone) and 2 * len(gone) >= len(members) and not waited
 
 
 def _nothing_rises(new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm]) -> bool:

@@ -24,13 +24,16 @@ from capital_governor.core.model import (
     Agent,
     Bounds,
     Inputs,
+    Latches,
     Limit,
     Memory,
+    OperatorHold,
     Pause,
     Ppm,
     Reason,
     Refusal,
     Rules,
+    Snapshot,
     State,
 )
 from capital_governor.core.publication import integer_shares as real_rounding
@@ -189,16 +192,53 @@ def test_a_rise_when_the_brakes_are_off_again_is_not() -> None:
     assert _judged(rules=rules, state=replace(STATE, asked=1)) is None
 
 
-def test_a_rise_in_an_agents_hold_is_refused() -> None:
-    """Where agents are faulty or gone only a cut may be published."""
-    found = decide(HEARD, STATE, PLAIN)
-    held = decide(observe({}, faulty=RIGHT), STATE, PLAIN)
-    assert held.trace.hold is not None
-    wrong = replace(found, trace=held.trace)
-    assert gate(wrong, HEARD, STATE, PLAIN) is Reason.GATE_RISE
+MOST_FAULTY = observe({"Cyd": 0.5}, faulty=["Ada", "Bob"], risk=0.8)
+HALF_GONE = observe({"Cyd": 0.5, "New": 0.2}, risk=0.8)
+GONE_BEFORE = {**STATE.agents, "Ada": Memory(rated(0.5), absent=1)}
+NO_MEMBERS = replace(STATE, agents={})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "state"),
+    [
+        pytest.param(MOST_FAULTY, STATE, id="most are faulty"),
+        pytest.param(HALF_GONE, STATE, id="two of three have gone"),
+        pytest.param(MOST_FAULTY, NO_MEMBERS, id="most of a first payload are faulty"),
+    ],
+)
+def test_a_rise_in_an_agents_hold_is_refused(inputs: Inputs, state: State) -> None:
+    """Where agents are faulty or gone only a cut may be published, whatever the decision says of a hold."""
+    assert judge(inputs, state, PLAIN).hold is not None
+    rise = _lines(Ada=0, Bob=0, Cyd=192_001)
+    assert _judged(inputs, state, **rise) is Reason.GATE_RISE
+    if state is STATE:
+        assert _judged(inputs, state, **_lines(Ada=0, Bob=0, Cyd=192_000)) is None
+
+
+@pytest.mark.parametrize(
+    ("inputs", "state"),
+    [
+        pytest.param(replace(MOST_FAULTY, accept=True), STATE, id="the operator accepts"),
+        pytest.param(
+            MOST_FAULTY, replace(STATE, latches=Latches(accepted=("Ada",))), id="the operator has accepted one of them"
+        ),
+        pytest.param(
+            HALF_GONE, replace(STATE, latches=Latches(gone_cycles=4 * PLAIN.membership_grace_cycles)), id="waited"
+        ),
+        pytest.param(HALF_GONE, replace(STATE, agents=GONE_BEFORE), id="one had gone before"),
+        pytest.param(
+            observe({"Cyd": 0.5, "N1": 0.1, "N2": 0.1}, faulty=["Ada", "Bob"], risk=0.8), STATE, id="newcomers count"
+        ),
+    ],
+)
+def test_what_is_no_agents_hold_lets_others_rise(inputs: Inputs, state: State) -> None:
+    """The exits of that hold, and what is too little for one."""
+    assert judge(inputs, state, PLAIN).hold is None
+    assert _judged(inputs, state, **_lines(Ada=0, Bob=0, Cyd=192_001)) is None
 
 
 PAUSED = snapshot(paused=True, said="cooldown")
+SEEN = snapshot(SWAPPED, risk=0.8)
 
 
 @pytest.mark.parametrize(
@@ -219,11 +259,53 @@ PAUSED = snapshot(paused=True, said="cooldown")
         ),
         pytest.param(replace(HEARD, payload=PAUSED, pause=Pause(paused=False, reason="cooldown")), id="file ended"),
         pytest.param(replace(HEARD, payload=Refusal(Reason.FETCH_FAILED, "refused")), id="no payload"),
+        pytest.param(replace(HEARD, hold=OperatorHold("ops")), id="operator's hold"),
+        pytest.param(replace(HEARD, hold=OperatorHold("ops", until=NOW + 1)), id="operator's hold not yet over"),
+        pytest.param(replace(HEARD, files_problem="it is a folder"), id="files"),
+        pytest.param(replace(HEARD, payload=replace(SEEN, at=NOW - PLAIN.max_age_seconds - 1)), id="stale"),
+        pytest.param(replace(HEARD, payload=replace(SEEN, at=NOW + 61)), id="from the future"),
     ],
 )
 def test_nothing_is_published_while_forbidden(inputs: Inputs) -> None:
     """Under a STOP, a pause, or without any payload not even a cut passes."""
     assert _judged(inputs) is Reason.GATE_FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    ("payload", "latches", "accept"),
+    [
+        pytest.param(replace(SEEN, guardian=None), Latches(guardian_seen=True), False, id="guardian lost"),
+        pytest.param(replace(SEEN, at=None), Latches(timestamp_seen=True), False, id="time stamp lost"),
+        pytest.param(replace(SEEN, metrics={}), Latches(paused=True), False, id="paused, and no agents"),
+        pytest.param(replace(SEEN, metrics={}), Latches(paused=True), True, id="which cannot be accepted"),
+    ],
+)
+def test_what_is_remembered_forbids_too(payload: Snapshot, latches: Latches, accept: bool) -> None:
+    """A block that was once there, and a pause that only a complete payload ends."""
+    inputs, state = replace(HEARD, payload=payload, accept=accept), replace(STATE, latches=latches)
+    assert judge(inputs, state, PLAIN).hold is not None
+    assert _judged(inputs, state) is Reason.GATE_FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    ("inputs", "latches"),
+    [
+        pytest.param(replace(HEARD, hold=OperatorHold("ops", until=NOW)), Latches(), id="operator's hold is over"),
+        pytest.param(replace(HEARD, payload=replace(SEEN, at=NOW - 900)), Latches(), id="not yet stale"),
+        pytest.param(replace(HEARD, payload=replace(SEEN, at=NOW + 60)), Latches(), id="just not from the future"),
+        pytest.param(HEARD, Latches(paused=True, guardian_seen=True, timestamp_seen=True), id="complete again"),
+        pytest.param(
+            replace(HEARD, payload=replace(SEEN, guardian=None), accept=True),
+            Latches(guardian_seen=True),
+            id="accepted",
+        ),
+    ],
+)
+def test_what_is_over_forbids_nothing(inputs: Inputs, latches: Latches) -> None:
+    """Each of these holds has ended."""
+    state = replace(STATE, latches=latches)
+    assert judge(inputs, state, PLAIN).hold is None
+    assert _judged(inputs, state) is None
 
 
 def test_a_pause_that_is_over_forbids_nothing() -> None:

@@ -32,7 +32,7 @@ def project(scores: Sequence[float], lo: Sequence[float], hi: Sequence[float]) -
     by ``1 / sum(lo)`` are the weights. Sums are exactly rounded, so the order of the agents changes nothing.
 
     Args:
-        scores: n finite numbers >= 0; only their ratios matter.
+        scores: n scores, 0..1; only their ratios matter.
         lo: n floors, 0..1, each at most its ``hi``.
         hi: n caps, 0..1.
     """

@@ -148,9 +148,7 @@ def _is_braked(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) ->
 
 
 def _agents_hold(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
-    """Whether agents are missing: none is well, most are faulty, or half or more of the members have just gone."""
-    if not payload.metrics:
-        return True
+    """Whether most agents are faulty, or half or more of the members have just gone."""
     if inputs.accept:
         return False
     members = {agent for agent, memory in state.agents.items() if memory.member}

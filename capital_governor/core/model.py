@@ -1,7 +1,8 @@
 """The words of a decision: everything that goes into it, comes out of it and outlives it.
 
-Units: ``now``, ``at``, ``until`` are seconds since 1970 UTC. Weights, ratios and exposure are 0..1. Shares and the
-reserve are integers in millionths of all capital (``Ppm``), so that nothing after rounding compares floats.
+Units: ``now``, ``at``, ``until`` are seconds since 1970 UTC, at most those of the year 9999. Weights, ratios and
+exposure are 0..1. Shares and the reserve are integers in millionths of all capital (``Ppm``), so that nothing after
+rounding compares floats.
 A *weight* is a part of what is deployed, a *share* (or allocation) a part of all capital: share = weight x exposure.
 
 All of it is frozen. Metrics, Memory and Score are named tuples, since a cycle makes one of each for each agent, and a

@@ -6,7 +6,7 @@ The flow, once per interval::
               -> journal commit -> converge two JSON files -> log
 
 ``core`` decides and is pure; ``adapters`` hold one outside system each; ``cycle`` joins them into one tick;
-``daemon`` repeats the tick; ``cli`` is what an operator types.
+``governor`` gives that its journal and its messages; ``daemon`` repeats the tick; ``cli`` is what an operator types.
 """
 
 __version__ = "0.1.0"

@@ -4,39 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from capital_governor.adapters import logs
-from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.files import Paths
 from capital_governor.adapters.lock import RootLock
-from capital_governor.adapters.resilient import ResilientJournal
-from capital_governor.adapters.sqlite import open_sqlite
-from capital_governor.adapters.sqlite_file import set_aside
-from capital_governor.adapters.wire import parse
-from capital_governor.core.model import Refusal
-from capital_governor.cycle import Cycle
-from capital_governor.delivery import Delivery, telegram_of
-from capital_governor.messages import Line, start_lines
-from capital_governor.report import Report
+from capital_governor.governor import Governor
+from capital_governor.messages import start_lines
 from capital_governor.settings import Settings
-from capital_governor.status import Outcome, Standing
+from capital_governor.status import Outcome
 
 RETRY_SECONDS: Final = 15.0
 """Until the first success, the loop asks this often, or every interval where that is shorter."""
-GRACE_SECONDS: Final = 1.5
-"""How long the end waits for the files and the journal."""
 
 T = TypeVar("T")
 
@@ -48,154 +34,6 @@ def schedule(start: float, interval: float, now: float) -> float:
     """
     beat = now + interval - math.fmod(now - start, interval)
     return max(beat, math.nextafter(now, math.inf))
-
-
-class Governor:
-    """A cycle with all that it needs, on its own thread for files and journal. Made and used in an event loop.
-
-    Args:
-        settings: validated.
-        sink: of the logs, whose failures the status file counts.
-        dry_run: publish below ``runtime/dry_run``.
-    """
-
-    def __init__(self, settings: Settings, sink: logs.Sink, *, dry_run: bool = False) -> None:
-        self._log = logs.get_logger()
-        self._sink = sink
-        self._rules = settings.rules()
-        self._report = Report(self._say, self._rules)
-        self._dashboard = Dashboard(settings.dashboard_url, settings.fetch_deadline_seconds, settings.fetch_max_bytes)
-        path = Paths(settings.root, dry_run).journal(settings.journal_path)
-        self._journal_problem = ""
-        self._journal_news: deque[tuple[str, str]] = deque()
-        self._journal = ResilientJournal(
-            lambda: open_sqlite(path),
-            set_aside=lambda: set_aside(path, time.time()),
-            on_lost=self._journal_lost,
-            on_restored=self._journal_restored,
-        )
-        telegram = None if dry_run else telegram_of(settings, sink.redact)
-        self._cycle = Cycle(
-            settings, self._journal, dry_run=dry_run, notify=telegram is not None, annotate=self._annotate
-        )
-        self._recovered = self._concluded = False
-        # One thread owns files and SQLite; name look-ups have the loop's own executor, so neither waits for the other.
-        self._disk = ThreadPoolExecutor(1, "disk")
-        self._busy: asyncio.Future[Any] | None = None
-        self._delivery: Delivery | None = None
-        if telegram is not None:
-            self._delivery = Delivery(
-                telegram, self._journal, self._on_disk, redact=sink.redact, settled=self._renew_status
-            )
-
-    def start(self) -> None:
-        """Begin what goes on beside the ticks."""
-        if self._delivery is not None:
-            self._delivery.start()
-
-    async def flush(self) -> None:
-        """Deliver what there is to tell, in a bounded time."""
-        if self._delivery is not None:
-            await self._delivery.flush()
-
-    async def tick(self) -> Outcome:
-        """Fetch, decide, publish, and say so; before the first, take up where the last run ended."""
-        if not self._recovered:
-            await self._recover()
-        body = await self._dashboard.fetch()
-        payload = body if isinstance(body, Refusal) else parse(body)
-        outcome = await self._on_disk(lambda: self._cycle.conclude(payload))
-        self._concluded = True
-        self._tell_journal()
-        self._report.cycle(outcome)
-        if self._delivery is not None:
-            await self._delivery.post()
-        return outcome
-
-    async def guarded_tick(self) -> bool:
-        """Take a tick that no exception leaves; return whether it had a usable payload."""
-        try:
-            return (await self.tick()).fetched
-        except Exception as error:  # noqa: BLE001 - whatever it is, a governor that tries again serves the agents better
-            self._log.exception("Unexpected error - maintaining current allocations")
-            text = self._sink.redact(f"{type(error).__name__}: {error}")
-            await self._say_in_status(lambda: self._cycle.fail(text))
-            self._tell_journal()
-            return False
-
-    async def _recover(self) -> None:
-        """Take up where the last run ended, also with what the operator was told."""
-        found = await self._on_disk(self._cycle.recover)
-        if self._delivery is not None:
-            self._report = Report(self._say, self._rules, await self._on_disk(self._journal.open_topics))
-        self._tell_journal()
-        self._say(Line("info", f"Start: {found}"))
-        self._recovered = True
-        # What was loaded until now lives as long as the process: the collector need not look at it in every cycle.
-        gc.collect()
-        gc.freeze()
-
-    async def close(self) -> None:
-        """End: let what is being written be finished, say so in the status file, close the journal."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_SECONDS):
-                if self._delivery is not None:
-                    await self._delivery.close()
-                if self._busy is not None:
-                    await asyncio.wait([self._busy])
-                await self._say_in_status(self._cycle.leave)
-                await self._on_disk(self._journal.close)
-        self._tell_journal()
-        self._disk.shutdown(wait=False, cancel_futures=True)
-
-    async def _say_in_status(self, write: Callable[[], str]) -> None:
-        """Write the status file outside of a cycle: what fails here must not end the loop, nor keep it from ending."""
-        try:
-            problem = await self._on_disk(write)
-        except Exception:  # noqa: BLE001 - the status file is for people; governing goes on without it
-            self._log.exception("The status file could not be made")
-        else:
-            self._report.episode("status", problem, "The status file can be written again")
-
-    async def _on_disk(self, work: Callable[[], T]) -> T:
-        """Run on the disk's thread. Cancelling the caller leaves the work to finish: it may be half-way on disk."""
-        future = asyncio.get_running_loop().run_in_executor(self._disk, work)
-        self._busy = future
-        return await asyncio.shield(future)
-
-    async def _renew_status(self) -> None:
-        """Show in the status file at once what became of a notice; before the first cycle it is the last run's."""
-        if self._concluded:
-            await self._say_in_status(self._cycle.write_status)
-
-    def _say(self, line: Line) -> None:
-        getattr(self._log, line.level)(line.text)
-        if line.alert and self._delivery is not None:
-            self._delivery.alert(line)
-
-    def _tell_journal(self) -> None:
-        """Tell what the journal's thread has left here; its end also where an earlier process met the beginning."""
-        while self._journal_news:
-            problem, over = self._journal_news.popleft()
-            self._report.episode("journal", problem, over, alert=True)
-        if not self._journal.lost:
-            self._report.episode("journal", "", "Journal can be written again")
-
-    def _annotate(self, standing: Standing) -> Standing:
-        return replace(
-            standing,
-            journal_problem=self._journal_problem,
-            log_failures=self._sink.failures,
-            notices=self._journal.backlog(),
-        )
-
-    def _journal_lost(self, problem: str) -> None:
-        self._journal_problem = problem
-        self._journal_news.append((f"Journal cannot be written, memory takes over: {problem}", ""))
-
-    def _journal_restored(self, cycles: int) -> None:
-        self._journal_problem = ""
-        self._journal_news.append(("", f"Journal can be written again: {cycles} cycles written back"))
 
 
 async def repeat(governor: Governor, interval_seconds: float, stop: asyncio.Event) -> None:

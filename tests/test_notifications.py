@@ -24,7 +24,7 @@ from capital_governor.adapters import logs
 from capital_governor.adapters.notices import Backlog
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.core.model import Decision, Inputs, Reason, Rules, State
-from capital_governor.daemon import Governor
+from capital_governor.governor import Governor
 from capital_governor.report import DEGRADED_AFTER
 from capital_governor.settings import load
 from tests.adapters.hostile import Script

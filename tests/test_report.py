@@ -19,7 +19,7 @@ import structlog
 from capital_governor.adapters import logs
 from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.core.model import Reason, Refusal, Rules
-from capital_governor.daemon import Governor
+from capital_governor.governor import Governor
 from capital_governor.messages import message
 from capital_governor.report import DEGRADED_AFTER, Report
 from tests.adapters.hostile import Script, answer, answer_and_hang, answer_and_reset, hang, http, repeat
@@ -413,7 +413,7 @@ def test_an_unexpected_error_ends_no_loop(tmp_path: Path, monkeypatch: pytest.Mo
         def broken(_: bytes) -> object:
             raise KeyError("hunter2-secret\nat https://me:password@host/")
 
-        monkeypatch.setattr("capital_governor.daemon.parse", broken)
+        monkeypatch.setattr("capital_governor.governor.parse", broken)
         assert run.tick() is False
         assert run.files() == before
         status = run.status()

@@ -18,7 +18,7 @@ from capital_governor.adapters.journal import LIVE
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.core.decision import commit
 from capital_governor.core.publication import documents
-from capital_governor.daemon import Governor
+from capital_governor.governor import Governor
 from capital_governor.settings import Settings, load
 from capital_governor.status import Outcome
 from tests.benchmarks.measures import Table, dashboard_apart, medians_in_turn

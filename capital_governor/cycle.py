@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from capital_governor.adapters import files, interlocks
-from capital_governor.adapters.journal import Journal
+from capital_governor.adapters.journal import Journal, Record
 from capital_governor.adapters.notices import Notice, new_notice
 from capital_governor.adapters.primary import generation_of, read_primary
 from capital_governor.core.adoption import abandon, adopt
@@ -126,8 +126,17 @@ class Cycle:
             inputs = replace(inputs, stopped=True)
             decision = self._decide(inputs)
         after = commit(decision)
-        notices = self._notices(decision, before, inputs.now)
-        self._journal.record(self.book, inputs, before, self._rules, decision, after, notices)
+        self._journal.record(
+            Record(
+                book=self.book,
+                inputs=inputs,
+                state=before,
+                rules=self._rules,
+                decision=decision,
+                after=after,
+                notices=self._notices(decision, before, inputs.now),
+            )
+        )
         self.state = after
         convergence = None if decision.reason in SILENT_HOLDS else self._converge()
         self._journal.prune(inputs.now, self._settings.journal_days)

@@ -40,7 +40,7 @@ class JournalRefusedError(JournalError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cycle:
+class Record:
     """One cycle as it is recorded.
 
     ``state`` is the state before, ``after`` the state that was committed: ``decision.after`` with the publication in
@@ -79,7 +79,7 @@ class Cycle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry(Cycle):
+class Entry(Record):
     """A recorded cycle. ``seq`` grows over all books of a journal."""
 
     seq: int
@@ -102,19 +102,10 @@ class Journal(NoticeStore, Protocol):
     def state(self, book: str) -> State | None:
         """Return the state after the last recorded cycle of ``book``; None if there is none."""
 
-    def record(
-        self,
-        book: str,
-        inputs: Inputs,
-        state: State,
-        rules: Rules,
-        decision: Decision,
-        after: State,
-        notices: tuple[Notice, ...] = (),
-    ) -> None:
-        """Record one cycle, in one transaction, durable when this returns. The arguments are those of ``Cycle``."""
+    def record(self, record: Record) -> None:
+        """Record one cycle, in one transaction, durable when this returns."""
 
-    def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
+    def record_all(self, cycles: Sequence[Record], reached: Sequence[tuple[str, Publication]] = ()) -> None:
         """Record many cycles in their order, and (book, publication) pairs as reached, all in one transaction."""
 
     def reached(self, generation: int, book: str = LIVE) -> None:
@@ -208,7 +199,7 @@ def decode(kind: type[T], blob: bytes) -> T:
     return cast("T", value)
 
 
-def check_storable(cycle: Cycle) -> None:
+def check_storable(cycle: Record) -> None:
     """Raise ValueError if some part of ``cycle`` cannot be encoded."""
     decision = cycle.decision
     verdict = Verdict(decision.reason, decision.proposal, decision.trace)

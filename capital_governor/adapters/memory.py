@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from capital_governor.adapters.journal import LIVE, Cycle, Entry, Summary
+from capital_governor.adapters.journal import LIVE, Entry, Record, Summary
 from capital_governor.adapters.notices import Backlog, MemoryNotices, Notice
-from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Decision, Inputs, Publication, Rules, State
+from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Publication, State
 
 CAPACITY: Final = 1_000
 AGENT_CAPACITY: Final = 32_000
@@ -89,23 +89,11 @@ class MemoryJournal:
         """See ``Journal``."""
         return self._book(book).state
 
-    def record(
-        self,
-        book: str,
-        inputs: Inputs,
-        state: State,
-        rules: Rules,
-        decision: Decision,
-        after: State,
-        notices: tuple[Notice, ...] = (),
-    ) -> None:
+    def record(self, record: Record) -> None:
         """See ``Journal``; durable as long as the process lives."""
-        cycle = Cycle(
-            book=book, inputs=inputs, state=state, rules=rules, decision=decision, after=after, notices=notices
-        )
-        self.add(cycle)
+        self.add(record)
 
-    def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
+    def record_all(self, cycles: Sequence[Record], reached: Sequence[tuple[str, Publication]] = ()) -> None:
         """See ``Journal``."""
         for cycle in cycles:
             self.add(cycle)
@@ -114,7 +102,7 @@ class MemoryJournal:
             known.publish(publication)
             known.reach(publication.generation)
 
-    def add(self, cycle: Cycle) -> None:
+    def add(self, cycle: Record) -> None:
         """Record ``cycle``; the oldest entries make room for it and are counted in ``dropped``."""
         entry = self.note(cycle)
         self._entries.append(entry)
@@ -123,7 +111,7 @@ class MemoryJournal:
             self.discard_oldest(1)
             self.dropped += 1
 
-    def note(self, cycle: Cycle) -> Entry:
+    def note(self, cycle: Record) -> Entry:
         """Take over state, publication and notices of ``cycle`` without keeping it among the entries."""
         entry = Entry(
             seq=next(self._numbers),
@@ -250,6 +238,6 @@ class MemoryJournal:
         return self._books.get(book) or _Book()
 
 
-def _agents(cycle: Cycle) -> int:
+def _agents(cycle: Record) -> int:
     """Return how many agents a cycle is about, for reckoning its size."""
     return len(cycle.after.agents) + 1

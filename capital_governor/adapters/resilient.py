@@ -12,18 +12,18 @@ from typing import Final, TypeVar
 
 from capital_governor.adapters.journal import (
     LIVE,
-    Cycle,
     Entry,
     Journal,
     JournalCorruptError,
     JournalError,
     JournalRefusedError,
+    Record,
     Summary,
     check_storable,
 )
 from capital_governor.adapters.memory import MemoryJournal
 from capital_governor.adapters.notices import CAPACITY, Backlog, Notice
-from capital_governor.core.model import Decision, Inputs, Publication, Rules, State
+from capital_governor.core.model import Publication, State
 
 BATCH: Final = 100
 """Cycles written back in one transaction, which is what one cycle pays for the end of an outage."""
@@ -72,7 +72,7 @@ class ResilientJournal:
         self._written = 0
         self._marks: dict[tuple[str, int], Publication] = {}
         self._unstored: frozenset[str] = frozenset()
-        self._doubtful: Cycle | None = None
+        self._doubtful: Record | None = None
         self._was_set_aside = False
         try:
             self._store = open_journal()
@@ -97,23 +97,11 @@ class ResilientJournal:
         """How many cycles were forgotten unwritten, over the life of the process, because an outage lasted too long."""
         return self._memory.dropped
 
-    def record(
-        self,
-        book: str,
-        inputs: Inputs,
-        state: State,
-        rules: Rules,
-        decision: Decision,
-        after: State,
-        notices: tuple[Notice, ...] = (),
-    ) -> None:
+    def record(self, record: Record) -> None:
         """See ``Journal``; durable unless ``lost``."""
-        cycle = Cycle(
-            book=book, inputs=inputs, state=state, rules=rules, decision=decision, after=after, notices=notices
-        )
-        self.record_all((cycle,))
+        self.record_all((record,))
 
-    def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
+    def record_all(self, cycles: Sequence[Record], reached: Sequence[tuple[str, Publication]] = ()) -> None:
         """See ``Journal``; durable unless ``lost``."""
         if self._store is not None and not self._lost:
             try:
@@ -241,14 +229,14 @@ class ResilientJournal:
                 self._lose(error)
         return question(self._memory)
 
-    def _note(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]]) -> None:
+    def _note(self, cycles: Sequence[Record], reached: Sequence[tuple[str, Publication]]) -> None:
         """Know what was just made durable, without keeping it."""
         for cycle in cycles:
             self._memory.note(cycle)
         self._memory.record_all((), reached)
         self._unstored -= {cycle.book for cycle in cycles}
 
-    def _keep(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]]) -> None:
+    def _keep(self, cycles: Sequence[Record], reached: Sequence[tuple[str, Publication]]) -> None:
         """Queue what is to be written; what could never be written must not get in, for it would block the queue."""
         for cycle in cycles:
             check_storable(cycle)
@@ -347,7 +335,7 @@ class ResilientJournal:
                 return
 
 
-def _same(one: Cycle, other: Cycle) -> bool:
+def _same(one: Record, other: Record) -> bool:
     """Whether two records are of the same cycle."""
     return (one.book, one.inputs, one.state, one.rules, one.decision, one.after) == (
         (other.book, other.inputs, other.state, other.rules, other.decision, other.after)

@@ -20,10 +20,10 @@ from typing import Any, Final
 from capital_governor.adapters import sqlite_notices
 from capital_governor.adapters.journal import (
     LIVE,
-    Cycle,
     Entry,
     JournalCorruptError,
     JournalUnavailableError,
+    Record,
     Summary,
     Verdict,
     decode,
@@ -112,23 +112,11 @@ class SqliteJournal:
                 self._memo.published[book] = known[0].published
         return known[0]
 
-    def record(
-        self,
-        book: str,
-        inputs: Inputs,
-        state: State,
-        rules: Rules,
-        decision: Decision,
-        after: State,
-        notices: tuple[Notice, ...] = (),
-    ) -> None:
+    def record(self, record: Record) -> None:
         """See ``Journal``."""
-        cycle = Cycle(
-            book=book, inputs=inputs, state=state, rules=rules, decision=decision, after=after, notices=notices
-        )
-        self.record_all((cycle,))
+        self.record_all((record,))
 
-    def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
+    def record_all(self, cycles: Sequence[Record], reached: Sequence[tuple[str, Publication]] = ()) -> None:
         """See ``Journal``."""
         memo = _Memo(dict(self._memo.states), self._memo.rules, dict(self._memo.published))
         with self._transaction():
@@ -251,7 +239,7 @@ class SqliteJournal:
 
     # --- one row ---
 
-    def _insert(self, cycle: Cycle, memo: _Memo) -> None:
+    def _insert(self, cycle: Record, memo: _Memo) -> None:
         """Insert ``cycle`` with what it refers to; only inside a transaction."""
         book, decision, after = cycle.book, cycle.decision, cycle.after
         if memo.rules is None or memo.rules[0] is not cycle.rules:
@@ -353,7 +341,7 @@ class SqliteJournal:
                 raise
 
 
-def _derivable(cycle: Cycle) -> bool:
+def _derivable(cycle: Record) -> bool:
     """Whether ``decision.after`` is ``after`` but for ``published``, to the byte: then it takes no row."""
     draft, derived = cycle.decision.after, replace(cycle.after, published=cycle.state.published)
     same = all(getattr(draft, each.name) is getattr(derived, each.name) for each in fields(State))

@@ -30,12 +30,12 @@ from hypothesis import strategies as st
 
 from capital_governor.adapters.journal import (
     LIVE,
-    Cycle,
     Entry,
     Journal,
     JournalCorruptError,
     JournalRefusedError,
     JournalUnavailableError,
+    Record,
     Summary,
     decode,
     encode,
@@ -95,10 +95,10 @@ def publication(generation: int, at: float = NOW, share: int = 400_000) -> Publi
     )
 
 
-def held(state: State, now: float, book: str = LIVE) -> Cycle:
+def held(state: State, now: float, book: str = LIVE) -> Record:
     """A cycle in which the dashboard could not be reached."""
     after = replace(state, asked=state.asked + 1)
-    return Cycle(
+    return Record(
         book=book,
         inputs=Inputs(now, Refusal(Reason.FETCH_FAILED, "connection refused")),
         state=state,
@@ -108,7 +108,7 @@ def held(state: State, now: float, book: str = LIVE) -> Cycle:
     )
 
 
-def moved(state: State, now: float, book: str = LIVE, agents: Sequence[str] = ("a", "b")) -> Cycle:
+def moved(state: State, now: float, book: str = LIVE, agents: Sequence[str] = ("a", "b")) -> Record:
     """A cycle that publishes the next generation."""
     proposal = publication(state.generation + 1, now)
     draft = State(
@@ -119,7 +119,7 @@ def moved(state: State, now: float, book: str = LIVE, agents: Sequence[str] = ("
         moved_at=now,
     )
     trace = Trace(scores={name: Score(0.5, 0.2, 0.1, 0.1, 0.1) for name in agents}, exposure=0.8, exposure_by="regime")
-    return Cycle(
+    return Record(
         book=book,
         inputs=Inputs(now, Snapshot(now - 3, dict.fromkeys(agents, GOOD))),
         state=state,
@@ -129,9 +129,9 @@ def moved(state: State, now: float, book: str = LIVE, agents: Sequence[str] = ("
     )
 
 
-def chain(count: int, *, book: str = LIVE, state: State | None = None, at: float = NOW, every: int = 3) -> list[Cycle]:
+def chain(count: int, *, book: str = LIVE, state: State | None = None, at: float = NOW, every: int = 3) -> list[Record]:
     """``count`` cycles 300 s apart, each going on from the last; one in ``every`` moves, the others hold."""
-    cycles: list[Cycle] = []
+    cycles: list[Record] = []
     state = State() if state is None else state
     for number in range(count):
         make = moved if number % every == 0 else held
@@ -140,12 +140,12 @@ def chain(count: int, *, book: str = LIVE, state: State | None = None, at: float
     return cycles
 
 
-def tell(journal: Journal, *cycles: Cycle) -> None:
+def tell(journal: Journal, *cycles: Record) -> None:
     for each in cycles:
-        journal.record(each.book, each.inputs, each.state, each.rules, each.decision, each.after)
+        journal.record(each)
 
 
-def contents(cycles: Sequence[Cycle]) -> list[str]:
+def contents(cycles: Sequence[Record]) -> list[str]:
     """All that was recorded, in a form that shows signs of zero, order of keys and types."""
     return [repr((c.book, c.inputs, c.state, c.rules, c.decision, c.after)) for c in cycles]
 
@@ -889,7 +889,7 @@ state = journal.state("live") or cycle.state
 for _ in range(limit):
     after = replace(state, asked=state.asked + 1)
     decision = replace(cycle.decision, after=after)
-    journal.record("live", cycle.inputs, state, cycle.rules, decision, after)
+    journal.record(replace(cycle, state=state, decision=decision, after=after))
     state = after
     print(state.asked, flush=True)
 journal.close()
@@ -1253,7 +1253,7 @@ class Fault:
     error: Exception | None = None
     after_commit: bool = False
 
-    def record_all(self, cycles: Sequence[Cycle], reached: Sequence[tuple[str, Publication]] = ()) -> None:
+    def record_all(self, cycles: Sequence[Record], reached: Sequence[tuple[str, Publication]] = ()) -> None:
         error, self.error = self.error, None
         if error is not None and not self.after_commit:
             raise error

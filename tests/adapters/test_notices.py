@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from capital_governor.adapters.journal import Journal
+from capital_governor.adapters.journal import Journal, Record
 from capital_governor.adapters.memory import MemoryJournal
 from capital_governor.adapters.notices import Backlog, MemoryNotices, Notice, new_notice
 from capital_governor.adapters.resilient import ResilientJournal
@@ -33,7 +33,9 @@ def hold(journal: Journal, number: int, *notices: Notice) -> None:
     after = replace(state, asked=state.asked + 1)
     inputs = Inputs(NOW + 300 * number, Refusal(Reason.FETCH_FAILED, "refused"))
     decision = Decision(Reason.FETCH_FAILED, None, after, Trace())
-    journal.record("live", inputs, state, Rules(), decision, after, notices)
+    journal.record(
+        Record(book="live", inputs=inputs, state=state, rules=Rules(), decision=decision, after=after, notices=notices)
+    )
 
 
 def texts(notices: list[Notice]) -> list[str]:

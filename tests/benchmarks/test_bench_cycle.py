@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from capital_governor.adapters import files, logs
-from capital_governor.adapters.journal import LIVE
+from capital_governor.adapters.journal import LIVE, Record
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.core.decision import commit
 from capital_governor.core.publication import documents
@@ -46,8 +46,11 @@ def publish(paths: files.Paths, journal: SqliteJournal, settings: Settings, done
     after = commit(done.decision)
     assert after.published is not None
     primary, override = documents(after.published)
+    record = Record(
+        book=LIVE, inputs=done.inputs, state=done.before, rules=settings.rules(), decision=done.decision, after=after
+    )
     start = time.perf_counter()
-    journal.record(LIVE, done.inputs, done.before, settings.rules(), done.decision, after)
+    journal.record(record)
     files.converge(paths, primary, override, policy="assert", stopped=lambda: False)
     journal.reached(after.published.generation)
     return time.perf_counter() - start

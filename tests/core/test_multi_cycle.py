@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from capital_governor.adapters.journal import LIVE, Record
 from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.core.adoption import abandon, adopt
 from capital_governor.core.model import (
@@ -33,7 +34,6 @@ from capital_governor.core.publication import documents
 from tests.core.builders import FLEET, NOW, PLAIN, cycle, publication, settled, shares_of, snapshot
 
 R = Reason
-LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +328,9 @@ def _outcomes(script: Script, journal: Path, *, restart: bool) -> list[tuple[Rea
             assert stored is not None
             state = stored
         decision, after = cycle(step.inputs, state, script.rules)
-        opened.record(LIVE, step.inputs, state, script.rules, decision, after)
+        opened.record(
+            Record(book=LIVE, inputs=step.inputs, state=state, rules=script.rules, decision=decision, after=after)
+        )
         expected = shares_of(state) if step.shares is None else step.shares
         assert (decision.reason, shares_of(after)) == (step.reason, expected), f"cycle {len(outcomes)}"
         assert (decision.proposal is None) == (step.shares is None), f"cycle {len(outcomes)}"

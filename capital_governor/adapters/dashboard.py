@@ -4,33 +4,24 @@ Everything that a broken, hostile or merely absent server can do is bounded here
 look-up, connection, TLS, headers, body, retries and their waits; the memory by a cap on the body, and by h11's on the
 head.
 
-httpx's transport is used without its Client on top: a Client would parse cookies (a tenth of a second of blocked loop
-for a hostile head full of them), keep state from one fetch to the next, and log full addresses. Each attempt makes a
-connection of its own: at one fetch per interval a kept one would mostly be stale.
+Each attempt makes a connection of its own: at one fetch per interval a kept one would mostly be stale.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
 import ssl
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_random_exponential
 
-from capital_governor import __version__
+from capital_governor.adapters.http_get import USER_AGENT, failure_text, get, httpx, tls_context
 from capital_governor.adapters.wire import clean
 from capital_governor.core.model import Reason, Refusal
-from capital_governor.lean import remember_absent, without
-
-with without("click", "pygments", "rich"):
-    import httpx
-remember_absent("sniffio")
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from tenacity import RetryCallState
 
@@ -40,17 +31,12 @@ ATTEMPTS: Final = 3
 _CHUNKS_PER_TURN: Final = 256
 _SERVER_ERRORS: Final = range(500, 600)
 _OK: Final = 200
-_NO_LIMITS: Final = httpx.Limits(max_connections=1, max_keepalive_connections=0)
 _HEADERS: Final = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",
     "Connection": "close",
-    "User-Agent": f"capital-governor/{__version__}",
+    "User-Agent": USER_AGENT,
 }
-
-# Both write full addresses at INFO and below, secrets in them included.
-for _chatty in ("httpx", "httpcore"):
-    logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 
 class _ServerError(Exception):
@@ -103,12 +89,13 @@ class Dashboard:
         except TimeoutError as error:
             if deadline.expired():
                 return Refusal(Reason.FETCH_FAILED, f"no answer within {self._deadline_seconds:g} s from {shown}")
-            return Refusal(Reason.FETCH_FAILED, _sentence(error, shown))
+            return Refusal(Reason.FETCH_FAILED, failure_text(error, shown))
         except httpx.InvalidURL:
             # Its text quotes the URL, of which a part may be a password.
             return Refusal(Reason.FETCH_FAILED, "the dashboard's URL is not a valid one")
         except Exception as error:  # noqa: BLE001 - whatever the libraries let through, this cycle has no payload
-            return Refusal(Reason.FETCH_FAILED, _sentence(error, shown))
+            said = f"{error} from {shown}" if isinstance(error, _ServerError) else failure_text(error, shown)
+            return Refusal(Reason.FETCH_FAILED, said)
 
     def _target(self, path: bytes) -> httpx.URL:
         if path not in self._targets:
@@ -128,34 +115,9 @@ class Dashboard:
     async def _attempt(
         self, target: httpx.URL, read: Callable[[httpx.Response], Awaitable[T | Refusal]]
     ) -> T | Refusal:
-        streams: list[Any] = []
-
-        async def note(event: str, info: dict[str, Any]) -> None:
-            if event == "connection.connect_tcp.complete":
-                streams.append(info["return_value"])
-
-        request = httpx.Request("GET", target, headers=_HEADERS, extensions={"trace": note})
-        try:
-            async with httpx.AsyncHTTPTransport(
-                verify=self._context(target), trust_env=False, limits=_NO_LIMITS
-            ) as transport:
-                response = await transport.handle_async_request(request)
-                try:
-                    return _rejected(response, target) or await read(response)
-                finally:
-                    await response.aclose()
-        finally:
-            # httpcore forgets a connection that is cancelled in its TLS handshake, and with it the socket.
-            for stream in streams:
-                await stream.aclose()
-
-    def _context(self, target: httpx.URL) -> ssl.SSLContext:
-        if self._tls is None:
-            # Plain HTTP never uses it: one without certificates costs little, and trusts nobody.
-            self._tls = (
-                ssl.create_default_context() if target.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            )
-        return self._tls
+        self._tls = self._tls or tls_context(target)
+        async with get(target, _HEADERS, self._tls) as response:
+            return _rejected(response, target) or await read(response)
 
     async def _body(self, response: httpx.Response) -> bytes | Refusal:
         encoding = response.headers.get("content-encoding", "identity")
@@ -197,35 +159,3 @@ def _worth_another_attempt(error: BaseException) -> bool:
     if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return False
     return isinstance(error, httpx.TransportError | _ServerError)
-
-
-def _sentence(error: BaseException, shown: str) -> str:
-    for cause in _causes(error):
-        match cause:
-            case _ServerError():
-                return f"{cause} from {shown}"
-            case ConnectionRefusedError():
-                return f"connection refused by {shown}"
-            case ConnectionResetError() | BrokenPipeError():
-                return f"connection reset by {shown}"
-            case socket.gaierror():
-                return f"no address found for {shown}: {clean(cause.strerror or str(cause))}"
-            case ssl.SSLError():
-                return f"TLS failed with {shown}: {clean(str(cause))}"
-            case _:
-                pass
-    return f"no usable answer from {shown}: {clean(str(error)) or type(error).__name__}"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and everything that led to it: libraries wrap what the system said up to five times."""
-    queue, seen = [error], set[int]()
-    while queue:
-        cause = queue.pop(0)
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        if isinstance(cause, BaseExceptionGroup):
-            queue.extend(cause.exceptions)
-        queue.extend(linked for linked in (cause.__cause__, cause.__context__) if linked is not None)

@@ -1,0 +1,76 @@
+"""The heartbeat: one GET to a dead man's switch after each completed cycle, which nothing waits for.
+
+Such a service alarms when it has not been asked for a while, so that a machine that is gone is noticed from outside.
+Its URL is a key, and is in nothing that is said here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from capital_governor.adapters.http_get import USER_AGENT, failure_text, get, httpx, tls_context
+
+DEADLINE_SECONDS: Final = 10.0
+_HEADERS: Final = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": USER_AGENT}
+
+
+class Heartbeat:
+    """One dead man's switch. Used in an event loop.
+
+    Args:
+        url: http or https; all of it is secret.
+        tell: takes why a beat failed, and "" once one does not; after each beat.
+        deadline_seconds: for one beat in all.
+
+    Attributes:
+        failures: beats that failed so far.
+        problem: why the last one did; empty if it did not.
+    """
+
+    def __init__(self, url: str, tell: Callable[[str], object], *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        self.failures = 0
+        self.problem = ""
+        self._url = url
+        self._tell = tell
+        self._deadline_seconds = deadline_seconds
+        self._tls: ssl.SSLContext | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def beat(self) -> None:
+        """Ask in the background; while an earlier beat is on its way there is no other."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._beat(), name="heartbeat")
+
+    async def flush(self) -> None:
+        """Wait until nothing is on its way, at most as long as a beat may take."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def close(self) -> None:
+        """Give up what is on its way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _beat(self) -> None:
+        self.problem = await self._ask()
+        self.failures += bool(self.problem)
+        self._tell(self.problem)
+
+    async def _ask(self) -> str:
+        """Ask once; return what went wrong, empty if nothing did."""
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                target = httpx.URL(self._url)
+                self._tls = self._tls or tls_context(target)
+                async with get(target, _HEADERS, self._tls) as response:
+                    return "" if response.is_success else f"HTTP {response.status_code}"
+        except TimeoutError:
+            return f"no answer within {self._deadline_seconds:g} s"
+        except httpx.InvalidURL:
+            return "the URL is not a valid one"  # the library's words quote it
+        except Exception as error:  # noqa: BLE001 - whatever a server or the libraries do, it is one failed beat
+            return failure_text(error, "the heartbeat's server")

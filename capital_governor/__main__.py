@@ -6,11 +6,18 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+
+from capital_governor.early_end import end_at_signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def main() -> None:
     """Run the command of ``sys.argv``. Raises SystemExit with its code."""
+    if sys.argv[1:2] == ["run"]:
+        end_at_signals()
     plain = _plain_run(sys.argv[1:])
     if plain is None:
         from capital_governor.cli import app  # noqa: PLC0415 - Typer and rich, which `run` must not load
@@ -27,6 +34,8 @@ def _plain_run(arguments: list[str]) -> tuple[Path | None, bool] | None:
     """Return root and dry run of a ``run`` that needs no parser; None for everything else, help and errors included."""
     if arguments[:1] != ["run"]:
         return None
+    from pathlib import Path  # noqa: PLC0415 - takes some milliseconds in which no signal is heard yet
+
     root, dry_run, rest = None, False, arguments[1:]
     while rest:
         word = rest.pop(0)

@@ -65,13 +65,14 @@ class Delivery:
 
     async def post(self) -> None:
         """Put the alerts taken so far into the journal, and have it looked at for more to send."""
-        now, notices = time.time(), []
-        while self._alerts:
-            line = self._alerts.popleft()
-            text = self._redact(alert_text(line))
-            notices.append(new_notice(text, now, topic=line.topic, begins=not line.over))
+        now, lines = time.time(), tuple(self._alerts)
+        notices = [
+            new_notice(self._redact(alert_text(line)), now, topic=line.topic, begins=not line.over) for line in lines
+        ]
         if notices:
             await self._on_disk(lambda: self._store.put_notices(notices))
+        for _ in notices:  # only now: what could not be put down is to be told the next time
+            self._alerts.popleft()
         self._outbox.wake()
 
     def start(self) -> None:

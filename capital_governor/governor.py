@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from capital_governor.adapters import logs
 from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.files import Paths
+from capital_governor.adapters.heartbeat import Heartbeat
 from capital_governor.adapters.resilient import ResilientJournal
 from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.adapters.sqlite_file import set_aside
@@ -22,51 +23,134 @@ from capital_governor.adapters.wire import parse
 from capital_governor.core.model import Refusal
 from capital_governor.cycle import Cycle
 from capital_governor.delivery import Delivery, telegram_of
+from capital_governor.digest import Digest
 from capital_governor.messages import Line
 from capital_governor.report import Report
 from capital_governor.settings import Settings
 from capital_governor.status import Outcome, Standing
 
-GRACE_SECONDS: Final = 1.5
+GRACE_SECONDS: Final = 1.2
 """How long the end waits for the files and the journal."""
 
 T = TypeVar("T")
 
 
+class Disk:
+    """The one thread that owns files and SQLite: name look-ups have others, so neither waits for the other."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, "disk")
+        self._busy: asyncio.Future[Any] | None = None
+
+    async def __call__(self, work: Callable[[], T]) -> T:
+        """Run on the disk's thread. Cancelling the caller leaves the work to finish: it may be half-way on disk."""
+        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        self._busy = future
+        return await asyncio.shield(future)
+
+    async def quiet(self) -> None:
+        """Wait for what was begun last, and with it for all before."""
+        if self._busy is not None:
+            await asyncio.wait([self._busy])
+
+    def close(self) -> None:
+        """Begin nothing any more; what hangs is left to hang."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+class JournalNews:
+    """What the journal's thread has to say of being lost and restored."""
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self.waiting: deque[tuple[str, str]] = deque()
+
+    def lost(self, problem: str) -> None:
+        """Take why it cannot be written."""
+        self.problem = problem
+        self.waiting.append((f"Journal cannot be written, memory takes over: {problem}", ""))
+
+    def restored(self, cycles: int) -> None:
+        """Take how much was written back."""
+        self.problem = ""
+        self.waiting.append(("", f"Journal can be written again: {cycles} cycles written back"))
+
+
+async def open_governor(
+    settings: Settings,
+    sink: logs.Sink,
+    *,
+    dry_run: bool = False,
+    completed: Callable[[Outcome], object] = lambda _: None,
+) -> Governor:
+    """Open the journal, on the disk's thread since it may hang, and return a governor on it. See ``Governor``.
+
+    Raises:
+        JournalRefusedError: the journal is another program's, or of a newer version.
+    """
+    disk, news = Disk(), JournalNews()
+    path = Paths(settings.root, dry_run).journal(settings.journal_path)
+    try:
+        journal = await disk(
+            lambda: ResilientJournal(
+                lambda: open_sqlite(path),
+                set_aside=lambda: set_aside(path, time.time()),
+                on_lost=news.lost,
+                on_restored=news.restored,
+            )
+        )
+    except BaseException:
+        disk.close()
+        raise
+    return Governor(settings, sink, journal, news, disk, dry_run=dry_run, completed=completed)
+
+
 class Governor:
-    """A cycle with all that it needs, on its own thread for files and journal. Made and used in an event loop.
+    """A cycle with all that it needs. ``open_governor`` makes it, in the event loop that it is used in.
 
     Args:
         settings: validated.
         sink: of the logs, whose failures the status file counts.
-        dry_run: publish below ``runtime/dry_run``.
+        journal: opened on the disk's thread.
+        news: what that says of itself.
+        disk: the thread for files and journal.
+        dry_run: publish below ``runtime/dry_run``, and tell nobody.
+        completed: called after each completed cycle; one that an unexpected error ended is none.
     """
 
-    def __init__(self, settings: Settings, sink: logs.Sink, *, dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sink: logs.Sink,
+        journal: ResilientJournal,
+        news: JournalNews,
+        disk: Disk,
+        *,
+        dry_run: bool,
+        completed: Callable[[Outcome], object],
+    ) -> None:
         self._log = logs.get_logger()
         self._sink = sink
         self._rules = settings.rules()
         self._report = Report(self._say, self._rules)
         self._dashboard = Dashboard(settings.dashboard_url, settings.fetch_deadline_seconds, settings.fetch_max_bytes)
-        path = Paths(settings.root, dry_run).journal(settings.journal_path)
-        self._journal_problem = ""
-        self._journal_news: deque[tuple[str, str]] = deque()
-        self._journal = ResilientJournal(
-            lambda: open_sqlite(path),
-            set_aside=lambda: set_aside(path, time.time()),
-            on_lost=self._journal_lost,
-            on_restored=self._journal_restored,
-        )
+        self._journal = journal
+        self._news = news
+        self._on_disk = disk
+        self._completed = completed
         telegram = None if dry_run else telegram_of(settings, sink.redact)
         self._cycle = Cycle(
             settings, self._journal, dry_run=dry_run, notify=telegram is not None, annotate=self._annotate
         )
-        self._recovered = self._concluded = False
-        # One thread owns files and SQLite; name look-ups have the loop's own executor, so neither waits for the other.
-        self._disk = ThreadPoolExecutor(1, "disk")
-        self._busy: asyncio.Future[Any] | None = None
+        self._informed = self._recovered = self._concluded = False
+        self._heartbeat: Heartbeat | None = None
+        if settings.heartbeat_url is not None and not dry_run:
+            self._heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value(), self._tell_heartbeat)
         self._delivery: Delivery | None = None
+        self._digest: Digest | None = None
         if telegram is not None:
+            if settings.digest_hour is not None:
+                self._digest = Digest(journal, Cycle.book, settings.digest_hour)
             self._delivery = Delivery(
                 telegram, self._journal, self._on_disk, redact=sink.redact, settled=self._renew_status
             )
@@ -80,6 +164,8 @@ class Governor:
         """Deliver what there is to tell, in a bounded time."""
         if self._delivery is not None:
             await self._delivery.flush()
+        if self._heartbeat is not None:
+            await self._heartbeat.flush()
 
     async def tick(self) -> Outcome:
         """Fetch, decide, publish, and say so; before the first, take up where the last run ended."""
@@ -91,8 +177,10 @@ class Governor:
         self._concluded = True
         self._tell_journal()
         self._report.cycle(outcome)
-        if self._delivery is not None:
-            await self._delivery.post()
+        await self._post(outcome)
+        if self._heartbeat is not None:
+            self._heartbeat.beat()
+        self._completed(outcome)
         return outcome
 
     async def guarded_tick(self) -> bool:
@@ -100,17 +188,31 @@ class Governor:
         try:
             return (await self.tick()).fetched
         except Exception as error:  # noqa: BLE001 - whatever it is, a governor that tries again serves the agents better
-            self._log.exception("Unexpected error - maintaining current allocations")
             text = self._sink.redact(f"{type(error).__name__}: {error}")
+            self._report.broken(text)
             await self._say_in_status(lambda: self._cycle.fail(text))
             self._tell_journal()
+            await self._post()
             return False
+
+    async def _post(self, outcome: Outcome | None = None) -> None:
+        """Put down what is to be told, after a completed cycle the digest too; the cycle does not depend on it."""
+        if self._delivery is None:
+            return
+        try:
+            digest = self._digest
+            if digest is not None and outcome is not None:
+                await self._on_disk(lambda: digest.put(outcome.inputs.now, outcome.published))
+            await self._delivery.post()
+        except Exception:  # noqa: BLE001 - telling of a cycle must not fail it
+            self._log.exception("What is to be told by message could not be put down")
 
     async def _recover(self) -> None:
         """Take up where the last run ended, also with what the operator was told."""
-        found = await self._on_disk(self._cycle.recover)
-        if self._delivery is not None:
+        if self._delivery is not None and not self._informed:
             self._report = Report(self._say, self._rules, await self._on_disk(self._journal.open_topics))
+            self._informed = True
+        found = await self._on_disk(self._cycle.recover)
         self._tell_journal()
         self._say(Line("info", f"Start: {found}"))
         self._recovered = True
@@ -124,14 +226,15 @@ class Governor:
         """End: let what is being written be finished, say so in the status file, close the journal."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
+                if self._heartbeat is not None:
+                    await self._heartbeat.close()
                 if self._delivery is not None:
                     await self._delivery.close()
-                if self._busy is not None:
-                    await asyncio.wait([self._busy])
+                await self._on_disk.quiet()
                 await self._say_in_status(self._cycle.leave)
                 await self._on_disk(self._journal.close)
         self._tell_journal()
-        self._disk.shutdown(wait=False, cancel_futures=True)
+        self._on_disk.close()
 
     async def _say_in_status(self, write: Callable[[], str]) -> None:
         """Write the status file outside of a cycle: what fails here must not end the loop, nor keep it from ending."""
@@ -141,12 +244,6 @@ class Governor:
             self._log.exception("The status file could not be made")
         else:
             self._report.episode("status", problem, "The status file can be written again")
-
-    async def _on_disk(self, work: Callable[[], T]) -> T:
-        """Run on the disk's thread. Cancelling the caller leaves the work to finish: it may be half-way on disk."""
-        future = asyncio.get_running_loop().run_in_executor(self._disk, work)
-        self._busy = future
-        return await asyncio.shield(future)
 
     async def _renew_status(self) -> None:
         """Show in the status file at once what became of a notice; before the first cycle it is the last run's."""
@@ -160,24 +257,23 @@ class Governor:
 
     def _tell_journal(self) -> None:
         """Tell what the journal's thread has left here; its end also where an earlier process met the beginning."""
-        while self._journal_news:
-            problem, over = self._journal_news.popleft()
+        while self._news.waiting:
+            problem, over = self._news.waiting.popleft()
             self._report.episode("journal", problem, over, alert=True)
         if not self._journal.lost:
             self._report.episode("journal", "", "Journal can be written again")
 
+    def _tell_heartbeat(self, problem: str) -> None:
+        text = f"Heartbeat failed: {self._sink.redact(problem)}" if problem else ""
+        self._report.episode("heartbeat", text, "Heartbeat succeeds again", level="warning")
+
     def _annotate(self, standing: Standing) -> Standing:
+        beat = self._heartbeat
         return replace(
             standing,
-            journal_problem=self._journal_problem,
+            journal_problem=self._news.problem,
             log_failures=self._sink.failures,
+            heartbeat_failures=0 if beat is None else beat.failures,
+            heartbeat_problem="" if beat is None else self._sink.redact(beat.problem),
             notices=self._journal.backlog(),
         )
-
-    def _journal_lost(self, problem: str) -> None:
-        self._journal_problem = problem
-        self._journal_news.append((f"Journal cannot be written, memory takes over: {problem}", ""))
-
-    def _journal_restored(self, cycles: int) -> None:
-        self._journal_problem = ""
-        self._journal_news.append(("", f"Journal can be written again: {cycles} cycles written back"))

@@ -80,7 +80,7 @@ FLEET_LINE: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One log line: ``level`` is a method name of the logger.
+    """One log line: ``level`` is a method name of the logger ("exception" while one is being handled).
 
     One with a ``topic`` is an alert too: the operator is told that the episode of this name begins, or is ``over``.
     """
@@ -195,6 +195,16 @@ def telegram_text(decision: Decision, before: State, rules: Rules) -> str:
             break
         lines.append(line)
     return "\n".join(lines + tail)
+
+
+def digest_text(generation: int | None, moves: int, holds: int) -> str:
+    """Return what the operator is told once a day of the 24 hours before."""
+    published = "nothing published" if generation is None else f"generation {generation}"
+    return f"☀️ Capital Governor: alive, {published}, {_count(moves, 'move')}, {_count(holds, 'hold')} in 24 h"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def alert_text(line: Line) -> str:

@@ -9,7 +9,16 @@ from capital_governor.adapters.files import Convergence
 from capital_governor.adapters.files import Outcome as FileOutcome
 from capital_governor.core.leeway import leeway
 from capital_governor.core.model import AGENT_HOLDS, DAY_SECONDS, GATE_REFUSALS, Agent, Reason, Rules, Snapshot
-from capital_governor.messages import Line, decided_lines, hold_line, leeway_line, message, shares_text, unwell_texts
+from capital_governor.messages import (
+    MESSAGES,
+    Line,
+    decided_lines,
+    hold_line,
+    leeway_line,
+    message,
+    shares_text,
+    unwell_texts,
+)
 from capital_governor.status import Outcome
 
 DEGRADED_AFTER: Final = 10
@@ -44,6 +53,7 @@ class Report:
         self._warned: dict[str, float] = {}
         self._rival_at: float | None = None
         self._told = set(told)
+        self._broken = False
 
     def cycle(self, outcome: Outcome) -> None:
         """Tell of one completed cycle."""
@@ -64,6 +74,16 @@ class Report:
             for line in decided_lines(decision, outcome.before, self._rules):
                 self._say(line)
         self._tell_files(outcome)
+        if self._broken or "internal_error" in self._told:
+            text = "Cycles end without an unexpected error again"
+            self._say(Line("info", text, self._end("internal_error"), over=True))
+            self._broken = False
+
+    def broken(self, error: str) -> None:
+        """Tell of a cycle that an unexpected error ended, while that is being handled; the operator once an episode."""
+        text = f"{MESSAGES[Reason.INTERNAL_ERROR]}: {error}"
+        self._say(Line("exception", text, self._begin("internal_error")))
+        self._broken = True
 
     def episode(self, topic: str, problem: str, over: str, *, level: str = "error", alert: bool = False) -> None:
         """Tell of a lasting problem once when it begins or changes, and once when it is over (``problem`` empty).

@@ -39,6 +39,7 @@ from capital_governor.setting_types import (
     File,
     Format,
     Heartbeat,
+    Hour,
     Interval,
     Level,
     Override,
@@ -168,6 +169,7 @@ class Settings(BaseSettings):
     log_format: Format = _own("LOG_FORMAT", "console")
     log_level: Level = _own("LOG_LEVEL", "INFO")
     heartbeat_url: Heartbeat = _own("HEARTBEAT_URL", None)
+    digest_hour: Hour = _own("DIGEST_HOUR", None)
     hive: Switch = _own("HIVE", default=False)
     hive_capital: Positive = _own("HIVE_CAPITAL", 100_000.0)
 

@@ -15,7 +15,7 @@ def govern(root: Path | None, *, dry_run: bool = False) -> int:
     """Govern until a signal ends it; return the exit code. Raises SystemExit where it cannot start."""
     with explained():
         settings = load(root)
-        return daemon.leave(daemon.run(settings, log_to(settings), dry_run=dry_run))
+        return daemon.run(settings, log_to(settings), dry_run=dry_run)
 
 
 def govern_once(root: Path | None) -> tuple[Settings, Outcome]:
@@ -26,5 +26,7 @@ def govern_once(root: Path | None) -> tuple[Settings, Outcome]:
 
 
 def log_to(settings: Settings) -> logs.Sink:
-    """Set up the logs as the settings say and return their sink."""
-    return logs.configure(level=settings.log_level, fmt=settings.log_format, secrets=settings.secrets())
+    """Set up the logs as the settings say, also for what nothing catches, and return their sink."""
+    sink = logs.configure(level=settings.log_level, fmt=settings.log_format, secrets=settings.secrets())
+    logs.catch_uncaught()
+    return sink

@@ -78,6 +78,8 @@ class Standing:
         warnings: of the last cycle.
         journal_problem: why the journal cannot be written; empty if it can.
         log_failures: log lines that could not be written.
+        heartbeat_failures: heartbeats that failed.
+        heartbeat_problem: why the last one did; empty if it did not.
         notices: what the operator has not been told yet, or could not be.
     """
 
@@ -92,6 +94,8 @@ class Standing:
     warnings: tuple[str, ...] = ()
     journal_problem: str = ""
     log_failures: int = 0
+    heartbeat_failures: int = 0
+    heartbeat_problem: str = ""
     notices: Backlog = field(default_factory=Backlog)
 
     def after(self, done: Outcome) -> Standing:
@@ -159,6 +163,8 @@ def status_document(standing: Standing, *, interval_seconds: float, rules: Rules
         "warnings": list(standing.warnings),
         "journal_problem": standing.journal_problem,
         "log_failures": standing.log_failures,
+        "heartbeat_failures": standing.heartbeat_failures,
+        "heartbeat_problem": standing.heartbeat_problem,
         "notices_pending": standing.notices.pending,
         "notices_refused": standing.notices.refused,
         "notices_refused_detail": standing.notices.refused_detail,

@@ -314,6 +314,8 @@ def _troubles(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "telegram", f"{count} messages refused, the last: {why}", "red"
     if document["notices_pending"]:
         yield "telegram", f"{document['notices_pending']} messages waiting", "yellow"
+    if document.get("heartbeat_problem"):
+        yield "heartbeat", f"{document['heartbeat_problem']}, {document['heartbeat_failures']} failed so far", "yellow"
     if document["log_failures"]:
         yield "log", f"{document['log_failures']} lines could not be written", "red"
     for warning in document["warnings"]:

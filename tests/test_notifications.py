@@ -24,7 +24,7 @@ from capital_governor.adapters import logs
 from capital_governor.adapters.notices import Backlog
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.core.model import Decision, Inputs, Reason, Rules, State
-from capital_governor.governor import Governor
+from capital_governor.governor import Governor, open_governor
 from capital_governor.report import DEGRADED_AFTER
 from capital_governor.settings import load
 from tests.adapters.hostile import Script
@@ -122,7 +122,7 @@ class Run:
 
     def _begin(self) -> None:
         async def begin() -> Governor:
-            governor = Governor(self.settings, self.sink)
+            governor = await open_governor(self.settings, self.sink)
             governor.start()
             return governor
 

@@ -19,7 +19,7 @@ import structlog
 from capital_governor.adapters import logs
 from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.core.model import Reason, Refusal, Rules
-from capital_governor.governor import Governor
+from capital_governor.governor import open_governor
 from capital_governor.messages import message
 from capital_governor.report import DEGRADED_AFTER, Report
 from tests.adapters.hostile import Script, answer, answer_and_hang, answer_and_reset, hang, http, repeat
@@ -63,7 +63,7 @@ class Run:
             level="INFO", fmt="console", secrets=("hunter2-secret",), stream=self.log, color=False
         )
         self._loop = asyncio.new_event_loop()
-        self.governor = Governor(self.settings, self.sink)
+        self.governor = self._loop.run_until_complete(open_governor(self.settings, self.sink))
 
     def __enter__(self) -> Self:
         return self

@@ -89,6 +89,7 @@ def test_defaults(tmp_path: Path) -> None:
             LOG_FORMAT="console",
             LOG_LEVEL="INFO",
             HEARTBEAT_URL="(not set)",
+            DIGEST_HOUR="(not set)",
             HIVE="0",
             HIVE_CAPITAL="100000",
         ),
@@ -642,7 +643,7 @@ def test_example_is_complete(tmp_path: Path) -> None:
     empty = {name for name, value in listed if not value}
     assert empty == {
         *("NEOLIGHT_ROOT", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"),
-        *("CAPITAL_GOVERNOR_MAX_AGE", "CAPITAL_GOVERNOR_HEARTBEAT_URL"),
+        *("CAPITAL_GOVERNOR_MAX_AGE", "CAPITAL_GOVERNOR_HEARTBEAT_URL", "CAPITAL_GOVERNOR_DIGEST_HOUR"),
     }
 
 
@@ -653,7 +654,7 @@ def test_example_uncommented_loads(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(text, encoding="utf-8")
     settings = load(tmp_path, {})
     assert settings.masked() == plain
-    assert list(settings.origins.values()).count(".env") == len(variables()) - 5
+    assert list(settings.origins.values()).count(".env") == len(variables()) - 6
 
 
 def test_light_import() -> None:

@@ -126,6 +126,9 @@ class Journal(NoticeStore, Protocol):
     def last_decided(self, book: str) -> Entry | None:
         """Return the newest entry that came as far as scores."""
 
+    def reasons(self, book: str, since: float) -> list[Reason]:
+        """Return the reasons of the entries from ``since`` (seconds since 1970 UTC) on, oldest first."""
+
     def summary(self, book: str) -> Summary:
         """Return how much the book holds."""
 

@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 import traceback
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
@@ -25,6 +26,7 @@ with without("rich"):  # structlog's console renderer would load it; ours does n
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+    from types import TracebackType
 
     from structlog.typing import FilteringBoundLogger
 
@@ -295,6 +297,28 @@ def configure(
     for name in _NOISY:  # they log full URLs, and the Bot API's contains the token
         logging.getLogger(name).setLevel(logging.WARNING)
     return sink
+
+
+def catch_uncaught() -> None:
+    """Send what nothing catches, in any thread, through ``configure``'s sink: a raw traceback may repeat a secret.
+
+    What the event loop or the garbage collector catches comes by the standard library's logging, or here too.
+    """
+
+    def main_thread(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+        else:
+            get_logger().critical("Unexpected error, ending", exc_info=error)
+
+    def other_thread(args: threading.ExceptHookArgs) -> None:
+        name = "?" if args.thread is None else args.thread.name
+        get_logger().critical(f"Unexpected error, ending the thread {name}", exc_info=args.exc_value)
+
+    def nobody(args: sys.UnraisableHookArgs) -> None:
+        get_logger().error(f"{args.err_msg or 'Exception ignored in'} {_text(args.object)}", exc_info=args.exc_value)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = main_thread, other_thread, nobody
 
 
 def get_logger() -> FilteringBoundLogger:

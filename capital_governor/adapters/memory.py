@@ -10,7 +10,7 @@ from typing import Final
 
 from capital_governor.adapters.journal import LIVE, Entry, Record, Summary
 from capital_governor.adapters.notices import Backlog, MemoryNotices, Notice
-from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Publication, State
+from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Publication, Reason, State
 
 CAPACITY: Final = 1_000
 AGENT_CAPACITY: Final = 32_000
@@ -185,6 +185,10 @@ class MemoryJournal:
         """See ``Journal``."""
         return self._book(book).decided
 
+    def reasons(self, book: str, since: float) -> list[Reason]:
+        """See ``Journal``."""
+        return [entry.reason for entry in self._entries if entry.book == book and entry.at >= since]
+
     def summary(self, book: str) -> Summary:
         """See ``Journal``; the size is 0, there being no file."""
         found = list(self.entries(book))
@@ -226,6 +230,10 @@ class MemoryJournal:
     def backlog(self) -> Backlog:
         """See ``NoticeStore``."""
         return self.notices.backlog()
+
+    def knows_notice(self, key: str) -> bool:
+        """See ``NoticeStore``."""
+        return self.notices.knows(key)
 
     def open_topics(self) -> frozenset[str]:
         """See ``NoticeStore``."""

@@ -94,6 +94,9 @@ class NoticeStore(Protocol):
     def backlog(self) -> Backlog:
         """Return how many have not been taken."""
 
+    def knows_notice(self, key: str) -> bool:
+        """Whether a notice of this key was ever put here, and not deleted for its age since."""
+
     def open_topics(self) -> frozenset[str]:
         """Return the topics whose newest notice is a beginning: told, and not known to be over."""
 
@@ -141,6 +144,10 @@ class MemoryNotices:
     def open_topics(self) -> frozenset[str]:
         """See ``NoticeStore.open_topics``."""
         return frozenset(topic for topic, begins in self._topics.items() if begins)
+
+    def knows(self, key: str) -> bool:
+        """See ``NoticeStore.knows_notice``."""
+        return key in self._notices
 
     def all(self) -> list[Notice]:
         """Return every notice, oldest first."""

@@ -23,7 +23,7 @@ from capital_governor.adapters.journal import (
 )
 from capital_governor.adapters.memory import MemoryJournal
 from capital_governor.adapters.notices import CAPACITY, Backlog, Notice
-from capital_governor.core.model import Publication, State
+from capital_governor.core.model import Publication, Reason, State
 
 BATCH: Final = 100
 """Cycles written back in one transaction, which is what one cycle pays for the end of an outage."""
@@ -156,9 +156,13 @@ class ResilientJournal:
         """See ``Journal``."""
         return self._whole.last_decided(book)
 
+    def reasons(self, book: str, since: float) -> list[Reason]:
+        """See ``Journal``; during an episode those that are not written back yet."""
+        return self._try(lambda journal: journal.reasons(book, since), self._memory.reasons(book, since))
+
     def summary(self, book: str) -> Summary:
         """See ``Journal``."""
-        return self._whole.summary(book)
+        return self._try(lambda journal: journal.summary(book), self._memory.summary(book))
 
     def prune(self, now: float, days: float) -> int:
         """See ``Journal``; during an episode nothing is deleted."""
@@ -192,6 +196,10 @@ class ResilientJournal:
     def backlog(self) -> Backlog:
         """See ``NoticeStore``."""
         return self._try(lambda journal: journal.backlog(), self._memory.backlog())
+
+    def knows_notice(self, key: str) -> bool:
+        """See ``NoticeStore``."""
+        return self._try(lambda journal: journal.knows_notice(key), self._memory.knows_notice(key))
 
     def open_topics(self) -> frozenset[str]:
         """See ``NoticeStore``."""

@@ -31,7 +31,7 @@ from capital_governor.adapters.journal import (
 )
 from capital_governor.adapters.notices import Backlog, Notice
 from capital_governor.adapters.sqlite_file import connect, inode, typed
-from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Decision, Inputs, Publication, Rules, State
+from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Decision, Inputs, Publication, Reason, Rules, State
 
 ZLIB_LEVEL: Final = 1  # level 6 saves a tenth of the bytes for three times the time
 PRUNE_ROWS: Final = 2_000
@@ -167,6 +167,11 @@ class SqliteJournal:
         ((seq,),) = self._all("SELECT max(seq) FROM cycles WHERE book = ? AND decided = 1", book)
         return None if seq is None else next(iter(self._page(book, seq, seq, {})), None)
 
+    def reasons(self, book: str, since: float) -> list[Reason]:
+        """See ``Journal``."""
+        found = self._all("SELECT reason FROM cycles WHERE book = ? AND at >= ? ORDER BY seq", book, since)
+        return [Reason(reason) for (reason,) in found]
+
     def summary(self, book: str) -> Summary:
         """See ``Journal``; the size is that of the database and its ``-wal``."""
         one_book = "FROM cycles WHERE book = ?"
@@ -226,6 +231,10 @@ class SqliteJournal:
         """See ``NoticeStore``."""
         with typed(self._path):
             return sqlite_notices.backlog(self._db)
+
+    def knows_notice(self, key: str) -> bool:
+        """See ``NoticeStore``."""
+        return bool(self._all("SELECT 1 FROM notices WHERE key = ?", key))
 
     def open_topics(self) -> frozenset[str]:
         """See ``NoticeStore``."""

@@ -18,7 +18,7 @@ from capital_governor.adapters.journal import LIVE, Record
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.core.decision import commit
 from capital_governor.core.publication import documents
-from capital_governor.governor import Governor
+from capital_governor.governor import Governor, open_governor
 from capital_governor.settings import Settings, load
 from capital_governor.status import Outcome
 from tests.benchmarks.measures import Table, dashboard_apart, medians_in_turn
@@ -33,7 +33,7 @@ def ticking(settings: Settings) -> Iterator[tuple[Governor, asyncio.AbstractEven
     """A governor and its event loop, logs going nowhere."""
     loop = asyncio.new_event_loop()
     sink = logs.configure(level="INFO", fmt="console", secrets=(), stream=io.StringIO())
-    governor = Governor(settings, sink)
+    governor = loop.run_until_complete(open_governor(settings, sink))
     try:
         yield governor, loop
     finally:

@@ -12,8 +12,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -29,7 +31,8 @@ from capital_governor.report import DEGRADED_AFTER
 from capital_governor.settings import load
 from tests.adapters.hostile import Script
 from tests.botapi import TOKEN, Answer, BotApi, bad_gateway, hang, malformed, ok, refuse, then
-from tests.serving import FLEET, PLAIN_ENVIRONMENT, Dashboard, fixed, fresh, record, wait_until
+from tests.core.builders import FLEET as FIXED
+from tests.serving import FLEET, PLAIN_ENVIRONMENT, Dashboard, Rig, fixed, fresh, record, wait_until
 from tests.test_daemon import Daemon
 
 SECRET: Final = TOKEN.partition(":")[2]
@@ -295,6 +298,64 @@ def test_another_writer_is_told_once(run: Run) -> None:
     assert alerts(run.told()) == ["⚠️ Another writer (rl_inference) changes the override file; rewritten"]
 
 
+def test_an_unexpected_error_is_told_at_both_ends_once_also_over_a_restart(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of the program is one message without secrets for as long as it lasts, and its end another."""
+    run.tick()
+
+    def broken(_: bytes) -> object:
+        raise KeyError(f"/bot{TOKEN}/x")
+
+    for restarted in (False, True):
+        monkeypatch.setattr("capital_governor.governor.parse", broken)
+        run.tick(3)
+        if restarted:
+            run.restart()
+            run.tick(2)
+        (told,) = run.told()[1 + 2 * restarted :]
+        assert told == "⚠️ Unexpected error - maintaining current allocations: KeyError: '/bot********/x'"
+        monkeypatch.undo()
+        run.tick(3)
+        assert alerts(run.told())[2 * restarted + 1 :] == ["✅ Cycles end without an unexpected error again"]
+    assert run.log.getvalue().count("Traceback") == 8
+
+
+def test_an_error_before_the_first_cycle_is_told_once_over_restarts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that cannot take up where the last run ended alarms once, and says when it could after all."""
+
+    def broken(_: object) -> str:
+        raise ValueError("no")
+
+    monkeypatch.setattr("capital_governor.cycle.Cycle.recover", broken)
+    for _ in range(3):
+        run.tick(2)
+        run.restart()
+    assert alerts(run.told()) == ["⚠️ Unexpected error - maintaining current allocations"]
+    monkeypatch.undo()
+    run.tick(2)
+    assert alerts(run.told())[1:] == ["✅ Cycles end without an unexpected error again"]
+
+
+def test_messages_that_cannot_be_put_down_fail_no_cycle_and_are_told_later(
+    run: Run, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error in telling is logged, the cycle stands, and what it had to tell goes out with the next one."""
+    run.tick()
+
+    def broken(*_: object) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr("capital_governor.adapters.resilient.ResilientJournal.put_notices", broken)
+    dashboard.next(fresh(paused=True))
+    run.tick(2)
+    assert "What is to be told by message could not be put down" in run.log.getvalue()
+    assert "Unexpected error" not in run.log.getvalue()
+    monkeypatch.undo()
+    run.tick()
+    assert alerts(run.told()) == ["⚠️ Guardian paused - maintaining current allocations"]
+
+
 def test_a_lost_journal_is_told_while_it_is_lost(run: Run, dashboard: Dashboard) -> None:
     """Moves and the loss itself are delivered from memory, and what was sent is not sent again afterwards."""
     run.tick()
@@ -467,6 +528,25 @@ def test_the_token_is_nowhere(root: Path, dashboard: Dashboard, api: BotApi) -> 
     assert size > 100_000
     assert hits == 0
     assert SECRET.encode() in (root / ".env").read_bytes()
+
+
+def test_the_digest_of_a_day_arrives_once_however_often_the_governor_is_started(
+    root: Path, dashboard: Dashboard, api: BotApi
+) -> None:
+    """A process that was down at the hour tells as soon as it governs again, and its successors do not."""
+    with Rig(root) as rig:
+        rig.now = time.time() - 20 * 3_600
+        rig.see(FIXED)
+    configure(root, api)
+    dashboard.next(fresh({agent: record(winrate=score) for agent, score in FIXED.items()}))
+    plain: dict[str, Any] = {name.removeprefix("CAPITAL_GOVERNOR_"): value for name, value in PLAIN_ENVIRONMENT.items()}
+    hour = datetime.now(UTC).hour
+    for _ in range(3):
+        with Daemon(root, dashboard.url, interval=0.2, DIGEST_HOUR=str(hour), **plain) as daemon:
+            daemon.says("No reallocation needed", daemon.log.read_text().count("No reallocation needed") + 3)
+            wait_until(lambda: pending(root) == 0)
+            daemon.end()
+    assert api.taken == ["☀️ Capital Governor: alive, generation 1, 1 move, 0 holds in 24 h"]
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------

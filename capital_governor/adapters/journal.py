@@ -127,7 +127,7 @@ class Journal(NoticeStore, Protocol):
         """Return the newest entry that came as far as scores."""
 
     def reasons(self, book: str, since: float) -> list[Reason]:
-        """Return the reasons of the entries from ``since`` (seconds since 1970 UTC) on, oldest first."""
+        """Return the reasons of the entries after ``since`` (seconds since 1970 UTC), oldest first."""
 
     def summary(self, book: str) -> Summary:
         """Return how much the book holds."""

@@ -187,7 +187,7 @@ class MemoryJournal:
 
     def reasons(self, book: str, since: float) -> list[Reason]:
         """See ``Journal``."""
-        return [entry.reason for entry in self._entries if entry.book == book and entry.at >= since]
+        return [entry.reason for entry in self._entries if entry.book == book and entry.at > since]
 
     def summary(self, book: str) -> Summary:
         """See ``Journal``; the size is 0, there being no file."""

@@ -169,7 +169,7 @@ class SqliteJournal:
 
     def reasons(self, book: str, since: float) -> list[Reason]:
         """See ``Journal``."""
-        found = self._all("SELECT reason FROM cycles WHERE book = ? AND at >= ? ORDER BY seq", book, since)
+        found = self._all("SELECT reason FROM cycles WHERE book = ? AND at > ? ORDER BY seq", book, since)
         return [Reason(reason) for (reason,) in found]
 
     def summary(self, book: str) -> Summary:

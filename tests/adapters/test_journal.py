@@ -444,6 +444,17 @@ def test_a_summary_counts_moves_and_cuts_but_no_refused_proposals(journal: Journ
     assert replace(journal.summary(LIVE), size_bytes=0) == Summary(7, 2, NOW, NOW + 1_800, 0)
 
 
+def test_reasons_are_those_of_one_book_after_a_time(journal: Journal) -> None:
+    """What happened is told oldest first, without another book's, and without what is exactly as old as asked."""
+    tell(journal, *chain(2, book="shadow:old", every=1))
+    cycles = chain(5)
+    cut = replace(cycles[3], decision=replace(cycles[3].decision, reason=Reason.CUT_LIMIT))
+    tell(journal, *cycles[:3], cut, cycles[4])
+    assert journal.reasons(LIVE, cycles[2].at) == [Reason.CUT_LIMIT, cycles[4].reason]
+    assert len(journal.reasons(LIVE, 0.0)) == 5
+    assert journal.reasons("nobody's", 0.0) == []
+
+
 def test_retention_keeps_what_the_next_start_needs(journal: Journal) -> None:
     """However old: the newest entry of each book and its newest decided one, current and last reached publication."""
     tell(journal, *chain(2, book="shadow:old", every=1))

@@ -590,6 +590,52 @@ def test_broken_pipe() -> None:
     assert done.returncode == 0
 
 
+UNCAUGHT = """
+import asyncio, os, sys, threading, warnings
+from capital_governor.adapters import logs
+logs.configure(level="INFO", fmt=sys.argv[1], secrets=("CANARY-secret",))
+logs.catch_uncaught()
+def fail(*_):
+    raise ValueError("CANARY-secret\\nhttps://me:CANARY-password@host/ 123456789:CANARY" + "x" * 30)
+class Doomed:
+    def __del__(self):
+        fail()
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.call_soon(fail)
+    task = loop.create_task(asyncio.to_thread(fail))
+    await asyncio.wait([task])
+    del task
+thread = threading.Thread(target=fail, name="worker")
+thread.start()
+thread.join()
+doomed = Doomed()
+del doomed
+asyncio.run(main())
+fail()
+"""
+
+
+@pytest.mark.parametrize("fmt", ["console", "json"])
+def test_what_nothing_catches_is_logged_without_secrets(fmt: str) -> None:
+    """In the main thread, another one, a destructor, a callback and a task: tagged, redacted tracebacks, and exit 1."""
+    command = [sys.executable, "-c", UNCAUGHT, fmt]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "CANARY-" not in done.stderr
+    assert done.stderr.count("Traceback (most recent call last)") >= 5
+    lines = done.stderr.splitlines()
+    assert all("[capital_governor]" in line if fmt == "console" else json.loads(line)["level"] for line in lines)
+    for said in (
+        "ending the thread worker",
+        "Doomed",
+        "Exception in callback fail()",
+        "Task exception was never retrieved",
+        "Unexpected error, ending",
+    ):
+        assert said in done.stderr, said
+
+
 def test_light_import() -> None:
     """The logs load neither rich nor anything else that only a terminal program needs."""
     code = "import sys, capital_governor.adapters.logs; print([m for m in sys.argv[1:] if m in sys.modules])"

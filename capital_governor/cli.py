@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import fcntl
 import json
 import time
 from datetime import datetime
@@ -13,10 +12,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from capital_governor import __version__, views
+from capital_governor import __version__, cli_orders, views
 from capital_governor.adapters import files
 from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.journal import Entry, JournalError
+from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.memory import MemoryJournal
 from capital_governor.adapters.outbox import Refused, Retry, Sent
 from capital_governor.adapters.primary import NotOurs, read_primary
@@ -32,6 +32,7 @@ from capital_governor.exits import CONFIGURATION, OK, TEMPORARY, USAGE, explaine
 from capital_governor.explanation import explain as explain_agent
 from capital_governor.explanation import explain_lines
 from capital_governor.messages import message
+from capital_governor.options import Json, OfDryRun, Root
 from capital_governor.settings import Settings, load
 from capital_governor.start import govern, govern_once, log_to
 from capital_governor.status import Outcome, Standing, status_document
@@ -44,11 +45,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Root = Annotated[Path | None, typer.Option("--root", help="The NeoLight folder; else NEOLIGHT_ROOT, else this folder.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-OfDryRun = Annotated[bool, typer.Option("--dry-run", help="Of `run --dry-run`, below runtime/dry_run.")]
-
 FEW_NAMES: Final = 10
+
+app.add_typer(cli_orders.app)
 
 
 @app.callback(invoke_without_command=True)
@@ -80,9 +79,10 @@ def once(
 
     --json: `reason`, `message` and `outcome` (move, cut, stay, hold, refused); `hold` and `exit`, the facts of a hold
     and what ends it; `generation`, `reserve`, `reserve_change`, and `moved`, whether this cycle published them;
-    `exposure` and `exposure_by`; `files_problem`; `warnings`; `leeway` as in check; `dry_run`; and `agents` by falling
-    share, each with `agent`, `score`, `weight`, `limit` (where the weight stands at one), `wanted` (the share before
-    any threshold), `share`, `change` and `fault` (why it may not gain). Shares and weights are 0..1; null is "none".
+    `exposure` and `exposure_by`; `files_problem`; `orders`, the operator's that it obeyed, as in the status file;
+    `warnings`; `leeway` as in check; `dry_run`; and `agents` by falling share, each with `agent`, `score`, `weight`,
+    `limit` (where the weight stands at one), `wanted` (the share before any threshold), `share`, `change` and `fault`
+    (why it may not gain). Shares and weights are 0..1; null is "none".
     """
     if dry_run:
         settings = _settings(root)
@@ -230,6 +230,7 @@ def _copied(path: Path) -> MemoryJournal:
         state = stored.state(Cycle.book)
         if state is not None:
             journal.prime(Cycle.book, state, stored.last_reached(Cycle.book))
+        journal.put_orders(stored.orders(time.time()))
     finally:
         stored.close()
     return journal
@@ -262,7 +263,7 @@ def _described(payload: Snapshot, settings: Settings) -> str:
 
 def _status(paths: files.Paths, now: float) -> dict[str, Any]:
     """Return the status file and what can be seen beside it. Raises SystemExit 75 if there is none."""
-    held = _held(paths.lock)
+    held = is_held(paths.lock)
     content = files.read(paths.status)
     if content is None:
         been = "is at its first cycle here, or cannot write it" if held else "has run here yet"
@@ -294,21 +295,6 @@ def _standing(*, held: bool | None, fresh: bool, ended: bool) -> str:
 
 _BLANK: Final = status_document(Standing(), interval_seconds=1, rules=Rules(), dry_run=False, pid=0)
 """A status file, for the names of its fields."""
-
-
-def _held(lock: Path) -> bool | None:
-    """Return whether a governor holds the root's lock, which ends with it however it dies; None if that is unknown."""
-    try:
-        with lock.open("rb") as file:
-            # Shared and given back at once: nobody but a governor that starts in these microseconds could notice.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    return False
 
 
 def _allocations(primary: Path) -> tuple[dict[str, float], str]:

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from capital_governor.acceptance import settle
 from capital_governor.adapters import files, interlocks
 from capital_governor.adapters.journal import Journal, Record
 from capital_governor.adapters.notices import Notice, new_notice
+from capital_governor.adapters.orders import Order, accept_of, hold_of, limits_of
 from capital_governor.adapters.primary import generation_of, read_primary
 from capital_governor.core.adoption import abandon, adopt
 from capital_governor.core.decision import commit, decide, refuse
@@ -115,16 +117,16 @@ class Cycle:
 
     def preview(self, payload: Snapshot | Refusal) -> Outcome:
         """Decide as ``conclude`` would, and write nothing."""
-        inputs = self._gather(payload)
-        return Outcome(inputs, self.state, self._decide(inputs), None)
+        orders = self._journal.orders(self._clock())
+        inputs, decision, settled = self._obey(self._gather(payload, orders), orders)
+        return Outcome(inputs, self.state, decision, orders=orders, settled=settled)
 
     def conclude(self, payload: Snapshot | Refusal) -> Outcome:
         """Decide on this payload, publish what was decided, and record all of it."""
-        before, inputs = self.state, self._gather(payload)
-        decision = self._decide(inputs)
+        before, orders = self.state, self._journal.orders(self._clock())
+        inputs, decision, settled = self._obey(self._gather(payload, orders), orders)
         if decision.proposal is not None and self._stopped():
-            inputs = replace(inputs, stopped=True)
-            decision = self._decide(inputs)
+            inputs, decision, settled = self._obey(replace(inputs, stopped=True, accept=False), orders)
         after = commit(decision)
         self._journal.record(
             Record(
@@ -135,12 +137,13 @@ class Cycle:
                 decision=decision,
                 after=after,
                 notices=self._notices(decision, before, inputs.now),
+                orders=settled,
             )
         )
         self.state = after
         convergence = None if decision.reason in SILENT_HOLDS else self._converge()
         self._journal.prune(inputs.now, self._settings.journal_days)
-        outcome = Outcome(inputs, before, decision, convergence)
+        outcome = Outcome(inputs, before, decision, convergence, orders=orders, settled=settled)
         self.standing = self.standing.after(outcome)
         return replace(outcome, status_problem=self.write_status())
 
@@ -172,7 +175,7 @@ class Cycle:
             return f"{self.paths.status} could not be written: {error.strerror}"
         return ""
 
-    def _gather(self, payload: Snapshot | Refusal) -> Inputs:
+    def _gather(self, payload: Snapshot | Refusal, orders: tuple[Order, ...]) -> Inputs:
         generation, problem = 0, ""
         for path, ours in zip((self.paths.primary, self.paths.override), self._published_documents(), strict=True):
             if path == self.paths.override and self._settings.override == "off":
@@ -192,9 +195,18 @@ class Cycle:
             payload=payload,
             pause=interlocks.read_pause(self._pause_file),
             stopped=self._stopped(),
+            hold=hold_of(orders),
+            limits=limits_of(orders),
             known_generation=generation,
             files_problem=problem,
         )
+
+    def _obey(self, inputs: Inputs, orders: tuple[Order, ...]) -> tuple[Inputs, Decision, tuple[Order, ...]]:
+        """Decide, with the operator's accept where there is one; also return that accept if it has ended."""
+        accept = accept_of(orders)
+        if accept is None:
+            return inputs, self._decide(inputs), ()
+        return settle(accept, inputs, self._decide)
 
     def _decide(self, inputs: Inputs) -> Decision:
         decision = decide(inputs, self.state, self._rules)

@@ -48,3 +48,8 @@ def fail(code: int, *lines: str) -> NoReturn:
     for line in lines:
         print(f"capital-governor: {line}", file=sys.stderr)  # noqa: T201 - what a command says of its failure
     raise SystemExit(code)
+
+
+def warn(line: str) -> None:
+    """Say on stderr what the user should know though the command goes on."""
+    print(f"capital-governor: warning: {line}", file=sys.stderr)  # noqa: T201 - as ``fail``

@@ -7,6 +7,7 @@ from typing import Final
 
 from capital_governor.adapters.files import Convergence
 from capital_governor.adapters.files import Outcome as FileOutcome
+from capital_governor.adapters.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.leeway import leeway
 from capital_governor.core.model import AGENT_HOLDS, DAY_SECONDS, GATE_REFUSALS, Agent, Reason, Rules, Snapshot
 from capital_governor.messages import (
@@ -29,7 +30,15 @@ QUIET_SECONDS: Final = 600.0
 """Without a word from a rival writer for so long, its episode is over."""
 
 
-ALERTED_HOLDS: Final = AGENT_HOLDS | GATE_REFUSALS | {Reason.PAUSED, Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST}
+ALERTED_HOLDS: Final = (
+    AGENT_HOLDS
+    | GATE_REFUSALS
+    | {Reason.PAUSED, Reason.OPERATOR_HOLD}
+    | {
+        Reason.GUARDIAN_LOST,
+        Reason.TIMESTAMP_LOST,
+    }
+)
 """Holds that the operator is told of when they begin; of files that cannot be written the report tells apart."""
 
 
@@ -54,6 +63,7 @@ class Report:
         self._rival_at: float | None = None
         self._told = set(told)
         self._broken = False
+        self._limits: dict[str, Order] = {}
 
     def cycle(self, outcome: Outcome) -> None:
         """Tell of one completed cycle."""
@@ -64,6 +74,7 @@ class Report:
         hold = None if decision.trace.hold is None else decision.trace.hold.reason
         if decision.reason in GATE_REFUSALS:
             hold = decision.reason
+        self._tell_orders(outcome)
         self._tell_hold(hold, hold_line(decision, self._rules))
         if isinstance(payload, Snapshot) and outcome.fetched:
             self._tell_daily(decision.trace.warnings, outcome.inputs.now)
@@ -135,6 +146,19 @@ class Report:
             level = line.level if hold is not self._hold or topic else "debug"
             self._say(Line(level, line.text, topic))
         self._hold = hold
+
+    def _tell_orders(self, outcome: Outcome) -> None:
+        """Tell of each limit when it begins and when it is over, and of what became of an accept."""
+        limits = {order.key: order for order in outcome.orders if order.kind is OrderKind.LIMIT}
+        for key in self._limits.keys() - limits.keys():
+            self._say(Line("info", f"Operator's order is over: {self._limits[key].text}"))
+        for key in limits.keys() - self._limits.keys():
+            self._say(Line("info", f"Operator's order: {limits[key].text}"))
+        self._limits = limits
+        for order in outcome.settled:
+            level = "info" if order.end is OrderEnd.USED else "warning"
+            what = order.end.value if order.end is not None else "over"
+            self._say(Line(level, f"Operator's order {what}: {order.text}: {order.end_detail}"))
 
     def _tell_daily(self, warnings: Iterable[str], now: float) -> None:
         """Tell each warning once a day: it stands in each payload."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from capital_governor import __version__
 from capital_governor.adapters.files import Convergence
 from capital_governor.adapters.files import Outcome as FileOutcome
 from capital_governor.adapters.notices import Backlog
+from capital_governor.adapters.orders import Order
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import (
     HOLDS,
@@ -27,13 +29,18 @@ from capital_governor.messages import message, outcome
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one cycle came to: what was decided from what, and what became of the files (None: not to be written)."""
+    """What one cycle came to: what was decided from what, and what became of the files (None: not to be written).
+
+    ``orders`` are the operator's that were in force, ``settled`` an accept that this cycle used or let lapse.
+    """
 
     inputs: Inputs
     before: State
     decision: Decision
     convergence: Convergence | None = None
     status_problem: str = ""
+    orders: tuple[Order, ...] = ()
+    settled: tuple[Order, ...] = ()
 
     @property
     def fetched(self) -> bool:
@@ -81,6 +88,7 @@ class Standing:
         heartbeat_failures: heartbeats that failed.
         heartbeat_problem: why the last one did; empty if it did not.
         notices: what the operator has not been told yet, or could not be.
+        orders: of the operator, in force after the last cycle.
     """
 
     state: str = "starting"
@@ -97,6 +105,7 @@ class Standing:
     heartbeat_failures: int = 0
     heartbeat_problem: str = ""
     notices: Backlog = field(default_factory=Backlog)
+    orders: tuple[Order, ...] = ()
 
     def after(self, done: Outcome) -> Standing:
         """Return how it stands after a cycle."""
@@ -121,6 +130,7 @@ class Standing:
             last_success=done.inputs.now if done.fetched else self.last_success,
             failures_in_row=0 if done.fetched else self.failures_in_row + 1,
             warnings=decision.trace.warnings,
+            orders=tuple(order for order in done.orders if order.key not in {ended.key for ended in done.settled}),
         )
 
     def failed(self, now: float, error: str) -> Standing:
@@ -160,6 +170,7 @@ def status_document(standing: Standing, *, interval_seconds: float, rules: Rules
         "reserve": None if published is None else published.reserve / WHOLE,
         "exposure": None if published is None else published.exposure,
         "floor_scale": None if published is None else published.floor_scale,
+        "orders": [order_document(order) for order in standing.orders],
         "warnings": list(standing.warnings),
         "journal_problem": standing.journal_problem,
         "log_failures": standing.log_failures,
@@ -173,6 +184,22 @@ def status_document(standing: Standing, *, interval_seconds: float, rules: Rules
         "version": __version__,
     }
     return f"{json.dumps(document, indent=2)}\n".encode()
+
+
+def order_document(order: Order) -> dict[str, Any]:
+    """Return an order as plain data: times as ISO 8601 in UTC, weights 0..1; null is "none"."""
+    return {
+        "text": order.text,
+        "order": order.kind.value,
+        "agent": order.agent or None,
+        "max": order.cap,
+        "min": order.floor,
+        "accepts": order.accepts or None,
+        "author": order.author,
+        "reason": order.reason,
+        "given_at": _iso(order.given_at),
+        "until": None if order.until is None else _iso(order.until),
+    }
 
 
 def _iso(moment: float) -> str:

@@ -27,7 +27,7 @@ from capital_governor.core.leeway import Leeway, leeway
 from capital_governor.core.model import WHOLE, Agent, Decision, Rules
 from capital_governor.exits import TEMPORARY, fail
 from capital_governor.messages import leeway_line, message, outcome
-from capital_governor.status import Outcome
+from capital_governor.status import Outcome, order_document
 
 WIDTH_WITHOUT_TERMINAL: Final = 1_000
 """More than the widest line: nothing is wrapped, and a table takes no more than it needs."""
@@ -144,7 +144,7 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
     ``exposure_by``, and each agent's ``score``, ``weight``, ``limit`` (the one at which the weight stands) and
     ``wanted`` (the share before any threshold) are of this cycle's decision. ``change`` is that of the published share,
     ``fault`` why an agent may not gain. Shares, weights, scores and changes are 0..1; null is "there is none".
-    Agents come by falling share. ``leeway`` is as in ``check``.
+    Agents come by falling share. ``leeway`` is as in ``check``, ``orders`` are the operator's that this cycle obeyed.
     """
     decision, published, before = done.decision, done.published, done.before.published
     trace, hold = decision.trace, decision.trace.hold
@@ -164,6 +164,7 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
         "reserve": None if published is None else published.reserve / WHOLE,
         "reserve_change": None if published is None or before is None else (published.reserve - before.reserve) / WHOLE,
         "files_problem": done.files_problem or None,
+        "orders": [order_document(order) for order in done.orders],
         "warnings": list(trace.warnings),
         "leeway": leeway_document(leeway(len(trace.limits), rules), rules) if trace.limits else None,
         "agents": [
@@ -211,6 +212,8 @@ def show_once(document: Mapping[str, Any]) -> None:
         if document["hold"]:
             page.labelled("because", document["hold"])
             page.labelled("ends with", document["exit"])
+        for order in document["orders"]:
+            page.labelled("operator", order["text"], "yellow")
         if document["agents"]:
             _show_agents(page, document)
         _show_faults(page, document)
@@ -298,6 +301,8 @@ def show_status(document: Mapping[str, Any], now: float) -> None:
                 f"generation {document['generation']}, {_ago(document['published_at'], now)}"
                 f" ({document['published_reason']}), exposure {document['exposure']:.4g}",
             )
+        for order in document["orders"]:
+            page.labelled("operator", order["text"], "yellow")
         for label, text, style in _troubles(document):
             page.labelled(label, text, style)
         if document["allocations"]:

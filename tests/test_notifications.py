@@ -228,7 +228,7 @@ def test_a_hold_names_what_ends_it(run: Run, dashboard: Dashboard) -> None:
     run.tick()
     assert run.told()[-1] == (
         "⚠️ Guardian block lost - maintaining current allocations: the payload has no guardian block, and once had one. "
-        "Ends with: the guardian block returns, or the operator accepts its loss"
+        "Ends with: the guardian block returns, or `capital-governor accept`"
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from capital_governor.adapters.notices import Notice, NoticeStore
+from capital_governor.adapters.orders import Order, OrderStore
 from capital_governor.core.model import Decision, Inputs, Publication, Reason, Rules, State, Trace
 
 LIVE: Final = "live"
@@ -47,6 +48,7 @@ class Record:
     it. ``decision`` is exactly what ``decide`` (and the gate) answered, so ``decide(inputs, state, rules)`` can be
     compared with it, and ``commit(decision)`` with ``after``. ``notices`` are put down with it, so that a decision is
     never recorded without what the operator is to be told of it; they are no part of it, and no entry gives them back.
+    The same goes for ``orders``: those of the operator that ended with this cycle, an accept that it used above all.
     """
 
     book: str
@@ -56,6 +58,7 @@ class Record:
     decision: Decision
     after: State
     notices: tuple[Notice, ...] = ()
+    orders: tuple[Order, ...] = ()
 
     @property
     def at(self) -> float:
@@ -96,8 +99,8 @@ class Summary:
     size_bytes: int
 
 
-class Journal(NoticeStore, Protocol):
-    """What every journal does, besides keeping notices. Any method may raise a JournalError."""
+class Journal(NoticeStore, OrderStore, Protocol):
+    """What every journal does, besides keeping notices and orders. Any method may raise a JournalError."""
 
     def state(self, book: str) -> State | None:
         """Return the state after the last recorded cycle of ``book``; None if there is none."""
@@ -137,7 +140,7 @@ class Journal(NoticeStore, Protocol):
 
         The work of one call is bounded, so a backlog takes several. What is kept whatever its age: the newest entry of
         each book and its newest decided one, its current publication and the last one that reached the primary file.
-        Of the notices only settled ones go, and never the newest of a topic.
+        Of the notices only settled ones go, and never the newest of a topic; of the orders only those that are over.
         """
 
     def close(self) -> None:

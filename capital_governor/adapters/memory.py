@@ -10,6 +10,7 @@ from typing import Final
 
 from capital_governor.adapters.journal import LIVE, Entry, Record, Summary
 from capital_governor.adapters.notices import Backlog, MemoryNotices, Notice
+from capital_governor.adapters.orders import MemoryOrders, Order
 from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Publication, Reason, State
 
 CAPACITY: Final = 1_000
@@ -60,7 +61,7 @@ class _Book:
 class MemoryJournal:
     """The newest entries of all books, at most ``capacity`` of them, and of ``agent_capacity`` agents in all.
 
-    State, last decided entry, publications and notices are kept apart from the entries, so they outlive them.
+    State, last decided entry, publications, notices and orders are kept apart from the entries, so they outlive them.
 
     Args:
         capacity: entries kept, over all books.
@@ -70,6 +71,7 @@ class MemoryJournal:
     def __init__(self, *, capacity: int = CAPACITY, agent_capacity: int = AGENT_CAPACITY) -> None:
         self.dropped = 0
         self.notices = MemoryNotices()
+        self.standing_orders = MemoryOrders()
         self._capacity = capacity
         self._agent_capacity = agent_capacity
         self._entries: deque[Entry] = deque()
@@ -112,7 +114,7 @@ class MemoryJournal:
             self.dropped += 1
 
     def note(self, cycle: Record) -> Entry:
-        """Take over state, publication and notices of ``cycle`` without keeping it among the entries."""
+        """Take over state, publication, notices and orders of ``cycle`` without keeping it among the entries."""
         entry = Entry(
             seq=next(self._numbers),
             book=cycle.book,
@@ -123,6 +125,7 @@ class MemoryJournal:
             after=cycle.after,
         )
         self.notices.put(cycle.notices)
+        self.standing_orders.put(cycle.orders)
         book = self._books.setdefault(cycle.book, _Book())
         book.state = cycle.after
         book.publish(cycle.after.published)
@@ -238,6 +241,14 @@ class MemoryJournal:
     def open_topics(self) -> frozenset[str]:
         """See ``NoticeStore``."""
         return self.notices.open_topics()
+
+    def put_orders(self, orders: Sequence[Order]) -> None:
+        """See ``OrderStore``."""
+        self.standing_orders.put(orders)
+
+    def orders(self, now: float) -> tuple[Order, ...]:
+        """See ``OrderStore``."""
+        return self.standing_orders.in_force(now)
 
     def close(self) -> None:
         """See ``Journal``; there is nothing to release."""

@@ -23,6 +23,7 @@ from capital_governor.adapters.journal import (
 )
 from capital_governor.adapters.memory import MemoryJournal
 from capital_governor.adapters.notices import CAPACITY, Backlog, Notice
+from capital_governor.adapters.orders import Order
 from capital_governor.core.model import Publication, Reason, State
 
 BATCH: Final = 100
@@ -37,7 +38,8 @@ class ResilientJournal:
     """A ``Journal`` whose ``record`` raises nothing for reasons of storage; a fault of the caller is a ValueError.
 
     Pending notices are in memory too, also while the durable journal is whole: so they can be delivered in an episode,
-    and even damage costs none. What became of them is written back before the cycles.
+    and even damage costs none. What became of them is written back before the cycles. The operator's orders that were
+    read last are obeyed in an episode, and put into a journal that is begun anew.
 
     Each ``record`` during an episode opens the journal again if need be and writes back the oldest cycles. Reads answer
     from the durable journal while it is whole, and during an episode from what this process has read and recorded.
@@ -205,6 +207,18 @@ class ResilientJournal:
         """See ``NoticeStore``."""
         return self._try(lambda journal: journal.open_topics(), self._memory.open_topics())
 
+    def put_orders(self, orders: Sequence[Order]) -> None:
+        """See ``OrderStore``."""
+        self._memory.put_orders(orders)
+        self._try(lambda journal: journal.put_orders(orders), None)
+
+    def orders(self, now: float) -> tuple[Order, ...]:
+        """See ``OrderStore``; during an episode those that were read last."""
+        found = self._try(lambda journal: journal.orders(now), None)
+        if found is not None:
+            self._memory.standing_orders.replace(found)
+        return self._memory.orders(now)
+
     def close(self) -> None:
         """Write back one batch more if an episode is about to end, and close. ``unwritten`` says what was lost."""
         if self._store is not None and self._lost:
@@ -242,6 +256,7 @@ class ResilientJournal:
         for cycle in cycles:
             self._memory.note(cycle)
         self._memory.record_all((), reached)
+        self._memory.standing_orders.forget_ended()
         self._unstored -= {cycle.book for cycle in cycles}
 
     def _keep(self, cycles: Sequence[Record], reached: Sequence[tuple[str, Publication]]) -> None:
@@ -312,13 +327,18 @@ class ResilientJournal:
             marks = [(book, publication) for (book, _), publication in self._marks.items()] if everything else []
             # All notices with the first batch: a kill before the last one must not cost what was told meanwhile.
             self._store.put_notices(self._memory.notices.all())
+            # Orders too: one that was used meanwhile must not come into force again, and a new journal must know all.
+            self._store.put_orders(self._memory.standing_orders.all())
             self._store.record_all(batch, marks)
+            orders = self._store.orders(batch[-1].at) if batch else None
         except _STORAGE as error:
             self._doubtful = batch[-1] if batch else self._doubtful
             self._lose(error)
             return
         self._memory.discard_oldest(len(batch))
         self._memory.notices.forget_settled()
+        if orders is not None:
+            self._memory.standing_orders.replace(orders)
         self._written += len(batch)
         self._unstored -= {entry.book for entry in batch}
         if everything:

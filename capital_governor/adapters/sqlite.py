@@ -1,8 +1,8 @@
 """The durable journal: one SQLite file in WAL mode, every commit on the disk before it counts.
 
 Tables: ``cycles`` (one row a cycle), ``states`` and ``rules`` (each distinct one once), ``publications``, ``notices``
-(see ``sqlite_notices``). Rules and publications are JSON text; states, inputs and decisions are JSON under zlib. Rules
-are never deleted: there are few.
+(see ``sqlite_notices``), ``orders`` (see ``sqlite_orders``). Rules and publications are JSON text; states, inputs and
+decisions are JSON under zlib. Rules are never deleted: there are few.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from capital_governor.adapters import sqlite_notices
+from capital_governor.adapters import sqlite_notices, sqlite_orders
 from capital_governor.adapters.journal import (
     LIVE,
     Entry,
@@ -30,6 +30,7 @@ from capital_governor.adapters.journal import (
     encode,
 )
 from capital_governor.adapters.notices import Backlog, Notice
+from capital_governor.adapters.orders import Order
 from capital_governor.adapters.sqlite_file import connect, inode, typed
 from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Decision, Inputs, Publication, Reason, Rules, State
 
@@ -96,6 +97,8 @@ class SqliteJournal:
         self._path = path
         self._inode = inode(path)
         self._memo = _Memo()
+        with typed(path):
+            self._has_orders = sqlite_orders.exists(connection)
 
     def state(self, book: str) -> State | None:
         """See ``Journal``."""
@@ -123,6 +126,7 @@ class SqliteJournal:
             for cycle in cycles:
                 self._insert(cycle, memo)
                 sqlite_notices.put(self._db, cycle.notices)
+                sqlite_orders.put(self._db, cycle.orders)
             for book, publication in reached:
                 self._publish(book, publication, reached=True)
         self._memo = memo
@@ -200,12 +204,14 @@ class SqliteJournal:
         publications = self._all(_EXPIRED_PUBLICATIONS, cutoff, PRUNE_ROWS)
         with typed(self._path):
             notices = sqlite_notices.expired(self._db, cutoff, PRUNE_ROWS)
-        if seqs or publications or notices:
+            orders = sqlite_orders.expired(self._db, cutoff, PRUNE_ROWS)
+        if seqs or publications or notices or orders:
             with self._transaction():
                 self._db.executemany("DELETE FROM cycles WHERE seq = ?", seqs)
                 self._db.executemany(_FORGET_STATE, sorted(orphans))
                 self._db.executemany("DELETE FROM publications WHERE rowid = ?", publications)
                 self._db.executemany("DELETE FROM notices WHERE id = ?", notices)
+                self._db.executemany("DELETE FROM orders WHERE id = ?", orders)
         ((free,),) = self._all("PRAGMA freelist_count")
         if free > SPARE_PAGES:
             with typed(self._path):  # a script, for that is run to its end: execute would stop after the first page
@@ -240,6 +246,39 @@ class SqliteJournal:
         """See ``NoticeStore``."""
         with typed(self._path):
             return sqlite_notices.open_topics(self._db)
+
+    def put_orders(self, orders: Sequence[Order]) -> None:
+        """See ``OrderStore``."""
+        with self._transaction():
+            sqlite_orders.put(self._db, orders)
+
+    def orders(self, now: float) -> tuple[Order, ...]:
+        """See ``OrderStore``; none in a journal of an older version that is only read."""
+        with typed(self._path):
+            return sqlite_orders.in_force(self._db, now) if self._has_orders else ()
+
+    def order_history(self) -> tuple[Order, ...]:
+        """Return every order that is kept, oldest first, those that are over too."""
+        with typed(self._path):
+            return sqlite_orders.history(self._db) if self._has_orders else ()
+
+    def change_orders(
+        self, now: float, ends: Callable[[Order], Order | None], given: Order | None = None
+    ) -> tuple[Order, ...]:
+        """End orders and put ``given`` in one transaction; return those that ended, as they were.
+
+        Args:
+            now: seconds since 1970 UTC.
+            ends: returns for each order that is in force how it ends, or None if it goes on.
+            given: the new order, if any.
+        """
+        with self._transaction():
+            before = sqlite_orders.in_force(self._db, now)
+            over = {order.key: ended for order in before if (ended := ends(order)) is not None}
+            sqlite_orders.put(self._db, over.values())
+            if given is not None:
+                sqlite_orders.put(self._db, (given,))
+        return tuple(order for order in before if order.key in over)
 
     def close(self) -> None:
         """See ``Journal``."""

@@ -6,17 +6,17 @@ import itertools
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from capital_governor.adapters import sqlite_notices
+from capital_governor.adapters import sqlite_notices, sqlite_orders
 from capital_governor.adapters.journal import JournalCorruptError, JournalRefusedError, JournalUnavailableError
 
-SCHEMA_VERSION: Final = 1
-"""Raise it with every change of the tables or of what the stored types mean; say in ``_claim`` how to get there."""
+SCHEMA_VERSION: Final = 2
+"""Raise it with every change of the tables or of what the stored types mean; say in ``_UPGRADES`` how to get there."""
 APPLICATION_ID: Final = 0x43474F56  # "CGOV": tells our file from any other program's
 QUICK_CHECK_BYTES: Final = 16 * 1024 * 1024  # about 0.1 s; beyond that a start would feel it
 WAL_KEEP_BYTES: Final = 4 * 1024 * 1024
@@ -49,8 +49,15 @@ _SCHEMA: Final = (
     "CREATE INDEX publications_at ON publications (at)",
     "CREATE INDEX publications_reached ON publications (book, generation) WHERE reached = 1",
     *sqlite_notices.SCHEMA,
+    *sqlite_orders.SCHEMA,
 )
-_TABLES: Final = frozenset({"states", "rules", "cycles", "publications", "notices"})
+_UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {1: sqlite_orders.SCHEMA}
+"""What makes a journal of each older schema one of the next."""
+_TABLES: Final = {
+    1: frozenset({"states", "rules", "cycles", "publications", "notices"}),
+    2: frozenset({"states", "rules", "cycles", "publications", "notices", "orders"}),
+}
+"""What a journal of each schema holds at least."""
 
 
 def connect(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Connection:
@@ -133,11 +140,13 @@ def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> No
             f"the journal {path} has schema {version}, this version knows up to {SCHEMA_VERSION}: "
             "run the newer version again, or name another file as the journal"
         )
-    if not empty and not tables >= _TABLES:
-        raise JournalCorruptError(f"the journal {path} lacks {', '.join(sorted(_TABLES - tables))}")
+    if not empty and (missing := _TABLES.get(version, frozenset({"its version"})) - tables):
+        raise JournalCorruptError(f"the journal {path} lacks {', '.join(sorted(missing))}")
     if read_only:
         return
     _configure(connection, path, empty=empty)
+    if version < SCHEMA_VERSION:
+        _bring_up_to_date(connection)
     if path.stat().st_size <= QUICK_CHECK_BYTES:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
@@ -145,7 +154,7 @@ def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> No
 
 
 def _configure(connection: sqlite3.Connection, path: Path, *, empty: bool) -> None:
-    """Set what this connection needs; in an ``empty`` file also what stays with it, and the tables."""
+    """Set what this connection needs; in an ``empty`` file also what stays with it."""
     if empty:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only possible before the first table
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -155,15 +164,30 @@ def _configure(connection: sqlite3.Connection, path: Path, *, empty: bool) -> No
         )
     for setting in ("synchronous = FULL", "foreign_keys = ON", f"journal_size_limit = {WAL_KEEP_BYTES}"):
         connection.execute(f"PRAGMA {setting}").fetchall()
-    if empty:
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in (
-            *_SCHEMA,
-            f"PRAGMA application_id = {APPLICATION_ID}",
-            f"PRAGMA user_version = {SCHEMA_VERSION}",
-        ):
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Lay down the tables of a new journal, or add what an older schema lacks; all of it or nothing.
+
+    Another process may have done so a moment ago, so the version is asked again under the lock.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        statements = _SCHEMA if version == 0 else _upgrade_from(version)
+        for statement in statements:
             connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _upgrade_from(version: int) -> Iterator[str]:
+    for older in range(version, SCHEMA_VERSION):
+        yield from _UPGRADES[older]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from capital_governor.core.model import (
     Rules,
     Snapshot,
     State,
+    signed,
 )
 
 FUTURE_TOLERANCE_SECONDS: Final = 60.0
@@ -25,17 +26,17 @@ FUTURE_TOLERANCE_SECONDS: Final = 60.0
 EXITS: Final[Mapping[Reason, str]] = {
     Reason.STOPPED: "remove runtime/capital_governor.STOP",
     Reason.PAUSED: "payload and state/guardian_pause.json both say not paused, in a fresh complete payload",
-    Reason.OPERATOR_HOLD: "the hold's expiry, or the operator takes it back",
+    Reason.OPERATOR_HOLD: "the hold's expiry, or `capital-governor resume`",
     Reason.FILES_UNWRITABLE: "the next cycle that finds both files writable",
     Reason.FETCH_FAILED: "the next good payload",
     Reason.PAYLOAD_REFUSED: "the next good payload",
     Reason.PAYLOAD_STALE: "the next fresh payload",
     Reason.PAYLOAD_FUTURE: "the next payload whose time stamp is not in the future",
-    Reason.GUARDIAN_LOST: "the guardian block returns, or the operator accepts its loss",
-    Reason.TIMESTAMP_LOST: "the time stamp returns, or the operator accepts its loss",
-    Reason.NO_AGENTS: "the next payload with agents, or the operator accepts the empty fleet",
-    Reason.FAULTY_MAJORITY: "the next payload with more good records, or the operator accepts the faulty ones",
-    Reason.MEMBERS_GONE: "they return, or it lasts 4 x MEMBERSHIP_GRACE cycles, or the operator accepts their leaving",
+    Reason.GUARDIAN_LOST: "the guardian block returns, or `capital-governor accept`",
+    Reason.TIMESTAMP_LOST: "the time stamp returns, or `capital-governor accept`",
+    Reason.NO_AGENTS: "the next payload with agents, or `capital-governor accept`",
+    Reason.FAULTY_MAJORITY: "the next payload with more good records, or `capital-governor accept`",
+    Reason.MEMBERS_GONE: "they return, or it lasts 4 x MEMBERSHIP_GRACE cycles, or `capital-governor accept`",
     Reason.INTERNAL_ERROR: "the next cycle that ends without an unexpected error",
 }
 """What ends each hold, in words for the operator."""
@@ -72,8 +73,8 @@ def judge(inputs: Inputs, state: State, rules: Rules) -> Verdict:
     if paused is not None:
         return Verdict(paused, latches, problem, accepted=accepted)
     if inputs.hold is not None and _runs(inputs.hold.until, inputs.now):
-        reason = f": {inputs.hold.reason}" if inputs.hold.reason else ""
-        held = Hold(Reason.OPERATOR_HOLD, f"held by {inputs.hold.author}{reason}")
+        said = signed(inputs.hold.author, inputs.hold.until, inputs.hold.reason)
+        held = Hold(Reason.OPERATOR_HOLD, f"held {said}")
         return Verdict(held, latches, problem, accepted=accepted)
     if inputs.files_problem:
         return Verdict(Hold(Reason.FILES_UNWRITABLE, inputs.files_problem), latches, problem, accepted=accepted)

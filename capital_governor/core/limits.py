@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from capital_governor.core.model import Agent, Bound, Bounds, Limit, LimitSource, Rules
+from capital_governor.core.model import Agent, Bound, Bounds, Limit, LimitSource, Rules, signed
 
 
 def bounds(
@@ -37,7 +37,7 @@ def bounds(
     for order in orders:
         if order.until is not None and now >= order.until:
             continue
-        said = f"by {order.author}" + (f": {order.reason}" if order.reason else "")
+        said = signed(order.author, order.until, order.reason)
         if order.cap is not None:
             caps.setdefault(order.agent, []).append(Bound(order.cap, LimitSource.OPERATOR_CAP, said))
         if order.floor is not None:

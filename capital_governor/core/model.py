@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
@@ -194,6 +195,12 @@ class Pause:
     until: float | None = None
     reason: str = ""
     problem: str = ""
+
+
+def signed(author: str, until: float | None, reason: str) -> str:
+    """Return who gave an order, until when and why, in words."""
+    ends = "" if until is None else f" until {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"by {author}{ends}" + (f": {reason}" if reason else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -596,7 +596,7 @@ def test_the_database_is_set_up_for_durability(sqlite: SqliteJournal) -> None:
         "synchronous": 2,
         "auto_vacuum": 2,
         "foreign_keys": 1,
-        "user_version": 1,
+        "user_version": 2,
         "application_id": APPLICATION_ID,
     }
 
@@ -776,11 +776,11 @@ def test_a_newer_journal_is_refused_and_left_alone(path: Path) -> None:
     """A schema this version does not know is no damage: the error says what to do, and no byte changes."""
     open_sqlite(path).close()
     plain = sqlite3.connect(path)
-    plain.execute("PRAGMA user_version = 2")
+    plain.execute("PRAGMA user_version = 3")
     plain.close()
     before = path.read_bytes()
     for read_only in (False, True):
-        with pytest.raises(JournalRefusedError, match=r"schema 2.*newer version"):
+        with pytest.raises(JournalRefusedError, match=r"schema 3.*newer version"):
             open_sqlite(path, read_only=read_only)
     assert path.read_bytes() == before
 
@@ -1366,7 +1366,7 @@ def test_a_newer_journal_stops_the_start_but_not_a_running_governor(
     with locked_out(journal), locked(path):
         tell(journal, cycles[2])
     plain = sqlite3.connect(path)
-    plain.execute("PRAGMA user_version = 2")
+    plain.execute("PRAGMA user_version = 3")
     plain.close()
     tell(journal, cycles[3])
     assert journal.lost

@@ -1,0 +1,155 @@
+"""Orders: what the operator's commands put into the journal, and the governor obeys from its next cycle on.
+
+An order is one row with its beginning and its end, so what was ordered, by whom and until when stays on record like any
+other history. It carries a key of its own, and once it has ended it never comes into force again: the store in memory
+and the one on the disk can hold the same order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol
+
+from capital_governor.core.model import Agent, Limit, OperatorHold, signed
+
+
+class OrderKind(StrEnum):
+    """What is ordered."""
+
+    HOLD = "hold"
+    LIMIT = "limit"
+    ACCEPT = "accept"
+
+
+class OrderEnd(StrEnum):
+    """How an order ended; one whose time is over has no other end."""
+
+    TAKEN_BACK = "taken back"
+    REPLACED = "replaced"
+    USED = "used"
+    LAPSED = "lapsed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One order of the operator.
+
+    Args:
+        key: tells it from every other order ever given.
+        kind: hold, limit or accept.
+        author: user name of who gave it.
+        given_at: seconds since 1970 UTC.
+        until: when it is over by itself, seconds since 1970 UTC; None: when it is taken back.
+        reason: the author's words, fit for a log line.
+        agent: of a limit: whose.
+        cap: of a limit: the largest weight, 0..1; None: none.
+        floor: of a limit: the smallest weight, 0..1; None: none.
+        accepts: of an accept: the hold that it is about, by its reason; empty for all else.
+        ended_at: when it ended before its time; None while it is in force.
+        ended_by: who ended it: a user name, or "governor".
+        end: how.
+        end_detail: in words, what an accept let pass, or why it lapsed.
+    """
+
+    key: str
+    kind: OrderKind
+    author: str
+    given_at: float
+    until: float | None = None
+    reason: str = ""
+    agent: Agent = ""
+    cap: float | None = None
+    floor: float | None = None
+    accepts: str = ""
+    ended_at: float | None = None
+    ended_by: str = ""
+    end: OrderEnd | None = None
+    end_detail: str = ""
+
+    @property
+    def text(self) -> str:
+        """The order in words, with author, end and reason."""
+        what = f"accept of {self.accepts}" if self.kind is OrderKind.ACCEPT else self.kind.value
+        if self.kind is OrderKind.LIMIT:
+            ends = (("--max", self.cap), ("--min", self.floor))
+            what = " ".join(("limit", self.agent, *(f"{name} {value:g}" for name, value in ends if value is not None)))
+        return f"{what} {signed(self.author, self.until, self.reason)}"
+
+    def in_force(self, now: float) -> bool:
+        """Whether it is to be obeyed at ``now``, seconds since 1970 UTC."""
+        return self.ended_at is None and (self.until is None or now < self.until)
+
+    def ended(self, now: float, end: OrderEnd, by: str, detail: str = "") -> Order:
+        """Return it as one that has ended."""
+        return replace(self, ended_at=now, ended_by=by, end=end, end_detail=detail)
+
+
+def new_key() -> str:
+    """Return a key that nothing else has."""
+    return os.urandom(12).hex()
+
+
+def hold_of(orders: Iterable[Order]) -> OperatorHold | None:
+    """Return the newest hold, as ``decide`` takes it."""
+    holds = [order for order in orders if order.kind is OrderKind.HOLD]
+    if not holds:
+        return None
+    newest = max(holds, key=lambda order: order.given_at)
+    return OperatorHold(newest.author, newest.reason, newest.until)
+
+
+def limits_of(orders: Iterable[Order]) -> tuple[Limit, ...]:
+    """Return the limits by agent, as ``decide`` takes them."""
+    limits = sorted((order for order in orders if order.kind is OrderKind.LIMIT), key=lambda order: order.agent)
+    return tuple(
+        Limit(order.agent, order.author, order.cap, order.floor, order.until, order.reason) for order in limits
+    )
+
+
+def accept_of(orders: Iterable[Order]) -> Order | None:
+    """Return the newest accept that has not been used."""
+    return max((o for o in orders if o.kind is OrderKind.ACCEPT), key=lambda order: order.given_at, default=None)
+
+
+class OrderStore(Protocol):
+    """Where orders stand: every journal is one. Any method may raise a JournalError."""
+
+    def put_orders(self, orders: Sequence[Order]) -> None:
+        """Add these, or put down the end of those that are known; an order that has ended stays ended."""
+
+    def orders(self, now: float) -> tuple[Order, ...]:
+        """Return those in force at ``now``, seconds since 1970 UTC, oldest first."""
+
+
+class MemoryOrders:
+    """Orders in memory, by key; those that have ended until ``forget_ended``."""
+
+    def __init__(self) -> None:
+        self._orders: dict[str, Order] = {}
+
+    def put(self, orders: Iterable[Order]) -> None:
+        """See ``OrderStore.put_orders``."""
+        for order in orders:
+            known = self._orders.get(order.key)
+            if known is None or known.ended_at is None:
+                self._orders[order.key] = order
+
+    def in_force(self, now: float) -> tuple[Order, ...]:
+        """See ``OrderStore.orders``."""
+        found = [order for order in self._orders.values() if order.in_force(now)]
+        return tuple(sorted(found, key=lambda order: order.given_at))
+
+    def all(self) -> tuple[Order, ...]:
+        """Return all that are known, ended ones too."""
+        return tuple(self._orders.values())
+
+    def replace(self, orders: Iterable[Order]) -> None:
+        """Know these and nothing else."""
+        self._orders = {order.key: order for order in orders}
+
+    def forget_ended(self) -> None:
+        """Forget those that have ended."""
+        self._orders = {key: order for key, order in self._orders.items() if order.ended_at is None}

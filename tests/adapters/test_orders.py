@@ -1,0 +1,279 @@
+"""Orders in every kind of journal: put down, ended once, kept as history, and a journal from before there were any."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capital_governor.adapters.journal import Journal, JournalCorruptError, JournalError, Record
+from capital_governor.adapters.memory import MemoryJournal
+from capital_governor.adapters.orders import Order, OrderEnd, OrderKind, accept_of, hold_of, limits_of
+from capital_governor.adapters.resilient import ResilientJournal
+from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
+from capital_governor.adapters.sqlite_file import set_aside
+from capital_governor.core.model import Decision, Inputs, Limit, OperatorHold, Reason, Refusal, Rules, State, Trace
+
+NOW = 1_762_200_000.0
+DAY = 86_400.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "journal.sqlite3"
+
+
+@pytest.fixture(params=["memory", "sqlite", "resilient"])
+def journal(request: pytest.FixtureRequest, path: Path) -> Iterator[Journal]:
+    made: Journal
+    if request.param == "memory":
+        made = MemoryJournal()
+    elif request.param == "sqlite":
+        made = open_sqlite(path)
+    else:
+        made = ResilientJournal(
+            lambda: open_sqlite(path),
+            set_aside=lambda: set_aside(path, NOW),
+            on_lost=pytest.fail,
+            on_restored=lambda count: pytest.fail(str(count)),
+        )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sqlite(path: Path) -> Iterator[SqliteJournal]:
+    made = open_sqlite(path)
+    yield made
+    made.close()
+
+
+def order(number: int, kind: OrderKind = OrderKind.HOLD, **more: Any) -> Order:
+    return Order(key=f"k{number}", kind=kind, author="anna", given_at=NOW + number, **more)
+
+
+def capped(number: int, agent: str, cap: float = 0.1, **more: Any) -> Order:
+    return order(number, OrderKind.LIMIT, agent=agent, cap=cap, **more)
+
+
+def record(number: int, *orders: Order) -> Record:
+    state = State(asked=number)
+    decision = Decision(Reason.FETCH_FAILED, None, state, Trace())
+    inputs = Inputs(NOW + number, Refusal(Reason.FETCH_FAILED, "refused"))
+    return Record(book="live", inputs=inputs, state=state, rules=Rules(), decision=decision, after=state, orders=orders)
+
+
+def test_what_is_ordered_comes_back_exactly(journal: Journal) -> None:
+    """Every field, and the oldest first."""
+    full = capped(2, "Ada", floor=0.02, until=NOW + 99, reason="new strategy")
+    asked = order(3, OrderKind.ACCEPT, accepts="members_gone")
+    journal.put_orders([order(1), full, asked])
+    assert journal.orders(NOW + 50) == (order(1), full, asked)
+
+
+def test_an_order_is_in_force_until_its_time_is_over(journal: Journal) -> None:
+    """The moment of its end is the first at which it is not."""
+    journal.put_orders([order(1, until=NOW + 60)])
+    assert journal.orders(NOW + 59.9)
+    assert not journal.orders(NOW + 60)
+
+
+def test_an_order_that_has_ended_stays_ended(journal: Journal) -> None:
+    """Neither the order as it was given nor another end changes that."""
+    ended = order(1).ended(NOW + 5, OrderEnd.TAKEN_BACK, "bert")
+    journal.put_orders([order(1)])
+    journal.put_orders([ended])
+    journal.put_orders([order(1), order(1).ended(NOW + 9, OrderEnd.USED, "governor")])
+    assert journal.orders(NOW + 1) == ()
+    if isinstance(journal, SqliteJournal):
+        assert journal.order_history() == (ended,)
+
+
+def test_a_cycle_ends_orders_in_its_own_transaction(journal: Journal) -> None:
+    """What a recorded cycle used is over when it is recorded."""
+    journal.put_orders([order(1, OrderKind.ACCEPT, accepts="no_agents"), order(2)])
+    (used, hold) = journal.orders(NOW + 3)
+    journal.record(record(1, used.ended(NOW + 3, OrderEnd.USED, "governor")))
+    assert journal.orders(NOW + 4) == (hold,)
+
+
+def test_a_cycle_that_is_not_recorded_ends_none(sqlite: SqliteJournal) -> None:
+    """The end of an order goes the way of its transaction."""
+    sqlite.put_orders([order(1, OrderKind.ACCEPT, accepts="no_agents")])
+    sqlite._db.execute("CREATE TRIGGER full BEFORE INSERT ON cycles BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    with pytest.raises(JournalError, match="disk full"):
+        sqlite.record(record(1, order(1).ended(NOW, OrderEnd.USED, "governor")))
+    assert len(sqlite.orders(NOW + 2)) == 1
+
+
+def test_retention_keeps_what_is_in_force(sqlite: SqliteJournal) -> None:
+    """Orders that were over long ago go with the old cycles; one that stands stays, however old it is."""
+    kept = [
+        order(1),
+        capped(2, "Ada"),
+        capped(3, "Bob", until=NOW + 200 * DAY),
+        capped(4, "Cyd", until=NOW + 50 * DAY),
+        order(5, until=NOW + 300 * DAY).ended(NOW + 50 * DAY, OrderEnd.TAKEN_BACK, "bert"),
+    ]
+    gone = [
+        order(6).ended(NOW + 5 * DAY, OrderEnd.REPLACED, "bert"),
+        capped(7, "Dan", until=NOW + 5 * DAY),
+        capped(8, "Eve", until=NOW + 5 * DAY).ended(NOW + 2 * DAY, OrderEnd.TAKEN_BACK, "bert"),
+    ]
+    sqlite.put_orders([*kept, *gone])
+    sqlite.prune(NOW + 100 * DAY, 90.0)
+    assert sqlite.order_history() == tuple(kept)
+    assert sqlite.orders(NOW + 100 * DAY) == tuple(kept[:3])
+
+
+def test_a_change_returns_what_it_ended(sqlite: SqliteJournal) -> None:
+    """One transaction ends the old and puts the new, and the history has both."""
+    sqlite.put_orders([capped(1, "Ada"), capped(2, "Bob")])
+
+    def ends(old: Order) -> Order | None:
+        return old.ended(NOW + 5, OrderEnd.REPLACED, "bert") if old.agent == "Ada" else None
+
+    new = capped(5, "Ada", 0.2)
+    assert sqlite.change_orders(NOW + 5, ends, new) == (capped(1, "Ada"),)
+    assert sqlite.orders(NOW + 5) == (capped(2, "Bob"), new)
+    assert [each.end for each in sqlite.order_history()] == [OrderEnd.REPLACED, None, None]
+
+
+def test_what_decide_takes() -> None:
+    """The newest hold and accept count; limits come by agent."""
+    orders = [capped(3, "Bob"), order(1, reason="old"), order(4, reason="new", until=9.0), capped(2, "Ada", floor=0.1)]
+    assert hold_of(orders) == OperatorHold("anna", "new", 9.0)
+    assert limits_of(orders) == (Limit("Ada", "anna", 0.1, 0.1), Limit("Bob", "anna", 0.1))
+    assert (hold_of([]), limits_of([]), accept_of(orders)) == (None, (), None)
+
+
+# --- journals of schema 1 --------------------------------------------------------------------------------------------
+
+
+def make_old(path: Path) -> None:
+    """A journal as the version before orders left it, with a cycle in it."""
+    journal = open_sqlite(path)
+    journal.record(record(1))
+    journal.close()
+    plain = sqlite3.connect(path)
+    plain.execute("DROP TABLE orders")
+    plain.execute("PRAGMA user_version = 1")
+    plain.close()
+
+
+def schema(path: Path) -> tuple[int, set[str]]:
+    plain = sqlite3.connect(path)
+    (version,) = plain.execute("PRAGMA user_version").fetchone()
+    made = {sql for (sql,) in plain.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    plain.close()
+    return version, made
+
+
+def test_an_older_journal_is_upgraded_in_place(path: Path, tmp_path: Path) -> None:
+    """Opened for writing it has every table and index of a new one, its cycles, and takes orders."""
+    make_old(path)
+    assert schema(path)[0] == 1
+    journal = open_sqlite(path)
+    assert [entry.state.asked for entry in journal.entries("live")] == [1]
+    journal.put_orders([order(1)])
+    assert journal.orders(NOW + 2) == (order(1),)
+    journal.close()
+    open_sqlite(tmp_path / "new.sqlite3").close()
+    assert schema(path) == schema(tmp_path / "new.sqlite3")
+
+
+def test_an_older_journal_can_be_read_as_it_is(path: Path) -> None:
+    """A reader upgrades nothing, and finds its cycles and no orders."""
+    make_old(path)
+    before = path.read_bytes()
+    journal = open_sqlite(path, read_only=True)
+    assert journal.orders(NOW) == journal.order_history() == ()
+    assert len(list(journal.entries("live"))) == 1
+    journal.close()
+    assert path.read_bytes() == before
+
+
+def test_an_upgrade_that_fails_leaves_the_old_journal(path: Path) -> None:
+    """All of it or nothing: something in its way is damage, and the version stays."""
+    make_old(path)
+    plain = sqlite3.connect(path)
+    plain.execute("CREATE INDEX orders_standing ON cycles (at)")
+    plain.close()
+    before = schema(path)
+    with pytest.raises(JournalError, match="orders_standing"):
+        open_sqlite(path)
+    assert schema(path) == before
+
+
+def test_a_journal_that_lacks_its_orders_is_damaged(path: Path) -> None:
+    """Of schema 2, one without the table is not an older one."""
+    make_old(path)
+    plain = sqlite3.connect(path)
+    plain.execute("PRAGMA user_version = 2")
+    plain.close()
+    with pytest.raises(JournalCorruptError, match="lacks orders"):
+        open_sqlite(path)
+
+
+OPENER = """
+import sys
+from pathlib import Path
+from capital_governor.adapters.orders import Order, OrderKind
+from capital_governor.adapters.sqlite import open_sqlite
+print("ready", flush=True)
+sys.stdin.readline()
+journal = open_sqlite(Path(sys.argv[1]), busy_seconds=20.0)
+journal.put_orders([Order(key=sys.argv[2], kind=OrderKind.HOLD, author="anna", given_at=1.0)])
+journal.close()
+"""
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new", "old"])
+def test_processes_that_open_it_at_once_all_get_it(path: Path, old: bool) -> None:
+    """A first start and commands beside it make, or upgrade, one journal together, and none loses its order."""
+    path.parent.mkdir()
+    if old:
+        make_old(path)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPENER, str(path), f"k{number}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(6)
+    ]
+    try:
+        for each in processes:
+            assert each.stdout is not None
+            assert each.stdout.readline() == "ready\n"
+        for each in processes:
+            assert each.stdin is not None
+            each.stdin.write("go\n")
+            each.stdin.flush()
+        for each in processes:
+            _, said = each.communicate(timeout=60)
+            assert each.returncode == 0, said
+    finally:
+        for each in processes:
+            each.kill()
+            each.wait()
+    journal = open_sqlite(path)
+    assert {found.key for found in journal.orders(2.0)} == {f"k{number}" for number in range(6)}
+    journal.close()
+
+
+def test_an_order_in_words() -> None:
+    """As the command that gives it, with author, end and reason."""
+    limit = capped(1, "Ada", floor=0.02, until=NOW, reason="new strategy")
+    assert limit.text == "limit Ada --max 0.1 --min 0.02 by anna until 2025-11-03 20:00:00 UTC: new strategy"
+    assert replace(limit, cap=None, until=None, reason="").text == "limit Ada --min 0.02 by anna"
+    assert order(1).text == "hold by anna"
+    assert order(1, OrderKind.ACCEPT, accepts="no_agents").text == "accept of no_agents by anna"

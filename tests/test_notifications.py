@@ -24,6 +24,7 @@ import structlog
 
 from capital_governor.adapters import logs
 from capital_governor.adapters.notices import Backlog
+from capital_governor.adapters.orders import Order, OrderEnd, OrderKind
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.core.model import Decision, Inputs, Reason, Rules, State
 from capital_governor.governor import Governor, open_governor
@@ -219,6 +220,35 @@ def test_an_episode_is_told_at_both_ends_once_also_over_restarts(run: Run, dashb
     dashboard.next(script)
     run.tick(cycles)
     assert alerts(run.told()) == [begins, ends, begins]
+
+
+def test_an_operators_hold_is_told_once_and_so_is_its_end(run: Run, dashboard: Dashboard, root: Path) -> None:
+    """However long it lasts and however often the governor is started anew, one alert each, with author and command."""
+    del dashboard
+    given = Order(key="k", kind=OrderKind.HOLD, author="anna", given_at=time.time(), reason="broker migration")
+    run.tick()
+    before = len(run.told())
+    put(root, given)
+    run.tick(3)
+    run.restart()
+    run.tick(2)
+    (told,) = run.told()[before:]
+    assert told == (
+        "⚠️ Operator hold - maintaining current allocations: held by anna: broker migration. "
+        "Ends with: the hold's expiry, or `capital-governor resume`"
+    )
+    put(root, given.ended(time.time(), OrderEnd.TAKEN_BACK, "bert"))
+    run.tick(2)
+    run.restart()
+    run.tick()
+    assert run.told()[before + 1 :] == ["✅ Hold is over: operator_hold"]
+
+
+def put(root: Path, order: Order) -> None:
+    """Put an order into the journal as another process does."""
+    journal = open_sqlite(root / "state" / "capital_governor.sqlite3")
+    journal.put_orders([order])
+    journal.close()
 
 
 def test_a_hold_names_what_ends_it(run: Run, dashboard: Dashboard) -> None:

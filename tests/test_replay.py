@@ -17,7 +17,9 @@ from typing import Any, Final
 
 import pytest
 
+from capital_governor.acceptance import open_hold
 from capital_governor.adapters.journal import Entry, encode
+from capital_governor.adapters.orders import Order, OrderEnd, OrderKind
 from capital_governor.adapters.wire import parse
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
@@ -150,8 +152,9 @@ def live(root: Path, seed: int, cycles: int, *, restarts: float, adopt: bool = F
 
 
 def disturb(rig: Rig, weather: Weather) -> None:
-    """What other programs and the operator do to the folder between two cycles."""
+    """What other programs and the operator do between two cycles."""
     chance = weather.rng.random
+    order(rig, weather.rng)
     for path, content in ((rig.stop_file, ""), (rig.pause_file, '{"paused": true, "reason": "cooldown"}')):
         if path.exists():
             if chance() < 0.4:
@@ -168,6 +171,35 @@ def disturb(rig: Rig, weather: Weather) -> None:
         rig.override.write_text(json.dumps(signed))
     if chance() < 0.02 and rig.primary.exists() and rig.governor.state.generation:
         rig.primary.write_bytes(rig.primary.read_bytes()[:50])
+
+
+def order(rig: Rig, rng: random.Random) -> None:
+    """Now and then the operator holds, limits, accepts, or takes an order back."""
+    standing, kind = rig.journal.orders(rig.now), None
+    if rng.random() < 0.02:
+        kind = OrderKind.HOLD
+    elif rng.random() < 0.03:
+        kind = OrderKind.LIMIT
+    elif rng.random() < 0.1:
+        about = open_hold(reversed(list(rig.journal.entries("live", last=20))))
+        if about is not None:
+            given = Order(
+                key=f"{rng.random()}",
+                kind=OrderKind.ACCEPT,
+                author="anna",
+                given_at=rig.now,
+                accepts=about.reason.value,
+            )
+            rig.journal.put_orders([given])
+    elif standing and rng.random() < 0.1:
+        rig.journal.put_orders([rng.choice(standing).ended(rig.now, OrderEnd.TAKEN_BACK, "bert")])
+    if kind is not None:
+        limit = {"agent": rng.choice(NAMES), "cap": rng.choice((0.1, 0.2)), "floor": rng.choice((None, 0.08))}
+        until = rig.now + rng.randint(1, 5) * INTERVAL
+        more: dict[str, Any] = limit if kind is OrderKind.LIMIT else {"reason": "broker migration"}
+        rig.journal.put_orders(
+            [Order(key=f"{rng.random()}", kind=kind, author="anna", given_at=rig.now, until=until, **more)]
+        )
 
 
 def decide_again(entry: Entry) -> Decision:
@@ -202,9 +234,11 @@ def test_the_run_met_everything(interrupted: Run) -> None:
     assert seen.keys() >= STAYS
     assert len(seen.keys() & MOVES) >= 4
     assert seen.keys() & CUTS
-    missing = {Reason.OPERATOR_HOLD, Reason.FILES_UNWRITABLE, Reason.PAYLOAD_FUTURE, Reason.INTERNAL_ERROR}
+    missing = {Reason.FILES_UNWRITABLE, Reason.PAYLOAD_FUTURE, Reason.INTERNAL_ERROR}
     assert seen.keys() >= HOLDS - missing
     assert sum(seen[reason] for reason in STAYS | MOVES | CUTS) > CYCLES // 2
+    assert any(entry.inputs.accept and entry.decision.trace.accepted for entry in interrupted.entries)
+    assert any(entry.inputs.limits for entry in interrupted.entries)
     assert any(entry.decision.trace.retired for entry in interrupted.entries)
     assert any(entry.decision.trace.cuts for entry in interrupted.entries)
     assert any(entry.decision.trace.step < 1 for entry in interrupted.entries)

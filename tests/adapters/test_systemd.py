@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,22 @@ def listening(address: str) -> Iterator[socket.socket]:
         listener.bind(f"\0{address[1:]}" if address.startswith("@") else address)
         listener.settimeout(5)
         yield listener
+
+
+@contextmanager
+def no_longer_than(seconds: int) -> Iterator[None]:
+    """Break off what blocks, so that it fails instead of hanging."""
+
+    def late(*_: object) -> None:
+        raise AssertionError(f"still waiting after {seconds} s")
+
+    former = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, former)
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -46,7 +63,7 @@ def test_a_full_queue_is_not_waited_for(tmp_path: Path) -> None:
     """While systemd reads nothing, messages fail at once as soon as its queue is full, and arrive again afterwards."""
     address = str(tmp_path / "notify")
     manager = ServiceManager(address)
-    with listening(address) as listener:
+    with listening(address) as listener, no_longer_than(20):
         sent = 0
         while not (problem := manager.notify("WATCHDOG=1")):
             sent += 1

@@ -8,9 +8,8 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from capital_governor.adapters import logs
 from capital_governor.adapters.dashboard import Dashboard
@@ -24,6 +23,7 @@ from capital_governor.core.model import Refusal
 from capital_governor.cycle import Cycle
 from capital_governor.delivery import Delivery, telegram_of
 from capital_governor.digest import Digest
+from capital_governor.disk import Disk
 from capital_governor.messages import Line
 from capital_governor.report import Report
 from capital_governor.settings import Settings
@@ -31,31 +31,6 @@ from capital_governor.status import Outcome, Standing
 
 GRACE_SECONDS: Final = 1.2
 """How long the end waits for the files and the journal."""
-
-T = TypeVar("T")
-
-
-class Disk:
-    """The one thread that owns files and SQLite: name look-ups have others, so neither waits for the other."""
-
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(1, "disk")
-        self._busy: asyncio.Future[Any] | None = None
-
-    async def __call__(self, work: Callable[[], T]) -> T:
-        """Run on the disk's thread. Cancelling the caller leaves the work to finish: it may be half-way on disk."""
-        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        self._busy = future
-        return await asyncio.shield(future)
-
-    async def quiet(self) -> None:
-        """Wait for what was begun last, and with it for all before."""
-        if self._busy is not None:
-            await asyncio.wait([self._busy])
-
-    def close(self) -> None:
-        """Begin nothing any more; what hangs is left to hang."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 class JournalNews:

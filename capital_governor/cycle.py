@@ -24,7 +24,7 @@ from capital_governor.core.model import SILENT_HOLDS, Decision, Inputs, Publicat
 from capital_governor.core.publication import documents
 from capital_governor.messages import telegram_text
 from capital_governor.settings import Settings
-from capital_governor.status import Outcome, Standing, status_document
+from capital_governor.status import Outcome, Standing, standing_orders, status_document
 
 STOP_FILE = Path("runtime", "capital_governor.STOP")
 PAUSE_FILE = Path("state", "guardian_pause.json")
@@ -82,7 +82,10 @@ class Cycle:
         program's: then the file is what the agents obey, and is adopted. A generation that never reached the file
         and is older than MAX_AGE is abandoned: what it was decided on no longer holds.
         """
-        self.state = self._journal.state(self.book) or State()
+        known_state = self._journal.state(self.book)
+        self.state = known_state or State()
+        if known_state is None:
+            self._take_up_orders()
         for newest in self._journal.entries(self.book, last=1):
             # Until the first cycle is done, the status file goes on saying what the last run ended with.
             self.standing = self.standing.after(Outcome(newest.inputs, newest.state, newest.decision))
@@ -101,6 +104,19 @@ class Cycle:
             self.state = abandon(self.state, self._journal.last_reached(self.book) if found is None else found)
             return f"abandoned generation {known}, which never reached the agents"
         return "nothing is published yet" if published is None else f"resumed at generation {known}"
+
+    def _take_up_orders(self) -> None:
+        """Go on with the orders of the status file, where the journal is lost or new: a hold must not end by that.
+
+        Once the old journal can be read again, what that says of an order counts.
+        """
+        try:
+            content = files.read(self.paths.status)
+        except OSError:
+            # It can be written neither, which the first cycle says.
+            return
+        if content is not None:
+            self._journal.put_orders(standing_orders(content))
 
     @staticmethod
     def _is_news(found: Publication, published: Publication | None, *, pending: bool) -> bool:

@@ -11,7 +11,7 @@ from capital_governor import __version__
 from capital_governor.adapters.files import Convergence
 from capital_governor.adapters.files import Outcome as FileOutcome
 from capital_governor.adapters.notices import Backlog
-from capital_governor.adapters.orders import Order
+from capital_governor.adapters.orders import Order, OrderKind
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import (
     HOLDS,
@@ -189,6 +189,7 @@ def status_document(standing: Standing, *, interval_seconds: float, rules: Rules
 def order_document(order: Order) -> dict[str, Any]:
     """Return an order as plain data: times as ISO 8601 in UTC, weights 0..1; null is "none"."""
     return {
+        "key": order.key,
         "text": order.text,
         "order": order.kind.value,
         "agent": order.agent or None,
@@ -200,6 +201,40 @@ def order_document(order: Order) -> dict[str, Any]:
         "given_at": _iso(order.given_at),
         "until": None if order.until is None else _iso(order.until),
     }
+
+
+def standing_orders(content: bytes) -> tuple[Order, ...]:
+    """Return the holds and limits that a status file says are in force, to the second; none if it cannot be read.
+
+    No accept is among them: whether that was used only the journal knows.
+    """
+    try:
+        found = tuple(_order(each) for each in json.loads(content)["orders"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ()
+    return tuple(order for order in found if order.kind is not OrderKind.ACCEPT)
+
+
+def _order(said: dict[str, Any]) -> Order:
+    """Return what ``order_document`` made ``said`` of. Raises ValueError, KeyError, TypeError or AttributeError."""
+    order = Order(
+        key=said["key"],
+        kind=OrderKind(said["order"]),
+        author=said["author"],
+        given_at=datetime.fromisoformat(said["given_at"]).timestamp(),
+        until=None if said["until"] is None else datetime.fromisoformat(said["until"]).timestamp(),
+        reason=said["reason"],
+        agent=said["agent"] or "",
+        cap=said["max"],
+        floor=said["min"],
+        accepts=said["accepts"] or "",
+    )
+    weights = [weight for weight in (order.cap, order.floor) if weight is not None]
+    if not all(isinstance(weight, int | float) and 0 <= weight <= 1 for weight in weights):
+        raise ValueError(f"no weights: {weights}")
+    if not all(isinstance(text, str) for text in (order.key, order.author, order.reason, order.agent)):
+        raise TypeError("no text")
+    return order
 
 
 def _iso(moment: float) -> str:

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from capital_governor.acceptance import ACCEPTABLE, EXPIRES_SECONDS, open_hold
 from capital_governor.adapters.orders import Order, OrderEnd, OrderKind, new_key
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.core.model import PAYLOAD_HOLDS, Reason, Refusal, Snapshot
+from capital_governor.status import standing_orders
 from tests.core.builders import FLEET, INTERVAL, NOW, snapshot
 from tests.serving import Rig, footprint
 
@@ -431,6 +432,19 @@ def locked(path: Path) -> Iterator[None]:
         other.close()
 
 
+@contextmanager
+def shut(path: Path) -> Iterator[None]:
+    """Keep everybody else even from reading."""
+    other = sqlite3.connect(path, isolation_level=None)
+    try:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+        yield
+    finally:
+        other.close()
+
+
 def test_orders_are_obeyed_while_the_journal_is_lost(tmp_path: Path) -> None:
     """What was known last goes on; an accept that was used meanwhile is not used again once the journal is back."""
     with Rig(tmp_path) as rig:
@@ -475,3 +489,79 @@ def test_orders_outlive_a_damaged_journal(tmp_path: Path) -> None:
         assert kept(rig, order) == order
         take_back(rig, order)
         assert rig.see(SWAPPED).decision.reason is R.THRESHOLD
+
+
+@pytest.mark.parametrize("what", ["moved away", "damaged", "locked"])
+def test_orders_outlive_a_journal_that_is_lost_at_the_start(tmp_path: Path, what: str) -> None:
+    """A governor that cannot read the journal goes on with the holds and limits of the status file."""
+    with Rig(tmp_path) as rig:
+        rig.see()
+        hold, cap = give(rig, OrderKind.HOLD), give(rig, OrderKind.LIMIT, agent="Ada", cap=0.1)
+        rig.see(SWAPPED)
+        rig.journal.close()
+        path = rig.settings.journal_path
+        if what == "moved away":
+            path.rename(path.with_name("aside"))
+        elif what == "damaged":
+            path.write_bytes(b"garbage " * 1_000)
+        with shut(path) if what == "locked" else nullcontext():
+            rig.restart()
+            assert rig.journal.lost is (what != "moved away")
+            assert rig.see(SWAPPED).decision.reason is R.OPERATOR_HOLD
+            assert {order.key for order in rig.journal.orders(rig.now)} == {hold.key, cap.key}
+        assert rig.see(SWAPPED).decision.reason is R.OPERATOR_HOLD
+        rig.restart()
+        take_back(rig, hold)
+        rig.see()
+        assert published(rig) == {"Ada": 0.1, "Bob": 0.4, "Cyd": 0.4}
+
+
+def test_an_order_that_was_taken_back_does_not_return_from_the_status_file(tmp_path: Path) -> None:
+    """Where the journal is only locked at the start, what it says counts as soon as it can be read."""
+    with Rig(tmp_path) as rig:
+        rig.see()
+        hold = give(rig, OrderKind.HOLD)
+        rig.see(SWAPPED)
+        take_back(rig, hold)
+        rig.journal.close()
+        with shut(rig.settings.journal_path):
+            rig.restart()
+            assert rig.see(SWAPPED).decision.reason is R.OPERATOR_HOLD
+        rig.see(SWAPPED)
+        assert rig.see(SWAPPED).decision.reason is R.THRESHOLD
+        assert kept(rig, hold).ended_by == "bert"
+
+
+WHOLE: Final[dict[str, Any]] = {
+    "key": "k",
+    "order": "limit",
+    "author": "anna",
+    "given_at": "2025-11-03T22:00:00Z",
+    "until": None,
+    "reason": "",
+    "agent": "Ada",
+    "max": 0.1,
+    "min": None,
+    "accepts": None,
+}
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        None,
+        7,
+        [7],
+        [{}],
+        [WHOLE | {"max": 1.5}],
+        [WHOLE | {"max": "0.1"}],
+        [WHOLE | {"order": "obey"}],
+        [WHOLE | {"given_at": "soon"}],
+        [WHOLE | {"author": 7}],
+        [WHOLE | {"order": "accept", "accepts": "members_gone"}],
+    ],
+)
+def test_a_status_file_that_says_no_orders_gives_none(orders: object) -> None:
+    """What another program put there is not obeyed, and an accept is not taken up a second time."""
+    assert [order.cap for order in standing_orders(json.dumps({"orders": [WHOLE]}).encode())] == [0.1]
+    assert standing_orders(json.dumps({"orders": orders}).encode()) == ()

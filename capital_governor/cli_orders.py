@@ -38,8 +38,8 @@ Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Shown wherev
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name, as in the allocation file.")]
 
 BUSY_SECONDS: Final = 5.0
-LOOK_BACK: Final = 300
-"""Cycles in which a hold that `accept` could be about is looked for: a day at the default interval."""
+LOOK_BACK: Final = (4, 300)
+"""Cycles in which a hold that `accept` could be about is looked for: most often one of the last, else one of a day."""
 
 
 @app.command()
@@ -71,7 +71,9 @@ def accept(root: Root = None, dry_run: OfDryRun = False) -> None:  # noqa: FBT00
     """
     nothing = "there is nothing to accept: no hold is on that `accept` ends; `capital-governor status` shows the reason"
     with _desk(root, dry_run=dry_run, nothing=nothing) as desk:
-        found = open_hold(reversed(list(desk.journal.entries(LIVE, last=LOOK_BACK))))
+        found = None
+        for last in LOOK_BACK:
+            found = found or open_hold(reversed(list(desk.journal.entries(LIVE, last=last))))
         if found is None:
             fail(USAGE, nothing)
         desk.give(desk.order(OrderKind.ACCEPT, EXPIRES_SECONDS, "", accepts=found.reason.value), found.detail)

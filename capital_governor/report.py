@@ -31,13 +31,7 @@ QUIET_SECONDS: Final = 600.0
 
 
 ALERTED_HOLDS: Final = (
-    AGENT_HOLDS
-    | GATE_REFUSALS
-    | {Reason.PAUSED, Reason.OPERATOR_HOLD}
-    | {
-        Reason.GUARDIAN_LOST,
-        Reason.TIMESTAMP_LOST,
-    }
+    AGENT_HOLDS | GATE_REFUSALS | {Reason.PAUSED, Reason.OPERATOR_HOLD, Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST}
 )
 """Holds that the operator is told of when they begin; of files that cannot be written the report tells apart."""
 

@@ -18,7 +18,7 @@ import pytest
 
 from capital_governor.adapters.orders import OrderEnd, OrderKind
 from capital_governor.adapters.sqlite import open_sqlite
-from tests.serving import FLEET, Dashboard, footprint, fresh, wait_until
+from tests.serving import FLEET, Dashboard, fixed, footprint, fresh, wait_until
 from tests.test_cli import Said, call, loaded
 from tests.test_daemon import Daemon
 
@@ -211,6 +211,22 @@ def test_without_a_governor_orders_wait_for_one(place: Place) -> None:
     assert [order["agent"] for order in document["orders"]] == ["RangeTrader"]
     (row,) = [row for row in document["agents"] if row["agent"] == "RangeTrader"]
     assert (row["share"], row["limit"]) == (0.1, "operator's cap")
+
+
+def test_a_hold_is_accepted_also_behind_an_outage(place: Place) -> None:
+    """Cycles without an answer hide the hold that the alert told of; the command finds it, the next answer uses it."""
+    assert place.call("once").code == 0
+    lost = fresh(change=lambda said: said.pop("guardian"))
+    place.dashboard.next(lost, *[fixed(b"", status="401 Unauthorized")] * 6, lost)
+    for _ in range(7):
+        place.call("once")
+    assert place.status()["reason"] == "fetch_failed"
+    said = place.call("accept")
+    assert said.out.startswith(f"accept of guardian_lost by {ME} until "), said.err
+    assert json.loads(place.call("once", "--json").out)["reason"] == "unchanged"
+    journal = open_sqlite(place.journal, read_only=True)
+    assert [order.end for order in journal.order_history()] == [OrderEnd.USED]
+    journal.close()
 
 
 def test_a_dry_run_has_orders_of_its_own(place: Place) -> None:

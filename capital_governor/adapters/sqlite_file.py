@@ -97,7 +97,7 @@ def set_aside(path: Path, now: float) -> Path:
 
 def _make_file(path: Path) -> None:
     """Make an empty file for the owner only, unless there is one; its mode and owner stay as they are then."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -105,7 +105,22 @@ def _make_file(path: Path) -> None:
             raise JournalUnavailableError(f"{path} is not a regular file: move it, or name another journal") from None
         return
     os.close(handle)
+    _hand_over(path)
     _sync_folder(path.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _hand_over(folder)
+
+
+def _hand_over(made: Path) -> None:
+    """Give what root has made to the owner of the folder that it is in: a command of root must not lock them out."""
+    if os.geteuid() == 0:
+        owner = made.parent.stat()
+        os.chown(made, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _reading_uri(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -89,7 +90,9 @@ def test_an_order_that_has_ended_stays_ended(journal: Journal) -> None:
     ended = order(1).ended(NOW + 5, OrderEnd.TAKEN_BACK, "bert")
     journal.put_orders([order(1)])
     journal.put_orders([ended])
-    journal.put_orders([order(1), order(1).ended(NOW + 9, OrderEnd.USED, "governor")])
+    journal.put_orders([order(1)])
+    assert journal.orders(NOW + 1) == ()
+    journal.put_orders([order(1).ended(NOW + 9, OrderEnd.USED, "governor")])
     assert journal.orders(NOW + 1) == ()
     if isinstance(journal, SqliteJournal):
         assert journal.order_history() == (ended,)
@@ -267,6 +270,17 @@ def test_processes_that_open_it_at_once_all_get_it(path: Path, old: bool) -> Non
             each.wait()
     journal = open_sqlite(path)
     assert {found.key for found in journal.orders(2.0)} == {f"k{number}" for number in range(6)}
+    journal.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
+def test_what_root_makes_belongs_to_the_owner_of_the_folder(path: Path) -> None:
+    """A first order given by root makes a journal that the governor of an ordinary user can use."""
+    os.chown(path.parent.parent, 12_345, 12_346)
+    journal = open_sqlite(path)
+    journal.put_orders([order(1)])
+    made = [path.parent, path, Path(f"{path}-wal"), Path(f"{path}-shm")]
+    assert [(each.stat().st_uid, each.stat().st_gid) for each in made] == [(12_345, 12_346)] * 4
     journal.close()
 
 

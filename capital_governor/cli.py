@@ -201,6 +201,22 @@ def show_config(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT0
     views.show_json(rows) if as_json else views.show_config(rows)
 
 
+@app.command()
+def hive(root: Root = None) -> None:
+    """Serve /meta/metrics from the root's state files.
+
+    At 127.0.0.1; the port is that of NEOLIGHT_DASHBOARD_URL; exit 78 if it is taken. Until SIGTERM or SIGINT.
+    """
+    from capital_governor.hive.server import HiveError, serve  # noqa: PLC0415 - a server, which no other command needs
+
+    with explained():
+        settings = load(root)
+    try:
+        serve(settings.root, settings.dashboard_url, settings.hive_capital)
+    except HiveError as error:
+        fail(CONFIGURATION, f"hive: {error}")
+
+
 def _settings(root: Path | None) -> Settings:
     with explained():
         settings = load(root)

@@ -30,7 +30,7 @@ from capital_governor.settings import variables
 from capital_governor.status import Standing, status_document
 from tests.serving import FLEET, Dashboard, fixed, fresh, payload, record, wait_until
 
-COMMANDS = ("run", "once", "status", "explain", "check", "show-config")
+COMMANDS = ("run", "once", "status", "explain", "check", "show-config", "hive")
 NOWHERE = "http://127.0.0.1:1"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 PRIMARY, STATUS = "runtime/capital_governor_allocations.json", "runtime/capital_governor_status.json"

@@ -281,12 +281,27 @@ source "$1"
 printf "end\0" >&"$handover"
 '
 
+readonly HIVE_LINE="^[[:space:]]*(export[[:space:]]+)?['\"]?CAPITAL_GOVERNOR_HIVE['\"]?[[:space:]]*=\
+[[:space:]]*['\"]?([^'\"#[:space:]]*)"
+
+# The environment, else the last such line of .env, which is data and never run. The program checks the value.
+hive_is_on() {
+    local value=${CAPITAL_GOVERNOR_HIVE-} line
+    if [[ -z $value && -f $ROOT/.env && -r $ROOT/.env ]]; then
+        while IFS= read -r line || [[ -n $line ]]; do
+            [[ ! $line =~ $HIVE_LINE ]] || value=${BASH_REMATCH[2]}
+        done 2>/dev/null <"$ROOT/.env"
+    fi
+    [[ $value == 1 ]]
+}
+
 load_agents() {
     local -a words=()
     local position
     NAMES=() COMMAND=() LOG=() LOG_OWNER=()
     ensure_running capital_governor "$(printf '%q -P -m capital_governor run' "$VENV/bin/python")" \
         logs/capital_governor.log
+    ! hive_is_on || ensure_running hive "$(printf '%q -P -m capital_governor hive' "$VENV/bin/python")"
     [[ -e $AGENTS_FILE ]] || return 0
     "$BASH" -n "$AGENTS_FILE" || die "$EXIT_PERMANENT" "$AGENTS_FILE is not valid bash: see above"
     mapfile -d '' -t words < <("$BASH" -c "$READ_AGENTS" .agents.sh "$AGENTS_FILE" </dev/null || :)
@@ -752,6 +767,7 @@ Without a command: keep the governor and the agents of .agents.sh running, in th
   logs [NAME]                follow the log of NAME, or all logs
   run  [OPTION...]           decide and publish at every interval, until stopped
   once [OPTION...]           one cycle, then exit
+  hive [OPTION...]           serve the metrics itself, where there is no dashboard
   test [PYTEST-ARGUMENT...]  format, lint, types, imports, shell, tests with coverage
   test --bench               only the benchmarks
   help                       this text
@@ -776,7 +792,7 @@ HELP
 main() {
     case ${1-} in
         '') supervise ;;
-        run | once) start_program "$@" ;;
+        run | once | hive) start_program "$@" ;;
         test) test_project "${@:2}" ;;
         logs) take_no_more_than 1 "$@" && follow_logs "${2-}" ;;
         start) take_no_more_than 0 "$@" && start_supervisor ;;

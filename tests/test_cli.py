@@ -576,10 +576,20 @@ def test_each_command_has_help(tmp_path: Path, name: str) -> None:
     assert "--root" in said.out
 
 
+def test_the_demo_has_help_and_no_root() -> None:
+    """`demo --help` shows its options, among which no root of the real thing is."""
+    done = subprocess.run(
+        command("demo", "--help"), env=environment(NOWHERE), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("Usage: capital-governor demo [OPTIONS]")
+    assert "--seconds" in done.stdout
+    assert "--root" not in done.stdout
+
+
 def test_the_help_fits_a_terminal(tmp_path: Path) -> None:
     """The list of commands says what each does in one whole sentence of a terminal's width."""
     done = subprocess.run(command("--help"), env=environment(NOWHERE), capture_output=True, text=True, check=True)
-    assert all(re.search(rf"^  {name} .*\.$", done.stdout, re.MULTILINE) for name in COMMANDS)
+    assert all(re.search(rf"^  {name} .*\.$", done.stdout, re.MULTILINE) for name in (*COMMANDS, "demo"))
     assert "..." not in done.stdout.partition("Commands:")[2]
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert list(tmp_path.iterdir()) == []

@@ -248,3 +248,17 @@ def test_a_hive_serves_and_one_without_a_port_gives_up(site: Site) -> None:
     site.run("stop")
     assert "[hive] stopped" in site.log("hive")
     assert site.processes() == {}
+
+
+def test_a_demo_keeps_none_of_the_operators_agents(site: Site) -> None:
+    """What the demo starts keeps the governor and, by the demo's own .env, the hive; .agents.sh is not even read."""
+    site.agents(UP, "touch read")
+    (site.root / ".env").write_text("CAPITAL_GOVERNOR_HIVE=1\nNEOLIGHT_DASHBOARD_URL=http://127.0.0.1:1\n")
+    with site.started("_demo") as supervisor:
+        state_file = site.root / "runtime/neo_light_fix.state"
+        eventually(lambda: state_file.exists() and "capital_governor\trunning\t" in state_file.read_text())
+        kept = [line.split("\t")[0] for line in state_file.read_text().splitlines()]
+        supervisor.terminate()
+        supervisor.communicate(timeout=20)
+    assert kept == ["neo_light_fix", "capital_governor", "hive"]
+    assert not list(site.home.rglob("read"))

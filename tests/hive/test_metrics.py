@@ -195,6 +195,13 @@ def test_an_unreadable_decision_is_its_agents_fault_alone(spoilt: dict[str, Any]
     assert "decision's" in whole["per_agent"]["Bad"]["problem"]
 
 
+def test_an_agent_without_a_readable_time_is_listed_as_faulty() -> None:
+    """It may have decided just now, so it is not taken for one that is gone."""
+    found = agents(decision("Good", 1, 5.0), decision("Odd", 1, 5.0, timestamp="yesterday"))
+    assert found["Odd"]["problem"] == "a decision's timestamp is 'yesterday', not a time"
+    assert found["Odd"]["pnl_7d"] is None
+
+
 def test_decisions_of_nobody_and_of_the_future_are_left_out_and_counted() -> None:
     """They change no figure, and a warning says how many they are; a clock a little ahead is borne."""
     document = two_agents()

@@ -55,7 +55,8 @@ def test_the_same_seed_gives_the_same_files() -> None:
     for tenth in range(141):
         slow.run_to(tenth / 10)
     assert texts(slow, NOW) == texts(at(14.0), NOW + 12_345.0)
-    assert texts(at(14.0), NOW) != texts(at(14.0, seed=8), NOW)
+    first, second = ([entry["pnl"] for entry in seen_decisions(at(14.0, seed))] for seed in (7, 8))
+    assert sum(one == other for one, other in zip(first, second, strict=True)) < len(first) / 10
 
 
 def test_one_agents_luck_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

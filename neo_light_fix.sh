@@ -19,6 +19,7 @@ readonly STAMP=$VENV/neo_light_fix.stamp
 readonly INSTALL_LOG=$VENV/neo_light_fix.log
 
 readonly AGENTS_FILE=$PROJECT/.agents.sh
+DEMO='' # set where the operator's own agents must stay out of it
 
 readonly EXIT_USAGE=2
 readonly EXIT_NOT_RUNNING=3
@@ -196,6 +197,14 @@ start_program() {
     exec "$VENV/bin/python" -P -m capital_governor "$@"
 }
 
+# --- demo ---------------------------------------------------------------------------------------------------------
+
+# It takes nothing from the environment or the root of the real thing, and writes to .demo beside this file only.
+show_demo() {
+    ensure_venv ''
+    exec "$VENV/bin/python" -P -m capital_governor demo "$@"
+}
+
 # --- test ---------------------------------------------------------------------------------------------------------
 
 step() {
@@ -304,13 +313,28 @@ source "$1"
 printf "end\0" >&"$handover"
 '
 
+readonly HIVE_LINE="^[[:space:]]*(export[[:space:]]+)?['\"]?CAPITAL_GOVERNOR_HIVE['\"]?[[:space:]]*=\
+[[:space:]]*['\"]?([^'\"#[:space:]]*)"
+
+# The environment, else the last such line of .env, which is data and never run. The program checks the value.
+hive_is_on() {
+    local value=${CAPITAL_GOVERNOR_HIVE-} line
+    if [[ -z $value && -f $ROOT/.env && -r $ROOT/.env ]]; then
+        while IFS= read -r line || [[ -n $line ]]; do
+            [[ ! $line =~ $HIVE_LINE ]] || value=${BASH_REMATCH[2]}
+        done 2>/dev/null <"$ROOT/.env"
+    fi
+    [[ $value == 1 ]]
+}
+
 load_agents() {
     local -a words=()
     local position
     NAMES=() COMMAND=() LOG=() LOG_OWNER=()
     ensure_running capital_governor "$(printf '%q -P -m capital_governor run' "$VENV/bin/python")" \
         logs/capital_governor.log
-    [[ -e $AGENTS_FILE ]] || return 0
+    ! hive_is_on || ensure_running hive "$(printf '%q -P -m capital_governor hive' "$VENV/bin/python")"
+    [[ -z $DEMO && -e $AGENTS_FILE ]] || return 0
     "$BASH" -n "$AGENTS_FILE" || die "$EXIT_PERMANENT" "$AGENTS_FILE is not valid bash: see above"
     mapfile -d '' -t words < <("$BASH" -c "$READ_AGENTS" .agents.sh "$AGENTS_FILE" </dev/null || :)
     ((${#words[@]} % 3 == 1)) && [[ ${words[-1]} == end ]] ||
@@ -602,7 +626,7 @@ supervise() {
     [[ -n ${ROOT-} ]] || choose_root
     prepare_root
     load_agents
-    ensure_venv ''
+    [[ -n $DEMO ]] || ensure_venv ''
     cd -- "$ROOT"
     become_the_supervisor
     report "supervising ${#NAMES[@]} agents on $ROOT: ${NAMES[*]}"
@@ -610,6 +634,13 @@ supervise() {
     report "$STOPPING: ending all agents"
     end_agents
     report "stopped"
+}
+
+# What 'demo' starts: the governor and the hive, on the demo's own root, by the environment that runs the demo.
+supervise_demo() {
+    DEMO=yes
+    choose_root
+    supervise
 }
 
 supervise_in_background() {
@@ -775,6 +806,8 @@ Without a command: keep the governor and the agents of .agents.sh running, in th
   logs [NAME]                follow the log of NAME, or all logs
   run  [OPTION...]           decide and publish at every interval, until stopped
   once [OPTION...]           one cycle, then exit
+  hive [OPTION...]           serve the metrics itself, where there is no dashboard
+  demo [OPTION...]           see it govern: a simulated fleet in .demo, nothing real is touched
   test [PYTEST-ARGUMENT...]  format, lint, types, imports, shell, tests with coverage
   test --bench               only the benchmarks
   help                       this text
@@ -799,7 +832,8 @@ HELP
 main() {
     case ${1-} in
         '') supervise ;;
-        run | once) start_program "$@" ;;
+        run | once | hive) start_program "$@" ;;
+        demo) show_demo "${@:2}" ;;
         test) test_project "${@:2}" ;;
         logs) take_no_more_than 1 "$@" && follow_logs "${2-}" ;;
         start) take_no_more_than 0 "$@" && start_supervisor ;;
@@ -808,6 +842,7 @@ main() {
         status) take_no_more_than 0 "$@" && show_status ;;
         help | -h | --help) print_help ;;
         _background) supervise_in_background ;; # what 'start' starts
+        _demo) supervise_demo ;;                # what 'demo' starts
         *)
             print_help >&2
             die "$EXIT_USAGE" "unknown command: $1"

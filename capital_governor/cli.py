@@ -201,6 +201,43 @@ def show_config(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT0
     views.show_json(rows) if as_json else views.show_config(rows)
 
 
+@app.command()
+def hive(root: Root = None) -> None:
+    """Serve /meta/metrics from the root's state files.
+
+    At 127.0.0.1; the port is that of NEOLIGHT_DASHBOARD_URL; exit 78 if it is taken. Until SIGTERM or SIGINT.
+    """
+    from capital_governor.hive.server import HiveError, serve  # noqa: PLC0415 - a server, which no other command needs
+
+    with explained():
+        settings = load(root)
+    try:
+        serve(settings.root, settings.dashboard_url, settings.hive_capital)
+    except HiveError as error:
+        fail(CONFIGURATION, f"hive: {error}")
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option("--seconds", min=10, max=3600, help="About how long it takes.")] = 40.0,
+    seed: Annotated[int, typer.Option("--seed", help="Another one, another story.")] = 7,
+    folder: Annotated[Path | None, typer.Option("--folder", help="Its root; else .demo of the checkout.")] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", help="The last frame goes there, as an SVG.")] = None,
+) -> None:
+    """See it govern a simulated fleet, in a root of its own.
+
+    Exit 1 and the scene's name if a scene does not come, 130 after Ctrl-C.
+    """
+    from capital_governor.demo.root import DemoError  # noqa: PLC0415 - no other command needs the demo
+    from capital_governor.demo.show import show  # noqa: PLC0415
+
+    try:
+        with explained():
+            raise typer.Exit(show(folder, seconds, seed, picture))
+    except DemoError as error:
+        fail(error.code, f"demo: {error}")
+
+
 def _settings(root: Path | None) -> Settings:
     with explained():
         settings = load(root)

@@ -31,7 +31,7 @@ from capital_governor.status import Standing, status_document
 from tests.serving import FLEET, Dashboard, fixed, fresh, payload, record, wait_until
 
 COMMANDS = (
-    *("run", "once", "status", "explain", "check", "show-config"),
+    *("run", "once", "status", "explain", "check", "show-config", "hive"),
     *("hold", "resume", "accept", "limit", "unlimit", "limits"),
 )
 NOWHERE = "http://127.0.0.1:1"
@@ -579,10 +579,20 @@ def test_each_command_has_help(tmp_path: Path, name: str) -> None:
     assert "--root" in said.out
 
 
+def test_the_demo_has_help_and_no_root() -> None:
+    """`demo --help` shows its options, among which no root of the real thing is."""
+    done = subprocess.run(
+        command("demo", "--help"), env=environment(NOWHERE), capture_output=True, text=True, check=True
+    )
+    assert " demo [OPTIONS]" in done.stdout.splitlines()[0]
+    assert "--seconds" in done.stdout
+    assert "--root" not in done.stdout
+
+
 def test_the_help_fits_a_terminal(tmp_path: Path) -> None:
     """The list of commands says what each does in one whole sentence of a terminal's width."""
     done = subprocess.run(command("--help"), env=environment(NOWHERE), capture_output=True, text=True, check=True)
-    assert all(re.search(rf"^  {name} .*\.$", done.stdout, re.MULTILINE) for name in COMMANDS)
+    assert all(re.search(rf"^  {name} .*\.$", done.stdout, re.MULTILINE) for name in (*COMMANDS, "demo"))
     assert "..." not in done.stdout.partition("Commands:")[2]
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert list(tmp_path.iterdir()) == []

@@ -6,11 +6,14 @@ import fcntl
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from capital_governor.settings import load
 from tests.supervised import Site, eventually
 
 UP = "ensure_running up 'echo up; exec sleep 900'"
@@ -200,3 +203,62 @@ def test_logs_follows_all_or_one(site: Site) -> None:
     assert unknown.code == 2
     assert "capital_governor up neo_light_fix" in unknown.err
     site.run("stop")
+
+
+@pytest.mark.parametrize(
+    ("environment", "content", "kept"),
+    [
+        (None, None, False),
+        ("1", None, True),
+        ("0", "CAPITAL_GOVERNOR_HIVE=1", False),
+        ("", "CAPITAL_GOVERNOR_HIVE=1", True),
+        (None, "CAPITAL_GOVERNOR_HIVE=1\nCAPITAL_GOVERNOR_HIVE=0", False),
+        (None, "CAPITAL_GOVERNOR_HIVE=0\nCAPITAL_GOVERNOR_HIVE=1", True),
+        (None, " export CAPITAL_GOVERNOR_HIVE = '1' # on\r\n", True),
+        (None, 'CAPITAL_GOVERNOR_HIVE="1"', True),
+        (None, "# CAPITAL_GOVERNOR_HIVE=1\nMY_CAPITAL_GOVERNOR_HIVE=1", False),
+        (None, "OTHER=CAPITAL_GOVERNOR_HIVE=1", False),
+    ],
+)
+def test_the_hive_is_kept_where_its_setting_is_1(
+    site: Site, environment: str | None, content: str | None, kept: bool
+) -> None:
+    """The script finds in environment and `.env` what the program finds there, and keeps the hive accordingly."""
+    given = {} if environment is None else {"CAPITAL_GOVERNOR_HIVE": environment}
+    if content is not None:
+        (site.root / ".env").write_text(content)
+    site.settings |= given
+    shown = site.run("status").out
+    assert bool(re.search(r"^hive +stopped$", shown, flags=re.MULTILINE)) is kept
+    assert load(site.root, given).hive is kept
+
+
+def test_a_hive_serves_and_one_without_a_port_gives_up(site: Site) -> None:
+    """The hive answers at the dashboard's port; where that is taken it is not tried again, and the log says why."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        site.settings |= {"CAPITAL_GOVERNOR_HIVE": "1", "NEOLIGHT_DASHBOARD_URL": f"http://127.0.0.1:{port}"}
+        site.run("start")
+        eventually(lambda: "hive gave up with exit code 78" in site.log("neo_light_fix"))
+        assert f"port {port} is taken" in site.log("hive")
+    site.run("restart")
+    eventually(lambda: " serving " in site.log("hive"))
+    with httpx.Client(trust_env=False) as client:
+        assert client.get(f"http://127.0.0.1:{port}/status", timeout=10).json()["status"] == "up"
+    site.run("stop")
+    assert "[hive] stopped" in site.log("hive")
+    assert site.processes() == {}
+
+
+def test_a_demo_keeps_none_of_the_operators_agents(site: Site) -> None:
+    """What the demo starts keeps the governor and, by the demo's own .env, the hive; .agents.sh is not even read."""
+    site.agents(UP, "touch read")
+    (site.root / ".env").write_text("CAPITAL_GOVERNOR_HIVE=1\nNEOLIGHT_DASHBOARD_URL=http://127.0.0.1:1\n")
+    with site.started("_demo") as supervisor:
+        state_file = site.root / "runtime/neo_light_fix.state"
+        eventually(lambda: state_file.exists() and "capital_governor\trunning\t" in state_file.read_text())
+        kept = [line.split("\t")[0] for line in state_file.read_text().splitlines()]
+        supervisor.terminate()
+        supervisor.communicate(timeout=20)
+    assert kept == ["neo_light_fix", "capital_governor", "hive"]
+    assert not list(site.home.rglob("read"))

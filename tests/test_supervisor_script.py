@@ -10,7 +10,7 @@ import pytest
 
 from tests.script_machine import CHECKERS, REPOSITORY, Machine, bare_machine
 
-COMMANDS = {"start", "stop", "restart", "status", "logs", "run", "once", "test", "help"}
+COMMANDS = {"start", "stop", "restart", "status", "logs", "run", "once", "hive", "demo", "test", "help"}
 
 
 @pytest.fixture

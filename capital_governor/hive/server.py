@@ -1,0 +1,201 @@
+"""The hive as a server: the state files of a root, over HTTP on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from capital_governor.hive.metrics import payload
+from capital_governor.hive.state_files import PERFORMANCE, REGIME, StateFile, Watch, read, read_all
+
+HOST: Final = "127.0.0.1"
+OWN_HOSTS: Final = frozenset({"localhost", HOST})
+GRACE_SECONDS: Final = 2
+"""How long the end waits for answers on their way."""
+
+OK: Final = 200
+UNAVAILABLE: Final = 503
+
+
+class HiveError(Exception):
+    """The hive cannot serve as it is set up; the text is one sentence with the remedy."""
+
+
+@dataclass(slots=True)
+class Hive:
+    """What answers: each answer is made anew from the files.
+
+    Args:
+        root: the folder with ``state/`` and ``runtime/``.
+        capital: in account currency.
+        say: takes a sentence for the log.
+        clock: seconds since 1970 UTC.
+    """
+
+    root: Path
+    capital: float
+    say: Callable[[str], object]
+    clock: Callable[[], float] = time.time
+    _watch: Watch = field(default_factory=Watch)
+
+    def app(self) -> Starlette:
+        """Return the application."""
+        pages = {
+            "/status": self.status,
+            "/meta/metrics": self.metrics,
+            "/meta/performance": self.performance,
+            "/meta/regime": self.regime,
+        }
+        return Starlette(routes=[Route(path, page, methods=["GET"]) for path, page in pages.items()])
+
+    # No page is a coroutine: Starlette runs them on threads, since they read files.
+
+    def status(self, _: Request) -> Response:
+        """200: the hive is up, whatever the files are like."""
+        files = read_all(self.root)
+        found = {path: file.problem or "read" for path, file in files.by_path.items()}
+        return _answer(OK, {"status": "up", "source": "capital_governor_hive", "sources": found})
+
+    def metrics(self, _: Request) -> Response:
+        """Answer the Phase 5600 payload, or 503 and why there is none."""
+        files = read_all(self.root)
+        for sentence in self._watch.news(files):
+            self.say(sentence)
+        document = payload(files, self.clock(), self.capital)
+        return _answer(UNAVAILABLE if "error" in document else OK, document)
+
+    def performance(self, _: Request) -> Response:
+        """Answer what ``state/performance_attribution.json`` holds, or 503."""
+        return _content(PERFORMANCE, read(self.root / PERFORMANCE))
+
+    def regime(self, _: Request) -> Response:
+        """Answer what ``runtime/market_regime.json`` holds, or 503."""
+        return _content(REGIME, read(self.root / REGIME))
+
+
+def address(dashboard_url: str) -> int:
+    """Return the port on this machine at which a dashboard of this URL would be asked.
+
+    Raises:
+        HiveError: the URL is of another machine, of https or has a path.
+    """
+    parts = urlsplit(dashboard_url)
+    if parts.hostname not in OWN_HOSTS or parts.scheme != "http" or parts.path.strip("/"):
+        raise HiveError(
+            f"NEOLIGHT_DASHBOARD_URL is {dashboard_url}, and the hive serves only http://{HOST}:PORT: set it to such a"
+            " URL, or leave the hive off"
+        )
+    return parts.port or 80
+
+
+def bind(port: int, *, others: bool = False) -> socket.socket:
+    """Return a socket that listens on 127.0.0.1, before which nobody else answered there.
+
+    Args:
+        port: 0 for any free one.
+        others: also look whether somebody answers at ::1, where "localhost" is looked for first.
+
+    Raises:
+        HiveError: the port is taken, or this user may not have it.
+    """
+    taken = f"port {port} is taken: if that is a dashboard, set CAPITAL_GOVERNOR_HIVE=0 and use it; else set another\
+ port in NEOLIGHT_DASHBOARD_URL"
+    if others and _answers("::1", port):
+        raise HiveError(taken)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # Lets a restart have the port while connections of the last run time out; not one that somebody listens at.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise HiveError(taken) from None
+        problem = f"cannot listen at {HOST}:{port} ({error.strerror}): set another port in NEOLIGHT_DASHBOARD_URL"
+        raise HiveError(problem) from None
+    return listener
+
+
+def serve(root: Path, dashboard_url: str, capital: float) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        root: the folder with ``state/`` and ``runtime/``.
+        dashboard_url: where the governor will ask.
+        capital: in account currency.
+
+    Raises:
+        HiveError: it cannot serve there.
+    """
+    listener = bind(address(dashboard_url), others=urlsplit(dashboard_url).hostname == "localhost")
+    hive = Hive(root, capital, _say)
+    config = uvicorn.Config(
+        hive.app(),
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=100,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    with contextlib.closing(listener), _signals_end_in_order():
+        _say(f"serving {root} at http://{HOST}:{listener.getsockname()[1]}/meta/metrics")
+        uvicorn.Server(config).run(sockets=[listener])
+    _say("stopped")
+
+
+@contextlib.contextmanager
+def _signals_end_in_order() -> Iterator[None]:
+    """Uvicorn raises the signal that ended it once more when it is done: here that must not kill the process."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(sentence: str) -> None:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    with contextlib.suppress(OSError):  # a log that cannot be written must not end what it tells of
+        print(f"{stamp} [hive] {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - its log is standard error
+
+
+def _content(path: Path, file: StateFile) -> Response:
+    if file.document is None:
+        return _answer(UNAVAILABLE, {"error": f"{path}: {file.problem}"})
+    return _answer(OK, file.document)
+
+
+def _answer(status: int, document: dict[str, Any]) -> Response:
+    # ASCII: half a surrogate pair in a file is no character, but its escape is fine. No NaN: that would be no JSON.
+    return Response(json.dumps(document, allow_nan=False), status, media_type="application/json")
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1.0):
+            return True
+    except OSError:
+        return False

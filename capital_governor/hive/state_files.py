@@ -1,0 +1,157 @@
+"""The files that NeoLight's agents write, as they were found: read with a bound, and never trusted to be whole."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+PERFORMANCE: Final = Path("state", "performance_attribution.json")
+STRATEGIES: Final = Path("state", "strategy_performance.json")
+REVENUE: Final = Path("state", "revenue_by_agent.json")
+REGIME: Final = Path("runtime", "market_regime.json")
+PAUSE: Final = Path("state", "guardian_pause.json")
+
+MAX_BYTES: Final = 16 << 20
+"""A thousand decisions take some 300 KB."""
+MAX_DEPTH: Final = 50
+_ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+@dataclass(frozen=True, slots=True)
+class StateFile:
+    """One file as it was found: its document, or why there is none.
+
+    Args:
+        document: the JSON object in it; None if there is none.
+        problem: "missing", or what else is wrong with it; empty if nothing is.
+    """
+
+    document: dict[str, Any] | None = None
+    problem: str = ""
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is no such file, which may well be meant so."""
+        return self.problem == MISSING.problem
+
+
+MISSING: Final = StateFile(problem="missing")
+
+
+@dataclass(frozen=True, slots=True)
+class StateFiles:
+    """All that the payload is made of."""
+
+    performance: StateFile = MISSING
+    strategies: StateFile = MISSING
+    revenue: StateFile = MISSING
+    regime: StateFile = MISSING
+    pause: StateFile = MISSING
+
+    @property
+    def by_path(self) -> dict[str, StateFile]:
+        """Each file by its path below the root."""
+        found = zip(_PATHS, (self.performance, self.strategies, self.revenue, self.regime, self.pause), strict=True)
+        return {str(path): file for path, file in found}
+
+
+_PATHS: Final = (PERFORMANCE, STRATEGIES, REVENUE, REGIME, PAUSE)
+
+
+def read_all(root: Path) -> StateFiles:
+    """Read all five files below ``root``. Never raises for what is in them."""
+    return StateFiles(*(read(root / path) for path in _PATHS))
+
+
+def read(path: Path) -> StateFile:
+    """Read one file of at most 16 MiB that holds one JSON object.
+
+    Python's own writer puts NaN and Infinity where JSON has no word for them: they are kept as the texts "NaN" and
+    "Infinity", so that the one number that is none does not cost all others.
+    """
+    try:
+        content = _content(path)
+    except FileNotFoundError:
+        return MISSING
+    except OSError as error:
+        return StateFile(problem=f"cannot be read: {error.strerror or error}")
+    if len(content) > MAX_BYTES:
+        return StateFile(problem=f"larger than {MAX_BYTES >> 20} MiB")
+    try:
+        document = _parsed(content)
+    except (ValueError, RecursionError) as error:
+        return StateFile(problem=_sentence(error))
+    if _deeper_than(MAX_DEPTH, document):
+        return StateFile(problem="nested too deeply")
+    return StateFile(document) if isinstance(document, dict) else StateFile(problem="not a JSON object")
+
+
+@dataclass(slots=True)
+class Watch:
+    """Tells when the problem of a file changes, so that a log says it once."""
+
+    known: dict[str, str] = field(default_factory=dict)
+
+    def news(self, files: StateFiles) -> list[str]:
+        """Return a sentence for each file whose problem is not what it was when last asked."""
+        # No pause file is how it should be.
+        known = {path: file for path, file in files.by_path.items() if path != str(PAUSE) or not file.missing}
+        now = dict.fromkeys(self.known, "") | {path: file.problem for path, file in known.items()}
+        changed = {path: problem for path, problem in now.items() if problem != self.known.get(path, "")}
+        self.known = now
+        return [f"{path}: {problem or 'readable again'}" for path, problem in changed.items()]
+
+
+def _content(path: Path) -> bytes:
+    """Return what is in the file, one byte more than MAX_BYTES at most. Raises OSError."""
+    # Without O_NONBLOCK a FIFO would be waited for; on a file it means nothing.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        return file.read(MAX_BYTES + 1)
+
+
+def _parsed(content: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    document = json.loads(content.decode("utf-8"), parse_constant=str, parse_float=_finite)
+    if _ESCAPED_SURROGATE.search(content):  # half a pair is no character, and would cost a reader the whole payload
+        document = json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
+    return document
+
+
+def _sentence(error: ValueError | RecursionError) -> str:
+    match error:
+        case RecursionError():
+            return "nested too deeply"
+        case UnicodeDecodeError():
+            return f"torn or no UTF-8: {error.reason} at byte {error.start}"
+        case json.JSONDecodeError():
+            return f"torn or no JSON: {error.msg} at character {error.pos} of {len(error.doc)}"
+        case _:  # an integer of more digits than Python converts
+            return "has a number that is too long"
+
+
+def _finite(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _deeper_than(limit: int, document: object) -> bool:
+    level: list[Any] = [document] if isinstance(document, dict | list) else []
+    for _ in range(limit):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True

@@ -1,0 +1,211 @@
+"""The hive as a real process on loopback, and what may stand in its way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from capital_governor.adapters.dashboard import Dashboard
+from capital_governor.adapters.wire import parse
+from capital_governor.core.model import Reason, Refusal, Snapshot
+from capital_governor.hive.server import HiveError, address, bind
+from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME
+from tests.hive.fleet_files import regime, two_agents
+from tests.serving import wait_until
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A hive that serves a root."""
+
+    root: Path
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def get(self, path: str) -> httpx.Response:
+        with httpx.Client(trust_env=False) as client:
+            return client.get(self.url + path, timeout=10)
+
+    def put(self, path: Path, document: object) -> None:
+        (self.root / path).write_text(document if isinstance(document, str) else json.dumps(document))
+
+    def asked_by_the_governor(self) -> Snapshot | Refusal:
+        """What the governor's own fetch and parser make of the answer."""
+        body = asyncio.run(Dashboard(self.url, 10.0, 1 << 20).fetch())
+        return body if isinstance(body, Refusal) else parse(body)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def environment(url: str) -> dict[str, str]:
+    return {"PATH": os.defpath, "HOME": "/nonexistent", "NEOLIGHT_DASHBOARD_URL": url}
+
+
+def command(root: Path) -> list[str]:
+    return [sys.executable, "-P", "-W", "error", "-m", "capital_governor", "hive", "--root", str(root)]
+
+
+@contextmanager
+def serving(root: Path, port: int) -> Iterator[Served]:
+    for folder in ("state", "runtime"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    url, log = f"http://localhost:{port}", root / "hive.log"
+    log.unlink(missing_ok=True)
+    with log.open("ab") as sink:
+        process = subprocess.Popen(command(root), env=environment(url), stderr=sink)
+    try:
+        wait_until(lambda: process.poll() is not None or " serving " in log.read_text(), 30)
+        assert process.poll() is None, log.read_text()
+        yield Served(root, url, process, log)
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("neolight"), free_port()) as server:
+        yield server
+
+
+def fill(served: Served) -> Any:
+    document = two_agents(time.time())
+    served.put(PERFORMANCE, document)
+    served.put(REGIME, regime(time.time()))
+    (served.root / PAUSE).unlink(missing_ok=True)
+    return document
+
+
+def test_the_governor_reads_it(served: Served) -> None:
+    """Over the wire, the governor's own fetch gets both agents, the regime and a guardian that is not paused."""
+    fill(served)
+    found = served.asked_by_the_governor()
+    assert isinstance(found, Snapshot)
+    assert found.metrics.keys() == {"SmartTrader", "DropshipAgent"}
+    assert found.at == pytest.approx(time.time(), abs=30)
+    assert found.regime is not None
+    assert found.guardian is not None
+    assert (found.regime.risk_multiplier, found.guardian.is_paused) == (0.8, False)
+
+
+def test_each_answer_is_of_now(served: Served) -> None:
+    """What changes in the files is in the next answer: nothing is kept from the last one."""
+    document = fill(served)
+    served.put(PAUSE, {"paused": True, "reason": "Manual check"})
+    assert served.get("/meta/metrics").json()["guardian"]["is_paused"] is True
+    document["decisions"] = document["decisions"][:3]
+    served.put(PERFORMANCE, document)
+    assert served.get("/meta/metrics").json()["per_agent"].keys() == {"SmartTrader"}
+
+
+def test_performance_and_regime_are_the_files(served: Served) -> None:
+    """Both pages answer what stands in their file."""
+    document = fill(served)
+    assert served.get("/meta/performance").json() == document
+    assert served.get("/meta/regime").json()["regime"] == "SIDEWAYS"
+    assert served.get("/meta/regime").headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "said"),
+    [(PERFORMANCE, '{"decisions": [', "torn or no JSON"), (REGIME, "[]", "not a JSON object")],
+)
+def test_a_torn_file_holds_the_governor(served: Served, path: Path, content: str, said: str) -> None:
+    """A torn file is a 503 that says so, on its own page too; the governor holds; /status stays 200."""
+    fill(served)
+    served.put(path, content)
+    answer = served.get("/meta/metrics")
+    assert answer.status_code == 503
+    assert said in answer.json()["error"]
+    page = {PERFORMANCE: "/meta/performance", REGIME: "/meta/regime"}[path]
+    assert served.get(page).status_code == 503
+    assert said in served.get(page).json()["error"]
+    refusal = served.asked_by_the_governor()
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is Reason.FETCH_FAILED
+    status = served.get("/status")
+    assert status.status_code == 200
+    assert said in status.json()["sources"][str(path)]
+    assert served.log.read_text().count(f"{path}: {said}") == 1
+    fill(served)
+    assert isinstance(served.asked_by_the_governor(), Snapshot)
+
+
+def test_other_requests(served: Served) -> None:
+    """An unknown page is 404, and nothing can be posted."""
+    assert served.get("/meta").status_code == 404
+    with httpx.Client(trust_env=False) as client:
+        assert client.post(f"{served.url}/meta/metrics", json={}, timeout=10).status_code == 405
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM and SIGINT end it with exit code 0, and the port is free for the next one at once."""
+    port = free_port()
+    for _ in range(2):
+        with serving(tmp_path, port) as server:
+            server.get("/status")
+            server.process.send_signal(number)
+            assert server.process.wait(20) == 0
+            assert "stopped" in server.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [("127.0.0.1", socket.AF_INET), ("0.0.0.0", socket.AF_INET), ("::1", socket.AF_INET6)],  # noqa: S104 - on purpose
+)
+def test_a_taken_port_is_left_to_who_has_it(tmp_path: Path, place: tuple[str, socket.AddressFamily]) -> None:
+    """Whoever serves at the port already, at this or at every address, is not shadowed: exit 78 and one sentence."""
+    host, family = place
+    with socket.create_server((host, 0), family=family) as taken:
+        port = taken.getsockname()[1]
+        url = f"http://localhost:{port}"
+        ran = subprocess.run(
+            command(tmp_path), env=environment(url), capture_output=True, text=True, timeout=30, check=False
+        )
+    assert (ran.returncode, ran.stdout) == (78, "")
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"capital-governor: hive: port {port} is taken: ")
+    assert "NEOLIGHT_DASHBOARD_URL" in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://dashboard.example:8100", "https://localhost:8100", "http://localhost:8100/neolight", "http://[::1]:8100"],
+)
+def test_a_dashboard_elsewhere_is_not_replaced(url: str) -> None:
+    """The hive serves only what the governor would ask for at 127.0.0.1."""
+    with pytest.raises(HiveError, match="set it to such a URL, or leave the hive off"):
+        address(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "port"), [("http://localhost:8100", 8100), ("http://127.0.0.1:9000", 9000), ("http://localhost", 80)]
+)
+def test_port_of_the_dashboard(url: str, port: int) -> None:
+    """The port is the URL's."""
+    assert address(url) == port
+
+
+def test_two_hives_do_not_share_a_port() -> None:
+    """A second socket at the same port is refused, though addresses are reused for restarts."""
+    with bind(0) as first, pytest.raises(HiveError, match="is taken"):
+        bind(first.getsockname()[1])

@@ -1,4 +1,4 @@
-"""``./neo_light_fix.sh test --soak MINUTES [--seed N]``: the real supervisor and governor among faults, and a table.
+"""The real supervisor and governor among faults, and a table: ``./neo_light_fix.sh test --soak --help``.
 
 Exit code 0 if every promise was kept, else 1, with what was found and the folder that has everything.
 """
@@ -9,6 +9,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,10 +22,11 @@ from pathlib import Path
 from typing import Final
 
 from tests.soak.chat import ChatStation
-from tests.soak.faults import FAULTS, NEEDS, SMALL_DISK, knows
+from tests.soak.faults import FAULTS, NEEDS, SMALL_DISK
 from tests.soak.fleet import FleetStation
 from tests.soak.lanes import ENOUGH_SECONDS, lane, main_lane, rival_lane, telegram_lane
 from tests.soak.ledger import COPY_SECONDS, Ledger
+from tests.soak.orders import knows
 from tests.soak.plant import Beat, Burden, Plant
 from tests.soak.stage import PATIENCE_SECONDS, Stage
 from tests.soak.station import Station
@@ -45,8 +47,9 @@ def say(text: str) -> None:
 class Soak:
     """One soak below ``home``."""
 
-    def __init__(self, home: Path, minutes: float, seed: int, *, small_disk: bool) -> None:
+    def __init__(self, home: Path, minutes: float, seed: int, kinds: list[str], *, small_disk: bool) -> None:
         self._home = home
+        self._kinds = kinds
         self._minutes = minutes
         self._seed = seed
         self._small_disk = small_disk
@@ -60,7 +63,7 @@ class Soak:
             chat = stack.enter_context(ChatStation())
             environment = {"NEOLIGHT_DASHBOARD_URL": fleet.url} | chat.environment
             plant = Plant(self._home, environment, small_disk=self._small_disk)
-            stack.callback(plant.site.clear)
+            stack.callback(plant.clear)
             reader = stack.enter_context(Station("tests.soak.reader", str(plant.primary), str(plant.override)))
             dice = random.Random(self._seed)  # noqa: S311 - weather, not secrets
             stage, burden = Stage(plant, Ledger(plant.journal), fleet, chat, dice), Burden()
@@ -99,10 +102,10 @@ class Soak:
 
     def _weather(self, stage: Stage) -> dict[str, str]:
         """Have the faults, and return which could not be had, and why."""
-        skipped = {kind: f"no command '{command}'" for kind, command in NEEDS.items() if not knows(command)}
+        skipped = {kind: f"no command '{word}'" for kind, word in NEEDS.items() if not knows(word)}
         if not self._small_disk:
             skipped[SMALL_DISK] = "needs root and 'unshare' for a small disk of its own"
-        kinds = [kind for kind in FAULTS if kind not in skipped]
+        kinds = [kind for kind in self._kinds if kind not in skipped]
         seconds = max(30.0, self._minutes * 60 - SETTLE_SECONDS - (time.monotonic() - self._began))
         part = min(1.0, seconds / ENOUGH_SECONDS)
         lanes = [
@@ -118,7 +121,8 @@ class Soak:
             for each in lanes:
                 each.join(PATIENCE_SECONDS)
             stage.over.clear()
-        return skipped
+        had = {window.kind for window in stage.windows}
+        return skipped | {kind: "the soak was too short for it" for kind in kinds if kind not in had}
 
     def _settle(self, stage: Stage) -> int:
         """Let the sky clear and all that is to be told arrive; return how much did not."""
@@ -171,6 +175,10 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="neo_light_fix.sh test --soak", allow_abbrev=False)
     parser.add_argument("minutes", type=float, metavar="MINUTES", help="about how long, from 1 on")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the weather; default 1")
+    known = ", ".join(f"'{kind}'" for kind in FAULTS)
+    parser.add_argument(
+        "--only", action="append", choices=list(FAULTS), metavar="KIND", help=f"may be given again: {known}"
+    )
     parser.add_argument(NAMESPACE, action="store_true", help=argparse.SUPPRESS)
     found = parser.parse_args(words)
     if not 1 <= found.minutes <= 10_080:
@@ -191,12 +199,13 @@ def main(words: list[str]) -> int:
     inside = bool(told.in_a_mount_namespace)
     if not inside and may_mount():
         os.execvp(UNSHARE[0], [*UNSHARE, sys.executable, "-m", "tests.soak", NAMESPACE, *words])  # noqa: S606
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that no process is left
     home = Path(tempfile.mkdtemp(prefix="soak-"))
     say(f"soaking for {told.minutes:g} minutes with seed {told.seed} below {home}")
-    verdict = Soak(home, told.minutes, told.seed, small_disk=inside).run()
+    verdict = Soak(home, told.minutes, told.seed, told.only or list(FAULTS), small_disk=inside).run()
     say(f"\n{verdict.text()}\n")
     if not verdict.wrong:
-        shutil.rmtree(home, ignore_errors=True)  # the small disk is still mounted, and goes with this process
+        shutil.rmtree(home)
         say("all promises kept")
         return 0
     for wrong in verdict.wrong:

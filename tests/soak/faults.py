@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from tests.soak.fleet import AGENTS
+from tests.soak import orders
 from tests.soak.plant import is_stopped
 from tests.soak.stage import Stage, Window
 
 Act = Callable[[Stage, Window, float], None]
-LIMITED: Final = AGENTS[0]
-LIMIT: Final = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,70 +211,6 @@ def _set_aside(stage: Stage) -> int:
     return len(list(journal.parent.glob(f"{journal.name}.corrupt-*Z*")))
 
 
-# --- the operator -----------------------------------------------------------------------------------------------------
-
-
-def knows(command: str) -> bool:
-    """Whether this version of the program has the command."""
-    line = [sys.executable, "-P", "-m", "capital_governor", command, "--help"]
-    return subprocess.run(line, check=False, capture_output=True, timeout=60).returncode == 0
-
-
-def operate(stage: Stage, *words: str) -> None:
-    """Give the governor an order by command. Raises RuntimeError if it is not taken."""
-    line = [sys.executable, "-P", "-m", "capital_governor", *words, "--root", str(stage.plant.root)]
-    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=60)
-    if done.returncode:
-        raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr}")
-
-
-def hold(stage: Stage, window: Window, seconds: float) -> None:
-    """An operator's hold, taken back before it expires, and one that expires: no new shares meanwhile."""
-    operate(stage, "hold", "--for", "1h", "--reason", "soak")
-    window.fired = stage.saw(window.begin, "operator_hold")
-    stage.fleet.order("swing")
-    stage.rest(seconds)
-    operate(stage, "resume")
-    resumed = time.time()
-    stage.until(lambda: stage.decided(resumed))
-    again = time.time()
-    operate(stage, "hold", "--for", "3s")
-    window.fired &= stage.saw(again, "operator_hold")
-
-
-def limit(stage: Stage, window: Window, seconds: float) -> None:
-    """An operator's limit on one agent: its share is within it until it is taken back."""
-    operate(stage, "limit", LIMITED, "--max", str(LIMIT), "--for", "1h", "--reason", "soak")
-    try:
-        window.fired = stage.until(lambda: _weight(stage) <= LIMIT + 1e-9)
-        limited = time.monotonic()
-        stage.fleet.order("swing")
-        while time.monotonic() < limited + seconds:
-            stage.rest(0.2)
-            if _weight(stage) > LIMIT + 1e-9:
-                stage.found.append(f"{LIMITED} has a weight of {_weight(stage)} in spite of a limit of {LIMIT}")
-    finally:
-        operate(stage, "unlimit", LIMITED)
-
-
-def accept(stage: Stage, window: Window, seconds: float) -> None:
-    """The guardian block is lost, and the operator accepts that: the governor decides again without it."""
-    stage.fleet.order("unguarded")
-    try:
-        window.fired = stage.saw(window.begin, "guardian_lost")
-        operate(stage, "accept")
-        accepted = time.time()
-        window.fired &= stage.until(lambda: stage.decided(accepted))
-        stage.rest(seconds)
-    finally:
-        stage.fleet.order("well")
-
-
-def _weight(stage: Stage) -> float:
-    said: dict[str, Any] = json.loads(stage.plant.primary.read_bytes())
-    return float(said["weights"].get(LIMITED, 0.0))
-
-
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 _PAUSE: Final = '{"paused": true, "reason": "soak"}'
@@ -300,9 +231,9 @@ FAULTS: Final[dict[str, Fault]] = {
     "governor frozen": Fault(freeze, 60, 5),
     "journal corrupted, running": Fault(corrupt_running, 15, 4),
     "journal corrupted, at rest": Fault(corrupt_at_rest, 0, 0),
-    "operator: hold, resume": Fault(hold, 10, 3),
-    "operator: limit, unlimit": Fault(limit, 15, 4),
-    "operator: accept": Fault(accept, 8, 3),
+    "operator: hold, resume": Fault(orders.hold, 10, 3),
+    "operator: limit, unlimit": Fault(orders.limit, 15, 4),
+    "operator: accept": Fault(orders.accept, 8, 3),
 }
 NEEDS: Final = {"operator: hold, resume": "hold", "operator: limit, unlimit": "limit", "operator: accept": "accept"}
 """Faults that need a command, and which."""

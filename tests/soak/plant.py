@@ -38,6 +38,7 @@ class Plant:
     def __init__(self, home: Path, environment: Mapping[str, str], *, small_disk: bool) -> None:
         self.site = Site(home)
         self.root = self.site.root
+        self._small_disk = small_disk
         if small_disk:
             size = f"size={DISK_BYTES},mode=755"
             subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "-o", size, "soak", self.root], check=True)
@@ -51,6 +52,12 @@ class Plant:
         self.status = self.root / "runtime/capital_governor_status.json"
         self.journal = self.root / "state/capital_governor.sqlite3"
         self.filler = self.root / "filler"
+
+    def clear(self) -> None:
+        """End what is left of all processes, and take the small disk away."""
+        self.site.clear()
+        if self._small_disk:
+            subprocess.run(["/usr/bin/umount", "--lazy", self.root], check=True)
 
     def start(self) -> None:
         """Start the supervisor in the background; one that was killed leaves agents, which end first."""

@@ -54,6 +54,7 @@ class Ledger:
         self._cycles: dict[float, Row] = {}
         self._moves: dict[Move, None] = {}
         self._notices: dict[str, Told] = {}
+        self._pending = 0
 
     def copy(self, *, at_rest: bool = False) -> None:
         """Copy what is new; ``at_rest``: no process has the journal open. What cannot be read now is counted."""
@@ -87,7 +88,9 @@ class Ledger:
         for (doc,) in published:
             said = json.loads(doc)
             self._moves[said["generation"], tuple(sorted(said["shares"].items())), said["reserve"]] = None
-        self._notices |= {key: Told(*rest) for key, *rest in notices}
+        found_now = {key: Told(*rest) for key, *rest in notices}
+        self._notices |= found_now
+        self._pending = sum(notice.state == "pending" for notice in found_now.values())
 
     def cycles(self) -> list[Row]:
         """Return all cycles by time."""
@@ -105,8 +108,9 @@ class Ledger:
             return list(self._notices.values())
 
     def pending(self) -> int:
-        """Return how many notices wait."""
-        return sum(notice.state == "pending" for notice in self.notices())
+        """Return how many notices wait by the newest journal: what became of others went with a damaged one."""
+        with self._changing:
+            return self._pending
 
     def attempts(self) -> int:
         """Return how many attempts to send a notice have failed."""

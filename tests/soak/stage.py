@@ -19,6 +19,8 @@ from tests.soak.plant import Plant
 
 PATIENCE_SECONDS: Final = 60.0
 STEP_SECONDS: Final = 0.05
+DELIVERY_SECONDS: Final = 310.0
+"""The longest that a notice waits for its next attempt, and a little."""
 
 
 class SoakOver(Exception):  # noqa: N818 - the end of a soak is no error
@@ -88,6 +90,10 @@ class Stage:
     def decided(self, since: float) -> bool:
         """Whether a cycle after ``since`` came as far as scores."""
         return any(row.decided for row in self.ledger.since(since))
+
+    def delivered(self) -> bool:
+        """Wait until no notice waits, by the governor's own count; return whether that came about."""
+        return self.until(lambda: self.plant.standing()["notices_pending"] == 0, DELIVERY_SECONDS)
 
     @contextmanager
     def fault(self, kind: str, *, disturbs: bool = True) -> Iterator[Window]:

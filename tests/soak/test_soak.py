@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from capital_governor.adapters.notices import new_notice
+from capital_governor.adapters.sqlite import open_sqlite
 from tests.core.builders import FLEET
 from tests.serving import Rig, payload
 from tests.soak.faults import FAULTS, THRICE
@@ -136,6 +138,25 @@ def test_the_ledger_has_every_cycle_also_those_of_a_journal_that_was_lost(tmp_pa
         ledger.copy()
     assert len(ledger.cycles()) == 3
     assert len(ledger.moves()) == 1
+
+
+def test_what_waits_is_what_the_newest_journal_says(tmp_path: Path) -> None:
+    """A notice whose fate went with a damaged journal is remembered, and no longer waits."""
+    path = tmp_path / "journal.sqlite3"
+    store = open_sqlite(path)
+    ledger = Ledger(path)
+    store.put_notices([new_notice("⚠️ x", 0.0, topic="x")])
+    ledger.copy()
+    assert ledger.pending() == 1
+    store.close()
+    path.unlink()
+    store = open_sqlite(path)
+    try:
+        ledger.copy()
+        assert ledger.pending() == 0
+        assert [notice.text for notice in ledger.notices()] == ["⚠️ x"]
+    finally:
+        store.close()
 
 
 def test_a_round_has_every_kind_and_a_seed_repeats_it() -> None:

@@ -253,6 +253,10 @@ run_benchmarks() {
     step benchmarks without_operator_settings "$VENV/bin/pytest" tests/benchmarks -m bench -s "$@"
 }
 
+run_soak() {
+    step soak without_operator_settings "$VENV/bin/python" -m tests.soak "$@"
+}
+
 run_checks() {
     ensure_fault_tools
     step 'ruff format' "$VENV/bin/ruff" format --check
@@ -270,6 +274,9 @@ test_project() {
     if [[ ${1-} == --bench ]]; then
         shift
         run_benchmarks "$@"
+    elif [[ ${1-} == --soak ]]; then
+        shift
+        run_soak "$@"
     else
         run_checks "$@"
     fi
@@ -810,6 +817,7 @@ Without a command: keep the governor and the agents of .agents.sh running, in th
   demo [OPTION...]           see it govern: a simulated fleet in .demo, nothing real is touched
   test [PYTEST-ARGUMENT...]  format, lint, types, imports, shell, tests with coverage
   test --bench               only the benchmarks
+  test --soak MINUTES        the real thing among faults, then a table; --seed N has others
   help                       this text
 
 Options go to the program unchanged: 'neo_light_fix.sh once --help' lists them, and

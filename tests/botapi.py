@@ -116,8 +116,8 @@ class BotApi(Server):
         chats: the chat of each request.
     """
 
-    def __init__(self, *scripts: Answer) -> None:
-        super().__init__(self._serve)
+    def __init__(self, *scripts: Answer, port: int = 0) -> None:
+        super().__init__(self._serve, port=port)
         self.changing = threading.Lock()
         self.taken: list[str] = []
         self.asked: list[str] = []

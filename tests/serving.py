@@ -139,8 +139,8 @@ class Dashboard(Server):
         asked: the monotonic time, in seconds, of each question for metrics.
     """
 
-    def __init__(self, *scripts: Script) -> None:
-        super().__init__(self._serve)
+    def __init__(self, *scripts: Script, port: int = 0) -> None:
+        super().__init__(self._serve, port=port)
         self.asked: list[float] = []
         self._queue: deque[Script] = deque(scripts or (fresh(),))
 

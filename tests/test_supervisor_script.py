@@ -147,6 +147,15 @@ def test_bench_runs_the_benchmarks_and_nothing_else(machine: Machine) -> None:
     assert machine.calls()[2:] == [["pytest", "tests/benchmarks", "-m", "bench", "-s", "-x"]]
 
 
+def test_soak_runs_the_soak_and_nothing_else(machine: Machine) -> None:
+    """`test --soak` is the soak alone, with its arguments and its exit code, and without the operator's settings."""
+    machine.let("python-exits", 1)
+    run = machine.run("test", "--soak", "3", "--seed", "7", environment={"TELEGRAM_BOT_TOKEN": "t"})
+    assert "TELEGRAM_BOT_TOKEN" not in machine.environment_of("python", "tests.soak")
+    assert machine.calls()[2:] == [["python", "-m", "tests.soak", "3", "--seed", "7"]]
+    assert run.code == 1
+
+
 @pytest.mark.parametrize("arguments", [(), ("--bench",)])
 def test_the_operators_settings_do_not_reach_the_tests(machine: Machine, arguments: tuple[str, ...]) -> None:
     """Settings, tokens and proxies are unset for pytest alone: pip keeps the proxies, and its own variables."""

@@ -35,15 +35,18 @@ class Connection:
 
 
 class Server:
-    """Serves on ``url`` while the block lasts; the n-th connection gets the n-th script, later ones the last."""
+    """Serves on ``url`` while the block lasts; the n-th connection gets the n-th script, later ones the last.
 
-    def __init__(self, *scripts: Script) -> None:
+    ``port`` 0 is any that is free.
+    """
+
+    def __init__(self, *scripts: Script, port: int = 0) -> None:
         self.scripts = scripts
         self.stop = threading.Event()
         self.heads: list[bytes] = []
         self.connections = 0
         self.finished = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._threads = [threading.Thread(target=self._accept)]
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

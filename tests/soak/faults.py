@@ -1,0 +1,244 @@
+"""The faults of a soak, by name. Each acts for about so many seconds, and says whether it was seen to happen."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.soak import orders
+from tests.soak.plant import is_stopped
+from tests.soak.stage import Stage, Window
+
+Act = Callable[[Stage, Window, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind: for how many ``seconds`` it is on where there is time enough, and at least."""
+
+    act: Act
+    seconds: float
+    least_seconds: float
+
+
+# --- the dashboard ----------------------------------------------------------------------------------------------------
+
+
+def dashboard(mode: str, end: str, *reasons: str) -> Act:
+    """The dashboard answers in this mode; a cycle with one of these reasons shows that."""
+
+    def act(stage: Stage, window: Window, seconds: float) -> None:
+        stage.fleet.order(mode)
+        try:
+            stage.rest(seconds)
+            window.fired = stage.saw(window.begin, *reasons)
+        finally:
+            stage.fleet.order(end)
+
+    return act
+
+
+# --- what keeps the files as they are ---------------------------------------------------------------------------------
+
+
+def interlock(name: str, content: str, reason: str) -> Act:
+    """A file below the root that forbids to write while it is there, though a move is due."""
+
+    def act(stage: Stage, window: Window, seconds: float) -> None:
+        path = stage.plant.root / name
+        written = path.with_name(f"{path.name}.new")
+        with stage.quiet:
+            written.write_text(content)
+            written.rename(path)
+            try:
+                window.fired = stage.saw(window.begin, reason)
+                stage.fleet.order("swing")
+                stage.watch_stillness(seconds)
+            finally:
+                path.unlink()
+
+    return act
+
+
+def disk_full(stage: Stage, window: Window, seconds: float) -> None:
+    """Nothing is free on the root's disk, whatever is given back, and a move is due."""
+    plant = stage.plant
+    try:
+        plant.fill()
+        stage.fleet.order("swing")
+        begun, status, full = time.monotonic(), plant.status.stat().st_mtime_ns, 0
+        while time.monotonic() < begun + seconds:
+            stage.rest(0.5)
+            plant.fill()
+            full += _is_full(plant.root)
+        window.fired = full > 0 and status == plant.status.stat().st_mtime_ns
+    finally:
+        plant.free()
+
+
+def _is_full(folder: Path) -> bool:
+    probe = folder / "probe"
+    try:
+        probe.write_bytes(bytes(8_192))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return True
+    finally:
+        probe.unlink(missing_ok=True)
+    return False
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+def kill_governor(stage: Stage, window: Window, _: float) -> None:
+    """``kill -9`` of the governor: another one, with another pid, takes its place."""
+    pid = _governor(stage)
+    os.kill(pid, signal.SIGKILL)
+    stage.crashes += 1
+    window.fired = stage.until(lambda: stage.plant.governor() not in (None, pid))
+    stage.restarts += 1
+
+
+def kill_supervisor(stage: Stage, window: Window, _: float) -> None:
+    """``kill -9`` of the supervisor: all it kept ends by itself, and it is started again."""
+    pid = _governor(stage)
+    stage.plant.kill_supervisor()
+    stage.crashes += 1
+    window.fired = stage.until(lambda: not Path(f"/proc/{pid}").exists())
+    stage.plant.start()
+    stage.restarts += 1
+
+
+def freeze(stage: Stage, window: Window, seconds: float) -> None:
+    """SIGSTOP of the governor, SIGCONT later: the beats that were missed are not made up."""
+    pid = _governor(stage)
+    os.kill(pid, signal.SIGSTOP)
+    stage.crashes += 1  # what was on its way to Telegram may have timed out meanwhile
+    try:
+        window.fired = stage.until(lambda: is_stopped(pid))
+        frozen = time.time()
+        stage.rest(seconds)
+        thawed = time.time()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    stage.rest(3.0)
+    burst = len(stage.ledger.since(thawed)) - 3
+    if burst > 2:
+        stage.found.append(f"{burst} cycles too many in the 3 s after {thawed - frozen:.0f} s of SIGSTOP")
+
+
+def corrupt_running(stage: Stage, window: Window, seconds: float) -> None:
+    """Garbage in the database, its log gone, under a running governor, and a move is due.
+
+    SQLite may have all that it needs in memory, and notice nothing. Then the next start does; what waits to be told is
+    in the damaged file alone by then, so the governor is killed when nothing waits.
+    """
+    aside, unreadable = _set_aside(stage), stage.ledger.unreadable
+    with stage.calm:
+        stage.fleet.order("still")
+        try:
+            stage.delivered()
+            stage.ledger.copy()
+            _spoil(stage.plant.journal, stage.dice)
+            window.fired = stage.until(lambda: stage.ledger.unreadable > unreadable or _set_aside(stage) > aside)
+            stage.fleet.order("swing")
+            stage.rest(seconds)
+            noticed = _set_aside(stage) > aside
+            stage.noticed[noticed] += 1
+            if not noticed:
+                if not stage.delivered():
+                    raise RuntimeError(
+                        "with Telegram well, notices still wait: the damaged journal cannot be done with"
+                    )
+                kill_governor(stage, window, 0)
+            window.fired &= stage.until(lambda: _set_aside(stage) > aside)
+        finally:
+            stage.fleet.order("well")
+
+
+def corrupt_at_rest(stage: Stage, window: Window, _: float) -> None:
+    """Garbage in the database while nobody runs: the next start begins a new one and adopts the published shares.
+
+    What still waits to be told is in that file alone, so this is done when nothing waits.
+    """
+    aside = _set_aside(stage)
+    with stage.calm:
+        for _attempt in range(5):
+            stage.delivered()
+            stage.plant.stop()
+            stage.crashes += 1  # what was on its way is sent again
+            stage.ledger.copy(at_rest=True)
+            spoilt = stage.ledger.pending() == 0
+            if spoilt:
+                _spoil(stage.plant.journal, stage.dice)
+            stage.plant.start()
+            stage.restarts += 1
+            if spoilt:
+                break
+    window.fired = stage.until(lambda: _set_aside(stage) > aside)
+
+
+def _governor(stage: Stage) -> int:
+    found: list[int] = []
+
+    def look() -> bool:
+        pid = stage.plant.governor()
+        found.extend([] if pid is None else [pid])
+        return bool(found)
+
+    if not stage.until(look):
+        raise RuntimeError("there is no governor to act upon")
+    return found[0]
+
+
+def _spoil(journal: Path, dice: random.Random) -> None:
+    with journal.open("r+b") as file:
+        file.write(dice.randbytes(journal.stat().st_size))
+    wal = Path(f"{journal}-wal")
+    if wal.exists():
+        with wal.open("r+b") as file:
+            file.write(bytes(wal.stat().st_size))
+
+
+def _set_aside(stage: Stage) -> int:
+    journal = stage.plant.journal
+    return len(list(journal.parent.glob(f"{journal.name}.corrupt-*Z*")))
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
+
+_PAUSE: Final = '{"paused": true, "reason": "soak"}'
+_SICK: Final = ("payload_refused", "faulty_majority")
+
+FAULTS: Final[dict[str, Fault]] = {
+    "dashboard down": Fault(dashboard("down", "up", "fetch_failed"), 25, 5),
+    "dashboard drips": Fault(dashboard("drip", "well", "fetch_failed"), 20, 4),
+    "dashboard: error with 200": Fault(dashboard("error", "well", "payload_refused"), 12, 3),
+    "dashboard: stale": Fault(dashboard("stale", "well", "payload_stale"), 12, 3),
+    "dashboard: NaN": Fault(dashboard("nan", "well", *_SICK), 12, 3),
+    "dashboard: half of the fleet": Fault(dashboard("half", "well", "members_gone"), 20, 3),
+    "pause": Fault(interlock("state/guardian_pause.json", _PAUSE, "paused"), 15, 4),
+    "STOP": Fault(interlock("runtime/capital_governor.STOP", "", "stopped"), 15, 4),
+    "disk full": Fault(disk_full, 15, 4),
+    "governor killed": Fault(kill_governor, 0, 0),
+    "supervisor killed": Fault(kill_supervisor, 0, 0),
+    "governor frozen": Fault(freeze, 60, 5),
+    "journal corrupted, running": Fault(corrupt_running, 15, 4),
+    "journal corrupted, at rest": Fault(corrupt_at_rest, 0, 0),
+    "operator: hold, resume": Fault(orders.hold, 10, 3),
+    "operator: limit, unlimit": Fault(orders.limit, 15, 4),
+    "operator: accept": Fault(orders.accept, 8, 3),
+}
+NEEDS: Final = {"operator: hold, resume": "hold", "operator: limit, unlimit": "limit", "operator: accept": "accept"}
+"""Faults that need a command, and which."""
+THRICE: Final = "governor killed"
+SMALL_DISK: Final = "disk full"

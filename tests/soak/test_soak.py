@@ -1,0 +1,188 @@
+"""The soak's own judgement: what it must find, by hand-made cases and a real journal."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capital_governor.adapters.notices import new_notice
+from capital_governor.adapters.sqlite import open_sqlite
+from tests.core.builders import FLEET
+from tests.serving import Rig, payload
+from tests.soak.faults import FAULTS, THRICE
+from tests.soak.fleet import AGENTS, MODES, Fleet
+from tests.soak.lanes import rounds
+from tests.soak.ledger import Ledger, Row, Told, alerts_account, head, longest_gap, moves_account
+from tests.soak.reader import Reader, fault_of
+from tests.soak.verdict import Verdict
+
+GOOD: dict[str, Any] = {
+    "allocations": {"A": 0.32, "B": 0.4},
+    "reserve": 0.28,
+    "source": "capital_governor",
+    "generation": 3,
+    "exposure": 0.8,
+    "max_allocation": 0.5,
+}
+FIRST = (1, (("A", 320_000), ("B", 400_000)), 280_000)
+SECOND = (2, (("A", 600_000), ("B", 400_000)), 0)
+TEXTS = [
+    "🎯 Capital Reallocation:\nB: 40.0%\nA: 32.0%\nReserve: 28.0%\nReallocation triggered (first allocation)",
+    "🎯 Capital Reallocation:\nA: 60.0%\nB: 40.0%\nReallocation triggered (turnover >= 0.20)",
+]
+
+
+def test_every_torn_read_is_a_fault() -> None:
+    """The whole document is well, and no part of it is."""
+    content = json.dumps(GOOD).encode()
+    assert fault_of(content, rivals=False) == ""
+    assert all(fault_of(content[:length], rivals=True) for length in range(len(content)))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"reserve": 0.280001}, "add up to 1000001"),
+        ({"reserve": 0.2800005}, "no whole number of millionths"),
+        ({"exposure": 0.7}, "more is deployed than exposure 0.7"),
+        ({"max_allocation": 0.49}, "above its limit of 392001"),
+        ({"source": "rl_inference"}, "source is 'rl_inference'"),
+        ({"allocations": {"A": -0.1, "B": 0.82}}, "no whole number"),
+    ],
+)
+def test_a_document_that_breaks_a_promise_is_a_fault(change: dict[str, Any], says: str) -> None:
+    """Whole documents whose shares are wrong, or that another program has written, are found."""
+    assert says in fault_of(json.dumps(GOOD | change).encode(), rivals=False)
+
+
+def test_a_reader_counts_what_is_torn_gone_or_older(tmp_path: Path) -> None:
+    """A rival's override is counted apart; all else that is not ours is torn."""
+    reader = Reader(tmp_path / "primary", tmp_path / "override")
+    reader.look()
+    assert (reader.reads, reader.torn) == (0, 0)
+    reader.primary.write_text(json.dumps(GOOD))
+    reader.override.write_text('{"source": "rl_inference"}')
+    reader.look()
+    reader.look()
+    assert (reader.reads, reader.torn, reader.rivals, reader.backwards) == (4, 0, 1, 0)
+    assert reader.generations == {3: ({"A": 320_000, "B": 400_000}, 280_000)}
+    reader.primary.write_text(json.dumps(GOOD | {"generation": 2}))
+    reader.override.write_text("")
+    reader.look()
+    assert (reader.torn, reader.backwards) == (1, 1)
+    reader.primary.unlink()
+    reader.look()
+    assert reader.torn == 2
+    assert "primary is gone" in reader.bad[-1]
+
+
+def test_moves_that_nobody_was_told_of_and_those_told_twice_are_found() -> None:
+    """One message a move is well; none, two, and one of a move that never was, are not."""
+    assert head(FIRST) == TEXTS[0].rpartition("\n")[0]
+    well = moves_account([FIRST, SECOND, FIRST], ["⚠️ x", *TEXTS])
+    assert (well.made, well.sent) == (2, 2)
+    assert not well.lost + well.doubled + well.invented
+    wrong = moves_account([FIRST, SECOND], [TEXTS[0], TEXTS[0], "🎯 Capital Reallocation:\nC: 1.0%\nwhy"])
+    assert list(wrong.lost) == [head(SECOND)]
+    assert wrong.doubled.total() == wrong.invented.total() == 1
+
+
+def test_alerts_are_counted_by_the_journal_and_by_the_log() -> None:
+    """An alert of the journal must arrive; one that only the log knows may; one that neither knows was invented."""
+    noted = [Told("⚠️ paused", "hold", "sent", 0), Told("a move", "", "sent", 0)]
+    log = ["2025-11-03T22:00:00Z [capital_governor] ERROR   Journal cannot be written", "no line of a log"]
+    well = alerts_account(noted, log, ["⚠️ paused", "⚠️ Journal cannot be written"])
+    assert (well.made, well.sent) == (1, 2)
+    assert not well.lost + well.doubled + well.invented
+    wrong = alerts_account(noted, log, ["✅ never"] + ["⚠️ Journal cannot be written"] * 2)
+    assert list(wrong.lost) == ["⚠️ paused"]
+    assert list(wrong.doubled) == ["⚠️ Journal cannot be written"]
+    assert list(wrong.invented) == ["✅ never"]
+
+
+def test_the_longest_gap_leaves_out_what_a_fault_explains() -> None:
+    """Only cycles between which no window was open count."""
+    cycles = [Row(at, "unchanged", decided=True) for at in (0.0, 1.0, 5.0, 6.5, 20.0)]
+    assert longest_gap(cycles, []) == 13.5
+    assert longest_gap(cycles, [(7.0, 8.0)]) == 4.0
+    assert longest_gap(cycles, [(7.0, float("inf")), (2.0, 3.0)]) == 1.5
+    assert longest_gap([], []) == 0.0
+
+
+def test_the_ledger_has_every_cycle_also_those_of_a_journal_that_was_lost(tmp_path: Path) -> None:
+    """Copied from a real journal while it is open; garbage in the file and a new journal take nothing away."""
+    with Rig(tmp_path) as rig:
+        ledger = Ledger(rig.settings.journal_path)
+        ledger.copy()
+        rig.see(FLEET)
+        rig.see(FLEET)
+        ledger.copy()
+        ledger.copy()
+        assert [(row.reason, row.decided) for row in ledger.cycles()] == [
+            ("first_allocation", True),
+            ("unchanged", True),
+        ]
+        ((generation, shares, reserve),) = ledger.moves()
+        assert generation == 1
+        assert sum(share for _, share in shares) + reserve == 1_000_000
+    rig.settings.journal_path.write_bytes(b"garbage" * 2_000)
+    ledger.copy(at_rest=True)
+    assert ledger.unreadable == 1
+    with Rig(tmp_path) as rig:
+        rig.now += 600
+        rig.see(FLEET)
+        ledger.copy()
+    assert len(ledger.cycles()) == 3
+    assert len(ledger.moves()) == 1
+
+
+def test_what_waits_is_what_the_newest_journal_says(tmp_path: Path) -> None:
+    """A notice whose fate went with a damaged journal is remembered, and no longer waits."""
+    path = tmp_path / "journal.sqlite3"
+    store = open_sqlite(path)
+    ledger = Ledger(path)
+    store.put_notices([new_notice("⚠️ x", 0.0, topic="x")])
+    ledger.copy()
+    assert ledger.pending() == 1
+    store.close()
+    path.unlink()
+    store = open_sqlite(path)
+    try:
+        ledger.copy()
+        assert ledger.pending() == 0
+        assert [notice.text for notice in ledger.notices()] == ["⚠️ x"]
+    finally:
+        store.close()
+
+
+def test_a_round_has_every_kind_and_a_seed_repeats_it() -> None:
+    """Each fault comes once in a round, the killed governor three times; the order depends on the seed alone."""
+    one, again = (rounds(list(FAULTS), random.Random(7)) for _ in range(2))  # noqa: S311 - weather, not secrets
+    assert one == again
+    assert sorted(one) == sorted([*FAULTS, THRICE, THRICE])
+
+
+def test_the_fleet_moves_and_a_seed_repeats_it() -> None:
+    """Levels wander, however often they are asked for; each payload is one that the producer could send."""
+    one, again = Fleet(7), Fleet(7)
+    for second in range(0, 600, 7):
+        one.at(second)
+    assert one.at(600) == again.at(600)
+    records, risk = again.at(601)
+    assert sorted(payload(records, risk=risk)["per_agent"]) == sorted(AGENTS)
+    assert records != again.at(602)[0]
+    assert len(set(MODES)) == len(MODES)
+
+
+def test_what_is_wrong_is_named() -> None:
+    """A figure that is not acceptable is in the table, and among what is wrong with its name."""
+    verdict = Verdict()
+    verdict.line("torn reads", 0, 0)
+    verdict.line("writes", 3, 3)
+    verdict.line("moves", 1, "lost: x")
+    assert verdict.wrong == ["writes: 3", "moves: lost: x"]
+    assert "torn reads  0" in verdict.text()

@@ -1,0 +1,75 @@
+"""What holds for a whole test run: the ledger of the promises, long forms, and no skip where CI is true."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import Final
+
+import pytest
+
+from tests.promises.ledger import Account, Ledger, number_of
+
+LEDGER: Final = pytest.StashKey[Ledger]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEDGER] = Ledger()
+
+
+def in_ci() -> bool:
+    """Whether this run has to show everything: all tools are there, and there is time for long forms."""
+    return os.environ.get("CI") == "true"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave long forms out, unless CI is true or ``-m`` speaks of them."""
+    if in_ci() or "long" in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip into a failure where CI is true, and note how the test of a promise ended."""
+    del call
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and in_ci():
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome, report.longrepr = "failed", f"{reason} (a skip is a failure where CI is true)"
+    if report.when == "call" or report.failed:
+        item.config.stash[LEDGER].note(item.name, report.outcome)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn the skip of a whole module into an error where CI is true."""
+    report = yield
+    if report.skipped and in_ci():
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome, report.longrepr = "failed", f"{reason} (a skip is a failure where CI is true)"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show the promises, if any was put to the test."""
+    ledger = config.stash[LEDGER]
+    if ledger.used:
+        terminalreporter.section("promises")
+        for line in ledger.lines():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def promise(request: pytest.FixtureRequest) -> Account:
+    """The account of the promise that a test is named after: ``test_p07_...`` reports to P7."""
+    number = number_of(request.node.name)
+    assert number is not None, "a test of a promise is called test_pNN_..."
+    return request.config.stash[LEDGER].accounts[number]

@@ -1,0 +1,156 @@
+"""The ledger of the promises: what each promise test measured, and which mutants of the product it caught.
+
+A test of a promise is called ``test_pNN_...`` and takes the fixture ``promise``:
+
+    def check_reads(replace):                              # one check, for the product and for its mutants
+        ...
+        require(torn == 0, f"{torn} torn reads")
+        return reads
+
+    def test_p01_no_read_is_torn(promise):
+        promise.figure(f"torn / reads = 0 / {check_reads(files.replace):,}")
+        with promise.mutant("written in place"):           # the same check has to break here, and by ``require``
+            check_reads(in_place)
+
+After the run a table shows promise by promise the figures and the mutants caught and tried; what no test has shown is
+"missing", and what a failed test belongs to is "BROKEN".
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+PROMISES: Final[Mapping[int, str]] = {
+    1: "a read is the whole old or the whole new file",
+    2: "kill -9 before any system call leaves valid files",
+    3: "power loss leaves old or new",
+    4: "both files converge within one cycle of a crash",
+    5: "a failing disk leaves the old files, and nothing else",
+    6: "mode, owner and symlink survive",
+    7: "exactly one governor per root",
+    8: "an outage of Telegram delays no cycle",
+    9: "every reallocation is told at least once",
+    10: "bad data never adds capital",
+    11: "paused means no write",
+    12: "STOP stops publication right before the rename",
+    13: "the gate refuses what the allocator got wrong",
+    14: "no more moves than the brakes allow",
+    15: "a fetch ends within its deadline and byte cap",
+    16: "SIGTERM ends it within 2 s in any phase",
+    17: "a clock jump or a suspend is one cycle to catch up",
+    18: "a failing log or journal stops no cycle",
+    19: "liveness follows completed cycles",
+    20: "secrets appear nowhere",
+    21: "a rival writer is overruled once a cycle at most",
+    22: "a permanent error has exit code 78 and no restart loop",
+}
+_NAME: Final = re.compile(r"test_p(\d\d)_")
+
+
+class BrokenPromiseError(AssertionError):
+    """A check found that a promise is not kept."""
+
+
+def require(kept: object, found: str) -> None:
+    """Go on if ``kept``, else break the promise with what was ``found``."""
+    if not kept:
+        raise BrokenPromiseError(found)
+
+
+def number_of(test: str) -> int | None:
+    """Return the number of the promise that a test of this name is about; None if it is about none."""
+    match = _NAME.match(test)
+    return int(match[1]) if match else None
+
+
+@dataclass(slots=True)
+class Account:
+    """What the tests of one promise have reported."""
+
+    figures: list[str] = field(default_factory=list)
+    mutants: dict[str, bool] = field(default_factory=dict)
+    passed: int = 0
+    failed: int = 0
+
+    @property
+    def verdict(self) -> str:
+        if self.failed:
+            return "BROKEN"
+        return "kept" if self.passed and self.figures else "missing"
+
+    def figure(self, text: str) -> None:
+        """Report a figure of this promise, with its unit; also print it."""
+        print(text)  # noqa: T201 - what a promise test is for
+        self.figures.append(text)
+
+    @contextmanager
+    def mutant(self, name: str) -> Iterator[None]:
+        """Run a check on a mutant of the product: it must break the promise, and by nothing else than ``require``."""
+        self.mutants[name] = False
+        try:
+            yield
+        except BrokenPromiseError as broken:
+            print(f"mutant {name!r} caught: {broken}")  # noqa: T201 - shows that it was caught for its own fault
+            self.mutants[name] = True
+        else:
+            pytest.fail(f"the mutant {name!r} keeps the promise as far as this check sees")
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The accounts of all promises over a test run."""
+
+    accounts: dict[int, Account] = field(default_factory=lambda: {number: Account() for number in PROMISES})
+    used: bool = False
+
+    def note(self, test: str, outcome: str) -> None:
+        """Note how a test ended; tests of no promise are ignored."""
+        number = number_of(test)
+        if number is None:
+            return
+        self.used = True
+        if outcome == "passed":
+            self.accounts[number].passed += 1
+        elif outcome == "failed":
+            self.accounts[number].failed += 1
+
+    def lines(self) -> list[str]:
+        """Return the table, promise by promise."""
+        rows = []
+        for number, account in self.accounts.items():
+            mutants = f"{sum(account.mutants.values())}/{len(account.mutants)}"
+            figures = "; ".join(account.figures)
+            rows.append((f"P{number}", account.verdict, mutants, PROMISES[number], figures))
+        caught = sum(sum(account.mutants.values()) for account in self.accounts.values())
+        tried = sum(len(account.mutants) for account in self.accounts.values())
+        kept = sum(account.verdict == "kept" for account in self.accounts.values())
+        head = ("", "", "mutants", "promise", "figure")
+        foot = f"{kept} of {len(rows)} promises kept, mutants caught / tried {caught}/{tried}"
+        widths = [max(len(row[column]) for row in [head, *rows]) for column in range(4)]
+        table = [
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
+            for row in [head, *rows]
+        ]
+        return [_when_and_what(), *table, foot]
+
+
+def _when_and_what() -> str:
+    """Return the date and, where git knows it, the commit."""
+    today, git = f"{datetime.now(UTC):%Y-%m-%d}", shutil.which("git")
+    if git is None:
+        return today
+    asked = subprocess.run(
+        [git, "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    return f"{today}, commit {asked.stdout.strip()}" if asked.returncode == 0 else today

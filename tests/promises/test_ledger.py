@@ -1,0 +1,97 @@
+"""The ledger itself, and how a run with it ends: in test runs of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.promises.ledger import REPOSITORY, Account, Ledger, require
+
+SOME_TESTS = """
+import pytest
+from tests.promises.ledger import require
+
+def test_p01_kept(promise):
+    promise.figure("torn / reads = 0 / 7")
+    with promise.mutant("in place"):
+        require(False, "torn")
+
+def test_p02_broken(promise):
+    promise.figure("kill points 3")
+    require(False, "a torn file")
+
+def test_p03_not_caught(promise):
+    promise.figure("states 9")
+    with promise.mutant("no fsync"):
+        pass
+
+def test_p04_skipped(promise):
+    pytest.skip("no strace here")
+
+@pytest.mark.long
+def test_p05_long(promise):
+    promise.figure("long form")
+"""
+
+
+def run(folder: Path, *arguments: str, ci: str = "false") -> tuple[int, dict[str, str]]:
+    """Run the tests above under the hooks of this project; return the exit code and the table's rows by promise."""
+    (folder / "conftest.py").write_text((REPOSITORY / "tests/conftest.py").read_text())
+    (folder / "test_some.py").write_text(SOME_TESTS)
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\nmarkers =\n    long: long\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", str(folder), *arguments],
+        cwd=REPOSITORY,
+        env=os.environ | {"CI": ci, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    rows = [line for line in ended.stdout.partition(" promises ")[2].splitlines() if line.startswith("P")]
+    return ended.returncode, {line.split()[0]: line for line in rows}
+
+
+def test_the_table_tells_promise_by_promise(tmp_path: Path) -> None:
+    """Figures and mutants of each are shown; an uncaught mutant breaks a promise; what nobody showed is missing."""
+    code, rows = run(tmp_path)
+    assert code == 1
+    assert len(rows) == 22
+    assert rows["P1"].split()[1:3] == ["kept", "1/1"]
+    assert rows["P1"].endswith("torn / reads = 0 / 7")
+    assert rows["P2"].split()[1:3] == ["BROKEN", "0/0"]
+    assert rows["P3"].split()[1:3] == ["BROKEN", "0/1"]
+    assert [rows[name].split()[1] for name in ("P4", "P5", "P22")] == ["missing"] * 3
+
+
+def test_a_skip_fails_and_long_forms_run_where_ci_is_true(tmp_path: Path) -> None:
+    """With CI=true nothing is left out: the skipped test counts as broken, and the long form has its figure."""
+    code, rows = run(tmp_path, ci="true")
+    assert (code, rows["P4"].split()[1], rows["P5"].split()[1]) == (1, "BROKEN", "kept")
+
+
+def test_a_skip_alone_decides_the_exit_code(tmp_path: Path) -> None:
+    """The same skip ends a run with 0 elsewhere, with 1 where CI is true."""
+    assert [run(tmp_path, "-k", "p04", ci=ci)[0] for ci in ("false", "true")] == [0, 1]
+
+
+def test_a_mutant_has_to_break_the_promise_itself() -> None:
+    """An error that is not the check's own verdict is no catch, and comes through."""
+    account = Account()
+    with pytest.raises(AssertionError, match="not within"), account.mutant("slow"):
+        raise AssertionError("not within 10 s")
+    with account.mutant("torn"):
+        require(kept=False, found="3 torn reads")
+    assert account.mutants == {"slow": False, "torn": True}
+
+
+def test_tests_of_other_names_are_no_promises() -> None:
+    """Only ``test_pNN_`` names a promise, and a run without any has no table."""
+    ledger = Ledger()
+    ledger.note("test_paths_are_known", "passed")
+    ledger.note("test_p1_short", "passed")
+    assert not ledger.used

@@ -218,11 +218,34 @@ without_operator_settings() (
     exec "$@"
 )
 
+# What the fault tests break the governor with. Without one of these the tests that need it are skipped, which fails a
+# run with CI=true.
+ensure_fault_tools() {
+    local tool packages=''
+    for tool in strace faketime unshare; do
+        command -v "$tool" >/dev/null || packages+=" ${tool/unshare/util-linux}"
+    done
+    if [[ -z $packages ]]; then
+        return
+    fi
+    if [[ $(id -u 2>/dev/null || true) == 0 ]] && command -v apt-get >/dev/null; then
+        note "installing for the fault tests:$packages"
+        # shellcheck disable=SC2086 # a word for each package
+        if { apt-get install -y --no-install-recommends $packages ||
+            { apt-get update && apt-get install -y --no-install-recommends $packages; }; } >>"$INSTALL_LOG" 2>&1; then
+            return
+        fi
+        note "that failed, see $INSTALL_LOG"
+    fi
+    note "fault tests are skipped that need what is missing here (Debian, Ubuntu: apt-get install$packages, as root)"
+}
+
 run_benchmarks() {
     step benchmarks without_operator_settings "$VENV/bin/pytest" tests/benchmarks -m bench -s "$@"
 }
 
 run_checks() {
+    ensure_fault_tools
     step 'ruff format' "$VENV/bin/ruff" format --check
     step 'ruff check' "$VENV/bin/ruff" check
     step mypy "$VENV/bin/mypy"

@@ -99,6 +99,48 @@ def test_the_first_failing_check_ends_the_run(machine: Machine, failing: str) ->
     assert machine.calls()[-1][0] == failing
 
 
+def tool(machine: Machine, name: str, *lines: str) -> None:
+    path = machine.home / "tools" / name
+    path.write_text("\n".join(["#!/bin/bash", *lines, ""]))
+    path.chmod(0o755)
+
+
+def test_root_gets_the_tools_of_the_fault_tests_installed(machine: Machine) -> None:
+    """Missing Debian packages are installed by root, package lists renewed if need be, and then the checks run."""
+    asked = machine.home / "asked"
+    tool(machine, "id", "echo 0")
+    tool(machine, "strace")
+    tool(machine, "apt-get", f'echo "$*" >>"{asked}"', f'[[ $1 == update ]] || (($(grep -c . "{asked}") > 1))')
+    (machine.home / "tools/grep").symlink_to("/bin/grep")
+    run = machine.run("test")
+    install = "install -y --no-install-recommends faketime util-linux"
+    assert asked.read_text().splitlines() == [install, "update", install]
+    assert "installing for the fault tests: faketime util-linux" in run.err
+    assert "skipped" not in run.err
+    assert run.code == 0
+    assert machine.calls()[-1][0] == "pytest"
+
+
+@pytest.mark.parametrize("user", [1000, 0])
+def test_without_the_tools_of_the_fault_tests_the_command_is_named(machine: Machine, user: int) -> None:
+    """Who may not install, or fails to, is told the exact command, and the checks run all the same."""
+    tool(machine, "id", f"echo {user}")
+    tool(machine, "apt-get", "echo no network", "exit 100")
+    run = machine.run("test")
+    assert "apt-get install strace faketime util-linux, as root" in run.err
+    assert run.code == 0
+    assert machine.calls()[-1][0] == "pytest"
+    log = machine.venv / "neo_light_fix.log"
+    assert log.read_text().count("no network") == (2 if user == 0 else 0)
+
+
+def test_nothing_is_said_where_the_tools_of_the_fault_tests_are_there(machine: Machine) -> None:
+    """A machine that has them all hears nothing of it."""
+    for name in ("strace", "faketime", "unshare"):
+        tool(machine, name)
+    assert machine.run("test").err.count("fault") == 0
+
+
 def test_bench_runs_the_benchmarks_and_nothing_else(machine: Machine) -> None:
     """`test --bench` is one pytest run over the benchmarks that shows what they print, without coverage."""
     assert machine.run("test", "--bench", "-x").code == 0
@@ -131,10 +173,12 @@ def test_the_ci_entry_is_the_test_command(machine: Machine, tmp_path: Path) -> N
     machine.let("pytest-exits", 4)
     run = machine.run(script=entry, cwd=tmp_path)
     assert run.code == 4
-    assert "pytest" in {call[0] for call in machine.calls()}
+    assert machine.environment_of("pytest")["CI"] == "true"
 
 
 def test_the_ci_entry_holds_nothing_but_the_test_command() -> None:
     """What a continuous-integration run checks is what everybody's `test` checks."""
     lines = (REPOSITORY / ".ci/run").read_text().splitlines()
-    assert [line for line in lines if not line.startswith(("#", "set ", "cd "))] == ["exec ./neo_light_fix.sh test"]
+    assert [line for line in lines if not line.startswith(("#", "set ", "cd "))] == [
+        "exec env CI=true ./neo_light_fix.sh test"
+    ]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import random
 import shutil
 import signal
 import socket
@@ -416,44 +414,6 @@ def test_leftover_that_cannot_be_removed_is_told_with_the_error(
     with pytest.raises(InterruptedError, match="STOP") as caught:
         replace(tmp_path / "a.json", b"new", before_rename=refuse)
     assert "was left behind: Read-only" in caught.value.__notes__[0]
-
-
-READER = """
-import hashlib, sys
-torn = reads = 0
-seen = set()
-while True:
-    with open(sys.argv[1], "rb") as file:
-        content = file.read()
-    reads += 1
-    digest, body = content[:64], content[64:]
-    if hashlib.sha256(body).hexdigest().encode() != digest:
-        torn += 1
-    seen.add(digest)
-    if body == b"the end":
-        break
-print(torn, reads, len(seen))
-"""
-
-
-def test_reader_sees_only_whole_contents(tmp_path: Path) -> None:
-    """A process that hammers a file while 2,000 replacements happen sees the whole old or the whole new content."""
-    target, rng = tmp_path / "a.json", random.Random(5)  # noqa: S311 - sizes, not secrets
-
-    def publish(body: bytes) -> None:
-        replace(target, hashlib.sha256(body).hexdigest().encode() + body, durable=False)
-
-    publish(b"the beginning")
-    with subprocess.Popen([sys.executable, "-c", READER, target], stdout=subprocess.PIPE, text=True) as reader:
-        for _ in range(2_000):
-            publish(rng.randbytes(rng.randrange(1, 60_000)))
-        publish(b"the end")
-        out, _ = reader.communicate(timeout=20)
-    torn, reads, versions = map(int, out.split())
-    print(f"torn / reads = {torn} / {reads}, {versions} versions seen")  # noqa: T201 - the figure of this promise
-    assert (torn, names(tmp_path)) == (0, ["a.json"])
-    assert reads > 2_000
-    assert versions > 100, "the reader did read in between"
 
 
 # --- sweeping ---------------------------------------------------------------------------------------------------------

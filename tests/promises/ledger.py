@@ -12,8 +12,8 @@ A test of a promise is called ``test_pNN_...`` and takes the fixture ``promise``
         with promise.mutant("written in place"):           # the same check has to break here, and by ``require``
             check_reads(in_place)
 
-After the run a table shows promise by promise the figures and the mutants caught and tried; what no test has shown is
-"missing", and what a failed test belongs to is "BROKEN".
+After the run a table shows promise by promise the figures and the mutants caught and tried. What no test has shown is
+"missing", what no mutant was tried on is "unproven", and what a failed test belongs to is "BROKEN".
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ class Account:
     def verdict(self) -> str:
         if self.failed:
             return "BROKEN"
-        return "kept" if self.passed and self.figures else "missing"
+        if not (self.passed and self.figures):
+            return "missing"
+        return "kept" if self.mutants else "unproven"
 
     def figure(self, text: str) -> None:
         """Report a figure of this promise, with its unit; also print it."""

@@ -1,0 +1,144 @@
+"""Mutants of the product that writes files: each worsens the process that calls it, as a careless change would."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from capital_governor.adapters import files
+from capital_governor.adapters.files import Convergence, OverridePolicy, Paths
+
+REAL_CONVERGE: Final = files.converge
+REAL_REPLACE: Final = files.replace
+REAL_DISCARD: Final = files._discard
+
+
+def in_place(
+    target: Path, content: bytes, *, durable: bool = True, before_rename: Callable[[], None] | None = None
+) -> None:
+    """Write over the old content, in two pieces."""
+    if before_rename is not None:
+        before_rename()
+    fd = os.open(os.path.realpath(target), os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o666)
+    half = len(content) // 2
+    os.write(fd, content[:half])
+    os.write(fd, content[half:])
+    if durable:
+        os.fsync(fd)
+    os.close(fd)
+
+
+def order_swapped(
+    target: Path, content: bytes, *, durable: bool = True, before_rename: Callable[[], None] | None = None
+) -> None:
+    """Rename first, sync the content afterwards."""
+    real = Path(os.path.realpath(target))
+    temporary = real.with_name(f".{real.name}.0123456789abcdef.tmp")
+    fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    files._write_all(fd, content)
+    if before_rename is not None:
+        before_rename()
+    temporary.replace(real)
+    if durable:
+        os.fsync(fd)
+    os.close(fd)
+    if durable:
+        files._sync_folder(real.parent)
+
+
+def override_after_the_primary_only(
+    paths: Paths, primary: bytes, override: bytes, *, policy: OverridePolicy, stopped: Callable[[], bool]
+) -> Convergence:
+    """Write the override only together with the primary."""
+    ours = policy if files.read(paths.primary) != primary else "off"
+    return REAL_CONVERGE(paths, primary, override, policy=ours, stopped=stopped)
+
+
+def temporary_beside_the_link(
+    target: Path, content: bytes, *, durable: bool = True, before_rename: Callable[[], None] | None = None
+) -> None:
+    """Make the temporary where the link is, whatever file system the real file is on."""
+    del durable
+    _rename_beside(target, content, before_rename, Path(os.path.realpath(target)))
+
+
+def link_replaced(
+    target: Path, content: bytes, *, durable: bool = True, before_rename: Callable[[], None] | None = None
+) -> None:
+    """Put a file in place of a symlink."""
+    del durable
+    _rename_beside(target, content, before_rename, target)
+
+
+def _rename_beside(target: Path, content: bytes, before_rename: Callable[[], None] | None, goal: Path) -> None:
+    temporary = target.with_name(f".{target.name}.0123456789abcdef.tmp")
+    temporary.write_bytes(content)
+    try:
+        if before_rename is not None:
+            before_rename()
+        temporary.replace(goal)
+    except BaseException:
+        temporary.unlink()
+        raise
+
+
+def dropped_errors(
+    target: Path, content: bytes, *, durable: bool = True, before_rename: Callable[[], None] | None = None
+) -> None:
+    """Take a failed write for a success."""
+    with suppress(OSError):
+        REAL_REPLACE(target, content, durable=durable, before_rename=before_rename)
+
+
+def descriptor_left(temporary: Path, error: BaseException) -> None:
+    """Clean up after a failure, and forget to close a file."""
+    os.open(temporary.parent, os.O_RDONLY)
+    REAL_DISCARD(temporary, error)
+
+
+def leaving_temporaries(temporary: Path, error: BaseException) -> None:
+    """Clean nothing up after a failure."""
+
+
+def ignoring(*_: object) -> None:
+    """Do nothing."""
+
+
+CHANGES: Final[Mapping[str, tuple[object, str, Any]]] = {
+    "written in place": (files, "replace", in_place),
+    "order swapped": (files, "replace", order_swapped),
+    "no fsync": (files, "_sync", ignoring),
+    "no folder fsync": (files, "_sync_folder", ignoring),
+    "temporaries left": (files, "_discard", leaving_temporaries),
+    "override only with the primary": (files, "converge", override_after_the_primary_only),
+    "errors dropped": (files, "replace", dropped_errors),
+    "descriptors left": (files, "_discard", descriptor_left),
+    "mode and owner forgotten": (files, "_inherit", ignoring),
+    "temporary beside the link": (files, "replace", temporary_beside_the_link),
+    "link replaced": (files, "replace", link_replaced),
+    "no sweep": (files.Paths, "sweep", lambda _: ()),
+}
+"""What each mutant puts in whose place."""
+
+
+def _apply(owner: object, attribute: str, value: object) -> Callable[[], None]:
+    return lambda: setattr(owner, attribute, value)
+
+
+MUTANTS: Final = {name: _apply(*change) for name, change in CHANGES.items()}
+"""Make this process the mutant, for good."""
+
+
+@contextmanager
+def mutated(name: str) -> Iterator[None]:
+    """Be the mutant inside the block."""
+    owner, attribute, _ = CHANGES[name]
+    before = vars(owner)[attribute]
+    MUTANTS[name]()
+    try:
+        yield
+    finally:
+        setattr(owner, attribute, before)

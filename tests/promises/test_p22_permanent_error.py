@@ -1,0 +1,63 @@
+"""P22: what only a person can mend has its own exit code, and the supervisor does not loop on it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.promises.ledger import Account, require
+from tests.supervised import Site, eventually
+
+FAULTS: Final = {
+    "CAPITAL_GOVERNOR_INTERVAL": "soon",
+    "CAPITAL_GOVERNOR_INTERVALL": "300",
+}
+EXITS_WITH_1: Final = (
+    f"exec '{sys.executable}' -P -c 'from capital_governor import exits; exits.CONFIGURATION = 1;"
+    ' from capital_governor.__main__ import main; import sys; sys.argv[1:] = ["run"]; main()\''
+)
+
+
+@contextmanager
+def site_at(home: Path) -> Iterator[Site]:
+    home.mkdir()
+    site = Site(home)
+    try:
+        yield site
+    finally:
+        site.clear()
+
+
+def give_up(home: Path, name: str, value: str, *, governor: str | None = None, patient: bool = True) -> int:
+    """Supervise a governor with a bad setting beside an agent that keeps failing; return how often it was started."""
+    with site_at(home) as site:
+        site.govern(governor)
+        if not patient:
+            script = site.project / "neo_light_fix.sh"
+            script.write_text(script.read_text().replace("code == EXIT_PERMANENT", "code == 999"))
+        site.settings = {name: value}
+        site.agents("ensure_running brief 'exit 1'")
+        with site.started() as supervisor:
+            # By the brief agent's clock: four starts of it are two of anything else that ends at once.
+            eventually(lambda: len(site.pids("brief")) > 3 and site.pids("capital_governor"), seconds=60)
+            supervisor.terminate()
+            supervisor.wait(30)
+        starts, said = len(site.pids("capital_governor")), site.said()
+    require(starts == 1, f"started {starts} times with {name}={value}")
+    require("capital_governor gave up with exit code 78" in said, f"not given up with {name}={value}")
+    return starts
+
+
+def test_p22_a_permanent_error_is_not_tried_again(promise: Account, tmp_path: Path) -> None:
+    """The real governor under the real supervisor, with settings wrong in value or name: one start, code 78."""
+    for number, (name, value) in enumerate(FAULTS.items()):
+        give_up(tmp_path / f"site{number}", name, value)
+    promise.figure(f"{len(FAULTS)} bad configurations: exit code 78, restarts 0")
+    name, value = next(iter(FAULTS.items()))
+    with promise.mutant("a governor that exits with 1"):
+        give_up(tmp_path / "governor", name, value, governor=EXITS_WITH_1)
+    with promise.mutant("a supervisor that always tries again"):
+        give_up(tmp_path / "supervisor", name, value, patient=False)

@@ -192,7 +192,8 @@ class Governor:
         self._say(Line("info", f"Start: {found}"))
         self._recovered = True
         # What was loaded until now lives as long as the process: the collector need not look at it in every cycle. A
-        # cycle of a large fleet makes some ten thousand objects and lets go of nearly all of them without it.
+        # cycle makes a dozen objects for each agent and lets go of nearly all of them without it; the rest waits for
+        # the end of the cycle.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 10, 10)

@@ -93,8 +93,9 @@ class Cycle:
         known = 0 if published is None else published.generation
         unreached = self._journal.unreached(self.book) if known else None
         if unreached is not None and found is not None and found.generation == known:
-            self._mark_reached(unreached)
+            self._journal.reached(known)
             unreached = None
+        self._reached = known if unreached is None else 0
         if found is not None and self._is_news(found, published, pending=unreached is not None):
             self.state = adopt(self.state, found)
             self._reached = found.generation
@@ -158,6 +159,9 @@ class Cycle:
         )
         self.state = after
         convergence = None if decision.reason in SILENT_HOLDS else self._converge()
+        if after.published is not None and after.published.generation == self._reached:
+            # In every cycle: an adopted generation is in the journal only now, and so is all after it was begun anew.
+            self._journal.reached(self._reached)
         self._journal.prune(inputs.now, self._settings.journal_days)
         outcome = Outcome(inputs, before, decision, convergence, orders=orders, settled=settled)
         self.standing = self.standing.after(outcome)
@@ -256,13 +260,8 @@ class Cycle:
             self.paths, primary, override, policy=self._settings.override, stopped=self._stopped
         )
         if convergence.primary.outcome in {files.Outcome.WRITTEN, files.Outcome.UNCHANGED}:
-            self._mark_reached(published)
-        return convergence
-
-    def _mark_reached(self, published: Publication) -> None:
-        if self._reached != published.generation:
-            self._journal.reached(published.generation)
             self._reached = published.generation
+        return convergence
 
     def _primary_on_disk(self) -> Publication | None:
         try:

@@ -152,6 +152,31 @@ def test_without_a_journal_the_state_comes_from_the_primary(tmp_path: Path, loss
         assert rig.found == "resumed at generation 3"
 
 
+@pytest.mark.parametrize("while_running", [False, True], ids=["found at a start", "gone under the governor"])
+@pytest.mark.parametrize("paused", [False, True])
+def test_what_stood_in_the_primary_is_not_given_up_after_a_lost_journal(
+    tmp_path: Path, while_running: bool, paused: bool
+) -> None:
+    """A generation that the agents had is restored to a torn primary whatever its age, though the journal was lost."""
+    with Rig(tmp_path) as rig:
+        rig.see()
+        whole = rig.primary.read_bytes()
+        if not while_running:
+            rig.journal.close()
+        for suffix in ("", "-wal", "-shm"):
+            rig.settings.journal_path.with_name(rig.settings.journal_path.name + suffix).unlink(missing_ok=True)
+        if not while_running:
+            rig.restart()
+        rig.see(paused=paused)
+        rig.see(paused=paused)
+        rig.primary.write_bytes(whole[:60])
+        rig.now += 901
+        rig.restart()
+        assert rig.found == "resumed at generation 1"
+        rig.see()
+        assert rig.primary.read_bytes() == whole
+
+
 def test_a_torn_primary_at_a_start_is_restored_from_the_journal(tmp_path: Path) -> None:
     """A primary that stands for nothing is never adopted; the journal's is put back in the first cycle."""
     with Rig(tmp_path) as rig:

@@ -9,7 +9,7 @@ import json
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -32,6 +32,7 @@ from capital_governor.exits import CONFIGURATION, OK, TEMPORARY, USAGE, explaine
 from capital_governor.explanation import explain as explain_agent
 from capital_governor.explanation import explain_lines
 from capital_governor.messages import message
+from capital_governor.schema import SCHEMAS
 from capital_governor.settings import Settings, load
 from capital_governor.start import govern, govern_once, log_to
 from capital_governor.status import Outcome, Standing, status_document
@@ -199,6 +200,14 @@ def show_config(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT0
         settings = load(root)
     rows = {name: {"value": value, "from": settings.origins[name]} for name, value in settings.masked().items()}
     views.show_json(rows) if as_json else views.show_config(rows)
+
+
+@app.command("schema")
+def show_schema(
+    name: Annotated[Literal["primary", "override", "status"], typer.Argument(help="Of which file.")] = "primary",
+) -> None:
+    """Show the JSON Schema (draft 2020-12) of a file in runtime/."""
+    views.show_json(SCHEMAS[name])
 
 
 def _settings(root: Path | None) -> Settings:

@@ -23,6 +23,7 @@ from capital_governor.adapters.primary import NotOurs, read_primary
 from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.adapters.wire import parse
+from capital_governor.core.hold import EXITS
 from capital_governor.core.leeway import leeway
 from capital_governor.core.model import PAYLOAD_HOLDS, WHOLE, Decision, Refusal, Rules, Snapshot
 from capital_governor.cycle import Cycle
@@ -148,7 +149,7 @@ def check(
     Exit 78 where Telegram is not set up or refuses the test message. Writes nothing. --json: `root`, `dashboard`;
     `status`, `payload` and `journal`, each in words; `telegram`, what came of the test message, null if none was asked
     for; `ok`; `agents` (good records), `faults` by agent, `warnings`; `next`, what a cycle would do now (`reason`,
-    `message`, `hold`); `leeway`, how far scores can move a weight (`agents`, `lowest_weight`, `highest_weight`,
+    `message`, `hold`, `exit`); `leeway`, how far scores can move a weight (`agents`, `lowest_weight`, `highest_weight`,
     `forced_reserve`, `frozen`, `text`), null without agents.
     """
     with explained():
@@ -180,6 +181,7 @@ def check(
             "reason": reason.value,
             "message": message(reason, rules),
             "hold": None if hold is None else hold.detail,
+            "exit": None if hold is None else EXITS[hold.reason],
         },
         "leeway": views.leeway_document(leeway(len(snapshot.metrics), rules), rules)
         if snapshot is not None and snapshot.metrics

@@ -8,7 +8,7 @@ import json
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ from capital_governor.adapters.primary import NotOurs, read_primary
 from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.adapters.wire import parse
+from capital_governor.core.hold import EXITS
 from capital_governor.core.leeway import leeway
 from capital_governor.core.model import PAYLOAD_HOLDS, WHOLE, Decision, Refusal, Rules, Snapshot
 from capital_governor.cycle import Cycle
@@ -33,6 +34,7 @@ from capital_governor.explanation import explain as explain_agent
 from capital_governor.explanation import explain_lines
 from capital_governor.messages import message
 from capital_governor.options import Json, OfDryRun, Root
+from capital_governor.schema import SCHEMAS
 from capital_governor.settings import Settings, load
 from capital_governor.start import govern, govern_once, log_to
 from capital_governor.status import Outcome, Standing, status_document
@@ -147,7 +149,7 @@ def check(
     Exit 78 where Telegram is not set up or refuses the test message. Writes nothing. --json: `root`, `dashboard`;
     `status`, `payload` and `journal`, each in words; `telegram`, what came of the test message, null if none was asked
     for; `ok`; `agents` (good records), `faults` by agent, `warnings`; `next`, what a cycle would do now (`reason`,
-    `message`, `hold`); `leeway`, how far scores can move a weight (`agents`, `lowest_weight`, `highest_weight`,
+    `message`, `hold`, `exit`); `leeway`, how far scores can move a weight (`agents`, `lowest_weight`, `highest_weight`,
     `forced_reserve`, `frozen`, `text`), null without agents.
     """
     with explained():
@@ -179,6 +181,7 @@ def check(
             "reason": reason.value,
             "message": message(reason, rules),
             "hold": None if hold is None else hold.detail,
+            "exit": None if hold is None else EXITS[hold.reason],
         },
         "leeway": views.leeway_document(leeway(len(snapshot.metrics), rules), rules)
         if snapshot is not None and snapshot.metrics
@@ -236,6 +239,14 @@ def demo(
             raise typer.Exit(show(folder, seconds, seed, picture))
     except DemoError as error:
         fail(error.code, f"demo: {error}")
+
+
+@app.command("schema")
+def show_schema(
+    name: Annotated[Literal["primary", "override", "status"], typer.Argument(help="Of which file.")] = "primary",
+) -> None:
+    """Show the JSON Schema (draft 2020-12) of a file in runtime/."""
+    views.show_json(SCHEMAS[name])
 
 
 def _settings(root: Path | None) -> Settings:

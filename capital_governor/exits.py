@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final, NoReturn
 
+from capital_governor.adapters.files import REMEDIES
 from capital_governor.adapters.journal import JournalError, JournalRefusedError
 from capital_governor.adapters.lock import LockHeldError
 from capital_governor.settings import SettingsError
@@ -37,10 +38,9 @@ def explained() -> Iterator[None]:
     except JournalError as error:
         fail(TEMPORARY, str(error))
     except OSError as error:
-        passing = error.errno in _PASSING
-        fail(
-            TEMPORARY if passing else CONFIGURATION, f"{error.filename or 'the file system'}: {error.strerror or error}"
-        )
+        remedy = f"; {REMEDIES[error.errno]}" if error.errno in REMEDIES else ""
+        line = f"{error.filename or 'the file system'}: {error.strerror or error}{remedy}"
+        fail(TEMPORARY if error.errno in _PASSING else CONFIGURATION, line)
 
 
 def fail(code: int, *lines: str) -> NoReturn:

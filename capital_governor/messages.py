@@ -232,7 +232,10 @@ def leeway_line(room: Leeway, rules: Rules) -> Line:
     if room.forced_reserve > 0:
         text += f"; the bounds leave {room.forced_reserve:.2f} in reserve"
     if room.freezes(rules):
-        text += f": less than the threshold of {rules.threshold:.2f}, so scores alone never move anything"
+        remedy = (
+            "lower CAPITAL_GOVERNOR_MIN_ALLOC" if room.highest < rules.max_alloc else "raise CAPITAL_GOVERNOR_MAX_ALLOC"
+        )
+        text += f"; that is less than any threshold, so scores alone never move anything: {remedy}"
         return Line("warning", text)
     return Line("info", text)
 

@@ -342,7 +342,7 @@ def _conflicts(settings: Settings) -> Iterator[tuple[frozenset[str], str]]:
 
     for low, high in (("min_alloc", "max_alloc"), ("drawdown_cut_start_percent", "drawdown_cut_end_percent")):
         if getattr(settings, low) > getattr(settings, high):
-            yield frozenset((low, high)), f"{' is above '.join(texts(low, high))}; it must not be"
+            yield frozenset((low, high)), f"{' is above '.join(texts(low, high))}; lower one or raise the other"
     weights = ("pnl_weight", "sharpe_weight", "winrate_weight", "drawdown_weight")
     total = math.fsum(getattr(settings, name) for name in weights)
     if abs(total - 1) > 1e-9:  # noqa: PLR2004 - what floats of a sum may miss

@@ -385,6 +385,8 @@ def show_check(document: Mapping[str, Any]) -> None:
         upcoming = document["next"]
         held = "" if upcoming["hold"] is None else f": {upcoming['hold']}"
         page.labelled("next cycle", upcoming["message"] + held, "yellow" if held else "")
+        if upcoming["exit"] is not None:
+            page.labelled("ends with", upcoming["exit"])
         if document["ok"]:
             page.line("Ready" + (", but held" if held else ""), "bold yellow" if held else "bold green")
         else:

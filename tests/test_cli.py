@@ -25,7 +25,8 @@ import pytest
 
 from capital_governor import __version__
 from capital_governor.adapters.lock import RootLock
-from capital_governor.core.model import Rules
+from capital_governor.core.hold import EXITS
+from capital_governor.core.model import Reason, Rules
 from capital_governor.settings import variables
 from capital_governor.status import Standing, status_document
 from tests.serving import FLEET, Dashboard, fixed, fresh, payload, record, wait_until
@@ -309,11 +310,11 @@ def test_once_without_a_dashboard_exits_75(governed: Path, tmp_path: Path) -> No
     assert said.code == 75
     assert "Meta-metrics not fetched - maintaining current allocations" in said.out
     assert re.search(r"^because +connection refused by http://127\.0\.0\.1:1/meta/metrics$", said.out, re.MULTILINE)
-    assert re.search(r"^ends with +the next good payload$", said.out, re.MULTILINE)
+    assert re.search(r"^ends with +the next good payload: start the dashboard", said.out, re.MULTILINE)
     assert not (tmp_path / PRIMARY).exists()
     held = call(governed, "once", "--dry-run", "--json")
     assert held.code == 75
-    assert (held.json["outcome"], held.json["exit"]) == ("hold", "the next good payload")
+    assert (held.json["outcome"], held.json["exit"]) == ("hold", EXITS[Reason.FETCH_FAILED])
     assert [row["share"] is not None for row in held.json["agents"]] == [True] * 4
 
 
@@ -489,7 +490,9 @@ def test_check_of_a_frozen_fleet(tmp_path: Path) -> None:
     room = document.json["leeway"]
     assert (room["lowest_weight"], room["highest_weight"], room["frozen"]) == (0.4, 0.4, True)
     assert room["forced_reserve"] == pytest.approx(0.2)
-    assert re.search(r"^leeway .* so scores alone never move anything$", said.out, re.MULTILINE)
+    assert re.search(
+        r"^leeway .* so scores alone never move anything: raise CAPITAL_GOVERNOR_MAX_ALLOC$", said.out, re.MULTILINE
+    )
     assert said.code == 0
 
 
@@ -526,8 +529,9 @@ def test_check_tells_of_a_hold(tmp_path: Path, dashboard: Dashboard) -> None:
     (tmp_path / STOP).touch()
     said = call(tmp_path, "check", url=dashboard.url)
     assert said.code == 0
-    assert said.out.splitlines()[-2:] == [
+    assert said.out.splitlines()[-3:] == [
         "next cycle STOP file present - writing nothing: the STOP file exists",
+        "ends with  remove runtime/capital_governor.STOP",
         "Ready, but held",
     ]
 

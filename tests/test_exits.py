@@ -43,11 +43,27 @@ def test_the_codes_are_those_of_sysexits() -> None:
         (JournalUnavailableError("the journal is locked"), 75, "the journal is locked"),
         (JournalCorruptError("the journal is damaged"), 75, "the journal is damaged"),
         (JournalRefusedError("the journal is another program's"), 78, "the journal is another program's"),
-        (OSError(errno.ENOSPC, "No space left on device", "/r/runtime"), 75, "/r/runtime: No space left on device"),
-        (OSError(errno.EDQUOT, "Quota exceeded", "/r/runtime"), 75, "/r/runtime: Quota exceeded"),
-        (OSError(errno.EIO, "Input/output error"), 75, "the file system: Input/output error"),
-        (PermissionError(errno.EACCES, "Permission denied", "/r/runtime"), 78, "/r/runtime: Permission denied"),
-        (FileExistsError(errno.EEXIST, "File exists", "/r/runtime"), 78, "/r/runtime: File exists"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/r/runtime"),
+            75,
+            "/r/runtime: No space left on device; free some space",
+        ),
+        (
+            OSError(errno.EDQUOT, "Quota exceeded", "/r/runtime"),
+            75,
+            "/r/runtime: Quota exceeded; free some space or raise the quota",
+        ),
+        (OSError(errno.EIO, "Input/output error"), 75, "the file system: Input/output error; check the disk"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/r/runtime"),
+            78,
+            "/r/runtime: Permission denied; let the governor's user write to the folder",
+        ),
+        (
+            FileExistsError(errno.EEXIST, "File exists", "/r/runtime"),
+            78,
+            "/r/runtime: File exists; move away what is in the place of its folder",
+        ),
         (OSError("no number at all"), 78, "the file system: no number at all"),
     ],
 )
@@ -135,5 +151,8 @@ def test_a_file_in_the_place_of_the_runtime_folder(tmp_path: Path) -> None:
     (tmp_path / "runtime").write_text("in the way")
     done = start(tmp_path, "once", {})
     assert (done.returncode, done.stdout) == (78, "")
-    assert done.stderr == f"capital-governor: {tmp_path / 'runtime'}: File exists\n"
+    assert (
+        done.stderr
+        == f"capital-governor: {tmp_path / 'runtime'}: File exists; move away what is in the place of its folder\n"
+    )
     assert (tmp_path / "runtime").read_text() == "in the way"

@@ -175,7 +175,7 @@ def test_who_comes_and_goes_is_named() -> None:
         (
             Inputs(NOW, Refusal(Reason.FETCH_FAILED, "connection refused by http://localhost:8100/meta/metrics")),
             "Meta-metrics not fetched - maintaining current allocations: connection refused by ",
-            "Ends with: the next good payload",
+            ", or set NEOLIGHT_DASHBOARD_URL to where it is",
         ),
     ],
 )
@@ -341,10 +341,14 @@ def test_names_and_texts_cannot_break_a_line(name: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("agents", "level", "says"),
     [
-        (1, "warning", "between 0.4000 and 0.4000; the bounds leave 0.60 in reserve: less than the threshold of 0.10"),
-        (2, "warning", "between 0.4000 and 0.4000; the bounds leave 0.20 in reserve: less than the threshold of 0.10"),
+        (1, "warning", "between 0.4000 and 0.4000; the bounds leave 0.60 in reserve; that is less than any threshold"),
+        (2, "warning", "between 0.4000 and 0.4000; the bounds leave 0.20 in reserve; that is less than any threshold"),
         (3, "info", "between 0.2000 and 0.4000"),
-        (20, "warning", "between 0.0500 and 0.0500: less than the threshold of 0.10"),
+        (
+            20,
+            "warning",
+            "between 0.0500 and 0.0500; that is less than any threshold",
+        ),
     ],
 )
 def test_the_leeway_of_scores_is_told(agents: int, level: str, says: str) -> None:

@@ -25,7 +25,7 @@ from typing import Any, Final
 import pytest
 import typer
 
-from capital_governor import __version__, exits
+from capital_governor import __version__, client, exits
 from capital_governor.__main__ import _plain_run
 from capital_governor.adapters.orders import Order, OrderKind
 from capital_governor.cli import app
@@ -608,6 +608,125 @@ def test_reader(session: dict[str, str], place: Place, tmp_path: Path) -> None:
     change("capital_governor_allocations.json", "source", "capital_governor")
     change("capital_governor_status.json", "valid_until", "2025-11-03T22:00:00Z")
     assert share() == 0.0
+
+
+def shell(title: str) -> list[str]:
+    """The shell snippets of a section, those in lists included."""
+    return re.findall(r"^ *```sh\n(.*?)^ *```$", section(title), re.MULTILINE | re.DOTALL)
+
+
+def in_shell(snippet: str, cwd: Path, **more: str) -> str:
+    """Run a snippet where ``python3`` and ``.venv/bin/python`` are this Python; return its standard output."""
+    (cwd / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
+    for name in ("python", "python3"):
+        wrapper = cwd / ".venv" / "bin" / name
+        wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        wrapper.chmod(0o755)
+    environment = {"PATH": f"{cwd}/.venv/bin:{os.environ['PATH']}", "HOME": str(cwd)} | more
+    bash = ["/usr/bin/env", "bash", "-euo", "pipefail", "-c", snippet]
+    ran = subprocess.run(bash, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_the_client_as_shown(session: dict[str, str], place: Place, tmp_path: Path) -> None:
+    """The README's uses of the client size a position by the share, and by the choice once the governor is dead."""
+    assert session
+    simple, record = [code for code in blocks(section("Make your agents obey"), "python") if "client import" in code]
+    runtime = shutil.copytree(place.root / "runtime", tmp_path / "runtime")
+
+    def run(code: str) -> list[str]:
+        program = f"equity = 100_000\n{code.replace(SHOWN_ROOT, str(tmp_path))}\nprint(round(capital, 3))"
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+        return ran.stdout.splitlines()
+
+    assert (run(simple), run(record)) == (["23171.2"], ["23171.2"])
+    status = runtime / "capital_governor_status.json"
+    status.write_text(json.dumps(json.loads(status.read_text()) | {"valid_until": "2025-11-03T22:00:00Z"}))
+    assert run(simple) == ["0.0"]
+    reason, capital = run(record)
+    assert reason.startswith("governor: the governor is dead: its last cycle was ")
+    assert capital == "4000.0"  # MIN_ALLOC 0.05 at exposure 0.8
+
+
+def test_the_client_in_a_shell(session: dict[str, str], place: Place, tmp_path: Path) -> None:
+    """The README's shell lines print the published share, and all of them."""
+    assert session
+    shutil.copytree(place.root / "runtime", tmp_path / "runtime")
+    of_one, of_all = shell("Make your agents obey")
+    assert in_shell(f'{of_one}echo "$share"', tmp_path, NEOLIGHT_ROOT=str(tmp_path)) == "0.231712\n"
+    assert (
+        ast.literal_eval(in_shell(of_all, tmp_path))
+        == json.loads((tmp_path / "runtime" / "capital_governor_allocations.json").read_text())["allocations"]
+    )
+
+
+def test_fields_and_choices_of_the_client() -> None:
+    """The fields of the client's record and its named choices are those of the README."""
+    _, choices, fields = tables(section("Make your agents obey"))
+    assert [row[0] for row in fields] == list(client.Allocations.__annotations__)
+    assert {row[0] for row in choices[1:]} == {client.HOLD.upper(), client.FLOOR.upper()}
+
+
+def test_coming_from_the_old_governor(place: Place, tmp_path: Path) -> None:
+    """The dry run changes nothing; then the old shares stand to the byte if within bounds, and move at once if not."""
+    (look,) = shell("Coming from the old governor")
+    words = look.replace('"$HOME/neolight"', str(tmp_path)).split()
+    assert words[:2] == ["./neo_light_fix.sh", "once"]
+    primary = tmp_path / "runtime" / "capital_governor_allocations.json"
+    primary.parent.mkdir()
+    fleet = {"CryptoTrend": 0.32, "DropshipAgent": 0.21, "NewsScalper": 0.04, "SmartTrader": 0.23}
+
+    def reason(shares: Mapping[str, float]) -> str:
+        old = {"allocations": shares, "source": "capital_governor", "timestamp": "2025-11-03T22:00:00Z"}
+        primary.write_text(json.dumps(old))
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        found = place.json(*words[1:])
+        after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert after == before
+        return str(found["reason"])
+
+    assert reason(fleet) == "below_threshold"
+    assert reason(fleet | {"NewsScalper": 0.03}) == "below_floor"
+    assert reason(fleet | {"SmartTrader": 0.6, "CryptoTrend": 0.1}) == "limit_breached"
+
+
+def test_a_backup_of_the_journal(session: dict[str, str], place: Place, tmp_path: Path) -> None:
+    """The README's backup, taken beside the journal, is a journal with the same cycles that serves again."""
+    assert session
+    (backup,) = [snippet for snippet in shell("Operating") if "VACUUM" in snippet]
+    shutil.copytree(place.root / "state", tmp_path / "state")
+    in_shell(backup, tmp_path)
+
+    def cycles(path: Path) -> list[Any]:
+        with sqlite3.connect(path) as connection:
+            found = connection.execute("SELECT seq, reason, published FROM cycles ORDER BY seq").fetchall()
+        connection.close()
+        return found
+
+    live = tmp_path / "state" / "capital_governor.sqlite3"
+    assert len(cycles(tmp_path / "journal.bak")) >= 2
+    assert cycles(tmp_path / "journal.bak") == cycles(live)
+    for path in live.parent.glob("capital_governor.sqlite3*"):
+        path.unlink()
+    shutil.move(tmp_path / "journal.bak", live)
+    explained = place.call(
+        sys.executable, "-P", "-m", "capital_governor", "explain", "SmartTrader", "--root", str(tmp_path), "--json"
+    )
+    assert json.loads(explained.stdout)["share_after"] == 0.231712
+
+
+def test_symptoms_name_what_exists() -> None:
+    """Commands, settings, reasons and log texts that the trouble-shooting names are the program's."""
+    text = section("Trouble-shooting by symptom")
+    group: Any = typer.main.get_command(app)
+    known = {reason.value for reason in Reason} | set(STANDING) | set(group.commands) | set(setting_rows())
+    known |= {name.removeprefix(PREFIX) for name in setting_rows()}
+    known |= {"valid_until", "root", "runtime/", "degraded mode", "Another writer", "never move anything"}
+    named = {word.removeprefix("capital-governor ") for word in re.findall(r"`([^`]+)`", text)}
+    unknown = {word for word in named if word.split()[0] not in known and word not in known}
+    assert unknown == {"read_allocations().reason", "./neo_light_fix.sh restart"}
+    assert callable(client.read_allocations)
 
 
 def test_the_line_for_a_supervisor(tmp_path: Path) -> None:

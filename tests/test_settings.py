@@ -278,11 +278,14 @@ def test_out_of_range(tmp_path: Path, name: str, text: str, takes: str) -> None:
     [
         (
             own(MIN_ALLOC="0.5"),
-            "CAPITAL_GOVERNOR_MIN_ALLOC=0.5 is above CAPITAL_GOVERNOR_MAX_ALLOC=0.4; it must not be",
+            "CAPITAL_GOVERNOR_MIN_ALLOC=0.5 is above CAPITAL_GOVERNOR_MAX_ALLOC=0.4; lower one or raise the other",
         ),
         (
             own(DRAWDOWN_CUT_START="20"),
-            "CAPITAL_GOVERNOR_DRAWDOWN_CUT_START=20 is above CAPITAL_GOVERNOR_DRAWDOWN_CUT_END=15; it must not be",
+            (
+                "CAPITAL_GOVERNOR_DRAWDOWN_CUT_START=20 is above CAPITAL_GOVERNOR_DRAWDOWN_CUT_END=15;"
+                " lower one or raise the other"
+            ),
         ),
         (
             own(PNL_WEIGHT="0.5"),

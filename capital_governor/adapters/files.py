@@ -351,7 +351,7 @@ def _write(paths: Paths, path: Path, wanted: bytes, stopped: Callable[[], bool])
     return Settled(Outcome.WRITTEN)
 
 
-_REMEDIES: Final = {
+REMEDIES: Final = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space or raise the quota",
     errno.EROFS: "remount the file system writable",
@@ -363,9 +363,10 @@ _REMEDIES: Final = {
     errno.EEXIST: "move away what is in the place of its folder",
     errno.ENOTDIR: "move away what is in the place of its folder",
 }
+"""By number of an error: what a person does about it."""
 
 
 def _problem(path: Path, done: str, error: OSError) -> str:
-    remedy = "move it away" if isinstance(error, NotAFile) else _REMEDIES.get(error.errno or 0, "see to this path")
+    remedy = "move it away" if isinstance(error, NotAFile) else REMEDIES.get(error.errno or 0, "see to this path")
     code = errno.errorcode.get(error.errno or 0, "unknown error")
     return f"{path} could not be {done}: {error.strerror} ({code}); {remedy}, the next cycle tries again."

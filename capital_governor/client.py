@@ -1,0 +1,358 @@
+"""Read an agent's share of all capital safely. Import this module, or copy this one file: it needs only Python 3.11.
+
+    from capital_governor.client import share
+
+    capital = equity * share("SmartTrader", root="/home/me/neolight", fallback=0.0)
+
+The governor *vouches* for its shares until ``valid_until`` of its status file, which it renews in every cycle, holds
+included: a hold keeps the shares, so they count as ever. Where it does not vouch (it is dead, or its files are missing,
+torn, foreign or nonsense) the answer is the ``fallback``, which the agent chooses:
+
+- a number, 0..1: that share, for whoever asks. 0.0 deploys nothing.
+- ``HOLD``: the last published share: that of the file, or where the file is unusable that which this process read
+  last, or else 0. It has no end of its own; look at ``age``.
+- ``FLOOR``: the minimum that the last publication promised to each agent, and no more than its last share.
+
+While Guardian pauses, the answer is the ``paused`` fallback: by default ``HOLD``, since the governor maintains the
+allocations and a pause is not an order to sell.
+
+No state of the files raises, blocks on a FIFO, or is read beyond 16 MiB. Wrong arguments raise ValueError at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+TYPE_CHECKING = False  # typing's own takes time to import; type checkers know the name
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+HOLD = "hold"
+FLOOR = "floor"
+
+_MAX_BYTES = 16 * 1024 * 1024
+_FUTURE_TOLERANCE_SECONDS = 60.0
+_SUM_TOLERANCE = 1e-6
+_MOST_ROOTS = 64
+
+
+class Allocations:
+    """What the agents may use. Frozen.
+
+    Attributes:
+        shares: agent to share of all capital, 0..1; empty where the fallback is a number.
+        reserve: the share of nobody, 0..1; None where ``shares`` are unknown.
+        generation: the number of the publication; 0 for another program's that was adopted, None without any.
+        age: seconds since the governor's last cycle; None where that is unknown.
+        stale: whether the governor does not vouch for this now, so that ``fallback`` is in force.
+        source: "capital_governor" (its file), "memory" (what this process read last) or "fallback" (a number).
+        reason: why this is not a plain published allocation, for a log; "holding: ..." while the governor keeps
+            still; empty if all is well.
+        fallback: the share of a name without a line; 0 while the governor vouches, since it gives that name nothing.
+    """
+
+    # Written out, since importing dataclasses takes longer than all the rest of this module.
+    __slots__ = ("age", "fallback", "generation", "reason", "reserve", "shares", "source", "stale")
+
+    shares: Mapping[str, float]
+    reserve: float | None
+    generation: int | None
+    age: float | None
+    stale: bool
+    source: str
+    reason: str
+    fallback: float
+
+    def __init__(  # noqa: PLR0913 - one keyword a field, as a dataclass would have
+        self,
+        *,
+        shares: Mapping[str, float],
+        reserve: float | None,
+        generation: int | None,
+        age: float | None,
+        stale: bool,
+        source: str,
+        reason: str,
+        fallback: float = 0.0,
+    ) -> None:
+        values = (age, fallback, generation, reason, reserve, MappingProxyType(dict(shares)), source, stale)
+        for name, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, name, value)
+
+    def share(self, agent: str) -> float:
+        """Return the agent's share of all capital, 0..1."""
+        return self.shares.get(agent, self.fallback)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Allocations are frozen: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"Allocations are frozen: {name} cannot be deleted")
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"Allocations({fields})"
+
+
+def share(
+    agent: str,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    fallback: float | str = 0.0,
+    paused: float | str = HOLD,
+    max_age_seconds: float | None = None,
+) -> float:
+    """Return the agent's share of all capital, 0..1. The arguments are those of ``read_allocations``."""
+    return read_allocations(root, fallback=fallback, paused=paused, max_age_seconds=max_age_seconds).share(agent)
+
+
+def read_allocations(
+    root: str | os.PathLike[str] | None = None,
+    *,
+    fallback: float | str = 0.0,
+    paused: float | str = HOLD,
+    max_age_seconds: float | None = None,
+) -> Allocations:
+    """Return all shares, and whether and why the governor does not vouch for them.
+
+    Args:
+        root: the NeoLight folder; else NEOLIGHT_ROOT, else the current folder.
+        fallback: what to answer where the governor does not vouch: 0..1, ``HOLD`` or ``FLOOR``.
+        paused: what to answer while Guardian pauses: likewise.
+        max_age_seconds: take the governor for dead, too, if its last cycle was longer ago; None: ``valid_until`` alone
+            decides, which is the larger of 60 s and three intervals after the last cycle.
+
+    Raises:
+        ValueError: an argument is none of these. No state of the files raises.
+    """
+    _check(fallback, paused, max_age_seconds)
+    folder = os.path.join(os.fspath(root or os.environ.get("NEOLIGHT_ROOT") or "."), "runtime")  # noqa: PTH118 - importing pathlib takes too long
+    # The status file first: what is published between the two reads is then newer than the status, never older.
+    pulse = _pulse(folder, max_age_seconds)
+    published = _published(folder)
+    if isinstance(published, str):
+        known = _last_read.get(folder)
+        return _answer(fallback, known, "memory", pulse, published)
+    _remember(folder, published)
+    if pulse.problem:
+        return _answer(fallback, published, "capital_governor", pulse, pulse.problem)
+    reason = pulse.hold
+    if pulse.generation is not None and published.generation < pulse.generation:
+        behind = f"the file has generation {published.generation}, the governor published {pulse.generation}"
+        reason = f"{reason}; {behind}" if reason else behind
+    choice = paused if pulse.paused else HOLD
+    return _answer(choice, published, "capital_governor", pulse, reason, stale=False)
+
+
+def _check(fallback: float | str, paused: float | str, max_age_seconds: float | None) -> None:
+    for name, value in (("fallback", fallback), ("paused", paused)):
+        if value not in (HOLD, FLOOR) and not _is_ratio(value):
+            raise ValueError(f"{name}={value!r} is neither a share within 0..1 nor HOLD nor FLOOR")
+    if max_age_seconds is not None and not (_is_number(max_age_seconds) and max_age_seconds > 0):
+        raise ValueError(f"max_age_seconds={max_age_seconds!r} is not a number above 0")
+
+
+def _answer(
+    choice: float | str,
+    known: _Published | None,
+    source: str,
+    pulse: _Pulse,
+    reason: str,
+    *,
+    stale: bool = True,
+) -> Allocations:
+    """Return what a choice of the agent comes to with the last known publication."""
+    if known is None or not isinstance(choice, str):
+        return Allocations(
+            shares={},
+            reserve=None,
+            generation=None if known is None else known.generation,
+            age=pulse.age,
+            stale=stale,
+            source="fallback",
+            reason=reason,
+            fallback=0.0 if isinstance(choice, str) else float(choice),
+        )
+    shares, reserve = known.shares, known.reserve
+    if choice == FLOOR:
+        shares = {agent: min(share, known.floor) for agent, share in shares.items()}
+        reserve = 1.0 - sum(shares.values())
+    return Allocations(
+        shares=shares,
+        reserve=reserve,
+        generation=known.generation,
+        age=pulse.age,
+        stale=stale,
+        source=source,
+        reason=reason,
+    )
+
+
+# --- what the files say -----------------------------------------------------------------------------------------------
+
+
+class _UnusableError(Exception):
+    """Why a file is of no use, in one clause."""
+
+
+class _Pulse:
+    """What the status file says of the governor; ``problem`` is empty where it vouches for its shares."""
+
+    __slots__ = ("age", "generation", "hold", "paused", "problem")
+
+    def __init__(self, problem: str = "") -> None:
+        self.problem = problem
+        self.age: float | None = None
+        self.generation: int | None = None
+        self.hold = ""
+        self.paused = False
+
+
+class _Published:
+    """A sound publication; ``floor`` is the share that it promised to each agent at least."""
+
+    __slots__ = ("floor", "generation", "reserve", "shares")
+
+    def __init__(self, shares: dict[str, float], reserve: float, generation: int, floor: float) -> None:
+        self.shares = shares
+        self.reserve = reserve
+        self.generation = generation
+        self.floor = floor
+
+
+_last_read: dict[str, _Published] = {}
+
+
+def _remember(folder: str, published: _Published) -> None:
+    if len(_last_read) >= _MOST_ROOTS and folder not in _last_read:
+        _last_read.clear()
+    _last_read[folder] = published
+
+
+def _pulse(folder: str, max_age_seconds: float | None) -> _Pulse:
+    try:
+        status = _document(folder, "capital_governor_status.json")
+        at, until = _instant(status, "timestamp"), _instant(status, "valid_until")
+    except _UnusableError as error:
+        return _Pulse(str(error))
+    now = time.time()
+    generation, state, reason = status.get("generation"), status.get("state"), status.get("reason")
+    pulse = _Pulse()
+    pulse.age = max(0.0, now - at)
+    if at > now + _FUTURE_TOLERANCE_SECONDS:
+        pulse.problem = f"the governor's last cycle is {at - now:.0f} s in the future: a clock is wrong"
+    elif now > until:
+        gone = "was ended" if state == "ended" else "is dead"
+        pulse.problem = f"the governor {gone}: its last cycle was {pulse.age:.0f} s ago"
+    elif max_age_seconds is not None and pulse.age > max_age_seconds:
+        pulse.problem = f"the governor's last cycle was {pulse.age:.0f} s ago, more than {max_age_seconds:g} s"
+    if type(generation) is int:
+        pulse.generation = generation
+    if state == "holding":
+        pulse.hold = f"holding: {reason[:80]}" if isinstance(reason, str) else "holding"
+        pulse.paused = reason == "paused"
+    elif state == "ended":
+        pulse.hold = "the governor was ended"
+    return pulse
+
+
+def _published(folder: str) -> _Published | str:
+    """Return what the primary file says, or why it is of no use."""
+    try:
+        return _sound(_document(folder, "capital_governor_allocations.json"))
+    except _UnusableError as error:
+        return str(error)
+
+
+def _sound(document: dict[str, object]) -> _Published:
+    source, allocations = document.get("source"), document.get("allocations")
+    if source != "capital_governor":
+        whose = f"is {source[:40]!r}" if isinstance(source, str) else "is missing"
+        raise _UnusableError(f"the allocation file is not the governor's: its source {whose}")
+    if not isinstance(allocations, dict) or not all(map(_is_ratio, allocations.values())):
+        raise _UnusableError("the allocation file is no map of agents to shares within 0..1")
+    shares = {agent: float(part) for agent, part in allocations.items()}
+    deployed = sum(shares.values())
+    reserve = _ratio(document, "reserve", max(0.0, 1.0 - deployed))
+    if abs(deployed + reserve - 1.0) > _SUM_TOLERANCE:
+        raise _UnusableError("the allocation file's shares and reserve do not add up to 1")
+    generation = document.get("generation", 0)
+    if type(generation) is not int or generation < 0:
+        raise _UnusableError("the allocation file's generation is not a whole number")
+    # Without a generation it is the program's that was here before, which had no exposure either.
+    factors = (("min_allocation", 0.0), ("floor_scale", 1.0), ("exposure", 1.0))
+    minimum, scale, exposure = (_ratio(document, name, default) for name, default in factors)
+    return _Published(shares, reserve, generation, minimum * scale * exposure)
+
+
+def _document(folder: str, name: str) -> dict[str, object]:
+    """Return the JSON object in a file. Raises _UnusableError."""
+    try:
+        document = json.loads(_content(f"{folder}/{name}").decode(), object_pairs_hook=_unique, parse_constant=_refuse)
+    except FileNotFoundError:
+        raise _UnusableError(f"there is no {name}: has the governor run on this root?") from None
+    except OSError as error:
+        raise _UnusableError(f"{name} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError, MemoryError):
+        raise _UnusableError(f"{name} is torn or not JSON") from None
+    if not isinstance(document, dict):
+        raise _UnusableError(f"{name} is not a JSON object")
+    return document
+
+
+def _content(path: str) -> bytes:
+    """Return a regular file's bytes. Raises OSError, and ValueError for a path that none can have."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)  # non-blocking: a FIFO has no writer
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(0, "it is not a regular file")
+        content = bytearray()
+        while part := os.read(fd, min(_MAX_BYTES + 1 - len(content), 1 << 20)):
+            content += part
+    finally:
+        os.close(fd)
+    if len(content) > _MAX_BYTES:
+        raise OSError(0, f"it is longer than {_MAX_BYTES} bytes")
+    return bytes(content)
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _instant(document: dict[str, object], name: str) -> float:
+    """Return a field's ISO time, UTC unless it says otherwise, as seconds since 1970. Raises _UnusableError."""
+    text = document.get(name)
+    try:
+        moment = datetime.fromisoformat(text if isinstance(text, str) else "")
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except ValueError:
+        raise _UnusableError(f"the status file has no {name}") from None
+
+
+def _ratio(document: dict[str, object], name: str, default: float) -> float:
+    value = document.get(name, default)
+    if not _is_ratio(value):
+        raise _UnusableError(f"the allocation file's {name} is not within 0..1")
+    return value
+
+
+def _is_ratio(value: object) -> TypeGuard[float]:
+    return _is_number(value) and 0 <= value <= 1  # what is not a number (NaN) is not within either
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

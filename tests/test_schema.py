@@ -12,6 +12,8 @@ from typing import Any, Final
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
+from capital_governor.adapters.orders import Order, OrderKind
+from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.core.model import Reason, Refusal
 from capital_governor.schema import SCHEMAS
 from tests.serving import Rig
@@ -60,6 +62,23 @@ def cut(rig: Rig) -> None:
     rig.see({"Ada": 0.5}, risk=0.5)
 
 
+def ordered(rig: Rig) -> None:
+    rig.see()
+    journal = open_sqlite(rig.settings.journal_path)
+    given: dict[str, Any] = {"author": "anna", "given_at": rig.now}
+    journal.put_orders(
+        [
+            Order(key="1", kind=OrderKind.HOLD, until=rig.now + 3600.0, reason="odd fills", **given),
+            Order(key="2", kind=OrderKind.LIMIT, until=None, agent="Ada", cap=0.1, floor=0.02, **given),
+            Order(key="3", kind=OrderKind.ACCEPT, until=None, accepts="members_gone", **given),
+        ]
+    )
+    journal.close()
+    rig.see()
+    said = written(rig)["status"]["orders"]
+    assert [order["order"] for order in said] == ["hold", "limit", "accept"]
+
+
 def failed(rig: Rig) -> None:
     rig.see()
     rig.governor.fail("a bug")
@@ -84,6 +103,7 @@ STATES: Final[tuple[Callable[[Rig], object], ...]] = (
     paused,
     stopped,
     cut,
+    ordered,
     failed,
     ended,
     adopted_and_moved,

@@ -219,10 +219,10 @@ class Settings(BaseSettings):
         found: list[str] = []
         if self.telegram_bot_token is not None:
             token = self.telegram_bot_token.get_secret_value()
-            found += [token, *_telling(token, ":")]
+            found += [token, *_telling(token)]
         if self.heartbeat_url is not None:
             url = self.heartbeat_url.get_secret_value()
-            found += [url, *_telling(url.partition("://")[2], "[/?#&=]+")]
+            found += [url, *_telling(url)]
         return tuple(dict.fromkeys(found))
 
     def masked(self) -> dict[str, str]:
@@ -306,9 +306,11 @@ def _plain(value: object) -> str:
     return str(int(value)) if isinstance(value, bool) else printable(str(value))
 
 
-def _telling(secret: str, separator: str) -> list[str]:
-    """Return the parts behind the first separator that are long enough to be keys rather than words."""
-    return [part for part in re.split(separator, secret)[1:] if len(part) >= _SHORTEST_KEY]
+def _telling(secret: str) -> list[str]:
+    """Return the parts of a token or of a URL that are long enough to be keys rather than words."""
+    _, scheme, rest = secret.partition("://")
+    parts = re.split("[/?#&=]+", rest) if scheme else secret.split(":")
+    return [part for part in parts[1:] if len(part) >= _SHORTEST_KEY]
 
 
 # --- what is wrong, in words ----------------------------------------------------------------------------------------
@@ -376,7 +378,7 @@ def _fault(field: str, kind: str, message: str, layers: tuple[Layer, ...]) -> st
     name = _name(field)
     layer = next(layer for layer in layers if name in layer.given)
     given = {each.given.get(_name(secret), "") for each in layers for secret in _SECRET_FIELDS}
-    secrets = [secret for secret in given if len(secret) >= _SHORTEST_SECRET]
+    secrets = [part for secret in given if len(secret) >= _SHORTEST_SECRET for part in (secret, *_telling(secret))]
     shown = HIDDEN if field in _SECRET_FIELDS else _shown(layer.given[name], secrets)
     problem = {"problem": message, "literal_error": "is none of these"}.get(kind, "is out of range")
     return f"{name}={shown} ({layer.name}) {problem}; it takes {Settings.model_fields[field].description}"

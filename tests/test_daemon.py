@@ -250,27 +250,6 @@ def test_cycles_never_overlap(root: Path) -> None:
     assert statistics.median(gaps) == pytest.approx(0.8, abs=0.1)
 
 
-def test_after_a_suspend_there_is_one_cycle_to_catch_up(root: Path) -> None:
-    """A process stopped for several intervals takes one cycle when it goes on, and then keeps its old beat."""
-    interval = 0.6
-    with Dashboard() as dashboard, Daemon(root, dashboard.url, interval=interval) as daemon:
-        daemon.says("No reallocation needed", 2)
-        begin, asked = dashboard.asked[-1], len(dashboard.asked)
-        daemon.process.send_signal(signal.SIGSTOP)
-        goes_on = schedule(begin, interval, time.monotonic()) + 3.3 * interval
-        time.sleep(goes_on - time.monotonic())
-        assert len(dashboard.asked) == asked
-        daemon.process.send_signal(signal.SIGCONT)
-        time.sleep(2.4 * interval)
-        daemon.end()
-        after = [(moment - goes_on) / interval + 0.3 for moment in dashboard.asked[asked:]]
-    # In beats since the one missed last: one at once (0.3), then on the beat: 1 and 2.
-    assert len(after) == 3
-    assert 0.3 <= after[0] < 0.8
-    assert after[1:] == pytest.approx([1, 2], abs=0.3)
-    assert len(entries(root)) == asked + 3
-
-
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 

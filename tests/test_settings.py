@@ -605,6 +605,20 @@ def test_a_secret_in_the_wrong_place(tmp_path: Path, name: str, secret: str) -> 
     assert "CANARY" not in "".join(faults)
 
 
+@pytest.mark.parametrize(
+    ("variable", "secret", "part"),
+    [
+        ("TELEGRAM_BOT_TOKEN", TOKEN, TOKEN.partition(":")[2]),
+        ("CAPITAL_GOVERNOR_HEARTBEAT_URL", HEARTBEAT, "CANARY-heartbeat-key"),
+    ],
+)
+def test_half_a_secret_in_the_wrong_place(tmp_path: Path, variable: str, secret: str, part: str) -> None:
+    """The telling part of a secret alone, written into another variable, is in no message either."""
+    (fault,) = refused(tmp_path, {variable: secret, "TELEGRAM_CHAT_ID": "-100123"} | own(OVERRIDE=part))[:1]
+    assert "CAPITAL_GOVERNOR_OVERRIDE" in fault
+    assert "CANARY" not in fault
+
+
 def test_a_direct_validation_error_hides_values(tmp_path: Path) -> None:
     """Even the library's own error, which load never lets out, carries no secret in its text."""
     given: dict[str, Any] = {"telegram_bot_token": ["CANARY"], "heartbeat_url": "ftp://CANARY", "min_alloc": "CANARY"}

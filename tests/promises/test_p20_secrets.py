@@ -1,0 +1,122 @@
+"""P20: through every fault, no byte that leaves the process has a secret in it, but for the request to Telegram."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from capital_governor.adapters.sqlite import open_sqlite
+from tests.adapters.hostile import Script, answer, answer_and_reset, http
+from tests.botapi import TOKEN, Answer, BotApi, malformed, ok, pause, refuse, reset
+from tests.promises.ledger import Account, require
+from tests.serving import Dashboard, fixed
+from tests.test_cli import environment
+from tests.test_daemon import Daemon
+from tests.test_notifications import moving
+
+SECRET: Final = TOKEN.partition(":")[2]
+MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
+RAISES: Final = f"""
+from capital_governor.cycle import Cycle
+real, count = Cycle.conclude, []
+def conclude(self, payload):
+    count.append(0)
+    if len(count) % 4 == 2:
+        raise RuntimeError("https://api.telegram.org/bot{TOKEN}/sendMessage failed")
+    return real(self, payload)
+Cycle.conclude = conclude
+"""
+NOTHING_HIDDEN: Final = """
+from capital_governor.adapters.logs import Sink
+Sink.redact = lambda self, text: text
+"""
+COMMANDS: Final = (["status"], ["status", "--json"], ["explain"], ["check"], ["check", "--notify"], ["show-config"])
+BAD_SETTINGS: Final[tuple[Mapping[str, str], ...]] = (
+    {"CAPITAL_GOVERNOR_INTERVAL": TOKEN},
+    {"NEOLIGHT_DASHBOARD_URL": f"http://user:{SECRET}@h/"},
+    {"TELEGRAM_CHAT_ID": TOKEN},
+    {"TELEGRAM_API_BASE_URL": f"http://u:{SECRET}@127.0.0.1/bot"},
+    {"TELEGRAM_BOT_TOKEN": f"{TOKEN} "},
+    {"CAPITAL_GOVERNOR_OVERRIDE": SECRET},
+)
+
+
+def forms() -> tuple[bytes, ...]:
+    """The secret as it is, and as other programs would write it."""
+    plain = SECRET.encode()
+    return plain, quote(SECRET, safe="").encode(), base64.b64encode(plain), repr(SECRET)[1:-1].encode()
+
+
+def run_all_faults(root: Path, prelude: str) -> list[bytes]:
+    """Govern at DEBUG through faults of Telegram, the dashboard and the code; return all bytes that came of it."""
+    root.mkdir()
+    said = []
+    failing: list[Script] = [
+        moving(),
+        fixed(b"", status="500 Broken"),
+        answer_and_reset(b"HTTP/1.1 200 OK\r\n"),
+        answer(http(b"{", "Location: http://elsewhere/")),
+        fixed(b"[]"),
+        moving(),
+    ]
+    refusals: list[Answer] = [malformed, reset, pause(0), *map(refuse, (400, 401, 403, 404))]
+    if prelude:  # a mutant: one refusal that repeats the token is enough
+        refusals = refusals[-1:]
+    with BotApi(*refusals, ok) as api, Dashboard(*failing * 2, moving()) as dashboard:
+        (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in api.environment.items()))
+        program = ("-c", RAISES + prelude + MAIN)
+        with Daemon(root, dashboard.url, interval=0.1, program=program, LOG_LEVEL="DEBUG") as daemon:
+            api.wait_for(1, 40)
+            daemon.says("Unexpected error", 2)
+            daemon.says("Traceback")
+            daemon.end()
+        said.append(daemon.log.read_bytes())
+        if prelude:
+            return said
+        said += [shown(root, dashboard.url, prelude, words) for words in COMMANDS]
+        for bad in BAD_SETTINGS:
+            said.append(shown(root, dashboard.url, prelude, ["once"], bad))
+            assert said[-1], f"{bad} was accepted in silence"
+    return said
+
+
+def shown(root: Path, url: str, prelude: str, words: list[str], more: Mapping[str, str] | None = None) -> bytes:
+    """Return all that a command says."""
+    line = [sys.executable, "-c", prelude + MAIN, *words, "--root", str(root)]
+    env = environment(url, more)
+    ended = subprocess.run(line, env=env, capture_output=True, check=False, timeout=60)
+    return ended.stdout + ended.stderr
+
+
+def stored(root: Path) -> list[bytes]:
+    """All files of the root but .env, and what the journal has under compression."""
+    journal = open_sqlite(root / "state" / "capital_governor.sqlite3", read_only=True)
+    try:
+        unpacked = [repr(entry).encode() for entry in journal.entries("live")]
+    finally:
+        journal.close()
+    assert len(unpacked) > 3
+    return [*unpacked, *(path.read_bytes() for path in root.rglob("*") if path.is_file() and path.name != ".env")]
+
+
+def hide_everywhere(root: Path, prelude: str = "") -> int:
+    """Return the bytes scanned, none of which may be of the secret."""
+    everything = run_all_faults(root, prelude) + stored(root)
+    hits = sum(content.count(form) for content in everything for form in set(forms()))
+    require(hits == 0, f"the secret appears {hits} times")
+    return sum(map(len, everything))
+
+
+def test_p20_secrets_appear_nowhere(promise: Account, tmp_path: Path) -> None:
+    """A bot token goes through faults of Telegram, dashboard, code and settings at DEBUG, and shows up nowhere."""
+    scanned = hide_everywhere(tmp_path / "root")
+    assert SECRET in (tmp_path / "root/.env").read_text()
+    assert scanned > 50_000
+    promise.figure(f"bytes scanned {scanned:,}, hits 0")
+    with promise.mutant("nothing hidden at the sink"):
+        hide_everywhere(tmp_path / "mutant", NOTHING_HIDDEN)

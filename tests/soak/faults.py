@@ -21,11 +21,12 @@ Act = Callable[[Stage, Window, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind: for how many ``seconds`` it is on where there is time enough, and at least."""
+    """One kind: for how many ``seconds`` it is on where there is time enough, and at least; see ``Window``."""
 
     act: Act
     seconds: float
     least_seconds: float
+    excuses: bool = False
 
 
 # --- the dashboard ----------------------------------------------------------------------------------------------------
@@ -229,11 +230,11 @@ FAULTS: Final[dict[str, Fault]] = {
     "pause": Fault(interlock("state/guardian_pause.json", _PAUSE, "paused"), 15, 4),
     "STOP": Fault(interlock("runtime/capital_governor.STOP", "", "stopped"), 15, 4),
     "disk full": Fault(disk_full, 15, 4),
-    "governor killed": Fault(kill_governor, 0, 0),
-    "supervisor killed": Fault(kill_supervisor, 0, 0),
-    "governor frozen": Fault(freeze, 60, 5),
-    "journal corrupted, running": Fault(corrupt_running, 15, 4),
-    "journal corrupted, at rest": Fault(corrupt_at_rest, 0, 0),
+    "governor killed": Fault(kill_governor, 0, 0, excuses=True),
+    "supervisor killed": Fault(kill_supervisor, 0, 0, excuses=True),
+    "governor frozen": Fault(freeze, 60, 5, excuses=True),
+    "journal corrupted, running": Fault(corrupt_running, 15, 4, excuses=True),
+    "journal corrupted, at rest": Fault(corrupt_at_rest, 0, 0, excuses=True),
     "operator: hold, resume": Fault(orders.hold, 10, 3),
     "operator: limit, unlimit": Fault(orders.limit, 15, 4),
     "operator: accept": Fault(orders.accept, 8, 3),

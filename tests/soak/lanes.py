@@ -41,7 +41,7 @@ def main_lane(stage: Stage, kinds: Sequence[str], seconds: float, say: Callable[
         kind = deck.pop()
         fault = FAULTS[kind]
         say(kind)
-        with stage.fault(kind) as window:
+        with stage.fault(kind, excuses=fault.excuses) as window:
             fault.act(stage, window, max(fault.least_seconds, part * fault.seconds))
         if not window.fired or not window.recovered:
             stage.found.append(f"{kind}: " + ("no recovery" if window.fired else "it was not seen to happen"))

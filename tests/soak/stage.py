@@ -31,12 +31,14 @@ class SoakOver(Exception):  # noqa: N818 - the end of a soak is no error
 class Window:
     """One fault: when it began, when the governor decided again after it, and whether it was seen to happen.
 
-    Times in seconds since 1970 UTC. ``disturbs``: no cycle need complete meanwhile.
+    Times in seconds since 1970 UTC. ``disturbs``: cycles need not come as far as scores meanwhile; ``excuses``: nor
+    need any complete, for there is no governor to speak of, or no journal that knows.
     """
 
     kind: str
     begin: float
     disturbs: bool = True
+    excuses: bool = False
     end: float = float("inf")
     fired: bool = False
     recovered: bool = True
@@ -96,9 +98,9 @@ class Stage:
         return self.until(lambda: self.plant.standing()["notices_pending"] == 0, DELIVERY_SECONDS)
 
     @contextmanager
-    def fault(self, kind: str, *, disturbs: bool = True) -> Iterator[Window]:
+    def fault(self, kind: str, *, disturbs: bool = True, excuses: bool = False) -> Iterator[Window]:
         """Record a fault; after it the governor has a minute to decide again."""
-        window = Window(kind, time.time(), disturbs)
+        window = Window(kind, time.time(), disturbs, excuses)
         self.windows.append(window)
         yield window
         if disturbs:

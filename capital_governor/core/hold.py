@@ -34,7 +34,8 @@ EXITS: Final[Mapping[Reason, str]] = {
     Reason.PAYLOAD_FUTURE: "the next payload whose time stamp is not in the future",
     Reason.GUARDIAN_LOST: "the guardian block returns, or `capital-governor accept`",
     Reason.TIMESTAMP_LOST: "the time stamp returns, or `capital-governor accept`",
-    Reason.NO_AGENTS: "the next payload with agents: let one report there, or `capital-governor accept`",
+    Reason.NO_AGENTS: "the next payload with agents: let one report there, or, where members are published, "
+    "`capital-governor accept`",
     Reason.FAULTY_MAJORITY: "the next payload with more good records, or `capital-governor accept`",
     Reason.MEMBERS_GONE: "they return, or it lasts 4 x MEMBERSHIP_GRACE cycles, or `capital-governor accept`",
     Reason.INTERNAL_ERROR: "the next cycle that ends without an unexpected error",

@@ -42,9 +42,16 @@ class Oracle:
     def adopt(self, found: Published, at: float) -> None:
         """Take a file that was found as what is published: its agents are members, and not new ones."""
         self.published = found
-        self.generation = found.generation
-        self.fleet = Fleet({name: Person(member=True, no_probation=True) for name in found.shares})
-        self.known = {"regime": found.exposure}
+        self.generation = max(self.generation, found.generation)
+        for name in found.shares:
+            if name not in self.fleet.members():
+                self.fleet.people[name] = Person(member=True, no_probation=True)
+        self.known.setdefault("regime", found.exposure)
+        self.moved_at = at
+
+    def abandon(self, reached: Published | None, at: float | None) -> None:
+        """Give up what no agent ever saw, for the last that they did see; its number stays used."""
+        self.published = reached
         self.moved_at = at
 
     def step(self, seen: Observation, settings: Settings) -> Outcome:

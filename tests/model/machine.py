@@ -1,0 +1,430 @@
+"""The loop as a state machine: whatever may befall a governor, in any order, and what has to hold after each cycle."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Final
+
+from hypothesis import event
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from capital_governor.adapters.orders import OrderKind
+from capital_governor.core.model import AGENT_HOLDS, GATE_REFUSALS, HOLDS, SILENT_HOLDS, Decision, Reason
+from tests.core.test_against_oracle import as_published, assert_same
+from tests.model import check, tamper
+from tests.model.fleet import FAULTS, LOST, NAMES, Dashboard, Said
+from tests.model.steps import Killed
+from tests.model.world import Done, World
+from tests.oracle_sight import Observation
+from tests.promises.ledger import require
+from tests.serving import footprint
+
+INTERVAL: Final = 300
+SEEDS: Final = st.integers(0, 2**32)
+TEAM: Final = st.sets(st.sampled_from(NAMES), min_size=1)
+ACCEPTABLE: Final = AGENT_HOLDS | {Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What all sequences of a run have met; ``undecided``: given up where a float's last digit decides."""
+
+    sequences: int = 0
+    cycles: int = 0
+    starts: int = 0
+    kills: int = 0
+    exits: int = 0
+    undecided: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        said = f"{self.sequences:,} sequences, {self.cycles:,} cycles, {self.starts:,} restarts, {self.kills:,} kills"
+        return f"{said} between two steps, {self.exits:,} exits of holds driven, {self.undecided} undecided"
+
+
+class Loop(RuleBasedStateMachine):
+    """One governor, its dashboard, its operator, and all that goes wrong."""
+
+    tally: ClassVar[Tally] = Tally()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dashboard = Dashboard()
+        self.world: World | None = None
+        self.earlier: list[Said] = []
+        self.over = False
+        self.last: Decision | None = None
+
+    def teardown(self) -> None:
+        if self.world is not None:
+            self.tally.sequences += 1
+            self.world.close()
+
+    @property
+    def on(self) -> World:
+        assert self.world is not None
+        return self.world
+
+    @initialize(
+        settings=SEEDS,
+        policy=st.sampled_from(("assert", "assert", "assert", "report", "off")),
+        names=TEAM,
+        fleet=SEEDS,
+        found=st.sampled_from((None, None, None, "ours", "previous")),
+        multiplier=st.sampled_from((1.0, 0.8, 1.2)),
+    )
+    def begin(
+        self, settings: int, policy: str, names: set[str], fleet: int, found: str | None, multiplier: float
+    ) -> None:
+        """A root, on which something may have governed before; the first cycle."""
+        self.world = World(tamper.rules(settings), policy)
+        self.dashboard.multiplier = multiplier
+        self.dashboard.rescore(fleet, names)
+        if found is not None:
+            tamper.leave_primary(self.world, found, fleet)
+            self._restart()
+        self._cycles(1)
+
+    # --- the payload ---
+
+    @rule(names=TEAM, seed=SEEDS, cycles=st.integers(1, 3))
+    def rescored(self, names: set[str], seed: int, cycles: int) -> None:
+        """Agents do better or worse, or join."""
+        self.dashboard.rescore(seed, names)
+        self._cycles(cycles)
+
+    @rule(names=TEAM, fault=st.sampled_from(sorted(FAULTS)), seed=SEEDS)
+    def faulty(self, names: set[str], fault: str, seed: int) -> None:
+        """Records are at fault while the others change."""
+        self.dashboard.faulty = dict.fromkeys(sorted(names), fault)
+        self.dashboard.rescore(seed, set(self.dashboard.records) - names)
+        self._cycles(1)
+
+    @rule(names=TEAM, cycles=st.integers(1, 6))
+    def absent(self, names: set[str], cycles: int) -> None:
+        """Agents vanish for a while; those that had vanished before are back."""
+        self.dashboard.absent = names
+        self._cycles(cycles)
+
+    @rule(lacks=st.sets(st.sampled_from(LOST), max_size=2), stranger=st.booleans(), seed=st.none() | SEEDS)
+    def lacking(self, lacks: set[str], stranger: bool, seed: int | None) -> None:
+        """The payload lacks blocks, or has an agent of an impossible name; the others may change."""
+        self.dashboard.lacks, self.dashboard.stranger = lacks, stranger
+        if seed is not None:
+            self.dashboard.rescore(seed, set(self.dashboard.records))
+        self._cycles(1)
+
+    @rule(
+        multiplier=st.sampled_from((0.0, 0.5, 0.8, 1.0, 1.2, 10.0)) | st.floats(0, 1),
+        drawdown=st.sampled_from((0.0, 0.0, 5.0, 7.5, 15.0, 40.0)) | st.floats(0, 20),
+    )
+    def exposed(self, multiplier: float, drawdown: float) -> None:
+        """Regime and drawdown move, up or down."""
+        self.dashboard.multiplier, self.dashboard.drawdown = multiplier, drawdown
+        self._cycles(1)
+
+    @rule(
+        kind=st.sampled_from(
+            ("fetch_failed", "error", "torn", "schema", "stale", "future", "edge", "reordered", "regime")
+        )
+    )
+    def odd_payload(self, kind: str) -> None:
+        """One payload that is refused, stale, of the future, or an earlier one again."""
+        self._cycle(tamper.odd(self.dashboard, self.on, kind, self.earlier))
+
+    # --- those who say stop ---
+
+    @rule(said=st.sampled_from(("", "cooling", "losses")), on=st.booleans())
+    def says_paused(self, said: str, on: bool) -> None:
+        """The payload says paused, or not."""
+        self.dashboard.paused, self.dashboard.said = on, said
+        self._cycles(1)
+
+    @rule(
+        kind=st.sampled_from(("on", "on", "until", "torn", "empty", "endless", "over", "off", "gone")),
+        reason=st.sampled_from(("", "cooling")),
+        cycles=st.integers(1, 2),
+    )
+    def pause_file(self, kind: str, reason: str, cycles: int) -> None:
+        """The Guardian's pause file comes, changes or goes."""
+        tamper.pause(self.on, kind, reason)
+        self._cycles(cycles)
+
+    @rule(on=st.booleans())
+    def stop(self, on: bool) -> None:
+        """The STOP file comes or goes."""
+        self.on.stop.unlink(missing_ok=True)
+        if on:
+            self.on.stop.touch()
+        self._cycles(1)
+
+    @precondition(lambda self: not self.on.journal.lost)
+    @rule(
+        seconds=st.sampled_from((None, 301.0, 1000.0)),
+        agent=st.sampled_from(NAMES),
+        limit=st.sampled_from(((0.0, None), (0.03, None), (0.2, None), (None, 0.3), (0.35, 0.1), None)),
+    )
+    def ordered(self, seconds: float | None, agent: str, limit: tuple[float | None, float | None] | None) -> None:
+        """The operator holds, or sets a cap or a floor."""
+        if limit is None:
+            self.on.order(OrderKind.HOLD, seconds)
+        else:
+            self.on.order(OrderKind.LIMIT, seconds, agent=agent, cap=limit[0], floor=limit[1])
+        self._cycles(1)
+
+    @precondition(lambda self: self.on.orders and not self.on.journal.lost)
+    @rule(kind=st.sampled_from((OrderKind.HOLD, OrderKind.LIMIT)))
+    def taken_back(self, kind: OrderKind) -> None:
+        """The operator takes back a hold, or all limits."""
+        self.on.take_back(kind)
+        self._cycles(1)
+
+    # --- time, disk, rivals ---
+
+    @rule(seconds=st.sampled_from((1, 61, 901, 4_000, 90_000, -400, -90_000)))
+    def clock_jumps(self, seconds: int) -> None:
+        """The clock is set forward or back, or the machine slept."""
+        self.on.now += seconds
+        self._cycles(1)
+
+    @rule(kind=st.sampled_from(tamper.RIVALS), seed=SEEDS)
+    def rival(self, kind: str, seed: int) -> None:
+        """Somebody writes, tears or removes an allocation file, or puts a folder in its place."""
+        tamper.rival(self.on, kind, seed)
+        self._cycles(1)
+
+    @precondition(lambda self: not self.on.journal.lost)
+    @rule(garbage=st.booleans(), cycles=st.integers(1, 2))
+    def journal_lost(self, garbage: bool, cycles: int) -> None:
+        """The journal is deleted, or another file takes its place, under the running governor."""
+        self.on.lose_journal()
+        tamper.lose_journal(self.on, garbage=garbage)
+        self._cycles(cycles)
+
+    @precondition(lambda self: self.on.journal.pending_notices(1))
+    @rule()
+    def told(self) -> None:
+        """The operator is told of one move, and the next cycle comes."""
+        (notice,) = self.on.journal.pending_notices(1)
+        self.on.journal.put_notices([notice.sent()])
+        self.on.taken.add(notice.key)
+        self._cycles(1)
+
+    @rule(
+        seconds=st.sampled_from((0, 0, 10, 300, 1000, 100_000)),
+        graceful=st.booleans(),
+        settings=st.none() | SEEDS,
+        meanwhile=st.sampled_from((None, None, None, "ours", "previous", "torn", "gone", "deleted", "garbage")),
+        seed=SEEDS,
+    )
+    def restarted(self, seconds: int, graceful: bool, settings: int | None, meanwhile: str | None, seed: int) -> None:
+        """The governor ends or is killed between two cycles, and starts again on what it then finds."""
+        self._down(graceful=graceful)
+        self.on.now += seconds
+        if settings is not None:
+            self.on.rules = tamper.rules(settings)
+        if meanwhile in {"deleted", "garbage"}:
+            tamper.lose_journal(self.on, garbage=meanwhile == "garbage")
+        elif meanwhile in {"torn", "gone"}:
+            tamper.rival(self.on, f"primary {meanwhile}", seed)
+        elif meanwhile is not None:
+            tamper.leave_primary(self.on, meanwhile, seed)
+        self._restart()
+        self._cycles(1)
+
+    @rule(step=st.integers(1, 60), seed=SEEDS, seconds=st.sampled_from((0, 10, 1000)), stopped=st.booleans())
+    def killed(self, step: int, seed: int, seconds: int, stopped: bool) -> None:
+        """The governor dies between two steps of a cycle in which much changes, and starts again."""
+        self.dashboard.rescore(seed, set(self.dashboard.records))
+        self._die(step)
+        self.on.now += seconds
+        if stopped:
+            self.on.stop.touch()
+        self._restart()
+        self._cycles(1)
+
+    # --- calm ---
+
+    @rule(cycles=st.integers(1, 5))
+    def calm(self, cycles: int) -> None:
+        """Time passes."""
+        self._cycles(cycles)
+
+    @precondition(lambda self: self.last is not None and self.last.trace.hold is not None)
+    @rule(wait=st.booleans(), accept=st.booleans())
+    def exit_taken(self, wait: bool, accept: bool) -> None:
+        """The exit that a hold names is taken; it ends that hold."""
+        assert self.last is not None
+        assert self.last.trace.hold is not None
+        if not self.over:
+            self._take_exit(self.last.trace.hold.reason, wait=wait, accept=accept)
+
+    @rule()
+    def mended(self) -> None:
+        """All that is wrong is over; the next cycle decides."""
+        self._mend()
+        self._cycles(1)
+        assert self.last is not None
+        if not self.over:
+            require(self.last.trace.hold is None, f"all is well, and it holds: {self.last.trace.hold}")
+
+    # --- how it goes ---
+
+    def _cycles(self, count: int) -> None:
+        for _ in range(count):
+            self._cycle(self.dashboard.payload(self.on.now))
+
+    def _cycle(self, said: Said) -> None:
+        """Let one cycle pass and check all that has to hold after it."""
+        if self.over:
+            return
+        world = self.on
+        self.earlier = [*self.earlier[-5:], said]
+        seen, files = world.look(said), footprint(*tamper.regular(world))
+        outcome = world.conclude(said)
+        assert outcome is not None
+        try:
+            self._settle(replace(seen, accept=outcome.inputs.accept), outcome.decision)
+            if self.over:
+                return
+            if outcome.decision.reason in SILENT_HOLDS:
+                require(footprint(*tamper.regular(world)) == files, f"written while {outcome.decision.reason}")
+            else:
+                check.files_say_what_is_published(world)
+            check.journal_has_it(world)
+            check.told_once(world)
+            self._exit_is_named(outcome.decision)
+        except AssertionError as error:
+            proposed = f"{outcome.decision.reason}, proposed {outcome.decision.proposal}"
+            error.add_note(f"{outcome.inputs}\nbefore: {outcome.before}\n{world.rules}\n{proposed}")
+            raise
+        world.now += INTERVAL
+
+    def _settle(self, seen: Observation, decision: Decision) -> None:
+        """Compare a recorded decision with the oracle's, and let the oracle go on from it."""
+        world = self.on
+        if seen.accept:
+            used = world.standing(OrderKind.ACCEPT)
+            require(len(used) == 1, f"accepted, and the operator has given {len(used)} accepts")
+            del world.orders[used[0].key]
+        before = check.foresee(world.oracle, seen, world.rules)
+        expected = world.oracle.step(seen, world.rules)
+        check.adds_no_capital(before, seen, expected, decision)
+        check.obeys_brakes(before, seen, world.rules, decision)
+        require(decision.reason not in GATE_REFUSALS, f"the gate refused: {decision.reason}")
+        self.last = decision
+        if expected.close and decision.reason not in expected.reasons:
+            self.over = True
+            self.tally.undecided += 1
+            return
+        assert_same(expected, decision)
+        self._count(decision)
+        if decision.proposal is not None:
+            old = 0 if before.published is None else before.published.generation
+            require(decision.proposal.generation > old, f"generation {decision.proposal.generation} after {old}")
+            world.oracle.published = as_published(decision.proposal)
+        if decision.trace.hold is None or decision.trace.hold.reason in AGENT_HOLDS:
+            check.within_limits(world, seen)
+        world.done.append(Done(copy.deepcopy(world.oracle), decision.proposal is not None))
+
+    def _exit_is_named(self, decision: Decision) -> None:
+        if decision.reason in HOLDS:
+            status, named = self.on.status(), {decision.reason}
+            if len(tamper.regular(self.on)) < 2:
+                # The status tells rather that a file could not be put right.
+                named.add(Reason.FILES_UNWRITABLE)
+            require(status["state"] == "holding" and status["reason"] in named, f"the status says {status}")
+            require(status["exit"], f"no exit of {decision.reason} is named")
+
+    def _count(self, decision: Decision) -> None:
+        self.tally.cycles += 1
+        self.tally.reasons[decision.reason.value] += 1
+        event(decision.reason.value)
+
+    # --- the process ---
+
+    def _down(self, *, graceful: bool) -> None:
+        if graceful:
+            self.on.journal.close()
+        else:
+            self.on.kill()
+
+    def _restart(self) -> None:
+        if self.over:
+            self.on.begin()
+            return
+        self.tally.starts += 1
+        self.on.restart()
+        world, published = self.on, self.on.cycle.state.published
+        expected = world.oracle.published
+        found = None if published is None else (published.generation, dict(published.shares))
+        wanted = None if expected is None else (expected.generation, expected.shares)
+        require(found == wanted, f"started with {found} instead of {wanted}: {world.found}")
+
+    def _die(self, step: int) -> None:
+        """Let a cycle die before it takes its ``step``-th step, or right after it if it takes fewer."""
+        if self.over:
+            self._down(graceful=False)
+            return
+        self.tally.kills += 1
+        world, said, taken = self.on, self.dashboard.payload(self.on.now), []
+
+        def take(name: str) -> None:
+            taken.append(name)
+            if len(taken) == step:
+                raise Killed
+
+        before, seen = tamper.documents_of(world), world.look(said)
+        outcome = world.conclude(said, take)
+        after = tamper.documents_of(world)
+        self._down(graceful=False)
+        if outcome is not None:
+            self._settle(replace(seen, accept=outcome.inputs.accept), outcome.decision)
+        elif world.rows() > len(world.done):
+            entry = world.last_entry()
+            self._settle(replace(seen, accept=entry.inputs.accept), entry.decision)
+        published = world.oracle.published
+        for old, new in zip(before, after, strict=True):
+            is_new = new is not None and published is not None and new.published.shares == published.shares
+            require(self.over or new == old or is_new, f"killed at {taken[-1]}: neither the old nor the new file")
+
+    # --- exits ---
+
+    def _mend(self) -> None:
+        """Let everything be as an operator wishes."""
+        if self.on.journal.lost:
+            self._cycles(1)
+            require(self.over or not self.on.journal.lost, "a journal that can be written is still lost")
+        self.dashboard.heal()
+        self.dashboard.rescore(7, set(NAMES) - set(self.dashboard.records))
+        tamper.pause(self.on, "gone", "")
+        self.on.stop.unlink(missing_ok=True)
+        for path in (self.on.primary, self.on.override):
+            if path.is_dir():
+                tamper.clear(path)
+        if self.on.standing(OrderKind.HOLD):
+            self.on.take_back(OrderKind.HOLD)
+
+    def _take_exit(self, reason: Reason, *, wait: bool, accept: bool) -> None:
+        """Do what the exit of this hold says and no more, and see that it ends with the next cycle."""
+        world, holds = self.on, self.on.standing(OrderKind.HOLD)
+        fleet = world.oracle.published is not None and world.oracle.fleet.members()
+        if reason in ACCEPTABLE and accept and not world.journal.lost and (fleet or reason is not Reason.NO_AGENTS):
+            world.order(OrderKind.ACCEPT, 86_400.0, accepts=reason.value)
+        elif reason is Reason.MEMBERS_GONE and wait:
+            self._cycles(4 * world.rules.membership_grace_cycles)
+        elif reason is Reason.STOPPED:
+            world.stop.unlink()
+        elif reason is Reason.OPERATOR_HOLD and holds and holds[-1].until is not None and wait:
+            world.now = holds[-1].until
+        else:
+            self._mend()
+        self._cycles(1)
+        if not self.over:
+            assert self.last is not None
+            still = self.last.trace.hold
+            require(still is None or still.reason is not reason, f"its exit was taken, and it still holds: {still}")
+            self.tally.exits += 1

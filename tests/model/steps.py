@@ -1,0 +1,84 @@
+"""The steps of a cycle that change something: each can be looked at, and a process can die between any two of them.
+
+A step is named "before OPERATION" or "after OPERATION"; the operations are those on the two allocation files and the
+status file, the looks for STOP, and the writes of the journal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from capital_governor.adapters import files, interlocks
+from capital_governor.adapters.sqlite import SqliteJournal
+
+Step = Callable[[str], None]
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it, no handler and no ``finally``, has an effect any more."""
+
+
+class _Os:
+    """The module ``os`` as ``files`` sees it, its changing calls made steps."""
+
+    def __init__(self, stepped: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
+        self.write = stepped("write", os.write)
+        self.fsync = stepped("fsync", os.fsync)
+        self.fchmod = stepped("fchmod", os.fchmod)
+        self._create = stepped("create", os.open)
+
+    def open(self, path: Path, flags: int, *mode: int) -> int:
+        opened: int = (self._create if flags & os.O_CREAT else os.open)(path, flags, *mode)
+        return opened
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+
+@contextmanager
+def every_step(step: Step) -> Iterator[None]:
+    """Call ``step`` with the name of each step of what the block does; once it raises Killed, nothing more is done."""
+    dead = False
+
+    def at(name: str) -> None:
+        nonlocal dead
+        if dead:
+            raise Killed
+        try:
+            step(name)
+        except Killed:
+            dead = True
+            raise
+
+    def stepped(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            at(f"before {name}")
+            result = real(*arguments, **more)
+            at(f"after {name}")
+            return result
+
+        return call
+
+    real_replace, real_unlink = Path.replace, Path.unlink
+
+    def rename(source: Path, target: Path) -> Path:
+        at(f"before rename {target.name}")
+        renamed = real_replace(source, target)
+        at(f"after rename {target.name}")
+        return renamed
+
+    with (
+        patch.object(files, "os", _Os(stepped)),
+        patch.object(Path, "replace", rename),
+        patch.object(Path, "unlink", stepped("unlink", real_unlink)),
+        patch.object(interlocks, "stop_present", stepped("look for STOP", interlocks.stop_present)),
+        patch.object(SqliteJournal, "_insert", stepped("insert", SqliteJournal._insert)),
+        patch.object(SqliteJournal, "record_all", stepped("commit", SqliteJournal.record_all)),
+        patch.object(SqliteJournal, "reached", stepped("mark", SqliteJournal.reached)),
+    ):
+        yield

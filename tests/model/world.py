@@ -1,0 +1,278 @@
+"""One root in the model: a real cycle on real files and a real journal, beside the oracle that says what has to be."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from math import inf
+from pathlib import Path
+from typing import Any, Final
+
+from capital_governor.adapters.journal import Entry
+from capital_governor.adapters.orders import Order, OrderEnd, OrderKind, new_key
+from capital_governor.adapters.resilient import ResilientJournal
+from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
+from capital_governor.adapters.sqlite_file import set_aside
+from capital_governor.adapters.wire import parse
+from capital_governor.core.model import Reason, Refusal
+from capital_governor.cycle import STOP_FILE, Cycle
+from capital_governor.settings import Settings
+from capital_governor.status import Outcome
+from tests.model import documents
+from tests.model.fleet import Said
+from tests.model.steps import Killed, Step, every_step
+from tests.oracle import Oracle
+from tests.oracle_sight import Observation, OperatorLimit, PauseFile, Published
+from tests.oracle_sight import Settings as OracleSettings
+from tests.serving import settings_of
+
+START: Final = 1_762_207_200.0
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - made by mkdtemp, and fsync costs nothing there
+FETCH_FAILED: Final = Refusal(Reason.FETCH_FAILED, "connection refused")
+
+
+@cache
+def _base() -> Settings:
+    return settings_of(Path(tempfile.gettempdir()))
+
+
+@dataclass(slots=True)
+class Done:
+    """One cycle that was recorded: the oracle after it, whether it published, and by which accept."""
+
+    oracle: Oracle
+    published: bool
+
+
+@dataclass(slots=True)
+class World:
+    """The root, the governor that runs on it, and the oracle.
+
+    Attributes:
+        now: seconds since 1970 UTC; the model moves it.
+        oracle: what is known after the last recorded cycle.
+        done: the cycles that the journal has or will have, oldest first, since it was begun anew.
+        orders: the operator's orders that have not ended, by key.
+        taken: keys of notices that the operator has taken.
+        carried: notices that come from before ``done``: they waited while the journal was lost.
+    """
+
+    rules: OracleSettings
+    policy: str = "assert"
+    now: float = START
+    root: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None)))
+    oracle: Oracle = field(default_factory=Oracle)
+    done: list[Done] = field(default_factory=list)
+    orders: dict[str, Order] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+    carried: int = 0
+    pause_file: PauseFile | None = None
+    journal: ResilientJournal = field(init=False)
+    cycle: Cycle = field(init=False)
+    found: str = ""
+
+    def __post_init__(self) -> None:
+        (self.root / "state").mkdir()
+        self.begin()
+
+    def close(self) -> None:
+        self.journal.close()
+        shutil.rmtree(self.root)
+
+    # --- places ---
+
+    @property
+    def primary(self) -> Path:
+        return self.cycle.paths.primary
+
+    @property
+    def override(self) -> Path:
+        return self.cycle.paths.override
+
+    @property
+    def stop(self) -> Path:
+        return self.root / STOP_FILE
+
+    @property
+    def journal_path(self) -> Path:
+        return self.root / "state" / "capital_governor.sqlite3"
+
+    def status(self) -> dict[str, Any]:
+        return documents.load(self.cycle.paths.status) or {}
+
+    # --- the process ---
+
+    def begin(self) -> None:
+        """Start a governor on this root."""
+        told: dict[str, Any] = {key: value for key, value in asdict(self.rules).items() if key != "max_age_seconds"}
+        told |= {"root": self.root, "override": self.policy, "max_age_set_seconds": self.rules.max_age_seconds}
+        settings = _base().model_copy(update=told)
+        self.journal = ResilientJournal(
+            lambda: open_sqlite(self.journal_path, busy_seconds=0.1),
+            set_aside=lambda: set_aside(self.journal_path, self.now),
+            on_lost=lambda _: None,
+            on_restored=lambda _: None,
+        )
+        self.cycle = Cycle(settings, self.journal, notify=True, clock=lambda: self.now)
+        self.found = self.cycle.recover()
+
+    def kill(self) -> None:
+        """Let the process be gone, with all that it had in memory only."""
+        store = self.journal._store
+        if isinstance(store, SqliteJournal):
+            store._db.close()
+
+    def lose_journal(self) -> None:
+        """Note that the journal's file is gone while the governor runs; what it kept in memory goes into a new one."""
+        self.carried = len(self.journal.pending_notices(1_000))
+        self.done, self.taken = [], set()
+
+    def restart(self) -> None:
+        """Start on what is on the disk; the oracle goes on from that too."""
+        kept = self.rows()
+        self.done = self.done[:kept]
+        self.oracle = copy.deepcopy(self.done[-1].oracle) if self.done else Oracle()
+        stored = self.stored_orders()
+        self.orders = {key: order for key, order in self.orders.items() if key in stored}
+        self.taken = self.settled()
+        if not kept:
+            self.carried = len(self.ask("SELECT 1 FROM notices"))
+        self._take_up()
+        self.begin()
+
+    def _take_up(self) -> None:
+        """Let the oracle take up what a start finds: a file to adopt, an intent to give up, or nothing new."""
+        published, document = self.oracle.published, documents.read(self.primary)
+        if document is not None and self._is_news(document.published):
+            self.oracle.adopt(document.published, document.at)
+        elif published is not None and self._is_pending(document) and self._age() > self.rules.max_age_seconds:
+            reached = document or self._last_reached()
+            self.oracle.abandon(*(None, None) if reached is None else (reached.published, reached.at))
+
+    def _is_news(self, found: Published) -> bool:
+        published = self.oracle.published
+        if published is None or found.generation > published.generation:
+            return True
+        if found.generation > 0:
+            return False
+        return not self._is_pending(None) and (published.generation, published.shares) != (0, found.shares)
+
+    def _is_pending(self, document: documents.Document | None) -> bool:
+        """Whether what is published never reached the agents."""
+        generation = 0 if self.oracle.published is None else self.oracle.published.generation
+        if generation == 0 or (document is not None and document.published.generation == generation):
+            return False
+        return generation not in self.reached()
+
+    def _age(self) -> float:
+        published = self.oracle.published
+        assert published is not None
+        ((at,),) = self.ask(f"SELECT at FROM publications WHERE generation = {published.generation}")  # noqa: S608
+        return float(self.now - at)
+
+    def _last_reached(self) -> documents.Document | None:
+        found = self.ask("SELECT doc FROM publications WHERE reached = 1 ORDER BY generation DESC LIMIT 1")
+        if not found:
+            return None
+        said = json.loads(found[0][0])
+        names = ("generation", "shares", "reserve", "weights", "exposure")
+        return documents.Document(Published(**{name: said[name] for name in names}), said["at"])
+
+    # --- the journal, as any SQLite tool reads it ---
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        if not self.journal_path.exists():
+            return []
+        try:
+            with closing(sqlite3.connect(f"file:{self.journal_path}?mode=ro", uri=True)) as reader:
+                return reader.execute(sql).fetchall()
+        except sqlite3.DatabaseError:
+            return []
+
+    def rows(self) -> int:
+        """How many cycles the journal has; none where there is no journal."""
+        found = self.ask("SELECT count(*) FROM cycles")
+        return int(found[0][0]) if found else 0
+
+    def reached(self) -> set[int]:
+        return {number for (number,) in self.ask("SELECT generation FROM publications WHERE reached = 1")}
+
+    def stored_orders(self) -> set[str]:
+        return {key for (key,) in self.ask("SELECT key FROM orders WHERE ended_at IS NULL")}
+
+    def settled(self) -> set[str]:
+        return {key for (key,) in self.ask("SELECT key FROM notices WHERE state <> 'pending'")}
+
+    # --- the operator ---
+
+    def order(self, kind: OrderKind, seconds: float | None, **more: Any) -> None:
+        """Give an order as the commands do: another process writes it, and it takes the place of one like it."""
+        until = None if seconds is None else self.now + seconds
+        order = Order(key=new_key(), kind=kind, author="anna", given_at=self.now, until=until, **more)
+        self._change(lambda other: other.kind is kind and other.agent == order.agent, order)
+
+    def take_back(self, kind: OrderKind) -> None:
+        self._change(lambda order: order.kind is kind, None)
+
+    def _change(self, over: Callable[[Order], bool], given: Order | None) -> None:
+        with closing(open_sqlite(self.journal_path)) as journal:
+            journal.change_orders(
+                self.now, lambda o: o.ended(self.now, OrderEnd.REPLACED, "anna") if over(o) else None, given
+            )
+        self.orders = {key: order for key, order in self.orders.items() if not over(order)}
+        if given is not None:
+            self.orders[given.key] = given
+
+    def standing(self, kind: OrderKind) -> list[Order]:
+        """Return the orders of this kind that are in force."""
+        until = {key: inf if order.until is None else order.until for key, order in self.orders.items()}
+        return [order for key, order in self.orders.items() if order.kind is kind and self.now < until[key]]
+
+    # --- one cycle ---
+
+    def look(self, said: Said, *, accept: bool = False) -> Observation:
+        """Return what a governor can see now, in the oracle's words."""
+        hold = self.standing(OrderKind.HOLD)
+        files = [self.primary] if self.policy == "off" else [self.primary, self.override]
+        return Observation(
+            now=self.now,
+            payload=said.seen,
+            pause_file=self.pause_file,
+            stopped=self.stop.exists(),
+            operator_hold_until=(inf if hold[-1].until is None else hold[-1].until) if hold else None,
+            operator_limits=tuple(
+                OperatorLimit(
+                    order.agent,
+                    cap=1.0 if order.cap is None else order.cap,
+                    floor=0.0 if order.floor is None else order.floor,
+                    until=inf if order.until is None else order.until,
+                )
+                for order in self.standing(OrderKind.LIMIT)
+            ),
+            accept=accept,
+            known_generation=max(documents.signed_generation(path) for path in files),
+            files_unwritable=any(path.is_dir() for path in files),
+        )
+
+    def conclude(self, said: Said, step: Step | None = None) -> Outcome | None:
+        """Let one cycle pass; None if the process died in it."""
+        payload = FETCH_FAILED if said.seen == "fetch_failed" else parse(said.body)
+        if step is None:
+            return self.cycle.conclude(payload)
+        try:
+            with every_step(step):
+                return self.cycle.conclude(payload)
+        except Killed:
+            return None
+
+    def last_entry(self) -> Entry:
+        """The newest cycle on record."""
+        with closing(open_sqlite(self.journal_path, read_only=True)) as journal:
+            return next(journal.entries(Cycle.book, last=1))

@@ -82,12 +82,13 @@ def _do(job: Job) -> int:
             rig.see(NEXT)
             if not _whole(rig, job["whole"]):
                 return TORN
-        after = _open_files()
+        # Not where a whole start is traced: the looking would count as the governor's calls.
+        after = _open_files() if job["started"] else before
         rig.journal.close()
     except Exception:  # noqa: BLE001 - the exit code says that it escaped, whatever it was
         traceback.print_exc()
         return ESCAPED
-    return LEAKED if job["started"] and after > before else 0
+    return LEAKED if after > before else 0
 
 
 def _tell(what: str, number: int) -> None:

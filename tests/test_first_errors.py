@@ -1,12 +1,10 @@
-"""What goes wrong in a newcomer's first ten minutes: each is one sentence that says what happened and what to do.
-
-A port that is taken is not here: nothing of the program listens yet.
-"""
+"""What goes wrong in a newcomer's first ten minutes: each is one sentence that says what happened and what to do."""
 
 from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -54,6 +52,14 @@ def govern(root: Path, *words: str, url: str = NOWHERE, env: Mapping[str, str] |
 def refused(root: Path, env: Mapping[str, str] | None = None) -> Said:
     """A start that settings or root forbid: one line on stderr, nothing on stdout."""
     code, out, err = govern(root, "run", env=env)
+    assert (out, err.count("\n")) == ("", 1), err
+    return Said(code, err.strip())
+
+
+def port_taken(root: Path) -> Said:
+    """The hive, where another server has its port."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        code, out, err = govern(root, "hive", url=f"http://127.0.0.1:{other.getsockname()[1]}")
     assert (out, err.count("\n")) == ("", 1), err
     return Said(code, err.strip())
 
@@ -155,6 +161,7 @@ WALK: Final[dict[str, tuple[Callable[[Path], Said], int, str, str]]] = {
         r"runtime: File exists",
         r"move away what is in the place of its folder",
     ),
+    "port taken": (port_taken, 78, r"port \d+ is taken", r"NEOLIGHT_DASHBOARD_URL"),
     "no dashboard": (
         lambda root: held(root, NOWHERE),
         75,

@@ -142,9 +142,11 @@ def _reading_uri(path: Path) -> str:
 
 def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
     """Make sure that this is a journal of ours, sound as far as that can be seen quickly; lay down a new one."""
+    connection.execute("BEGIN")  # one look at all three: another process may be laying it down
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    connection.execute("ROLLBACK")
     empty = not tables and version == 0
     if empty and read_only:
         raise JournalUnavailableError(f"the journal {path} is empty")

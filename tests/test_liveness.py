@@ -131,7 +131,8 @@ def test_each_completed_cycle_beats_once_and_holds_do_too(root: Path, dashboard:
         with closing(sqlite3.connect(root / "state" / "capital_governor.sqlite3")) as db:
             ((cycles,),) = db.execute("SELECT count(*) FROM cycles").fetchall()
         assert cycles - switch.connections in {0, 1}
-        assert all(head.startswith(f"GET /{KEY} HTTP/1.1".encode()) for head in switch.heads)
+        *asked, last = switch.heads  # the end of the process may have cut off the last one
+        assert all(head.startswith(f"GET /{KEY} HTTP/1.1".encode()) for head in asked + [last] * bool(last))
 
 
 def test_a_failing_heartbeat_is_shown_and_its_url_nowhere(root: Path, dashboard: Dashboard) -> None:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
+
 from capital_governor.adapters import sqlite_notices, sqlite_orders
 from capital_governor.adapters.journal import JournalCorruptError, JournalRefusedError, JournalUnavailableError
 
@@ -174,13 +176,22 @@ def _configure(connection: sqlite3.Connection, path: Path, *, empty: bool) -> No
     """Set what this connection needs; in an ``empty`` file also what stays with it."""
     if empty:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only possible before the first table
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    (mode,) = _when_not_busy(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
     if mode != "wal":
         raise JournalUnavailableError(
             f"the file system of {path} cannot hold a WAL journal ({mode}): name another place"
         )
     for setting in ("synchronous = FULL", "foreign_keys = ON", f"journal_size_limit = {WAL_KEEP_BYTES}"):
         connection.execute(f"PRAGMA {setting}").fetchall()
+
+
+# SQLite does not wait by itself for whoever else turns on the WAL at this moment: both might wait for each other.
+_when_not_busy: Final = Retrying(
+    retry=retry_if_exception(lambda error: getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY),
+    stop=stop_after_delay(1.0),
+    wait=wait_random(0.01, 0.05),
+    reraise=True,
+)
 
 
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:

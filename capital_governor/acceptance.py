@@ -51,7 +51,7 @@ def settle(
     decision = decide(inputs)
     about = Reason(order.accepts)
     if _stands(about, decision):
-        accepting = replace(inputs, accept=True)
+        accepting = replace(inputs, accept=True, accept_only=about)
         accepted = decide(accepting)
         if not _stands(about, accepted):
             used = order.ended(inputs.now, OrderEnd.USED, "governor", ", ".join(accepted.trace.accepted))

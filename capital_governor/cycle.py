@@ -143,7 +143,9 @@ class Cycle:
         before, orders = self.state, self._journal.orders(self._clock())
         inputs, decision, settled = self._obey(self._gather(payload, orders), orders)
         if decision.proposal is not None and self._stopped():
-            inputs, decision, settled = self._obey(replace(inputs, stopped=True, accept=False), orders)
+            inputs, decision, settled = self._obey(
+                replace(inputs, stopped=True, accept=False, accept_only=None), orders
+            )
         after = commit(decision)
         self._journal.record(
             Record(

@@ -333,6 +333,34 @@ def test_an_accept_never_passes_another_problem(rig: Rig, about: Reason, instead
     assert held(rig) is instead
 
 
+def test_an_accept_of_a_lost_block_lets_no_lost_member_pass(rig: Rig) -> None:
+    """Where members go before it is used, the cycle that uses it holds for them: nobody has accepted that."""
+    rig.cycle(PROBLEMS[R.GUARDIAN_LOST](rig))
+    order = accept(rig)
+    before = published(rig)
+    gone = rig.cycle(replace(snapshot({"Ada": 0.5}, at=rig.now), guardian=None))
+    assert (held(rig), kept(rig, order).end) == (R.MEMBERS_GONE, OrderEnd.USED)
+    assert kept(rig, order).end_detail == "guardian block"
+    assert gone.decision.trace.accepted == ("guardian block",)
+    rig.cycle(replace(snapshot({"Ada": 0.5}, at=rig.now), guardian=None))
+    assert (held(rig), published(rig)) == (R.MEMBERS_GONE, before)
+
+
+def test_two_lost_blocks_take_two_accepts(rig: Rig) -> None:
+    """The first lets the guardian block pass and shows that the stamp is lost, too; the second ends that."""
+    both = replace(snapshot(SWAPPED, at=None), guardian=None)
+    rig.cycle(both)
+    assert held(rig) is R.GUARDIAN_LOST
+    first = accept(rig)
+    rig.cycle(both)
+    assert (held(rig), kept(rig, first).end_detail) == (R.TIMESTAMP_LOST, "guardian block")
+    rig.cycle(both)
+    assert held(rig) is R.TIMESTAMP_LOST, "the guardian block stays accepted"
+    second = accept(rig)
+    assert rig.cycle(both).decision.reason is R.THRESHOLD
+    assert kept(rig, second).end_detail == "time stamp"
+
+
 def test_a_lost_guardian_block_hides_whether_the_stamp_is_lost(rig: Rig) -> None:
     """An accept of the lost stamp waits while the guardian block is gone too, since that holds first."""
     rig.cycle(PROBLEMS[R.TIMESTAMP_LOST](rig))

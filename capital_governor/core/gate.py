@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from capital_governor.core.model import (
+    AGENT_HOLDS,
     DRAWDOWN,
     REGIME,
     WHOLE,
@@ -63,9 +64,9 @@ def _is_forbidden(inputs: Inputs, payload: Snapshot, state: State, rules: Rules)
         return True
     if payload.at is not None and not -MAX_FUTURE_SECONDS <= inputs.now - payload.at <= rules.max_age_seconds:
         return True
-    lost_guardian = state.latches.guardian_seen and payload.guardian is None
-    lost_stamp = state.latches.timestamp_seen and payload.at is None
-    if (lost_guardian or lost_stamp) and not inputs.accept:
+    if state.latches.guardian_seen and payload.guardian is None and not inputs.accepts(Reason.GUARDIAN_LOST):
+        return True
+    if state.latches.timestamp_seen and payload.at is None and not inputs.accepts(Reason.TIMESTAMP_LOST):
         return True
     # A pause once seen ends in a complete payload: with its blocks, as above, and with agents.
     return state.latches.paused and not payload.metrics and not payload.faults
@@ -149,7 +150,7 @@ def _is_braked(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) ->
 
 def _agents_hold(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
     """Whether most agents are faulty, or half or more of the members have just gone."""
-    if inputs.accept:
+    if inputs.accepts(*AGENT_HOLDS):
         return False
     members = {agent for agent, memory in state.agents.items() if memory.member}
     if not members:

@@ -8,6 +8,7 @@ from typing import Final
 
 from capital_governor.core.membership import Roll, call_roll
 from capital_governor.core.model import (
+    AGENT_HOLDS,
     Agent,
     Guardian,
     Hold,
@@ -66,7 +67,7 @@ def judge(inputs: Inputs, state: State, rules: Rules) -> Verdict:
     not, since other holds neither count nor reset it.
     """
     problem = _payload_problem(inputs, state.latches, rules)
-    latches, accepted = _watch_blocks(inputs, state.latches, usable=problem is None)
+    latches, accepted = _watch_blocks(inputs, state.latches, problem)
     paused = _pause(inputs, state.latches, problem)
     latches = replace(latches, paused=paused is not None)
     if inputs.stopped:
@@ -96,30 +97,28 @@ def _payload_problem(inputs: Inputs, latches: Latches, rules: Rules) -> Hold | N
             return Hold(Reason.PAYLOAD_STALE, f"the payload is {age:.0f} s old, more than {limit:.0f} s")
         if age < -FUTURE_TOLERANCE_SECONDS:
             return Hold(Reason.PAYLOAD_FUTURE, f"the payload's time stamp is {-age:.0f} s in the future")
-    if not inputs.accept:
-        if payload.guardian is None and latches.guardian_seen:
-            return Hold(Reason.GUARDIAN_LOST, "the payload has no guardian block, and once had one")
-        if payload.at is None and latches.timestamp_seen:
-            return Hold(Reason.TIMESTAMP_LOST, "the payload has no time stamp, and once had one")
+    if payload.guardian is None and latches.guardian_seen and not inputs.accepts(Reason.GUARDIAN_LOST):
+        return Hold(Reason.GUARDIAN_LOST, "the payload has no guardian block, and once had one")
+    if payload.at is None and latches.timestamp_seen and not inputs.accepts(Reason.TIMESTAMP_LOST):
+        return Hold(Reason.TIMESTAMP_LOST, "the payload has no time stamp, and once had one")
     return None
 
 
-def _watch_blocks(inputs: Inputs, latches: Latches, *, usable: bool) -> tuple[Latches, tuple[str, ...]]:
+def _watch_blocks(inputs: Inputs, latches: Latches, problem: Hold | None) -> tuple[Latches, tuple[str, ...]]:
     """Remember which blocks any readable payload had; an accepted loss is forgotten, and holds nothing again."""
     payload = inputs.payload
     if isinstance(payload, Refusal):
         return latches, ()
-    if not usable:
-        guardian_seen = latches.guardian_seen or payload.guardian is not None
-        timestamp_seen = latches.timestamp_seen or payload.at is not None
-        return replace(latches, guardian_seen=guardian_seen, timestamp_seen=timestamp_seen), ()
+    # The guardian block is looked at before the time stamp: where only the second is a problem, the first has passed.
+    passed = problem is None or problem.reason is Reason.TIMESTAMP_LOST
+    guardian_seen = payload.guardian is not None or (latches.guardian_seen and not passed)
+    timestamp_seen = payload.at is not None or (latches.timestamp_seen and problem is not None)
     accepted = []
-    if payload.guardian is None and latches.guardian_seen:
+    if latches.guardian_seen and not guardian_seen:
         accepted.append("guardian block")
-    if payload.at is None and latches.timestamp_seen:
+    if latches.timestamp_seen and not timestamp_seen:
         accepted.append("time stamp")
-    watched = replace(latches, guardian_seen=payload.guardian is not None, timestamp_seen=payload.at is not None)
-    return watched, tuple(accepted)
+    return replace(latches, guardian_seen=guardian_seen, timestamp_seen=timestamp_seen), tuple(accepted)
 
 
 def _pause(inputs: Inputs, latches: Latches, problem: Hold | None) -> Hold | None:
@@ -163,11 +162,12 @@ def _judge_agents(
 ) -> Verdict:
     roll = call_roll(snapshot, state.agents)
     excused = {agent for agent in latches.accepted if agent in roll.faulty or agent in roll.absent}
-    if inputs.accept:
+    accept = inputs.accepts(*AGENT_HOLDS)
+    if accept:
         excused |= roll.faulty.keys() | set(roll.absent)
     accepted = (*blocks, *sorted(excused - set(latches.accepted)))
     gone = [agent for agent in roll.gone if agent not in excused]
-    hold = _agents_problem(snapshot, state, rules, roll, excused, accept=inputs.accept)
+    hold = _agents_problem(snapshot, state, rules, roll, excused, accept=accept)
     cycles = latches.gone_cycles
     if hold is None:
         if gone and 2 * len(gone) >= len(roll.members) and cycles < 4 * rules.membership_grace_cycles:

@@ -236,6 +236,7 @@ class Inputs:
         hold: an operator's hold, expired ones included.
         limits: operator's limits, expired ones included.
         accept: the operator accepts what this payload lacks (a lost block, faulty or vanished members).
+        accept_only: of that, only what this hold is about; None: all of it.
         known_generation: the largest generation any readable allocation file carries; 0 if none does.
         files_problem: why an allocation file could not be written at all (it is a directory, say); empty if it could.
     """
@@ -249,6 +250,11 @@ class Inputs:
     accept: bool = False
     known_generation: int = 0
     files_problem: str = ""
+    accept_only: Reason | None = None
+
+    def accepts(self, *holds: Reason) -> bool:
+        """Whether the operator lets pass what one of these holds is about."""
+        return self.accept and (self.accept_only is None or self.accept_only in holds)
 
 
 @dataclass(frozen=True, slots=True)

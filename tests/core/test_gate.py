@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
 
 from capital_governor.core.allocator import Projection
 from capital_governor.core.allocator import project as real_project
+from capital_governor.core.decision import _publication as real_publication
 from capital_governor.core.decision import decide
 from capital_governor.core.exposure import expose as real_expose
 from capital_governor.core.gate import gate
@@ -350,27 +351,31 @@ def _uncapped(members: Collection[Agent], **given: Any) -> dict[Agent, Bounds]:
     return {agent: replace(bound, hi=1.0) for agent, bound in real_bounds(members, **given).items()}
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        Broken("allocator.project", lambda *_: Projection([0.2, 0.35, 0.45]), Reason.GATE_LIMIT),
-        Broken("allocator.project", lambda s, lo, _: real_project(s, lo, [1.0] * 3), Reason.GATE_LIMIT),
-        Broken("allocator.project", lambda *_: Projection([0.24, 0.4, 0.4]), Reason.GATE_EXPOSURE),
-        Broken("allocator.project", lambda *_: Projection([0.6, 0.6, 0.6]), Reason.GATE_SUM),
-        Broken("allocator.project", lambda *_: Projection([-0.1, 0.3, 0.3]), Reason.GATE_SUM),
-        Broken("allocator.step", lambda *_: ([0.2, 0.35, 0.45], 0.5), Reason.GATE_LIMIT),
-        Broken("limits.bounds", _uncapped, Reason.GATE_LIMIT),
-        Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Ada": 192_001}, Reason.GATE_EXPOSURE),
-        Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Zed": 0}, Reason.GATE_STRANGER),
-        Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Ada": 192_000.0}, Reason.GATE_SUM),
-        Broken("decision._gains", lambda *_: {}, Reason.GATE_FAULTY_GAIN, UNWELL, WELL_ONCE),
-        Broken("decision.expose", lambda *a: replace(real_expose(*a), value=0.9), Reason.GATE_MULTIPLIER),
-        Broken("threshold.brakes", lambda *_: (), Reason.GATE_RISE, rules=BRAKED),
-        Broken("threshold.cut", lambda *_: Cut(Reason.CUT_LIMIT, dict(RIGHT), {}, 0.8), Reason.GATE_RISE, rules=BRAKED),
-        Broken("decision.judge", lambda *_: judge(HEARD, STATE, PLAIN), Reason.GATE_FORBIDDEN, STOPPED),
-    ],
-    ids=lambda broken: f"{broken.part} {broken.reason}",
-)
+BROKEN: Final = [
+    Broken("allocator.project", lambda *_: Projection([0.2, 0.35, 0.45]), Reason.GATE_LIMIT),
+    Broken("allocator.project", lambda s, lo, _: real_project(s, lo, [1.0] * 3), Reason.GATE_LIMIT),
+    Broken("allocator.project", lambda *_: Projection([0.24, 0.4, 0.4]), Reason.GATE_EXPOSURE),
+    Broken("allocator.project", lambda *_: Projection([0.6, 0.6, 0.6]), Reason.GATE_SUM),
+    Broken("allocator.project", lambda *_: Projection([-0.1, 0.3, 0.3]), Reason.GATE_SUM),
+    Broken("allocator.step", lambda *_: ([0.2, 0.35, 0.45], 0.5), Reason.GATE_LIMIT),
+    Broken("limits.bounds", _uncapped, Reason.GATE_LIMIT),
+    Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Ada": 192_001}, Reason.GATE_EXPOSURE),
+    Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Zed": 0}, Reason.GATE_STRANGER),
+    Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Ada": 192_000.0}, Reason.GATE_SUM),
+    Broken("decision._gains", lambda *_: {}, Reason.GATE_FAULTY_GAIN, UNWELL, WELL_ONCE),
+    Broken("decision.expose", lambda *a: replace(real_expose(*a), value=0.9), Reason.GATE_MULTIPLIER),
+    Broken("threshold.brakes", lambda *_: (), Reason.GATE_RISE, rules=BRAKED),
+    Broken("threshold.cut", lambda *_: Cut(Reason.CUT_LIMIT, dict(RIGHT), {}, 0.8), Reason.GATE_RISE, rules=BRAKED),
+    Broken("decision.judge", lambda *_: judge(HEARD, STATE, PLAIN), Reason.GATE_FORBIDDEN, STOPPED),
+    Broken(
+        "decision._publication",
+        lambda *a, **more: replace(real_publication(*a, **more), generation=1),
+        Reason.GATE_GENERATION,
+    ),
+]
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: f"{broken.part} {broken.reason}")
 def test_a_part_that_goes_wrong_is_caught(broken: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
     """Allocator, rounding, limits, exposure, brakes or holds may be wrong: what they lead to is not published."""
     monkeypatch.setattr(CORE + broken.part, broken.by)

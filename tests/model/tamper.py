@@ -113,6 +113,10 @@ def leave_primary(world: World, kind: str, seed: int, path: Path | None = None) 
     weights = {name: rng.choice((0, 50_000, 400_000, 900_000)) // len(names) / 1_000_000 for name in names}
     shares = {name: round(weight * exposure * 1_000_000 - 0.5) for name, weight in weights.items()}
     shares = {name: max(0, share) for name, share in shares.items()}
+    if kind == "previous":
+        # No two of its files are the same, so each is news.
+        world.left += 1
+        shares[names[0]] += world.left
     allocations = {name: share / 1_000_000 for name, share in shares.items()}
     stamp = iso(world.now - rng.choice((10, 2_000)))
     used = 0 if world.oracle.published is None else world.oracle.published.generation

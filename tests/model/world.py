@@ -61,6 +61,7 @@ class World:
         done: the cycles that the journal has or will have, oldest first, since it was begun anew.
         orders: the operator's orders that have not ended, by key.
         taken: keys of notices that the operator has taken.
+        left: how many files of the previous program were put there.
         carried: notices that come from before ``done``: they waited while the journal was lost.
     """
 
@@ -73,6 +74,7 @@ class World:
     orders: dict[str, Order] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     carried: int = 0
+    left: int = 0
     pause_file: PauseFile | None = None
     journal: ResilientJournal = field(init=False)
     cycle: Cycle = field(init=False)

@@ -1,0 +1,50 @@
+"""P13: the gate refuses a wrong allocation, whatever part of the decision went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from capital_governor.core.decision import decide
+from capital_governor.core.gate import gate
+from capital_governor.core.model import GATE_REFUSALS
+from tests.core.test_gate import BROKEN, CORE
+from tests.promises.ledger import Account, require
+
+BLIND: dict[str, tuple[str, Callable[..., object]]] = {
+    "sums unchecked": ("_adds_up", lambda *_: True),
+    "limits unchecked": ("_within_limits", lambda *_: True),
+    "gains of the faulty unchecked": ("_no_gain_unwell", lambda *_: True),
+    "strangers unchecked": ("_no_strangers", lambda *_: True),
+    "rises unchecked": ("_nothing_rises", lambda *_: True),
+    "brakes forgotten": ("_is_braked", lambda *_: False),
+    "STOP, pauses and holds forgotten": ("_is_forbidden", lambda *_: False),
+    "multipliers forgotten": ("_most_exposure", lambda *_: 2.0),
+    "exposure never too much": ("ppm", lambda *_: 10**9),
+}
+"""Parts of the gate that see nothing any more."""
+
+
+def check_refused() -> int:
+    """Break one part of the decision after the other; return how many wrong proposals the gate refused, all of them."""
+    for broken in BROKEN:
+        with pytest.MonkeyPatch.context() as breaking:
+            breaking.setattr(CORE + broken.part, broken.by)
+            found = decide(broken.inputs, broken.state, broken.rules)
+        assert found.proposal is not None, f"a broken {broken.part} proposes nothing"
+        said = gate(found, broken.inputs, broken.state, broken.rules)
+        require(said is broken.reason, f"of a proposal by a broken {broken.part} the gate says {said}")
+    return len(BROKEN)
+
+
+def test_p13_the_gate_refuses_what_the_allocator_got_wrong(promise: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every broken part, every line of the gate; and a gate that is blind in one of them is found out."""
+    refused = check_refused()
+    lines = {broken.reason for broken in BROKEN}
+    assert lines == GATE_REFUSALS, "a line of the gate without a broken part"
+    promise.figure(f"broken deciders refused {refused}/{len(BROKEN)}, lines of the gate broken {len(lines)}")
+    for name, (part, blind) in BLIND.items():
+        with monkeypatch.context() as mutating, promise.mutant(name):
+            mutating.setattr(f"capital_governor.core.gate.{part}", blind)
+            check_refused()

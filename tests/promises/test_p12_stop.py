@@ -38,7 +38,7 @@ SITUATIONS: Final[dict[str, Callable[[Rig], None]]] = {"first allocation": _firs
 
 
 def steps_with_stop(root: Path, prepare: Callable[[Rig], None], at: int) -> tuple[list[str], int]:
-    """Run one cycle, put the STOP file there at its step number ``at``; return its steps, and publications after STOP."""
+    """Run one cycle, put the STOP file there at its step number ``at``; return its steps, and renames too late."""
     taken: list[str] = []
     with Rig(root) as rig:
         prepare(rig)

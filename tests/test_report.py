@@ -22,12 +22,12 @@ from capital_governor.core.model import Reason, Refusal, Rules
 from capital_governor.governor import open_governor
 from capital_governor.messages import message
 from capital_governor.report import DEGRADED_AFTER, Report
-from tests.adapters.hostile import Script, answer, answer_and_hang, answer_and_reset, hang, http, repeat
+from tests.adapters.hostile import Connection, Script, answer, answer_and_hang, answer_and_reset, hang, http, repeat
 from tests.core.builders import snapshot
 from tests.serving import FLEET, Dashboard, Rig, fixed, footprint, fresh, payload, record, settings_of
 
 DEADLINE: Final = 0.4
-CAP: Final = 65_536
+CAP: Final = 2 * 1024 * 1024
 GONE: Final = Refusal(Reason.FETCH_FAILED, "connection refused")
 HELD: Final = "maintaining current allocations"
 
@@ -118,42 +118,61 @@ def text(body: bytes, *headers: str, status: str = "200 OK") -> Script:
 
 GOOD: Final = json.dumps(payload()).encode()
 FAILED, REFUSED = Reason.FETCH_FAILED, Reason.PAYLOAD_REFUSED
+CHUNKED: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 DRIP: Final = repeat(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"x", 0.05)
 HOLDS: Final[dict[str, tuple[Script, Reason]]] = {
     # transport
     "silence": (hang, FAILED),
     "reset": (answer_and_reset(b"HTTP/1.1 200 OK\r\n"), FAILED),
     "body dripped": (DRIP, FAILED),
+    "headers dripped": (repeat(b"HTTP/1.1 200 OK\r\n", b"X", 0.05), FAILED),
+    "endless chunks": (repeat(CHUNKED, b"c350\r\n" + b"x" * 50_000 + b"\r\n"), REFUSED),
+    "a header of 200 kB": (answer(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 200_000 + b"\r\n\r\n{}"), FAILED),
+    "JSON cut by the peer": (answer(b"HTTP/1.1 200 OK\r\n\r\n" + GOOD[:-40]), REFUSED),
     "endless 1xx": (repeat(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), FAILED),
     "body shorter than said": (answer(http(GOOD)[:-40]), FAILED),
     "body that never ends": (answer_and_hang(http(GOOD)[:-40]), FAILED),
     "length that is no number": (answer(b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n{}"), FAILED),
+    "length below zero": (answer(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}"), FAILED),
+    "length twice": (answer(http(GOOD, f"Content-Length: {len(GOOD) + 1}")), FAILED),
+    "a TLS alert": (answer(b"\x15\x03\x03\x00\x02\x02\x28"), FAILED),
     "binary noise": (answer(bytes(range(256)) * 8), FAILED),
     # HTTP
     "204": (text(b"", status="204 No Content"), FAILED),
+    "301": (text(b"", "Location: /elsewhere", status="301 Moved Permanently"), FAILED),
+    "302 to another host": (text(b"", "Location: http://127.0.0.2:9/", status="302 Found"), FAILED),
     "302 to a file": (text(b"", "Location: file:///etc/passwd", status="302 Found"), FAILED),
     "401": (text(b"", status="401 Unauthorized"), FAILED),
+    "404": (text(b"", status="404 Not Found"), FAILED),
     "429 for a day": (text(b"", "Retry-After: 86400", status="429 Too Many Requests"), FAILED),
     "500": (text(b"", status="500 Internal Server Error"), FAILED),
     "HTML": (text(b"<html><body>502</body></html>", "Content-Type: text/html"), REFUSED),
     "gzip": (text(gzip.compress(GOOD), "Content-Encoding: gzip"), REFUSED),
+    "a gzip bomb": (text(gzip.compress(bytes(2 * CAP)), "Content-Encoding: gzip"), REFUSED),
+    "another encoding": (text(GOOD, "Content-Encoding: br"), REFUSED),
     "over the cap": (text(b" " * (CAP + 1)), REFUSED),
     "an error as 200": (fixed({"error": "cache \x1b[31mempty\nnow", "timestamp": "2025-11-03T22:00:00"}), REFUSED),
     # JSON
     "empty": (text(b""), REFUSED),
     "null": (text(b"null"), REFUSED),
     "a list": (text(b"[]"), REFUSED),
+    "a text": (text(b'"payload"'), REFUSED),
+    "trailing bytes": (text(GOOD + b"x"), REFUSED),
+    "a leading zero": (text(GOOD.replace(b": 45", b": 045")), REFUSED),
     "two documents": (text(GOOD + GOOD), REFUSED),
     "a comment": (text(b"// hi\n" + GOOD), REFUSED),
     "a key twice": (text(b'{"mode": 1, "mode": 1, ' + GOOD[1:]), REFUSED),
+    "a key twice in a record": (text(GOOD.replace(b'"pnl_7d"', b'"pnl_1d"', 1)), REFUSED),
     "not UTF-8": (text(GOOD.replace(b"SmartTrader", b"Smart\xff")), REFUSED),
     "UTF-16": (text(GOOD.decode().encode("utf-16")), REFUSED),
     "a byte-order mark": (text(b"\xef\xbb\xbf" + GOOD), REFUSED),
     "half a surrogate": (text(GOOD.replace(b"SIDEWAYS", b"\\ud800")), REFUSED),
     "5,000 levels": (text(b"[" * 5_000), REFUSED),
-    "a number of 20,000 digits": (text(GOOD.replace(b"45", b"4" * 20_000)), REFUSED),
+    "a number of a million digits": (text(GOOD.replace(b": 45", b": " + b"4" * 1_000_000, 1)), REFUSED),
+    "10,001 agents": (fresh({str(number): {} for number in range(10_001)}), REFUSED),
     # values that concern everybody
     "is_paused is a text": (spoilt(lambda said: said["guardian"].update(is_paused="false")), REFUSED),
+    "drawdown is negative": (spoilt(lambda said: said["guardian"].update(drawdown=-1)), REFUSED),
     "drawdown is a text": (spoilt(lambda said: said["guardian"].update(drawdown="1.5")), REFUSED),
     "multiplier is NaN": (spoilt(lambda said: said["market_regime"].update(risk_multiplier=float("nan"))), REFUSED),
     "multiplier is negative": (spoilt(lambda said: said["market_regime"].update(risk_multiplier=-0.1)), REFUSED),
@@ -221,14 +240,30 @@ def test_without_any_dashboard_nothing_is_published(tmp_path: Path) -> None:
 FAULTS: Final[dict[str, Callable[[dict[str, Any]], object]]] = {
     "NaN": lambda record: record.update(sharpe_30d=float("nan")),
     "Infinity": lambda record: record.update(pnl_7d=float("inf")),
+    "1e400": lambda record: record.update(pnl_7d="bare 1e400"),
     "a text": lambda record: record.update(sharpe_30d="1.5"),
+    "NaN as a text": lambda record: record.update(sharpe_30d="NaN"),
+    "a text with a line": lambda record: record.update(pnl_7d="1_000"),
     "true": lambda record: record.update(winrate_30d=True),
     "null": lambda record: record.update(max_dd_30d=None),
     "missing": lambda record: record.pop("pnl_7d"),
     "percent for a ratio": lambda record: record.update(winrate_30d=65),
+    "a negative ratio": lambda record: record.update(winrate_30d=-0.1),
     "a negative drawdown": lambda record: record.update(max_dd_30d=-5),
     "a huge PnL": lambda record: record.update(pnl_7d=2e12),
+    "a huge loss": lambda record: record.update(pnl_7d=-2e12),
 }
+
+
+def bare(agents: dict[str, Any], change: Callable[[dict[str, Any]], object]) -> Script:
+    """Answer a spoilt payload in which a number may stand that Python would not write."""
+
+    def script(connection: Connection) -> None:
+        document = payload(agents)
+        change(document)
+        fixed(json.dumps(document).encode().replace(b'"bare 1e400"', b"1e400"))(connection)
+
+    return script
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -245,7 +280,7 @@ def test_a_bad_record_keeps_its_agent_from_gaining_and_nobody_else(tmp_path: Pat
         run.tick()
         share = run.shares()["ScoutBot"]
         assert share < 0.25
-        dashboard.next(fresh({agent: dict(record()) for agent in FLEET}, change=spoil))
+        dashboard.next(bare({agent: dict(record()) for agent in FLEET}, spoil))
         for _ in range(3):
             assert run.tick()
             assert run.shares()["ScoutBot"] <= share
@@ -264,7 +299,11 @@ def test_a_bad_record_keeps_its_agent_from_gaining_and_nobody_else(tmp_path: Pat
         ("../x", "../x"),
         ("nul\0", r"nul\x00"),
         ("Smаrt", r"Sm\u0430rt"),  # noqa: RUF001 - a Cyrillic letter is what is tested
+        ("<b>", "<b>"),
+        ("zero\u200bwidth", r"zero\u200bwidth"),
+        ("bidi\u202e", r"bidi\u202e"),
         ("reserve", "reserve"),
+        ("Allocations", "Allocations"),
     ],
 )
 def test_a_bad_name_is_not_admitted_and_told_escaped(tmp_path: Path, name: str, shown: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.oracle_arithmetic import (
     CRUMB,
@@ -38,6 +38,12 @@ class Oracle:
     watch: Watch = field(default_factory=Watch)
     asked: int = 0
     moved_at: float | None = None
+
+    def copy(self) -> Oracle:
+        """Return another one that knows the same, and goes its own way from here."""
+        people = {name: replace(person) for name, person in self.fleet.people.items()}
+        watch = replace(self.watch, excused=set(self.watch.excused))
+        return replace(self, fleet=Fleet(people), known=dict(self.known), watch=watch)
 
     def adopt(self, found: Published, at: float) -> None:
         """Take a file that was found as what is published: its agents are members, and not new ones."""

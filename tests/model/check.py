@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -36,7 +35,7 @@ class Before:
 
 def foresee(oracle: Oracle, seen: Observation, rules: OracleSettings) -> Before:
     """Keep the oracle as it is, and ask it what healthy records in place of the bad ones would lead to."""
-    before = copy.deepcopy(oracle)
+    before = oracle.copy()
     payload = seen.payload
     if not isinstance(payload, Payload):
         return Before(before, None)
@@ -53,7 +52,7 @@ def foresee(oracle: Oracle, seen: Observation, rules: OracleSettings) -> Before:
     if not last_good:
         return Before(before, None)
     healed = replace(payload, records={**payload.records, **last_good})
-    return Before(before, copy.deepcopy(oracle).step(replace(seen, payload=healed), rules))
+    return Before(before, oracle.copy().step(replace(seen, payload=healed), rules))
 
 
 def adds_no_capital(before: Before, seen: Observation, expected: Outcome, decision: Decision) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
@@ -328,7 +327,7 @@ class Loop(RuleBasedStateMachine):
             world.oracle.published = as_published(decision.proposal)
         if decision.trace.hold is None or decision.trace.hold.reason in AGENT_HOLDS:
             check.within_limits(world, seen)
-        world.done.append(Done(copy.deepcopy(world.oracle), decision.proposal is not None))
+        world.done.append(Done(world.oracle.copy(), decision.proposal is not None))
 
     def _exit_is_named(self, decision: Decision) -> None:
         if decision.reason in HOLDS:

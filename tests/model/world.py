@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 import sqlite3
@@ -140,7 +139,7 @@ class World:
         """Start on what is on the disk; the oracle goes on from that too."""
         kept = self.rows()
         self.done = self.done[:kept]
-        self.oracle = copy.deepcopy(self.done[-1].oracle) if self.done else Oracle()
+        self.oracle = self.done[-1].oracle.copy() if self.done else Oracle()
         stored = self.stored_orders()
         self.orders = {key: order for key, order in self.orders.items() if key in stored}
         self.taken = self.settled()

@@ -117,7 +117,7 @@ class Loop(RuleBasedStateMachine):
         self._cycles(1)
 
     @rule(
-        multiplier=st.sampled_from((0.0, 0.5, 0.8, 1.0, 1.2, 10.0)) | st.floats(0, 1),
+        multiplier=st.sampled_from((0.0, 0.5, 0.74, 0.8, 0.93, 1.0, 1.2, 10.0)) | st.floats(0, 1),
         drawdown=st.sampled_from((0.0, 0.0, 5.0, 7.5, 15.0, 40.0)) | st.floats(0, 20),
     )
     def exposed(self, multiplier: float, drawdown: float) -> None:

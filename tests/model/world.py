@@ -140,7 +140,7 @@ class World:
         kept = self.rows()
         self.done = self.done[:kept]
         self.oracle = self.done[-1].oracle.copy() if self.done else Oracle()
-        stored = self.stored_orders()
+        stored = self.stored_orders() | (set() if kept else self.told_orders())
         self.orders = {key: order for key, order in self.orders.items() if key in stored}
         self.taken = self.settled()
         if not kept:
@@ -207,6 +207,10 @@ class World:
 
     def stored_orders(self) -> set[str]:
         return {key for (key,) in self.ask("SELECT key FROM orders WHERE ended_at IS NULL")}
+
+    def told_orders(self) -> set[str]:
+        """The holds and limits of the status file, which a start obeys where the journal has nothing."""
+        return {order["key"] for order in self.status().get("orders", ()) if order["order"] != "accept"}
 
     def settled(self) -> set[str]:
         return {key for (key,) in self.ask("SELECT key FROM notices WHERE state <> 'pending'")}

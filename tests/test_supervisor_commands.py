@@ -63,6 +63,7 @@ def test_status_of_a_site_at_rest(site: Site) -> None:
     for life in ("never started", "stopped"):
         shown = site.run("status")
         assert (shown.code, life) == (3, life)
+        assert "unexpectedly" not in shown.err
         assert re.findall(r"^(\w+) +(.*)$", shown.out, flags=re.MULTILINE)[:3] == [
             ("supervisor", "not running"),
             ("capital_governor", "stopped"),

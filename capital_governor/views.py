@@ -245,7 +245,8 @@ def _show_agents(page: _Page, document: Mapping[str, Any]) -> None:
     page.console.print(table)
     if others:
         page.line(others, "dim")
-    said = [f"generation {document['generation'] or 'none'}" + (" (not published)" if document["dry_run"] else "")]
+    announced = " (not published)" if document["dry_run"] and document["moved"] else ""
+    said = [f"generation {document['generation'] or 'none'}{announced}"]
     if document["exposure"] is not None:
         said.append(f"exposure {document['exposure']:.4g}, set by {document['exposure_by']}")
     page.line(", ".join(said), "dim", indent=2)

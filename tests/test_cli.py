@@ -272,6 +272,13 @@ def test_a_dry_run_writes_nothing_into_an_empty_root(tmp_path: Path, dashboard: 
     assert tree(tmp_path) == before
 
 
+def test_a_dry_run_that_moves_nothing_shows_the_published_generation(tmp_path: Path, dashboard: Dashboard) -> None:
+    """Only a generation that a dry run would make is marked as not published, not the one that stands."""
+    assert call(tmp_path, "once", url=dashboard.url).code == 0
+    said = call(tmp_path, "once", "--dry-run", url=dashboard.url)
+    assert "generation 1, exposure" in said.out
+
+
 def test_reading_commands_write_nothing_beside_a_running_governor(tmp_path: Path, dashboard: Dashboard) -> None:
     """With a governor at work, neither a dry run nor any command that only looks changes a byte or a time stamp."""
     with governing(tmp_path, dashboard.url):

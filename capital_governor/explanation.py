@@ -66,6 +66,8 @@ def explain_lines(agent: Agent, before: State, rules: Rules, decision: Decision)
         yield f"exposure   {trace.exposure:.4g}, set by {trace.exposure_by}: the smallest of {each}"
     if agent in trace.shares:
         cut = f", cut by {_percent(trace.cuts[agent])} since it may not gain" if agent in trace.cuts else ""
+        if trace.shares[agent] - trace.cuts.get(agent, 0) != after:
+            cut += ", not published"
         yield f"share      {trace.weights[agent]:.6f} x {trace.exposure:.4g} = {_percent(trace.shares[agent])}{cut}"
     for trigger in trace.triggers:
         yield f"threshold  {_trigger_text(trigger)}"

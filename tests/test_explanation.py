@@ -83,6 +83,13 @@ def test_a_score_is_explained_part_by_part() -> None:
     ]
 
 
+def test_a_share_that_stays_on_paper_says_so() -> None:
+    """Under a brake the computed share is not the published one, and its line says that."""
+    told = lines("Ada", observe(SWAPPED), settled(), replace(PLAIN, cooldown_seconds=9e9))
+    assert "share      0.240000 x 1 = 24.0000%, not published" in told
+    assert told[0] == "Ada: 40.0000% before, 40.0000% after"
+
+
 def test_the_limit_that_binds_is_marked() -> None:
     """Every limit that spoke is listed, with author and reason, and the one that set the weight is marked."""
     inputs = replace(observe(), limits=(Limit("Ada", "night shift", cap=0.3, reason="odd fills"),))

@@ -28,6 +28,7 @@ import typer
 from capital_governor import __version__, client, exits
 from capital_governor.__main__ import _plain_run
 from capital_governor.adapters.orders import Order, OrderKind
+from capital_governor.adapters.wire import parse
 from capital_governor.cli import app
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.hold import EXITS
@@ -38,6 +39,7 @@ from capital_governor.core.model import (
     Inputs,
     Metrics,
     Reason,
+    Refusal,
     Regime,
     Rules,
     Snapshot,
@@ -725,8 +727,41 @@ def test_symptoms_name_what_exists() -> None:
     known |= {"valid_until", "root", "runtime/", "degraded mode", "Another writer", "never move anything"}
     named = {word.removeprefix("capital-governor ") for word in re.findall(r"`([^`]+)`", text)}
     unknown = {word for word in named if word.split()[0] not in known and word not in known}
-    assert unknown == {"read_allocations().reason", "./neo_light_fix.sh restart"}
+    assert unknown == {"read_allocations().reason", "./neo_light_fix.sh restart", "./neo_light_fix.sh status"}
     assert callable(client.read_allocations)
+
+
+def test_the_payload_that_is_shown_is_what_is_read() -> None:
+    """The payload in the README is a good one; nothing in it can be left out unnoticed, and nothing else is noticed."""
+    (shown,) = blocks(section("What the dashboard serves"), "json")
+
+    def read(document: dict[str, Any]) -> Snapshot:
+        found = parse(json.dumps(document).encode())
+        assert isinstance(found, Snapshot)
+        return found
+
+    def without(*path: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(shown)
+        block = document
+        for key in path[:-1]:
+            block = block[key]
+        del block[path[-1]]
+        return document
+
+    whole = json.loads(shown)
+    good = read(whole)
+    assert good.faults == {}
+    assert good.warnings == ()
+    assert good.metrics == {"SmartTrader": FLEET_OF_EXAMPLE["SmartTrader"]}
+    assert isinstance(parse(json.dumps(without("per_agent")).encode()), Refusal)
+    for metric in whole["per_agent"]["SmartTrader"]:
+        assert set(read(without("per_agent", "SmartTrader", metric)).faults) == {"SmartTrader"}
+    assert isinstance(parse(json.dumps(without("guardian", "is_paused")).encode()), Refusal)
+    optional = [(key,) for key in whole if key != "per_agent"]
+    inside = [(block, key) for block in ("guardian", "market_regime") for key in whole[block] if key != "is_paused"]
+    for path in (*optional, *inside):
+        assert read(without(*path)) != good, path
+    assert read(whole | {"mode": "TEST_MODE"}) == good
 
 
 def test_the_line_for_a_supervisor(tmp_path: Path) -> None:

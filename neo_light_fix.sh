@@ -636,7 +636,7 @@ supervise() {
     [[ -n $DEMO ]] || ensure_venv ''
     cd -- "$ROOT"
     become_the_supervisor
-    report "supervising ${#NAMES[@]} agents on $ROOT: ${NAMES[*]}"
+    report "supervising on $ROOT: ${NAMES[*]}"
     keep_all_running
     report "$STOPPING: ending all agents"
     end_agents

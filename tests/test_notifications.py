@@ -8,12 +8,10 @@ import json
 import logging
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -464,39 +462,6 @@ def moves_told(journal: SqliteJournal) -> tuple[int, list[str]]:
 def pending(root: Path) -> int:
     found: Backlog = reading(root, lambda journal: journal.backlog())
     return found.pending
-
-
-def test_every_move_is_told_though_the_process_is_killed_again_and_again(
-    root: Path, dashboard: Dashboard, api: BotApi
-) -> None:
-    """Killed at random moments and between sending and noting it, each move arrives; no more doubles than kills."""
-    configure(root, api)
-    dashboard.next(moving())
-    dice, kills = random.Random(11), 0  # noqa: S311 - moments, not secrets
-    for number in range(6):
-        with Daemon(root, dashboard.url, interval=0.05) as daemon:
-            if number % 2:  # between sending and noting it
-                api.next(ok, then(daemon.process.kill, take=bool(number % 3)), ok)
-            else:
-                wait_until(lambda daemon=daemon: "Reallocation triggered" in daemon.log.read_text())  # type: ignore[misc]
-                try:
-                    daemon.process.wait(dice.uniform(0.0, 1.0))
-                except subprocess.TimeoutExpired:
-                    daemon.process.kill()
-            assert daemon.process.wait(15) == -signal.SIGKILL
-            kills += 1
-    api.next(ok)
-    dashboard.next(DOWN)
-    with Daemon(root, dashboard.url, interval=0.5) as daemon:
-        wait_until(lambda: pending(root) == 0, 15)
-        daemon.end()
-    published, written = reading(root, moves_told)
-    told = Counter(text for text in api.taken if text.startswith(FIRST))
-    lost, doubled = Counter(written) - told, told - Counter(written)
-    print(f"moves {published}, kills {kills}, lost {lost.total()}, doubled {doubled.total()}")  # noqa: T201 - a promise shows its figure
-    assert published == len(written) >= 3
-    assert lost == Counter()
-    assert 1 <= doubled.total() <= kills
 
 
 def test_an_outage_of_telegram_stops_no_cycle_and_ends_by_itself(root: Path, dashboard: Dashboard, api: BotApi) -> None:

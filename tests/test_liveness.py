@@ -54,12 +54,19 @@ def configure(root: Path, *apis: BotApi, **more: str) -> None:
 
 @contextmanager
 def service_manager(monkeypatch: pytest.MonkeyPatch, place: Path) -> Iterator[Callable[[], list[str]]]:
+    """Start as systemd does what is started in this block; what is given returns all messages so far."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(place))
+    with listening(place) as messages:
+        yield messages
+
+
+@contextmanager
+def listening(place: Path) -> Iterator[Callable[[], list[str]]]:
     """Listen as systemd does; what is given returns all messages so far."""
     heard: list[str] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(place))
         listener.setblocking(False)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(place))
 
         def messages() -> list[str]:
             while True:

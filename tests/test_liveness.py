@@ -19,7 +19,6 @@ import pytest
 
 from tests.adapters.hostile import Server, answer, hang, http
 from tests.botapi import BotApi
-from tests.botapi import hang as hang_up
 from tests.serving import Dashboard, fixed, fresh, wait_until
 from tests.test_daemon import Daemon
 from tests.test_notifications import command
@@ -272,19 +271,6 @@ def test_a_hung_look_up_of_the_dashboard_costs_its_deadline_and_no_more(root: Pa
         assert daemon.status()["reason"] == "fetch_failed"
         assert daemon.log.read_text().count("FAULT look-up") == 1
         ends_well(daemon)
-
-
-def test_a_hung_telegram_delays_no_cycle(root: Path, dashboard: Dashboard) -> None:
-    """While Telegram takes a message and never answers, cycles keep their beat."""
-    with BotApi(hang_up) as api:
-        configure(root, api)
-        with Daemon(root, dashboard.url, interval=0.3) as daemon:
-            api.wait_asked(1)
-            asked = len(dashboard.asked)
-            dashboard.wait_for(asked + 12, 30)
-            found = gaps(dashboard, asked)
-            assert sorted(found)[len(found) // 2] < 0.45
-            ends_well(daemon)
 
 
 def test_a_hung_heartbeat_delays_no_cycle(root: Path, dashboard: Dashboard) -> None:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import random
 import re
-import signal
 import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from tests.adapters.hostile import Server, answer, hang, http
 from tests.botapi import BotApi
-from tests.serving import Dashboard, fixed, fresh, wait_until
+from tests.serving import Dashboard, fixed, wait_until
 from tests.test_daemon import Daemon
 from tests.test_notifications import command
 
@@ -328,58 +325,3 @@ def test_a_locked_journal_is_a_cycle_from_memory_and_ends_in_time(root: Path, da
             seconds = daemon.end()
             other.rollback()
     assert seconds < 2.0
-
-
-# --- signals at random ------------------------------------------------------------------------------------------------
-
-
-def hears(pid: int) -> bool:
-    """Whether the kernel would hand SIGTERM to a handler of the process."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (caught,) = (line.split()[1] for line in lines if line.startswith("SigCgt:"))
-    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
-
-
-def one_end(folder: Path, url: str, delay: float, number: int, own: dict[str, Any]) -> tuple[float, int, str]:
-    """Start a governor, send a signal so long after it can hear one; return seconds until its end, code and log."""
-    folder.mkdir()
-    with Daemon(folder, url, interval=0.05, **own) as daemon:
-        wait_until(lambda: hears(daemon.process.pid), 20)
-        time.sleep(delay)
-        sent = time.monotonic()
-        daemon.process.send_signal(number)
-        code = daemon.process.wait(20)
-        return time.monotonic() - sent, code, daemon.log.read_text()
-
-
-def test_a_signal_at_any_moment_is_an_exit_with_zero(tmp_path: Path) -> None:
-    """From the moment that a handler stands, through loading, start and cycles, a signal ends it in two seconds."""
-    dice = random.Random(SEED)  # noqa: S311 - moments, not secrets
-    scripts = [fresh(), fresh(delay_seconds=0.02), hang, DOWN]
-    weather = (dice.choice(scripts) for _ in range(5_000))
-    with Dashboard(*weather, fresh()) as dashboard, Server(hang) as switch, ThreadPoolExecutor(2) as pool:
-        own: list[dict[str, Any]] = [{}, {"HEARTBEAT_URL": switch.url}, {"FETCH_DEADLINE": "0.1"}]
-        ends = list(
-            pool.map(
-                lambda case: one_end(*case),
-                [
-                    (
-                        tmp_path / str(number),
-                        dashboard.url,
-                        # Half of them while it is loading.
-                        dice.uniform(0.0, 0.6 if number % 2 else 2.0),
-                        dice.choice((signal.SIGTERM, signal.SIGINT)),
-                        dice.choice(own),
-                    )
-                    for number in range(SIGNALS)
-                ],
-            )
-        )
-    seconds = sorted(end[0] for end in ends)
-    started = sum("Starting Capital Governor" in log for _, _, log in ends)
-    p99 = seconds[int(0.99 * (len(seconds) - 1))]
-    print(f"signals {len(ends)}, after the start line {started}, p99 {p99:.2f} s, longest {seconds[-1]:.2f} s")  # noqa: T201 - a promise shows its figures
-    assert [code for _, code, _ in ends] == [0] * SIGNALS
-    assert not any("Traceback" in log for _, _, log in ends)
-    assert seconds[-1] < 2.0
-    assert 0 < started <= 0.9 * SIGNALS  # both while it was loading and later

@@ -1,0 +1,193 @@
+"""P16: SIGTERM and SIGINT are an exit with 0 within two seconds, in whatever phase they come."""
+
+from __future__ import annotations
+
+import math
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.adapters.hostile import Server, hang
+from tests.promises.ledger import Account, require
+from tests.serving import Dashboard, fixed, fresh, wait_until
+from tests.test_daemon import Daemon
+from tests.test_liveness import DISK_HANGS, LOOKUP_HANGS, OPENING_HANGS
+from tests.test_notifications import moving
+
+WITHIN_SECONDS: Final = 2.0
+SEED: Final = 16
+DOWN: Final = fixed(b"", status="401 Unauthorized")
+NOWHERE: Final = "http://hangs.invalid:8100"
+MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
+LOADING_HANGS: Final = """
+import sys, time
+from capital_governor import __main__ as program
+early = program.end_at_signals
+def end_at_signals():
+    early()
+    print("FAULT loading", file=sys.stderr, flush=True)
+    time.sleep(60)
+program.end_at_signals = end_at_signals
+"""
+HUNG: Final[Mapping[str, str]] = {
+    "loading": LOADING_HANGS,
+    "journal": OPENING_HANGS,
+    "look-up": LOOKUP_HANGS,
+    "disk": DISK_HANGS,
+}
+
+PLAIN_LOOP: Final = """
+import asyncio
+from capital_governor import daemon
+daemon.in_loop = lambda main: asyncio.run(main())
+"""
+NORMAL_EXIT: Final = """
+from capital_governor import daemon
+daemon.leave = lambda code: code
+"""
+CYCLE_FIRST: Final = """
+from capital_governor import daemon
+async def unless(stop, work):
+    return await work
+daemon._unless = unless
+"""
+SIGNALS_OWN_CODE: Final = """
+import os, signal
+def early():
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: os._exit(128 + number))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A signal to a governor: where it runs, in which phase it is met, and what is different from the usual."""
+
+    root: Path
+    url: str
+    delay_seconds: float = 0.0
+    number: signal.Signals = signal.SIGTERM
+    prelude: str = ""
+    own: Mapping[str, Any] = field(default_factory=dict)
+    hang_after: str = ""
+    """What its log has to say before the disk hangs."""
+    after: str = ""
+    """What its log has to say before the signal comes; empty: it comes as soon as the process can hear it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How long a governor took to end, and whether it had begun to govern."""
+
+    seconds: float
+    governed: bool
+
+
+def end(case: Ending) -> Ended:
+    """Start a governor, signal it in the phase that is asked for, and see it end well."""
+    case.root.mkdir()
+    program = ("-c", case.prelude + MAIN)
+    with Daemon(case.root, case.url, interval=0.05, program=program, **case.own) as daemon:
+        wait_until(lambda: hears(daemon.process.pid), 30)
+        wait_until(lambda: case.hang_after in daemon.log.read_text(), 30)
+        (case.root / "hang").touch()
+        wait_until(lambda: case.after in daemon.log.read_text(), 30)
+        time.sleep(case.delay_seconds)
+        sent = time.monotonic()
+        daemon.process.send_signal(case.number)
+        try:
+            code: int | None = daemon.process.wait(WITHIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            code = None
+        seconds, log = time.monotonic() - sent, daemon.log.read_text()
+    require(code is not None, f"alive {WITHIN_SECONDS} s after {case.number.name}")
+    require(code == 0, f"{case.number.name} is an exit with {code}")
+    require("Traceback" not in log, f"{case.number.name} is a traceback")
+    return Ended(seconds, "Starting Capital Governor" in log)
+
+
+def hears(pid: int) -> bool:
+    """Whether the kernel would hand SIGTERM to a handler of the process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (caught,) = (line.split()[1] for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def end_at_random(folder: Path, signals: int) -> list[Ended]:
+    """Signal so many governors at random moments from the first that they can hear, in all kinds of weather."""
+    dice = random.Random(SEED)  # noqa: S311 - moments, not secrets
+    scripts = [fresh(), fresh(delay_seconds=0.02), hang, DOWN]
+    weather = (dice.choice(scripts) for _ in range(5_000))
+    with Dashboard(*weather, fresh()) as dashboard, Server(hang) as switch, ThreadPoolExecutor(3) as pool:
+        own: list[dict[str, Any]] = [{}, {"HEARTBEAT_URL": switch.url}, {"FETCH_DEADLINE": "0.1"}]
+        cases = [
+            Ending(
+                root=folder / str(number),
+                url=NOWHERE if number % 8 == 0 else dashboard.url,
+                after="" if number % 2 else "Starting Capital Governor",  # half of them while it is loading
+                delay_seconds=dice.uniform(0.0, 0.6),
+                number=dice.choice((signal.SIGTERM, signal.SIGINT)),
+                prelude=LOOKUP_HANGS,
+                own=dice.choice(own),
+            )
+            for number in range(signals)
+        ]
+        ended = list(pool.map(end, cases))
+    governed = sum(each.governed for each in ended)
+    assert 0 < governed < signals, "all signals came in one phase"
+    return ended
+
+
+def told(ended: list[Ended]) -> str:
+    seconds = sorted(each.seconds for each in ended)
+    p99 = seconds[math.ceil(0.99 * len(seconds)) - 1]
+    governed = sum(each.governed for each in ended)
+    return (
+        f"{len(ended)} signals at random, {governed} after the start line: p99 {p99:.2f} s, longest {seconds[-1]:.2f} s"
+    )
+
+
+def test_p16_a_signal_at_any_moment_is_an_exit_with_zero(promise: Account, tmp_path: Path) -> None:
+    """From the moment that a handler stands, through loading, start and cycles, a signal ends it in two seconds."""
+    promise.figure(told(end_at_random(tmp_path, 32)))
+
+
+@pytest.mark.long
+def test_p16_two_hundred_signals(promise: Account, tmp_path: Path) -> None:
+    """So it does at two hundred moments."""
+    promise.figure(told(end_at_random(tmp_path, 200)))
+
+
+def end_hung(root: Path, url: str, name: str, prelude: str = "") -> Ended:
+    """Signal a governor while the fault of this name lasts."""
+    since = "Start: " if name == "disk" else ""
+    at = NOWHERE if name == "look-up" else url
+    return end(Ending(root, at, prelude=HUNG[name] + prelude, hang_after=since, after=f"FAULT {name}"))
+
+
+def test_p16_nothing_that_hangs_keeps_it_from_ending(promise: Account, tmp_path: Path) -> None:
+    """While its loading, the journal's opening, a look-up or the disk hangs, a signal ends it in two seconds."""
+    with Dashboard(moving()) as dashboard, ThreadPoolExecutor() as pool:
+        ended = [end_hung(tmp_path / name, dashboard.url, name) for name in HUNG]
+        longest = max(each.seconds for each in ended)
+        promise.figure(f"{', '.join(HUNG)} hung: longest {longest:.2f} s")
+        ends = {
+            mutant: pool.submit(end_hung, tmp_path / mutant, dashboard.url, name, prelude)
+            for mutant, name, prelude in (
+                ("the code of the signal", "loading", SIGNALS_OWN_CODE),
+                ("a plain event loop", "look-up", PLAIN_LOOP),
+                ("the cycle ends first", "look-up", CYCLE_FIRST),
+                ("a normal exit", "disk", NORMAL_EXIT),
+            )
+        }
+        for mutant, future in ends.items():
+            with promise.mutant(mutant):
+                future.result()

@@ -35,9 +35,15 @@ class LookupLoop(asyncio.SelectorEventLoop):
         question = (host, port, family, type, proto, flags)
         found = self._lookups.get(question)
         if found is None:
-            found = self._lookups[question] = self.create_future()
+            found = self.create_future()
+            thread = threading.Thread(target=self._look_up, args=(question, found), name="lookup", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise OSError(f"the name cannot be looked up: {error}") from error
+            # Only now: what no thread looks up would be waited for by all that ask later.
+            self._lookups[question] = found
             found.add_done_callback(lambda done: self._settle(question, done))
-            threading.Thread(target=self._look_up, args=(question, found), name="lookup", daemon=True).start()
         # One caller's deadline must not take the answer from the others.
         return list(await asyncio.shield(found))
 

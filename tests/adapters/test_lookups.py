@@ -87,6 +87,29 @@ def test_a_hung_name_takes_one_thread_and_holds_up_no_other(resolver: Resolver) 
     wait_until(lambda: sum(thread.name == "lookup" and thread.daemon for thread in threading.enumerate()) == 2)
 
 
+def test_a_name_that_no_thread_could_be_had_for_is_looked_up_the_next_time(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system out of threads fails this look-up at once, and no later one waits for it."""
+    start, refused = threading.Thread.start, [True]
+
+    def scarce(thread: threading.Thread) -> None:
+        if refused:
+            refused.clear()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+
+    async def main() -> None:
+        with pytest.raises(OSError, match="can't start new thread"):
+            await look_up("localhost")
+        assert (await look_up("localhost"))[0][4][0] == "127.0.0.1"
+
+    run(main())
+    assert resolver.asked == ["localhost"]
+
+
 def test_one_that_gives_up_leaves_the_answer_to_the_others(resolver: Resolver) -> None:
     """Two ask for the same name; the first one's deadline does not end the look-up for the second."""
 

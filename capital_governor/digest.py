@@ -41,7 +41,9 @@ class Digest:
         if key == self._seen:
             return
         first_at = self._journal.summary(self._book).first_at
-        if first_at is not None and first_at < due.timestamp() and not self._journal.knows_notice(key):
+        if first_at is None or first_at >= due.timestamp():
+            return  # or so it seems, while the journal is lost: asked again in the next cycle
+        if not self._journal.knows_notice(key):
             text = self._text(now, published)
             self._journal.put_notices([Notice(key=key, created_at=now, text=text, topic=TOPIC, begins=False)])
         self._seen = key

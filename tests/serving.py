@@ -11,9 +11,11 @@ socket allows:
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -269,3 +271,15 @@ def footprint(*paths: Path) -> list[tuple[bytes, int, int] | None]:
     return [
         (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) if path.exists() else None for path in paths
     ]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep everybody else from writing this journal."""
+    other = sqlite3.connect(path, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+    finally:
+        other.close()

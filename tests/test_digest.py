@@ -12,7 +12,7 @@ import pytest
 from capital_governor.adapters.notices import Notice
 from capital_governor.core.model import Reason, Refusal
 from capital_governor.digest import Digest
-from tests.serving import Rig
+from tests.serving import Rig, locked
 
 HOUR: Final = 3_600.0
 DAY: Final = 24 * HOUR
@@ -104,6 +104,18 @@ def test_restarts_around_the_hour_double_nothing(days: Days) -> None:
             days.at(day, clock)
             days.restart()
     assert days.times() == ["03 08:00", "04 08:00", "05 08:00"]
+
+
+def test_a_journal_that_is_lost_at_the_hour_delays_it(days: Days) -> None:
+    """Where only a later cycle can tell that one is due, it comes then and not a day later."""
+    days.at(3, "22:00")
+    days.at(4, "07:55")
+    with locked(days.rig.settings.journal_path):
+        days.at(4, "08:00")
+        assert days.rig.journal.lost
+    for clock in ("08:05", "08:10", "08:15"):
+        days.at(4, clock)
+    assert len(days.times()) == 1
 
 
 def test_what_was_missed_comes_late_and_once(days: Days) -> None:

@@ -21,7 +21,7 @@ from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.core.model import PAYLOAD_HOLDS, Reason, Refusal, Snapshot
 from capital_governor.status import standing_orders
 from tests.core.builders import FLEET, INTERVAL, NOW, snapshot
-from tests.serving import Rig, footprint
+from tests.serving import Rig, footprint, locked
 
 SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 """Scores that turn 0.40, 0.36, 0.24 into 0.24, 0.36, 0.40: a move."""
@@ -447,17 +447,6 @@ def test_a_kill_neither_loses_nor_doubles_an_accept(tmp_path: Path, moment: str)
         rig.cycle(PROBLEMS[R.MEMBERS_GONE](rig))
         assert (held(rig), kept(rig, order).end) == (None, OrderEnd.USED)
         assert sum(entry.inputs.accept for entry in rig.entries()) == 1
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    other = sqlite3.connect(path, isolation_level=None)
-    try:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-    finally:
-        other.close()
 
 
 @contextmanager

@@ -283,6 +283,27 @@ def test_an_abandoned_first_allocation_is_made_anew(tmp_path: Path, monkeypatch:
         assert said(rig.primary)["generation"] == 2
 
 
+# --- the journal that says all this ---------------------------------------------------------------------------------
+
+
+def test_a_damaged_last_entry_does_not_keep_the_governor_from_starting(tmp_path: Path) -> None:
+    """The journal is set aside, as for any damage, and the state that could be read goes on."""
+    with Rig(tmp_path) as rig:
+        rig.see()
+        rig.see()
+        plain = sqlite3.connect(rig.settings.journal_path)
+        plain.execute("UPDATE cycles SET inputs = x'00' WHERE seq = (SELECT max(seq) FROM cycles)")
+        plain.commit()
+        plain.close()
+        rig.restart()
+        assert rig.found == "resumed at generation 1"
+        assert rig.see().decision.reason is Reason.UNCHANGED
+        assert list(rig.settings.journal_path.parent.glob("*.corrupt-*")), "the damage was met"
+        rig.restart()
+        assert rig.see(SWAPPED).decision.reason is Reason.THRESHOLD
+        assert said(rig.primary)["generation"] == 2
+
+
 # --- generations of others --------------------------------------------------------------------------------------------
 
 

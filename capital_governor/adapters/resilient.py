@@ -152,11 +152,13 @@ class ResilientJournal:
 
     def entries(self, book: str, *, last: int | None = None, after_seq: int = 0) -> Iterator[Entry]:
         """See ``Journal``; during an episode those that are not written back yet, with numbers of their own."""
-        return self._whole.entries(book, last=last, after_seq=after_seq)
+        # Read at once: one that turns out to be damaged half-way must not leave the rest unsaid.
+        found = self._try(lambda journal: list(journal.entries(book, last=last, after_seq=after_seq)), None)
+        yield from self._memory.entries(book, last=last, after_seq=after_seq) if found is None else found
 
     def last_decided(self, book: str) -> Entry | None:
-        """See ``Journal``."""
-        return self._whole.last_decided(book)
+        """See ``Journal``; during an episode the newest that this process has recorded."""
+        return self._try(lambda journal: journal.last_decided(book), self._memory.last_decided(book))
 
     def reasons(self, book: str, since: float) -> list[Reason]:
         """See ``Journal``; during an episode those that are not written back yet."""
@@ -228,10 +230,6 @@ class ResilientJournal:
             self._store = None
 
     # --- how it works ---
-
-    @property
-    def _whole(self) -> Journal:
-        return self._memory if self._store is None or self._lost else self._store
 
     def _try(self, question: Callable[[Journal], T], otherwise: T) -> T:
         """Answer ``question`` from the durable journal, or with what memory says while that is lost."""

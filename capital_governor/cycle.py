@@ -20,6 +20,7 @@ from capital_governor.adapters.primary import generation_of, read_primary
 from capital_governor.core.adoption import abandon, adopt
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
+from capital_governor.core.hold import FUTURE_TOLERANCE_SECONDS
 from capital_governor.core.model import SILENT_HOLDS, Decision, Inputs, Publication, Refusal, Snapshot, State
 from capital_governor.core.publication import documents
 from capital_governor.messages import telegram_text
@@ -101,7 +102,7 @@ class Cycle:
             self._reached = found.generation
             whose = f"generation {found.generation}" if found.generation else "another program's shares"
             return f"adopted {whose} from {self.paths.primary.name}"
-        if unreached is not None and self._clock() - unreached.at > self._rules.max_age_seconds:
+        if unreached is not None and not self._is_recent(unreached.at):
             self.state = abandon(self.state, self._journal.last_reached(self.book) if found is None else found)
             return f"abandoned generation {known}, which never reached the agents"
         return "nothing is published yet" if published is None else f"resumed at generation {known}"
@@ -118,6 +119,10 @@ class Cycle:
             return
         if content is not None:
             self._journal.put_orders(standing_orders(content))
+
+    def _is_recent(self, moment: float) -> bool:
+        """Whether that is within MAX_AGE; a time in the future tells of a clock set back, and may be as old as any."""
+        return -FUTURE_TOLERANCE_SECONDS <= self._clock() - moment <= self._rules.max_age_seconds
 
     @staticmethod
     def _is_news(found: Publication, published: Publication | None, *, pending: bool) -> bool:

@@ -254,6 +254,18 @@ def test_an_old_intent_is_given_up_and_its_number_not_used_again(
         assert said(rig.primary)["generation"] == said(rig.override)["generation"] == 3
 
 
+def test_an_intent_from_the_future_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that was set back, as after a power loss, does not tell how old it is: it may be as old as any."""
+    with Rig(tmp_path) as rig:
+        unreached(rig, monkeypatch)
+        before = footprint(rig.primary, rig.override)
+        rig.now -= 400 * 86_400
+        rig.restart()
+        assert rig.found == "abandoned generation 2, which never reached the agents"
+        assert rig.see({}).decision.reason is Reason.NO_AGENTS
+        assert footprint(rig.primary, rig.override) == before
+
+
 def test_a_young_intent_is_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was committed shortly before a crash is in both files after the next cycle, which need not be a good one."""
     with Rig(tmp_path) as rig:

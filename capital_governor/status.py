@@ -12,6 +12,8 @@ from capital_governor.adapters.files import Convergence
 from capital_governor.adapters.files import Outcome as FileOutcome
 from capital_governor.adapters.notices import Backlog
 from capital_governor.adapters.orders import Order, OrderKind
+from capital_governor.adapters.primary import instant
+from capital_governor.adapters.wire import clean, valid_name
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import (
     HOLDS,
@@ -217,14 +219,17 @@ def standing_orders(content: bytes) -> tuple[Order, ...]:
 
 def _order(said: dict[str, Any]) -> Order:
     """Return what ``order_document`` made ``said`` of. Raises ValueError, KeyError, TypeError or AttributeError."""
+    given_at, until, agent = instant(said["given_at"]), instant(said["until"]), said["agent"] or ""
+    if given_at is None or (until is None and said["until"] is not None):
+        raise ValueError("no times")
     order = Order(
         key=said["key"],
         kind=OrderKind(said["order"]),
         author=said["author"],
-        given_at=datetime.fromisoformat(said["given_at"]).timestamp(),
-        until=None if said["until"] is None else datetime.fromisoformat(said["until"]).timestamp(),
+        given_at=given_at,
+        until=until,
         reason=said["reason"],
-        agent=said["agent"] or "",
+        agent=agent,
         cap=said["max"],
         floor=said["min"],
         accepts=said["accepts"] or "",
@@ -232,8 +237,12 @@ def _order(said: dict[str, Any]) -> Order:
     weights = [weight for weight in (order.cap, order.floor) if weight is not None]
     if not all(isinstance(weight, int | float) and 0 <= weight <= 1 for weight in weights):
         raise ValueError(f"no weights: {weights}")
-    if not all(isinstance(text, str) for text in (order.key, order.author, order.reason, order.agent)):
-        raise TypeError("no text")
+    if not (
+        order.key and order.author and all(text == clean(text) for text in (order.key, order.author, order.reason))
+    ):
+        raise ValueError("no text as the operator's commands write it")
+    if agent and not valid_name(agent):
+        raise ValueError("no agent's name")
     return order
 
 

@@ -575,6 +575,13 @@ WHOLE: Final[dict[str, Any]] = {
         [WHOLE | {"order": "obey"}],
         [WHOLE | {"given_at": "soon"}],
         [WHOLE | {"author": 7}],
+        [WHOLE | {"author": "an\na"}],
+        [WHOLE | {"reason": "\ud800"}],
+        [WHOLE | {"key": ""}],
+        [WHOLE | {"agent": "../x"}],
+        [WHOLE | {"given_at": "0001-01-01T00:00:00+14:00"}],
+        [WHOLE | {"until": "0001-01-01T00:00:00+14:00"}],
+        [WHOLE | {"until": 7}],
         [WHOLE | {"order": "accept", "accepts": "members_gone"}],
     ],
 )

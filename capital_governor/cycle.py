@@ -15,7 +15,7 @@ from capital_governor.acceptance import settle
 from capital_governor.adapters import files, interlocks
 from capital_governor.adapters.journal import Journal, Record
 from capital_governor.adapters.notices import Notice, new_notice
-from capital_governor.adapters.orders import Order, accept_of, hold_of, limits_of
+from capital_governor.adapters.orders import Order, accept_of, hold_of, limits_of, replaced
 from capital_governor.adapters.primary import generation_of, read_primary
 from capital_governor.core.adoption import abandon, adopt
 from capital_governor.core.decision import commit, decide, refuse
@@ -85,11 +85,11 @@ class Cycle:
         """
         known_state = self._journal.state(self.book)
         self.state = known_state or State()
-        if known_state is None:
-            self._take_up_orders()
+        self._take_up_orders()
         for newest in self._journal.entries(self.book, last=1):
             # Until the first cycle is done, the status file goes on saying what the last run ended with.
             self.standing = self.standing.after(Outcome(newest.inputs, newest.state, newest.decision))
+        self.standing = replace(self.standing, orders=self._journal.orders(self._clock()))
         published, found = self.state.published, self._primary_on_disk()
         known = 0 if published is None else published.generation
         unreached = self._journal.unreached(self.book) if known else None
@@ -108,17 +108,21 @@ class Cycle:
         return "nothing is published yet" if published is None else f"resumed at generation {known}"
 
     def _take_up_orders(self) -> None:
-        """Go on with the orders of the status file, where the journal is lost or new: a hold must not end by that.
+        """Go on with the orders of the status file that the journal has lost: a hold must not end by that.
 
-        Once the old journal can be read again, what that says of an order counts.
+        It may be lost itself, damaged, or an older copy that was put back. What it says of an order that it knows
+        counts, also once it can be read again; of two for the same thing the one given last.
         """
         try:
             content = files.read(self.paths.status)
         except OSError:
             # It can be written neither, which the first cycle says.
             return
-        if content is not None:
-            self._journal.put_orders(standing_orders(content))
+        said = () if content is None else standing_orders(content)
+        if said:
+            now = self._clock()
+            self._journal.put_orders(said)
+            self._journal.put_orders(replaced(self._journal.orders(now), now))
 
     def _is_recent(self, moment: float) -> bool:
         """Whether that is within MAX_AGE; a time in the future tells of a clock set back, and may be as old as any."""

@@ -549,6 +549,75 @@ def test_an_order_that_was_taken_back_does_not_return_from_the_status_file(tmp_p
         assert kept(rig, hold).ended_by == "bert"
 
 
+@pytest.mark.parametrize(
+    "damage", ["kind = 'obey'", "until = 'soon'", "given_at = 'once'", "kind = 'accept', accepts = 'all'"]
+)
+def test_orders_outlive_their_damaged_table(tmp_path: Path, damage: str) -> None:
+    """Where the journal has its state and no legible orders, those of the status file go on, and all is begun anew."""
+    with Rig(tmp_path) as rig:
+        rig.see()
+        hold = give(rig, OrderKind.HOLD)
+        rig.see(SWAPPED)
+        plain = sqlite3.connect(rig.settings.journal_path, isolation_level=None)
+        plain.execute(f"UPDATE orders SET {damage}")  # noqa: S608 - constants
+        plain.close()
+        rig.restart()
+        assert rig.see(SWAPPED).decision.reason is R.OPERATOR_HOLD
+        assert list(rig.settings.journal_path.parent.glob("*.corrupt-*")), "the damage was met"
+        rig.restart()
+        assert rig.see(SWAPPED).decision.reason is R.OPERATOR_HOLD
+        assert kept(rig, hold) == hold
+
+
+def test_orders_outlive_an_older_journal_put_in_its_place(tmp_path: Path) -> None:
+    """A copy that is restored knows nothing of the hold that is on: the status file does."""
+    with Rig(tmp_path) as rig:
+        rig.see()
+        path, copy = rig.settings.journal_path, tmp_path / "copy"
+        plain = sqlite3.connect(path)
+        plain.execute("VACUUM INTO ?", [str(copy)])
+        plain.close()
+        hold = give(rig, OrderKind.HOLD)
+        rig.see(SWAPPED)
+        rig.journal.close()
+        for file in path.parent.glob(f"{path.name}*"):
+            file.unlink()
+        copy.rename(path)
+        rig.restart()
+        assert rig.see(SWAPPED).decision.reason is R.OPERATOR_HOLD
+        take_back(rig, hold)
+        assert rig.see(SWAPPED).decision.reason is R.THRESHOLD
+        rig.restart()
+        assert rig.see(SWAPPED).decision.reason is not R.OPERATOR_HOLD
+
+
+def test_an_order_given_to_a_new_journal_replaces_that_of_the_status_file(tmp_path: Path) -> None:
+    """The command could not see the old limit; of the two, the one given last counts alone."""
+    with Rig(tmp_path) as rig:
+        rig.see()
+        old = give(rig, OrderKind.LIMIT, agent="Ada", cap=0.1)
+        rig.see()
+        rig.journal.close()
+        rig.settings.journal_path.rename(tmp_path / "aside")
+        give(rig, OrderKind.LIMIT, agent="Ada", cap=0.3)
+        rig.restart()
+        rig.see()
+        assert published(rig)["Ada"] == 0.3
+        assert kept(rig, old).end is OrderEnd.REPLACED
+
+
+@pytest.mark.parametrize("how", ["leave", "fail"])
+def test_a_start_without_a_completed_cycle_keeps_the_orders_in_the_status_file(tmp_path: Path, how: str) -> None:
+    """Ended or failed before its first cycle, it goes on to say what is in force, and a lost journal costs nothing."""
+    with Rig(tmp_path) as rig:
+        rig.see()
+        hold = give(rig, OrderKind.HOLD)
+        rig.see()
+        rig.restart()
+        assert (rig.governor.leave() if how == "leave" else rig.governor.fail("odd")) == ""
+        assert [each["key"] for each in rig.status()["orders"]] == [hold.key]
+
+
 WHOLE: Final[dict[str, Any]] = {
     "key": "k",
     "order": "limit",

@@ -114,6 +114,13 @@ def accept_of(orders: Iterable[Order]) -> Order | None:
     return max((o for o in orders if o.kind is OrderKind.ACCEPT), key=lambda order: order.given_at, default=None)
 
 
+def replaced(orders: Sequence[Order], now: float) -> tuple[Order, ...]:
+    """Return those that another of their kind, for the same agent, was given after, as ended by that at ``now``."""
+    newest = {(order.kind, order.agent): order for order in sorted(orders, key=lambda order: order.given_at)}
+    old = (order for order in orders if newest[order.kind, order.agent] is not order)
+    return tuple(order.ended(now, OrderEnd.REPLACED, "governor") for order in old)
+
+
 class OrderStore(Protocol):
     """Where orders stand: every journal is one. Any method may raise a JournalError."""
 

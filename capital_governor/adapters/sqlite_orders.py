@@ -6,7 +6,9 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
 
+from capital_governor.adapters.journal import JournalCorruptError
 from capital_governor.adapters.orders import Order, OrderEnd, OrderKind
+from capital_governor.core.model import Reason
 
 SCHEMA: Final = (
     """CREATE TABLE orders (
@@ -83,9 +85,17 @@ def expired(db: sqlite3.Connection, cutoff: float, count: int) -> list[tuple[int
 
 def _order(row: tuple[Any, ...]) -> Order:
     key, kind, author, given_at, until, reason, agent, cap, floor, accepts, ended_at, ended_by, ended, end_detail = row
+    numbers = (value for value in (given_at, until, cap, floor, ended_at) if value is not None)
+    try:
+        what, end = OrderKind(kind), OrderEnd(ended) if ended else None
+        known = Reason(accepts) if what is OrderKind.ACCEPT else None
+    except ValueError as error:
+        raise JournalCorruptError(f"a stored order cannot be read: {key}: {error}") from None
+    if not all(isinstance(number, float) for number in numbers):
+        raise JournalCorruptError(f"a stored order cannot be read: {key}: a time or a weight is no number")
     return Order(
         key=key,
-        kind=OrderKind(kind),
+        kind=what,
         author=author,
         given_at=given_at,
         until=until,
@@ -93,9 +103,9 @@ def _order(row: tuple[Any, ...]) -> Order:
         agent=agent,
         cap=cap,
         floor=floor,
-        accepts=accepts,
+        accepts="" if known is None else known.value,
         ended_at=ended_at,
         ended_by=ended_by,
-        end=OrderEnd(ended) if ended else None,
+        end=end,
         end_detail=end_detail,
     )

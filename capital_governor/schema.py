@@ -88,7 +88,7 @@ _STATUS: Final = {
     "message": _or_null(_text("the reason's sentence")),
     "detail": _text("the facts of a hold"),
     "exit": _text("what ends the hold"),
-    "timestamp": _time("of the last cycle"),
+    "timestamp": _time("of the last completed cycle"),
     "valid_until": _time("take the governor for dead after this"),
     "last_success": _or_null(_time("when the last usable payload came")),
     "failures_in_row": _count("cycles since then without one"),

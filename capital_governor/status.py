@@ -77,7 +77,7 @@ class Standing:
 
     Args:
         state: "starting", "governing", "holding" or "ended".
-        at: when the last cycle was, seconds since 1970 UTC.
+        at: when the last completed cycle was, seconds since 1970 UTC; that of the first failure if there was none.
         reason: of the last cycle.
         detail: the facts of this case.
         exit: what ends a hold; empty without one.
@@ -136,11 +136,15 @@ class Standing:
         )
 
     def failed(self, now: float, error: str) -> Standing:
-        """Return how it stands after a cycle that an unexpected error ended."""
+        """Return how it stands after a cycle that an unexpected error ended.
+
+        Such a cycle was not completed, so it renews no validity: whether Guardian has paused nobody knows, and agents
+        must not go by such a governor for ever.
+        """
         return replace(
             self,
             state="holding",
-            at=now,
+            at=self.at or now,
             reason=Reason.INTERNAL_ERROR,
             detail=error,
             exit=EXITS[Reason.INTERNAL_ERROR],

@@ -277,7 +277,7 @@ def _show_faults(page: _Page, document: Mapping[str, Any]) -> None:
 STANDING: Final = {
     "running": "",
     "starting": "starting: a governor is there, and has not yet completed a cycle",
-    "late": "LATE: a governor is there, but has only just started, or hangs",
+    "late": "LATE: a governor is there, but has only just started, hangs, or fails",
     "ended": "not running: it was ended",
     "dead": "NOT RUNNING, though nobody ended it",
 }

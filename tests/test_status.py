@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,29 @@ def test_a_failed_cycle_is_shown_with_its_error(rig: Rig) -> None:
     assert (status["state"], status["reason"], status["detail"]) == ("holding", "internal_error", "ValueError: odd")
     assert (status["exit"], status["generation"]) == (EXITS[Reason.INTERNAL_ERROR], 1)
     assert status["failures_in_row"] == 1
+
+
+def test_failed_cycles_do_not_renew_the_validity(rig: Rig) -> None:
+    """A governor whose cycles all fail is dead to the agents three intervals after the last completed one."""
+    rig.see()
+    until = rig.status()["valid_until"]
+    for _ in range(4):
+        rig.governor.fail("odd")
+        rig.now += 300
+    assert rig.status()["valid_until"] == until < f"{datetime.fromtimestamp(rig.now, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    rig.see()
+    assert rig.status()["valid_until"] > until
+
+
+def test_a_governor_that_never_completed_a_cycle_has_one_validity(tmp_path: Path) -> None:
+    """From its first failure on."""
+    with Rig(tmp_path) as rig:
+        rig.governor.fail("odd")
+        before = rig.status()
+        rig.now += 300
+        rig.governor.fail("odd")
+        assert rig.status() == before | {"failures_in_row": 2}
+        assert before["timestamp"] == "2025-11-03T22:00:00Z"
 
 
 def test_an_end_leaves_the_validity_as_it_is(rig: Rig) -> None:

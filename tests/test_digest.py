@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,6 +117,21 @@ def test_a_journal_that_is_lost_at_the_hour_delays_it(days: Days) -> None:
     for clock in ("08:05", "08:10", "08:15"):
         days.at(4, clock)
     assert len(days.times()) == 1
+
+
+def test_a_damaged_entry_does_not_keep_it_back(days: Days) -> None:
+    """What cannot be counted is damage of the journal, which is begun anew: the digest tells what is known."""
+    days.at(3, "22:00")
+    days.at(4, "07:55")
+    plain = sqlite3.connect(days.rig.settings.journal_path, isolation_level=None)
+    plain.execute("UPDATE cycles SET reason = 'mood' WHERE seq = 1")
+    plain.close()
+    days.at(4, "08:00")
+    assert days.times() == ["04 08:00"]
+    assert list(days.rig.settings.journal_path.parent.glob("*.corrupt-*")), "the damage was met"
+    days.at(4, "08:05")
+    assert days.times() == ["04 08:00"]
+    assert not days.rig.journal.lost
 
 
 def test_what_was_missed_comes_late_and_once(days: Days) -> None:

@@ -174,7 +174,10 @@ class SqliteJournal:
     def reasons(self, book: str, since: float) -> list[Reason]:
         """See ``Journal``."""
         found = self._all("SELECT reason FROM cycles WHERE book = ? AND at > ? ORDER BY seq", book, since)
-        return [Reason(reason) for (reason,) in found]
+        try:
+            return [Reason(reason) for (reason,) in found]
+        except ValueError as error:
+            raise JournalCorruptError(f"the journal {self._path} has an entry of an unknown reason: {error}") from None
 
     def summary(self, book: str) -> Summary:
         """See ``Journal``; the size is that of the database and its ``-wal``."""

@@ -173,8 +173,10 @@ class Cycle:
         if after.published is not None and after.published.generation == self._reached:
             # In every cycle: an adopted generation is in the journal only now, and so is all after it was begun anew.
             self._journal.reached(self._reached)
-        self._journal.prune(inputs.now, self._settings.journal_days)
         outcome = Outcome(inputs, before, decision, convergence, orders=orders, settled=settled)
+        if outcome.fetched:
+            # Not by our clock alone: one that leaps ahead for a cycle would delete history, and orders in force.
+            self._journal.prune(inputs.now, self._settings.journal_days)
         self.standing = self.standing.after(outcome)
         return replace(outcome, status_problem=self.write_status())
 

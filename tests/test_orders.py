@@ -109,6 +109,19 @@ def test_a_hold_keeps_both_files_until_its_time_is_over(rig: Rig) -> None:
     assert rig.status()["orders"] == []
 
 
+@pytest.mark.parametrize("down", [False, True], ids=["stale", "down"])
+def test_a_hold_outlives_a_clock_that_leaps_and_returns(rig: Rig, down: bool) -> None:
+    """For a cycle it is a hundred days later: what seems to be over since long is not deleted by that."""
+    hold, days = give(rig, OrderKind.HOLD, 7_200), 100 * 86_400
+    rig.see(SWAPPED)
+    rig.now += days
+    rig.cycle(DOWN if down else snapshot(SWAPPED, at=rig.now - days))
+    assert held(rig) is (R.FETCH_FAILED if down else R.PAYLOAD_STALE)
+    rig.now -= days
+    assert rig.see(SWAPPED).decision.reason is R.OPERATOR_HOLD
+    assert kept(rig, hold) == hold
+
+
 def test_a_hold_that_is_taken_back_ends_with_the_next_cycle(rig: Rig) -> None:
     """The journal goes on saying who gave it and who took it back, when."""
     order = give(rig, OrderKind.HOLD)

@@ -417,8 +417,8 @@ class Loop(RuleBasedStateMachine):
             self._cycles(4 * world.rules.membership_grace_cycles)
         elif reason is Reason.STOPPED:
             world.stop.unlink()
-        elif reason is Reason.OPERATOR_HOLD and holds and holds[-1].until is not None and wait:
-            world.now = holds[-1].until
+        elif reason is Reason.OPERATOR_HOLD and wait and holds and all(hold.until is not None for hold in holds):
+            world.now = max(hold.until or 0.0 for hold in holds)
         else:
             self._mend()
         self._cycles(1)

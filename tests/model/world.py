@@ -134,6 +134,8 @@ class World:
         """Note that the journal's file is gone while the governor runs; what it kept in memory goes into a new one."""
         self.carried = len(self.journal.pending_notices(1_000))
         self.done, self.taken = [], set()
+        # Only what is in force goes into the new one.
+        self.orders = {order.key: order for kind in OrderKind for order in self.standing(kind)}
 
     def restart(self) -> None:
         """Start on what is on the disk; the oracle goes on from that too."""
@@ -231,7 +233,9 @@ class World:
             journal.change_orders(
                 self.now, lambda o: o.ended(self.now, OrderEnd.REPLACED, "anna") if over(o) else None, given
             )
-        self.orders = {key: order for key, order in self.orders.items() if not over(order)}
+        # One whose time is over is not there to be taken back; a clock that is set back brings it into force again.
+        standing = {order.key for kind in OrderKind for order in self.standing(kind)}
+        self.orders = {key: order for key, order in self.orders.items() if key not in standing or not over(order)}
         if given is not None:
             self.orders[given.key] = given
 
@@ -244,14 +248,14 @@ class World:
 
     def look(self, said: Said, *, accept: bool = False) -> Observation:
         """Return what a governor can see now, in the oracle's words."""
-        hold = self.standing(OrderKind.HOLD)
+        hold = max(self.standing(OrderKind.HOLD), key=lambda order: order.given_at, default=None)
         files = [self.primary] if self.policy == "off" else [self.primary, self.override]
         return Observation(
             now=self.now,
             payload=said.seen,
             pause_file=self.pause_file,
             stopped=self.stop.exists(),
-            operator_hold_until=(inf if hold[-1].until is None else hold[-1].until) if hold else None,
+            operator_hold_until=None if hold is None else inf if hold.until is None else hold.until,
             operator_limits=tuple(
                 OperatorLimit(
                     order.agent,

@@ -36,6 +36,8 @@ from tests.oracle import Oracle
 from tests.oracle_sight import Observation, Outcome, Published
 from tests.oracle_weather import NAMES, Weather, some_settings
 
+pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
+
 SEQUENCES = int(os.environ.get("ORACLE_SEQUENCES", "1500"))
 FIRST_SEED = int(os.environ.get("ORACLE_FIRST_SEED", "0"))
 

@@ -16,6 +16,8 @@ from capital_governor.core.model import REGIME, Reason, Snapshot
 from tests.model.running import run
 from tests.promises.ledger import Account
 
+pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
+
 
 def test_p10_bad_data_never_adds_capital(promise: Account) -> None:
     """No bad record lifts anybody, no missing regime lifts exposure, and whatever else the model checks holds."""

@@ -15,6 +15,8 @@ from tests.model.steps import every_step
 from tests.promises.ledger import Account, require
 from tests.serving import Rig, footprint
 
+pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
+
 SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 FILES: Final = ("capital_governor_allocations.json", "allocations_override.json")
 RENAMES: Final = {f"before rename {name}" for name in FILES}

@@ -19,6 +19,8 @@ from tests.model.world import World
 from tests.oracle_sight import Settings
 from tests.promises.ledger import Account, require
 
+pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
+
 INTERVAL: Final = 300
 HOUR: Final = 3_600
 CYCLES: Final = 144

@@ -7,6 +7,8 @@ import random
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 
+import pytest
+
 from capital_governor.adapters.journal import decode, encode
 from capital_governor.core.adoption import adopt
 from capital_governor.core.decision import commit, decide

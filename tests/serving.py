@@ -195,10 +195,10 @@ class Rig:
         found: what the last start found.
     """
 
-    def __init__(self, root: Path, *, dry_run: bool = False, **own: object) -> None:
+    def __init__(self, root: Path, *, now: float = NOW, dry_run: bool = False, **own: object) -> None:
         self.root = root
         self.settings = settings_of(root, **own)
-        self.now = NOW
+        self.now = now
         self.lines: list[Line] = []
         self.told: list[object] = []
         self._dry_run = dry_run

@@ -58,9 +58,7 @@ def publish_first(root: Path) -> None:
 
 def start_late(root: Path, late: int = 1) -> Rig:
     """Start on the root, so many intervals after the first publication."""
-    rig = Rig(root)
-    rig.now = NOW + late * INTERVAL
-    return rig
+    return Rig(root, now=NOW + late * INTERVAL)
 
 
 def publish_next(root: Path, *, late: int = 1) -> Rig:

@@ -24,7 +24,7 @@ from tests.oracle_arithmetic import (
 )
 from tests.oracle_fleet import Fleet
 from tests.oracle_holds import Watch
-from tests.oracle_sight import Observation, Outcome, Payload, Person, Published, Settings
+from tests.oracle_sight import AGENT_HOLDS, Observation, Outcome, Payload, Person, Published, Settings
 
 
 @dataclass(slots=True)
@@ -69,7 +69,8 @@ class Oracle:
             return _hold(reason)
         assert isinstance(seen.payload, Payload)
         exposure = self._exposure(seen.payload, settings)
-        reason = self.watch.look_at_agents(seen.payload, self.fleet.people, settings, accept=seen.accept)
+        accept = seen.accepts(*AGENT_HOLDS)
+        reason = self.watch.look_at_agents(seen.payload, self.fleet.people, settings, accept=accept)
         founding = self.published is None
         may_end = not founding and self.watch.all_excused(self.fleet.members())
         if reason is None and not self.fleet.enrol(

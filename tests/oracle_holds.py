@@ -22,7 +22,7 @@ class Watch:
         """Return why nothing may be decided, whatever the agents are like; or None."""
         unusable = _unusable(seen, settings)
         lost = self._lost_block(seen)
-        self._remember_blocks(seen, usable=unusable is None)
+        self._remember_blocks(seen, usable=unusable is None, lost=lost)
         self._remember_pause(seen, complete=unusable is None and lost is None)
         if seen.stopped:
             return "stopped"
@@ -35,18 +35,21 @@ class Watch:
         return unusable or lost
 
     def _lost_block(self, seen: Observation) -> str | None:
-        if isinstance(seen.payload, str) or seen.accept:
+        if isinstance(seen.payload, str):
             return None
-        if self.guardian_seen and seen.payload.guardian is None:
+        if self.guardian_seen and seen.payload.guardian is None and not seen.accepts("guardian_lost"):
             return "guardian_lost"
-        return "timestamp_lost" if self.stamp_seen and seen.payload.at is None else None
+        stamp_lost = self.stamp_seen and seen.payload.at is None and not seen.accepts("timestamp_lost")
+        return "timestamp_lost" if stamp_lost else None
 
-    def _remember_blocks(self, seen: Observation, *, usable: bool) -> None:
+    def _remember_blocks(self, seen: Observation, *, usable: bool, lost: str | None) -> None:
+        """Remember what was there; a loss that was accepted is forgotten, unless that of the other still holds."""
         if isinstance(seen.payload, str):
             return
-        forgiven = seen.accept and usable
-        self.guardian_seen = seen.payload.guardian is not None or (self.guardian_seen and not forgiven)
-        self.stamp_seen = seen.payload.at is not None or (self.stamp_seen and not forgiven)
+        guardian = seen.accepts("guardian_lost") and usable
+        stamp = seen.accepts("timestamp_lost") and usable and lost is None
+        self.guardian_seen = seen.payload.guardian is not None or (self.guardian_seen and not guardian)
+        self.stamp_seen = seen.payload.at is not None or (self.stamp_seen and not stamp)
 
     def _remember_pause(self, seen: Observation, *, complete: bool) -> None:
         if _file_pauses(seen) or _payload_pauses(seen):

@@ -75,9 +75,16 @@ class OperatorLimit:
     until: float
 
 
+AGENT_HOLDS = ("no_agents", "faulty_majority", "members_gone")
+"""The holds that are about the agents: whoever accepts one of them accepts how the agents are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one cycle can see. A payload that is a word is the reason why there is none."""
+    """What one cycle can see. A payload that is a word is the reason why there is none.
+
+    ``accept`` lets pass what holds, ``accept_about`` a word: only what the hold of this name is about.
+    """
 
     now: float
     payload: Payload | str
@@ -88,6 +95,11 @@ class Observation:
     accept: bool = False
     known_generation: int = 0
     files_unwritable: bool = False
+    accept_about: str = ""
+
+    def accepts(self, *holds: str) -> bool:
+        """Say whether what one of these holds is about shall pass."""
+        return self.accept and (not self.accept_about or self.accept_about in holds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,7 @@ class Weather:
             accept=rng.random() < (0.15 if self.mishaps else 0.01),
             known_generation=rng.choice((0, 0, 0, 0, 3, 50)),
             files_unwritable="files" in self.mishaps,
+            accept_about=rng.choice(("", "", "guardian_lost", "timestamp_lost", "faulty_majority", "members_gone")),
         )
 
     def _pass_time(self) -> None:

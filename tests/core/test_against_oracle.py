@@ -66,6 +66,7 @@ def inputs_of(seen: Observation) -> Inputs:
             for limit in seen.operator_limits
         ),
         accept=seen.accept,
+        accept_only=Reason(seen.accept_about) if seen.accept_about else None,
         known_generation=seen.known_generation,
         files_problem="a folder lies in the way" if seen.files_unwritable else "",
     )

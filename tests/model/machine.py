@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Final
 
 from hypothesis import event
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from capital_governor.adapters.orders import OrderKind
-from capital_governor.core.model import AGENT_HOLDS, GATE_REFUSALS, HOLDS, SILENT_HOLDS, Decision, Reason
+from capital_governor.core.model import AGENT_HOLDS, GATE_REFUSALS, HOLDS, SILENT_HOLDS, Decision, Inputs, Reason
 from tests.core.test_against_oracle import as_published, assert_same
 from tests.model import check, tamper
 from tests.model.fleet import FAULTS, LOST, NAMES, Dashboard, Said
@@ -39,6 +39,11 @@ class Tally:
     undecided: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
+    def add(self, other: Tally) -> None:
+        """Add what another part of the run has met."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
     def __str__(self) -> str:
         said = f"{self.sequences:,} sequences, {self.cycles:,} cycles, {self.starts:,} restarts, {self.kills:,} kills"
         return f"{said} between two steps, {self.exits:,} exits of holds driven, {self.undecided} undecided"
@@ -48,6 +53,9 @@ class Loop(RuleBasedStateMachine):
     """One governor, its dashboard, its operator, and all that goes wrong."""
 
     tally: ClassVar[Tally] = Tally()
+    parts_with_oracle: ClassVar[bool] = False
+    """Whether a decision that is not the oracle's only ends its sequence: of a mutant none is, and what counts is
+    whether it breaks a promise."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -286,7 +294,7 @@ class Loop(RuleBasedStateMachine):
         outcome = world.conclude(said)
         assert outcome is not None
         try:
-            self._settle(replace(seen, accept=outcome.inputs.accept), outcome.decision)
+            self._settle(seen, outcome.inputs, outcome.decision)
             if self.over:
                 return
             if outcome.decision.reason in SILENT_HOLDS:
@@ -302,13 +310,16 @@ class Loop(RuleBasedStateMachine):
             raise
         world.now += INTERVAL
 
-    def _settle(self, seen: Observation, decision: Decision) -> None:
+    def _settle(self, seen: Observation, inputs: Inputs, decision: Decision) -> None:
         """Compare a recorded decision with the oracle's, and let the oracle go on from it."""
         world = self.on
-        if seen.accept:
+        if inputs.accept:
             used = world.standing(OrderKind.ACCEPT)
             require(len(used) == 1, f"accepted, and the operator has given {len(used)} accepts")
-            del world.orders[used[0].key]
+            (given,) = used
+            require(inputs.accept_only == given.accepts, f"accepted {inputs.accept_only}, said was {given.accepts}")
+            del world.orders[given.key]
+            seen = replace(seen, accept=True, accept_about=given.accepts)
         before = check.foresee(world.oracle, seen, world.rules)
         expected = world.oracle.step(seen, world.rules)
         check.adds_no_capital(before, seen, expected, decision)
@@ -319,7 +330,13 @@ class Loop(RuleBasedStateMachine):
             self.over = True
             self.tally.undecided += 1
             return
-        assert_same(expected, decision)
+        try:
+            assert_same(expected, decision)
+        except AssertionError:
+            if not self.parts_with_oracle:
+                raise
+            self.over = True
+            return
         self._count(decision)
         if decision.proposal is not None:
             old = 0 if before.published is None else before.published.generation
@@ -381,10 +398,10 @@ class Loop(RuleBasedStateMachine):
         after = tamper.documents_of(world)
         self._down(graceful=False)
         if outcome is not None:
-            self._settle(replace(seen, accept=outcome.inputs.accept), outcome.decision)
+            self._settle(seen, outcome.inputs, outcome.decision)
         elif world.rows() > len(world.done):
             entry = world.last_entry()
-            self._settle(replace(seen, accept=entry.inputs.accept), entry.decision)
+            self._settle(seen, entry.inputs, entry.decision)
         published = world.oracle.published
         for old, new in zip(before, after, strict=True):
             is_new = new is not None and published is not None and new.published.shares == published.shares

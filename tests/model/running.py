@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from typing import Final
 
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -13,36 +17,55 @@ from tests.model.machine import Loop, Tally
 SEQUENCES: Final = int(os.environ.get("MODEL_SEQUENCES", "2000"))
 STEPS: Final = int(os.environ.get("MODEL_STEPS", "8"))
 SEED: Final = int(os.environ.get("MODEL_SEED", "0"))
-CHUNK: Final = 400
-"""Sequences by one seed: hypothesis keeps a record of all that it tried."""
+CHUNK: Final = 340
+"""Sequences by one seed, at least: hypothesis keeps a record of all that it tried."""
 
 
-def run(sequences: int = SEQUENCES, steps: int = STEPS, *, first_seed: int = SEED, shrink: bool = True) -> Tally:
-    """Run the model; what fails is made as short as it goes, if ``shrink``, and shown rule by rule.
+def run(sequences: int = SEQUENCES, steps: int = STEPS, *, first_seed: int = SEED) -> Tally:
+    """Run the model; what fails is made as short as it goes and shown rule by rule.
+
+    Each chunk has a process of its own, on every core one: hypothesis picks values from the sources of all modules
+    that are loaded, so the sequences of a seed would depend on the tests that ran before.
 
     Args:
         sequences: at least so many, in chunks.
         steps: rules in each, after its beginning.
         first_seed: of the first chunk; the next chunk has the next one.
-        shrink: whether to look for a shorter failure.
     """
+    tally = Tally()
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), max_tasks_per_child=1) as pool:
+        while tally.sequences < sequences:
+            chunks = math.ceil((sequences - tally.sequences) / CHUNK)
+            for part in pool.map(partial(run_chunk, steps=steps), range(first_seed, first_seed + chunks)):
+                tally.add(part)
+            first_seed += chunks
+    return tally
+
+
+def run_mutant(sequences: int) -> None:
+    """Run the model on a mutant of the product, in this process, until it breaks a promise or has done so many."""
+    done, first_seed = 0, 0
+    while done < sequences:
+        done += run_chunk(first_seed, STEPS, mutant=True).sequences
+        first_seed += 1
+
+
+def run_chunk(first_seed: int, steps: int, *, mutant: bool = False) -> Tally:
+    """Run the sequences of one seed; those of a mutant end where it parts with the oracle, and are not shortened."""
 
     class Counted(Loop):
         tally = Tally()
+        parts_with_oracle = mutant
 
-    phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     how = settings(
         max_examples=CHUNK,
         stateful_step_count=steps,
-        phases=phases,
+        phases=[Phase.generate] if mutant else [Phase.generate, Phase.shrink],
         deadline=None,
         database=None,
         print_blob=False,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    for chunk in range(sequences):
-        run_state_machine_as_test(seed(first_seed + chunk)(Counted), settings=how)
-        if Counted.tally.sequences >= sequences:
-            break
+    run_state_machine_as_test(seed(first_seed)(Counted), settings=how)
     return Counted.tally

@@ -246,7 +246,7 @@ class World:
 
     # --- one cycle ---
 
-    def look(self, said: Said, *, accept: bool = False) -> Observation:
+    def look(self, said: Said) -> Observation:
         """Return what a governor can see now, in the oracle's words."""
         hold = max(self.standing(OrderKind.HOLD), key=lambda order: order.given_at, default=None)
         files = [self.primary] if self.policy == "off" else [self.primary, self.override]
@@ -265,7 +265,6 @@ class World:
                 )
                 for order in self.standing(OrderKind.LIMIT)
             ),
-            accept=accept,
             known_generation=max(documents.signed_generation(path) for path in files),
             files_unwritable=any(path.is_dir() for path in files),
         )

@@ -13,7 +13,7 @@ import pytest
 
 from capital_governor.core.exposure import Exposure, expose
 from capital_governor.core.model import REGIME, Reason, Snapshot
-from tests.model.running import run
+from tests.model.running import run, run_mutant
 from tests.promises.ledger import Account
 
 pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
@@ -53,4 +53,4 @@ def test_p10_mutants_of_the_decision(
     _unchecked(monkeypatch)
     monkeypatch.setattr(where, part)
     with promise.mutant(name):
-        run(2_000, shrink=False)
+        run_mutant(2_000)

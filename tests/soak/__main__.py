@@ -1,4 +1,6 @@
-"""The real supervisor and governor among faults, and a table: ``./neo_light_fix.sh test --soak --help``.
+"""The real supervisor, hive and governor among faults, and a table: ``./neo_light_fix.sh test --soak --help``.
+
+The fleet that the hive tells of is the simulation's, on a fast clock.
 
 Exit code 0 if every promise was kept, else 1, with what was found and the folder that has everything.
 """
@@ -27,7 +29,7 @@ from tests.soak.fleet import FleetStation
 from tests.soak.lanes import ENOUGH_SECONDS, lane, main_lane, rival_lane, telegram_lane
 from tests.soak.ledger import COPY_SECONDS, Ledger
 from tests.soak.orders import knows
-from tests.soak.plant import Beat, Burden, Plant
+from tests.soak.plant import GOVERNOR, Beat, Burden, Plant
 from tests.soak.stage import PATIENCE_SECONDS, Stage
 from tests.soak.station import Station
 from tests.soak.verdict import Findings, Verdict, differ, judge
@@ -60,13 +62,14 @@ class Soak:
             fleet = stack.enter_context(FleetStation(self._seed))
             chat = stack.enter_context(ChatStation())
             environment = {"NEOLIGHT_DASHBOARD_URL": fleet.url} | chat.environment
-            plant = Plant(self._home, environment, small_disk=self._small_disk)
+            plant = Plant(self._home, environment, fleet.hive_url, small_disk=self._small_disk)
             stack.callback(plant.clear)
             reader = stack.enter_context(Station("tests.soak.reader", str(plant.primary), str(plant.override)))
             dice = random.Random(self._seed)  # noqa: S311 - weather, not secrets
             stage, burden = Stage(plant, Ledger(plant.journal), fleet, chat, dice), Burden()
             try:
-                verdict = self._soak(stage, burden, reader)
+                with fleet.feeding(plant.root):
+                    verdict = self._soak(stage, burden, reader)
             except BaseException:
                 self._keep(plant)
                 raise
@@ -89,6 +92,7 @@ class Soak:
             seed=self._seed,
             read=reader.order("stats"),
             taken=stage.chat.order("taken"),
+            hive=stage.fleet.order("counts"),
             differ=differ(stage),
             pending=pending,
             logged=plant.logged(),
@@ -154,7 +158,7 @@ def beating(stage: Stage, burden: Burden, progress: partial[None]) -> Iterator[N
     """Copy the journal, measure the governor and say how it goes, for as long as the block lasts."""
 
     def measure() -> None:
-        pid = stage.plant.governor()
+        pid = stage.plant.pid(GOVERNOR)
         if pid is not None:
             burden.sample(pid)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import random
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from tests.soak import orders
-from tests.soak.plant import is_stopped
+from tests.soak.processes import freeze, kill_governor, kill_hive, kill_supervisor
 from tests.soak.stage import Stage, Window
 
 Act = Callable[[Stage, Window, float], None]
+LAST_ROOM_BYTES: Final = 1 << 20
+"""Enough for the fleet's files, so that the hive learns of a swing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,11 @@ def disk_full(stage: Stage, window: Window, seconds: float) -> None:
     """Nothing is free on the root's disk, whatever is given back, and a move is due."""
     plant = stage.plant
     try:
-        plant.fill()
+        plant.fill(but_bytes=LAST_ROOM_BYTES)
         stage.fleet.order("swing")
+        plant.fill()
+        stage.rest(1.0)  # whoever was just writing has given up by now
+        plant.fill()
         begun, status, full = time.monotonic(), plant.status.stat().st_mtime_ns, 0
         while time.monotonic() < begun + seconds:
             stage.rest(0.5)
@@ -97,44 +100,7 @@ def _is_full(folder: Path) -> bool:
     return False
 
 
-# --- processes --------------------------------------------------------------------------------------------------------
-
-
-def kill_governor(stage: Stage, window: Window, _: float) -> None:
-    """``kill -9`` of the governor: another one, with another pid, takes its place."""
-    pid = _governor(stage)
-    os.kill(pid, signal.SIGKILL)
-    stage.crashes += 1
-    window.fired = stage.until(lambda: stage.plant.governor() not in (None, pid))
-    stage.restarts += 1
-
-
-def kill_supervisor(stage: Stage, window: Window, _: float) -> None:
-    """``kill -9`` of the supervisor: all it kept ends by itself, and it is started again."""
-    pid = _governor(stage)
-    stage.plant.kill_supervisor()
-    stage.crashes += 1
-    window.fired = stage.until(lambda: not Path(f"/proc/{pid}").exists())
-    stage.plant.start()
-    stage.restarts += 1
-
-
-def freeze(stage: Stage, window: Window, seconds: float) -> None:
-    """SIGSTOP of the governor, SIGCONT later: the beats that were missed are not made up."""
-    pid = _governor(stage)
-    os.kill(pid, signal.SIGSTOP)
-    stage.crashes += 1  # what was on its way to Telegram may have timed out meanwhile
-    try:
-        window.fired = stage.until(lambda: is_stopped(pid))
-        frozen = time.time()
-        stage.rest(seconds)
-        thawed = time.time()
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    stage.rest(3.0)
-    burst = len(stage.ledger.since(thawed)) - 3
-    if burst > 2:
-        stage.found.append(f"{burst} cycles too many in the 3 s after {thawed - frozen:.0f} s of SIGSTOP")
+# --- the journal ------------------------------------------------------------------------------------------------------
 
 
 def corrupt_running(stage: Stage, window: Window, seconds: float) -> None:
@@ -188,19 +154,6 @@ def corrupt_at_rest(stage: Stage, window: Window, _: float) -> None:
     window.fired = stage.until(lambda: _set_aside(stage) > aside)
 
 
-def _governor(stage: Stage) -> int:
-    found: list[int] = []
-
-    def look() -> bool:
-        pid = stage.plant.governor()
-        found.extend([] if pid is None else [pid])
-        return bool(found)
-
-    if not stage.until(look):
-        raise RuntimeError("there is no governor to act upon")
-    return found[0]
-
-
 def _spoil(journal: Path, dice: random.Random) -> None:
     with journal.open("r+b") as file:
         file.write(dice.randbytes(journal.stat().st_size))
@@ -230,6 +183,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "pause": Fault(interlock("state/guardian_pause.json", _PAUSE, "paused"), 15, 4),
     "STOP": Fault(interlock("runtime/capital_governor.STOP", "", "stopped"), 15, 4),
     "disk full": Fault(disk_full, 15, 4),
+    "hive killed": Fault(kill_hive, 0, 0),
     "governor killed": Fault(kill_governor, 0, 0, excuses=True),
     "supervisor killed": Fault(kill_supervisor, 0, 0, excuses=True),
     "governor frozen": Fault(freeze, 60, 5, excuses=True),

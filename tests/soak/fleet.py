@@ -1,143 +1,102 @@
-"""The soak's dashboard: a seeded fleet whose results wander, behind a server that can be down, slow or lying.
+"""The soak's dashboard: the real hive behind a gateway that can be down, slow or lying, and the fleet that feeds it.
 
-Run as ``python -m tests.soak.fleet SEED``. Orders: ``url``; ``down`` and ``up``; a word of ``MODES`` says how questions
-are answered from now on; ``swing`` turns the ranking of the agents around, so that a move is due.
+Run as ``python -m tests.soak.fleet SEED``. Orders: ``urls``, of gateway and hive; ``down`` and ``up``; a word of
+``MODES`` says how questions are answered from now on; ``swing`` lets the best agents lose and all others win, so that a
+move is due; ``feed ROOT`` begins to write the fleet's state files below that root, and ``rest`` ends it; ``counts``
+returns what came of the questions to the hive.
 """
 
 from __future__ import annotations
 
-import math
-import random
+import socket
 import sys
+import threading
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
 
-from tests.adapters.hostile import Connection, Script, repeat
-from tests.serving import Dashboard, Record, fixed, payload, record
+from tests.serving import Dashboard
+from tests.soak.gateway import HOST, MODES, Gateway, ask
+from tests.soak.plant import Beat
+from tests.soak.seasons import Seasons, write
 from tests.soak.station import Station, obey
 
-AGENTS: Final = ("Arbiter", "CryptoTrend", "DropshipAgent", "NewsScalper", "PairsBot", "RangeTrader", "Scout", "Smart")
-STALE_SECONDS: Final = 7_200.0
-REGIME_SECONDS: Final = 50.0
-RISKS: Final = (1.2, 0.8, 0.6, 0.5, 0.8)
-
-
-class Fleet:
-    """Levels of eight agents that wander in 0.02..0.98, one step a second; a pure function of seed and seconds."""
-
-    def __init__(self, seed: int) -> None:
-        self._dice = random.Random(seed)  # noqa: S311 - weather, not secrets
-        self._levels = [0.1 + 0.8 * self._dice.random() for _ in AGENTS]
-        self._step = 0
-        self.turned = False
-
-    def at(self, seconds: float) -> tuple[dict[str, Record], float]:
-        """Return the agents' records, and the risk multiplier, so many seconds after the beginning."""
-        while self._step < seconds:
-            self._step += 1
-            self._levels = [
-                min(0.98, max(0.02, level + 0.01 * (0.5 - level) + self._dice.gauss(0, 0.03))) for level in self._levels
-            ]
-        levels = [1 - level if self.turned else level for level in self._levels]
-        risk = RISKS[int(seconds / REGIME_SECONDS) % len(RISKS)]
-        return {name: level_record(level) for name, level in zip(AGENTS, levels, strict=True)}, risk
-
-
-def level_record(level: float) -> Record:
-    """A record each of whose four scored metrics is so much of its best."""
-    return record(pnl=10_000 * level, sharpe=3 * level, winrate=level, drawdown=20 * (1 - level))
-
-
-Spoil = Callable[[dict[str, Any]], object]
-
-
-def _nothing(_: dict[str, Any]) -> None:
-    """Leave the payload as it is."""
-
-
-def _without_numbers(said: dict[str, Any]) -> None:
-    for metrics in said["per_agent"].values():
-        metrics["sharpe_30d"] = math.nan
-
-
-def _without_half(said: dict[str, Any]) -> None:
-    for name in AGENTS[::2]:
-        del said["per_agent"][name]
-
-
-def _without_guardian(said: dict[str, Any]) -> None:
-    del said["guardian"]
-
-
-SPOILS: Final[dict[str, Spoil]] = {
-    "well": _nothing,
-    "nan": _without_numbers,
-    "half": _without_half,
-    "unguarded": _without_guardian,
-}
-MODES: Final = (*SPOILS, "still", "stale", "error", "drip")
-
-
-class Answers:
-    """What the dashboard answers, by its mode; ``clock`` in seconds of any beginning."""
-
-    def __init__(self, fleet: Fleet, clock: Callable[[], float] = time.monotonic) -> None:
-        self._fleet = fleet
-        self._clock = clock
-        self._began = clock()
-        self._stands_still_at: float | None = None
-        self.mode = "well"
-
-    def enter(self, mode: str) -> None:
-        """Answer in this mode from now on."""
-        self.mode = mode
-        self._stands_still_at = self._clock() - self._began if mode == "still" else None
-
-    def turn(self) -> None:
-        """Let the last be first."""
-        self._fleet.turned = not self._fleet.turned
-
-    def serve(self, connection: Connection) -> None:
-        """Answer one question."""
-        self._script()(connection)
-
-    def _script(self) -> Script:
-        if self.mode == "drip":
-            return repeat(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", b" ", 0.2)
-        if self.mode == "error":
-            return fixed({"error": "cache failed", "timestamp": "2025-11-03T22:00:00+00:00"})
-        seconds = self._clock() - self._began
-        agents, risk = self._fleet.at(seconds if self._stands_still_at is None else self._stands_still_at)
-        said = payload(agents, risk=risk, at=time.time() - (STALE_SECONDS if self.mode == "stale" else 0))
-        SPOILS.get(self.mode, _nothing)(said)
-        return fixed(said)
+WRITE_SECONDS: Final = 0.5
 
 
 class FleetServer:
-    """The dashboard with its orders; the port stays the same over its absences."""
+    """The gateway and the fleet with their orders; the ports stay the same over all absences."""
 
     def __init__(self, seed: int) -> None:
-        self.answers = Answers(Fleet(seed))
+        # Bound and never listening, it keeps the port for a hive, which is not always there.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind((HOST, 0))
+        self.hive_port: int = self._place.getsockname()[1]
+        self.gateway = Gateway(partial(ask, self.hive_port))
+        self._seasons = Seasons(seed)
+        self._writing = threading.Lock()
+        self._root: Path | None = None
+        self._beat: Beat | None = None
         self._port = 0
         self._server: Dashboard | None = None
         self._open()
 
     def act(self, order: str) -> object:
-        """Do as told; return the URL."""
-        if order == "down":
-            self.close()
-        elif order == "up":
+        """Do as told; return what was asked for."""
+        word, _, rest = order.partition(" ")
+        if word == "down":
+            self._shut()
+        elif word == "up":
             self._open()
-        elif order == "swing":
-            self.answers.turn()
-        elif order in MODES:
-            self.answers.enter(order)
-        elif order != "url":
+        elif word == "swing":
+            self._swing()
+        elif word == "feed":
+            self._feed(Path(rest))
+        elif word == "rest":
+            self._rest()
+        elif word == "counts":
+            return dict(self.gateway.counts)
+        elif word in MODES:
+            self.gateway.enter(word)
+        elif word != "urls":
             raise ValueError(f"no such order: {order}")
-        return f"http://127.0.0.1:{self._port}"
+        return [f"http://{HOST}:{port}" for port in (self._port, self.hive_port)]
 
     def close(self) -> None:
+        """End all of it."""
+        self._rest()
+        self._shut()
+        self._place.close()
+
+    def _swing(self) -> None:
+        with self._writing:
+            self._seasons.swing(self.gateway.leaders())
+        self._write()  # at once, so that the next answer shows it
+        self.gateway.look_again()
+
+    def _feed(self, root: Path) -> None:
+        self._root = root
+        self._write()
+        self._beat = Beat(WRITE_SECONDS, self._write)
+        self._beat.start()
+
+    def _rest(self) -> None:
+        beat, self._beat = self._beat, None
+        if beat is not None:
+            beat.end()
+        self._root = None
+
+    def _write(self) -> None:
+        """Write the state files; on a full disk the next time does."""
+        with self._writing:
+            if self._root is not None:
+                write(self._root, self._seasons.documents(time.time()))
+
+    def _shut(self) -> None:
         """Refuse connections."""
         if self._server is not None:
             self._server.__exit__(None, None, None)
@@ -145,17 +104,26 @@ class FleetServer:
 
     def _open(self) -> None:
         if self._server is None:
-            self._server = Dashboard(self.answers.serve, port=self._port)
+            self._server = Dashboard(self.gateway.serve, port=self._port)
             self._server.__enter__()
             self._port = self._server.port
 
 
 class FleetStation(Station):
-    """The parent's end. Whatever serves a fleet can stand here: it needs ``url`` and these orders."""
+    """The parent's end. Whatever serves a fleet can stand here: it needs the URLs and these orders."""
 
     def __init__(self, seed: int) -> None:
         super().__init__("tests.soak.fleet", str(seed))
-        self.url = str(self.order("url"))
+        self.url, self.hive_url = (str(url) for url in self.order("urls"))
+
+    @contextmanager
+    def feeding(self, root: Path) -> Iterator[None]:
+        """Have the state files below ``root`` written while the block lasts."""
+        self.order(f"feed {root}")
+        try:
+            yield
+        finally:
+            self.order("rest")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The plant of a soak: a private root on a small disk, supervisor and governor, and what they take of the machine."""
+"""The plant of a soak: a private root on a small disk, supervisor, hive and governor, and what these take."""
 
 from __future__ import annotations
 
@@ -19,23 +19,29 @@ from tests.supervised import Site
 DISK_BYTES: Final = 192 * 1024 * 1024
 TRIES: Final = 4
 FAULTY_WORDS: Final = ("Traceback", "Unexpected error", "failed unexpectedly")
+GOVERNOR: Final = "capital_governor"
+HIVE: Final = "hive"
+COMMANDS: Final = {GOVERNOR: "run", HIVE: "hive"}
+"""Agents of the supervisor by name, and what each is told."""
 SETTINGS: Final = {
     "CAPITAL_GOVERNOR_INTERVAL": "1",
     "CAPITAL_GOVERNOR_FETCH_DEADLINE": "3",
+    "CAPITAL_GOVERNOR_HIVE_CAPITAL": "1000000",  # so much that a drawdown cuts at times, and not always
     "NEO_LIGHT_STOP_SECONDS": "4",
 }
 
 
 class Plant:
-    """The real ``neo_light_fix.sh`` with the real governor, on a root below ``home``.
+    """The real ``neo_light_fix.sh`` with the real governor and hive, on a root below ``home``.
 
     Args:
         home: an empty folder.
         environment: where dashboard and Bot API are.
+        hive_url: where the hive is to serve: not where the governor asks, so it is an agent like any other.
         small_disk: give the root a file system of its own, which can be filled; needs a mount namespace of our own.
     """
 
-    def __init__(self, home: Path, environment: Mapping[str, str], *, small_disk: bool) -> None:
+    def __init__(self, home: Path, environment: Mapping[str, str], hive_url: str, *, small_disk: bool) -> None:
         self.site = Site(home)
         self.root = self.site.root
         self._small_disk = small_disk
@@ -43,6 +49,9 @@ class Plant:
             size = f"size={DISK_BYTES},mode=755"
             subprocess.run(["/usr/bin/mount", "-t", "tmpfs", "-o", size, "soak", self.root], check=True)
         self.site.govern(None)
+        python = self.site.project / ".venv/bin/python"
+        hive = f"NEOLIGHT_DASHBOARD_URL={hive_url} exec '{python}' -P -m capital_governor {COMMANDS[HIVE]}"
+        self.site.agents(f'ensure_running {HIVE} "{hive}"')
         self.site.settings = SETTINGS | {"NEOLIGHT_DASHBOARD_URL": environment["NEOLIGHT_DASHBOARD_URL"]}
         own = {name: value for name, value in environment.items() if name.startswith("TELEGRAM_")}
         (self.root / ".env").write_text("".join(f"{name}={value}\n" for name, value in own.items()))
@@ -76,16 +85,16 @@ class Plant:
         if run.code:
             raise RuntimeError(f"'neo_light_fix.sh stop' ended with {run.code}: {run.err}")
 
-    def governor(self) -> int | None:
-        """Return the governor's pid, as its supervisor knows it."""
+    def pid(self, agent: str) -> int | None:
+        """Return the pid of the governor or the hive, as their supervisor knows it, if it is running that program."""
         try:
             lines = (self.root / "runtime/neo_light_fix.state").read_text().splitlines()
         except FileNotFoundError:
             return None
         for line in lines:
             name, state, pid, *_ = [*line.split("\t"), "", ""]
-            if name == "capital_governor" and state == "running" and pid.isdigit():
-                return int(pid) if is_governor(int(pid)) else None
+            if name == agent and state == "running" and pid.isdigit():
+                return int(pid) if runs(int(pid), COMMANDS[agent]) else None
         return None
 
     def standing(self) -> dict[str, Any]:
@@ -98,8 +107,8 @@ class Plant:
         for pid in self.site.supervisors():
             os.kill(pid, signal.SIGKILL)
 
-    def fill(self) -> None:
-        """Take all that is free of the disk."""
+    def fill(self, but_bytes: int = 0) -> None:
+        """Take all that is free of the disk, and give so much of it back."""
         with self.filler.open("ab", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
                 piece = bytes(size)
@@ -110,6 +119,7 @@ class Plant:
                 except OSError as error:
                     if error.errno != errno.ENOSPC:
                         raise
+            file.truncate(max(0, file.tell() - but_bytes))
 
     def free(self) -> None:
         """Give back what ``fill`` took."""
@@ -125,10 +135,10 @@ class Plant:
         return [line for log in logs for line in log.read_text(errors="replace").splitlines()]
 
 
-def is_governor(pid: int) -> bool:
-    """Whether this process is a governor."""
+def runs(pid: int, command: str) -> bool:
+    """Whether this process is the program with this command."""
     try:
-        return b"capital_governor\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return f"capital_governor\0{command}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -12,13 +12,12 @@ import pytest
 from capital_governor.adapters.notices import new_notice
 from capital_governor.adapters.sqlite import open_sqlite
 from tests.core.builders import FLEET
-from tests.serving import Rig, payload
+from tests.serving import Rig
 from tests.soak.faults import FAULTS, THRICE
-from tests.soak.fleet import AGENTS, MODES, Fleet
 from tests.soak.lanes import rounds
 from tests.soak.ledger import Ledger, Row, Told, alerts_account, head, longest_gap, moves_account
 from tests.soak.reader import Reader, fault_of
-from tests.soak.verdict import Verdict
+from tests.soak.verdict import Verdict, hive_line
 
 GOOD: dict[str, Any] = {
     "allocations": {"A": 0.32, "B": 0.4},
@@ -166,18 +165,6 @@ def test_a_round_has_every_kind_and_a_seed_repeats_it() -> None:
     assert sorted(one) == sorted([*FAULTS, THRICE, THRICE])
 
 
-def test_the_fleet_moves_and_a_seed_repeats_it() -> None:
-    """Levels wander, however often they are asked for; each payload is one that the producer could send."""
-    one, again = Fleet(7), Fleet(7)
-    for second in range(0, 600, 7):
-        one.at(second)
-    assert one.at(600) == again.at(600)
-    records, risk = again.at(601)
-    assert sorted(payload(records, risk=risk)["per_agent"]) == sorted(AGENTS)
-    assert records != again.at(602)[0]
-    assert len(set(MODES)) == len(MODES)
-
-
 def test_what_is_wrong_is_named() -> None:
     """A figure that is not acceptable is in the table, and among what is wrong with its name."""
     verdict = Verdict()
@@ -186,3 +173,19 @@ def test_what_is_wrong_is_named() -> None:
     verdict.line("moves", 1, "lost: x")
     assert verdict.wrong == ["writes: 3", "moves: lost: x"]
     assert "torn reads  0" in verdict.text()
+
+
+@pytest.mark.parametrize(
+    ("counts", "wrong"),
+    [
+        ({"relayed": 40, "changed": 3, "refused": 0, "silent": 2}, ""),
+        ({"relayed": 0, "changed": 3, "refused": 0, "silent": 2}, "none was relayed"),
+        ({"relayed": 40, "changed": 3, "refused": 1, "silent": 2}, "1 were refused"),
+    ],
+)
+def test_a_soak_without_the_hive_is_found_wrong(counts: dict[str, int], wrong: str) -> None:
+    """The hive must have been the source, and have refused nothing; that it is away at times is a fault's doing."""
+    verdict = Verdict()
+    hive_line(verdict, counts)
+    assert [text.partition(": ")[2].rpartition(": ")[2] for text in verdict.wrong] == ([wrong] if wrong else [])
+    assert "/ 3 /" in verdict.text()

@@ -31,6 +31,7 @@ class Findings:
     Args:
         read: the reader's counts, see ``tests.soak.reader``.
         taken: the messages in the chat.
+        hive: what came of the questions to the hive, see ``tests.soak.gateway``.
         differ: why the two files do not say at the end what the journal says, empty if they do.
         pending: notices that nobody took though there was time.
         logged: all lines of all logs.
@@ -43,6 +44,7 @@ class Findings:
     seed: int
     read: dict[str, Any]
     taken: list[str]
+    hive: dict[str, int]
     differ: str
     pending: int
     logged: list[str]
@@ -75,6 +77,7 @@ def judge(stage: Stage, burden: Burden, findings: Findings) -> Verdict:
     verdict = Verdict()
     verdict.line("minutes", f"{findings.minutes:.1f}, seed {findings.seed}")
     _cycles(verdict, stage)
+    hive_line(verdict, findings.hive)
     _faults(verdict, stage, findings.skipped)
     _notifications(verdict, stage, findings)
     read = findings.read
@@ -105,6 +108,17 @@ def _cycles(verdict: Verdict, stage: Stage) -> None:
     verdict.line("restarts", stage.restarts)
     refusals = sum(count for reason, count in reasons.items() if reason.startswith("gate_"))
     verdict.line("refusals of the gate", refusals, refusals)
+
+
+def hive_line(verdict: Verdict, hive: dict[str, int]) -> None:
+    """Add what came of the questions to the hive.
+
+    Its files are always whole and its fleet never ceases to trade, so it has no reason to refuse.
+    """
+    kinds = ("relayed", "changed", "refused", "silent")
+    figures = " / ".join(str(hive[kind]) for kind in kinds)
+    wrong = "none was relayed" if not hive["relayed"] else f"{hive['refused']} were refused" if hive["refused"] else ""
+    verdict.line("the hive's answers: relayed / made lies / refusals / silent", figures, wrong)
 
 
 def _faults(verdict: Verdict, stage: Stage, skipped: dict[str, str]) -> None:

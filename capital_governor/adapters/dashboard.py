@@ -10,6 +10,7 @@ Each attempt makes a connection of its own: at one fetch per interval a kept one
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, TypeVar, cast
@@ -31,6 +32,9 @@ ATTEMPTS: Final = 3
 _CHUNKS_PER_TURN: Final = 256
 _SERVER_ERRORS: Final = range(500, 600)
 _OK: Final = 200
+_REASON_SECONDS: Final = 0.5
+_REASON_BYTES: Final = 4096
+"""An answer other than 200 gets so much time and room to say why."""
 _HEADERS: Final = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",
@@ -40,7 +44,15 @@ _HEADERS: Final = {
 
 
 class _ServerError(Exception):
-    """The server answered 5xx: worth another attempt."""
+    """The server answered 5xx, and may have said why: worth another attempt."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self._status, self._reason = status, reason
+
+    def text(self, shown: str) -> str:
+        """Return what to tell of it; ``shown`` is how to name the server."""
+        return _answered(self._status, shown, self._reason)
 
 
 class Dashboard:
@@ -94,8 +106,10 @@ class Dashboard:
             # Its text quotes the URL, of which a part may be a password.
             return Refusal(Reason.FETCH_FAILED, "the dashboard's URL is not a valid one")
         except Exception as error:  # noqa: BLE001 - whatever the libraries let through, this cycle has no payload
-            said = f"{error} from {shown}" if isinstance(error, _ServerError) else failure_text(error, shown)
-            return Refusal(Reason.FETCH_FAILED, said)
+            return Refusal(
+                Reason.FETCH_FAILED,
+                error.text(shown) if isinstance(error, _ServerError) else failure_text(error, shown),
+            )
 
     def _target(self, path: bytes) -> httpx.URL:
         if path not in self._targets:
@@ -117,7 +131,9 @@ class Dashboard:
     ) -> T | Refusal:
         self._tls = self._tls or tls_context(target)
         async with get(target, _HEADERS, self._tls) as response:
-            return _rejected(response, target) or await read(response)
+            if response.status_code == _OK:
+                return await read(response)
+            return _rejected(response, target, await _reason_of(response))
 
     async def _body(self, response: httpx.Response) -> bytes | Refusal:
         encoding = response.headers.get("content-encoding", "identity")
@@ -144,15 +160,37 @@ async def _status(response: httpx.Response) -> int:
     return response.status_code
 
 
-def _rejected(response: httpx.Response, target: httpx.URL) -> Refusal | None:
+async def _reason_of(response: httpx.Response) -> str:
+    """Return why it is no 200, where its body is JSON and says so at once in ``error``, as the hive's; else nothing."""
+    if not response.headers.get("content-type", "").startswith("application/json"):
+        return ""
+    body = bytearray()
+    try:
+        async with (
+            asyncio.timeout(_REASON_SECONDS),
+            aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as chunks,
+        ):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > _REASON_BYTES:
+                    return ""
+        document = json.loads(body)
+    except (TimeoutError, httpx.TransportError, ValueError, RecursionError):
+        return ""
+    return clean(document.get("error")) if isinstance(document, dict) else ""
+
+
+def _rejected(response: httpx.Response, target: httpx.URL, reason: str) -> Refusal:
     status = response.status_code
     if status in _SERVER_ERRORS:
-        raise _ServerError(f"HTTP {status}")
-    if status == _OK:
-        return None
+        raise _ServerError(status, reason)
     # Where a redirect points to is not said: the target may carry secrets.
     note = ", a redirect, which is not followed" if response.has_redirect_location else ""
-    return Refusal(Reason.FETCH_FAILED, f"HTTP {status} from {clean(str(target))}{note}")
+    return Refusal(Reason.FETCH_FAILED, _answered(status, clean(str(target)) + note, reason))
+
+
+def _answered(status: int, shown: str, reason: str) -> str:
+    return f"HTTP {status} from {shown}" + (f": {reason}" if reason else "")
 
 
 def _worth_another_attempt(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import gzip
+import json
 import logging
 import socket
 import subprocess
@@ -41,6 +42,7 @@ DEADLINE = 0.4
 SLACK = 0.5
 CAP = 200_000
 GOOD = b'{"per_agent": {}}'
+JSON = "Content-Type: application/json"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -275,6 +277,43 @@ def test_a_server_error_is_tried_again_and_then_named(status: str) -> None:
     with Server(answer(http(GOOD, "Retry-After: 86400", status=status))) as server:
         assert failed(server.url, deadline=2.0) == f"HTTP {status[:3]} from {server.url}/meta/metrics"
         assert server.connections == ATTEMPTS
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "503 Unavailable"])
+def test_the_reason_that_comes_with_a_status_is_told(status: str) -> None:
+    """What a JSON body says in ``error``, cleaned and cut, stands behind the status."""
+    error = "state/x.json holds no decision\n\x1b[31m" + "!" * 300
+    with Server(answer(http(json.dumps({"error": error}).encode(), JSON, status=status))) as server:
+        told = f"HTTP {status[:3]} from {server.url}/meta/metrics: state/x.json holds no decision[31m!!"
+        detail = failed(server.url)
+        assert detail.startswith(told)
+        assert len(detail) == len(told) - 36 + 200
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(answer(http(b'{"error": "why"}', status="404 No")), id="no JSON by its type"),
+        pytest.param(answer(http(b'{"error": ["why"]}', JSON, status="404 No")), id="no text"),
+        pytest.param(answer(http(b"[]", JSON, status="404 No")), id="no object"),
+        pytest.param(answer(http(b"[" * 4_000, JSON, status="404 No")), id="too deep"),
+        pytest.param(answer(http(b"\xff\xfe", JSON, status="404 No")), id="no text at all"),
+        pytest.param(answer(http(b'{"error": "' + b"x" * 5_000 + b'"}', JSON, status="404 No")), id="too long"),
+        pytest.param(
+            answer(b"HTTP/1.1 404 No\r\n" + JSON.encode() + b'\r\nContent-Length: 50\r\n\r\n{"error"'), id="cut off"
+        ),
+        pytest.param(
+            repeat(b"HTTP/1.1 404 No\r\n" + JSON.encode() + b"\r\nContent-Length: 4000\r\n\r\n", b" ", 0.1),
+            id="dripped",
+        ),
+    ],
+)
+def test_a_status_whose_reason_cannot_be_read_is_told_without(script: Script) -> None:
+    """A body that is no such JSON, or does not come at once, costs neither the status nor the cycle's time."""
+    with Server(script) as server:
+        started = time.monotonic()
+        assert failed(server.url, deadline=3.0) == f"HTTP 404 from {server.url}/meta/metrics"
+        assert time.monotonic() - started < 1.5
 
 
 def test_a_redirect_to_another_host_is_not_followed_and_its_target_not_told() -> None:

@@ -104,7 +104,7 @@ class Governor:
         dry_run: bool,
         completed: Callable[[Outcome], object],
     ) -> None:
-        self._log = logs.get_logger()
+        self._log = logs.get_logger().bind()  # bound once: a cycle of a large fleet says many lines
         self._sink = sink
         self._rules = settings.rules()
         self._report = Report(self._say, self._rules)

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from datetime import UTC, datetime
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from unicodedata import category
 
@@ -51,6 +52,7 @@ class _Record(TypedDict):
     max_dd_30d: Annotated[float, Field(ge=0)]
 
 
+_SCORED: Final = itemgetter(*Metrics._fields)
 _RECORD: Final = TypeAdapter(_Record)
 _RECORDS: Final = TypeAdapter(dict[str, _Record])
 
@@ -185,7 +187,7 @@ def _timestamp(stamp: object) -> tuple[float | None, tuple[str, ...]]:
 def _sift(agents: dict[str, Any]) -> tuple[dict[str, Metrics], dict[str, str]]:
     metrics: dict[str, Metrics] = {}
     faults: dict[str, str] = {}
-    names = sorted(name for name in agents if valid_name(name))
+    names = sorted(filter(NAME.fullmatch, agents))
     if len(names) < len(agents):
         faults = {escape_name(name): _NAME_RULE for name in agents.keys() - set(names)}
     folds = {name: name.casefold() for name in names}
@@ -224,7 +226,7 @@ def _metrics(record: object) -> Metrics | str:
 
 
 def _good(record: _Record) -> Metrics:
-    return Metrics(record["pnl_7d"], record["sharpe_30d"], record["winrate_30d"], record["max_dd_30d"])
+    return Metrics._make(_SCORED(record))
 
 
 def _guardian(block: object) -> Guardian | None:

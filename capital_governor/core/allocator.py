@@ -112,11 +112,13 @@ def step(
         published: n weights, 0 for an agent that has none.
         projected: n weights.
         hi: n caps, which beat ``max_step``.
-        max_step: the furthest that any weight may move, above 0.
+        max_step: the furthest that any weight may move, above 0; from 1 on any.
 
     Returns:
         n weights, and the fraction of the way, 0..1.
     """
+    if max_step >= 1.0:
+        return list(projected), 1.0
     furthest = max((abs(new - old) for old, new in zip(published, projected, strict=True)), default=0.0)
     if furthest <= max_step:
         return list(projected), 1.0

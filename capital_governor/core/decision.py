@@ -138,9 +138,9 @@ def _allocate(case: _Case) -> Decision:
     target = integer_shares(projected, caps, exposure.value)
     shares = target if part == 1.0 else integer_shares(weights, caps, exposure.value)
     cuts, target_cuts = _gains(shares, unwell, published), _gains(target, unwell, published)
-    final = {agent: share - cuts.get(agent, 0) for agent, share in shares.items()}
+    final = _less(shares, cuts)
     proposal = threshold.Proposal(
-        shares={agent: share - target_cuts.get(agent, 0) for agent, share in target.items()},
+        shares=_less(target, target_cuts),
         cut=sum(target_cuts.values()),
         exposure=exposure.value,
         limits=bounds,
@@ -220,6 +220,10 @@ def _gains(shares: Mapping[Agent, Ppm], unwell: Collection[Agent], published: Pu
     """Return by how much faulty and absent agents would gain on their published shares: that is cut."""
     before = {} if published is None else published.shares
     return {agent: gain for agent in sorted(unwell) if (gain := shares[agent] - before.get(agent, 0)) > 0}
+
+
+def _less(shares: Mapping[Agent, Ppm], cuts: Mapping[Agent, Ppm]) -> Mapping[Agent, Ppm]:
+    return {agent: share - cuts.get(agent, 0) for agent, share in shares.items()} if cuts else shares
 
 
 def _cut_or(otherwise: Reason, case: _Case, after: State, bounds: Mapping[Agent, Bounds], trace: Trace) -> Decision:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from capital_governor.core.model import DAY_SECONDS, Agent, Memory, Rules, Snapshot
+from capital_governor.core.model import DAY_SECONDS, Agent, Memory, Metrics, Rules, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
     updated: dict[Agent, Memory] = {}
     retired: list[Agent] = []
     enough = rules.probation_cycles
-    for agent in sorted(agents.keys() | snapshot.metrics.keys()):
+    # The memory is sorted: where nobody came or went there is nothing to sort.
+    same = agents.keys() == snapshot.metrics.keys()
+    for agent in agents if same else sorted(agents.keys() | snapshot.metrics.keys()):
         memory, metrics = agents.get(agent), snapshot.metrics.get(agent)
         if metrics is not None:
             if memory is not None and memory.member:
-                healthy = min(memory.healthy + 1, enough)
-                left = _not_after(memory.retired_at, now)
-                updated[agent] = Memory(metrics, tenured=memory.tenured, healthy=healthy, retired_at=left)
+                updated[agent] = _seen_well(memory, metrics, now, enough)
             else:
                 left = None if memory is None else memory.retired_at
                 updated[agent] = Memory(
@@ -96,6 +96,13 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
         elif (left := _not_after(memory.retired_at, now)) is not None and now - left < DAY_SECONDS:
             updated[agent] = memory._replace(retired_at=left)
     return Enrolment(updated, tuple(retired), frozenset(probation))
+
+
+def _seen_well(member: Memory, metrics: Metrics, now: float, enough: int) -> Memory:
+    """A member's memory after a cycle with a good record; fields by place, since this is made for each agent."""
+    _, _, tenured, healthy, _, left = member
+    healthy = healthy + 1 if healthy < enough else enough
+    return Memory(metrics, True, tenured, healthy, 0, None if left is None else min(left, now))  # noqa: FBT003
 
 
 def on_probation(agents: Mapping[Agent, Memory], rules: Rules) -> set[Agent]:

@@ -117,7 +117,8 @@ def _below_floor(proposal: Proposal, published: Publication) -> Trigger:
 def _changes(proposal: Proposal, published: Publication, rules: Rules) -> tuple[Trigger, Trigger, Trigger]:
     """The largest change of a line, the growth of the reserve, and the capital that would move in all."""
     old, new = published.shares, proposal.shares
-    changes = {agent: abs(new.get(agent, 0) - old.get(agent, 0)) for agent in old.keys() | new.keys()}
+    changes = {agent: abs(share - old.get(agent, 0)) for agent, share in new.items()}
+    changes |= {agent: share for agent, share in old.items() if agent not in new}
     growth = WHOLE - sum(new.values()) - published.reserve
     if growth > 0:
         growth = max(0, growth - proposal.cut)

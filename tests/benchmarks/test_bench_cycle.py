@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from capital_governor.adapters import files, logs
 from capital_governor.adapters.journal import LIVE, Record
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.core.decision import commit
+from capital_governor.core.model import Rules, State
 from capital_governor.core.publication import documents
 from capital_governor.governor import Governor, open_governor
 from capital_governor.settings import Settings, load
@@ -41,19 +43,31 @@ def ticking(settings: Settings) -> Iterator[tuple[Governor, asyncio.AbstractEven
         loop.close()
 
 
-def publish(paths: files.Paths, journal: SqliteJournal, settings: Settings, done: Outcome) -> float:
-    """Do only what must be durable of a cycle: the journal's commit and the two files; return the seconds it took."""
-    after = commit(done.decision)
-    assert after.published is not None
-    primary, override = documents(after.published)
-    record = Record(
-        book=LIVE, inputs=done.inputs, state=done.before, rules=settings.rules(), decision=done.decision, after=after
-    )
-    start = time.perf_counter()
-    journal.record(record)
-    files.converge(paths, primary, override, policy="assert", stopped=lambda: False)
-    journal.reached(after.published.generation)
-    return time.perf_counter() - start
+@dataclass(slots=True)
+class Publisher:
+    """Does only what must be durable of a cycle, as a cycle does it: the journal's commit and the two files."""
+
+    paths: files.Paths
+    journal: SqliteJournal
+    rules: Rules
+    state: State = field(default_factory=State)
+
+    def publish(self, done: Outcome) -> float:
+        """Return the seconds it took."""
+        assert self.state == done.before
+        after = commit(done.decision)
+        assert after.published is not None
+        primary, override = documents(after.published)
+        record = Record(
+            book=LIVE, inputs=done.inputs, state=self.state, rules=self.rules, decision=done.decision, after=after
+        )
+        start = time.perf_counter()
+        self.journal.record(record)
+        files.converge(self.paths, primary, override, policy="assert", stopped=lambda: False)
+        self.journal.reached(after.published.generation)
+        seconds = time.perf_counter() - start
+        self.state = after
+        return seconds
 
 
 def ask_bare(url: str) -> float:
@@ -87,8 +101,8 @@ def test_cycle(table: Table, tmp_path: Path, agents: int, aim_milliseconds: floa
                 assert last[0].decision.proposal is not None, last[0].decision.reason
                 return seconds
 
-            whole()
-            cycle, alone = medians_in_turn(whole, lambda: publish(paths, journal, settings, last[0]), TURNS)
+            publisher = Publisher(paths, journal, settings.rules())
+            cycle, alone = medians_in_turn(whole, lambda: publisher.publish(last[0]), TURNS)
         bare = statistics.median(ask_bare(dashboard.url) for _ in range(TURNS))
     journal.close()
     table.add(f"the dashboard's answer on a bare socket, {agents:,} agents", bare * 1e3, "ms")

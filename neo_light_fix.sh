@@ -687,6 +687,10 @@ start_supervisor() {
     done
     note "the supervisor runs, pid $child; it writes to $OWN_LOG, its agents to $ROOT/logs/NAME.log ('neo_light_fix.sh\
  logs' follows them, 'neo_light_fix.sh status' shows how they are)"
+    # Whoever reads this is still here; the governor's log, where it says the same, may not be looked at for hours.
+    "$VENV/bin/python" -P -m capital_governor show-config >/dev/null ||
+        note "so the governor does not govern; all other agents run. Put the setting right, then 'neo_light_fix.sh\
+ restart'"
 }
 
 # Returns when neither a supervisor nor any of its agents is left.

@@ -184,6 +184,24 @@ def test_start_shows_why_it_failed(site: Site) -> None:
     assert site.processes() == {}
 
 
+def test_start_says_at_once_that_settings_are_wrong(site: Site) -> None:
+    """The other agents run; whoever started them reads what is wrong without looking into a log."""
+    site.govern(None)
+    site.agents(UP)
+    site.settings = {"CAPITAL_GOVERNOR_INTERVALL": "60"}
+    started = site.run("start")
+    assert started.code == 0
+    assert "CAPITAL_GOVERNOR_INTERVAL" in started.err
+    assert "the governor does not govern" in started.err
+    eventually(lambda: site.log("up"))
+    eventually(lambda: "capital_governor gave up with exit code 78" in site.log("neo_light_fix"))
+    site.settings = {}
+    mended = site.run("restart")
+    assert mended.code == 0
+    assert "does not govern" not in mended.err
+    site.run("stop")
+
+
 def test_logs_follows_all_or_one(site: Site) -> None:
     """`logs` shows every log under its name, `logs NAME` one, and an unknown name is answered with the known ones."""
     site.govern("echo governs; exec sleep 1000")

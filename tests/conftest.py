@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.promises.ledger import Account, Ledger, number_of
+from tests.promises.ledger import README, Account, Ledger, number_of
 
 LEDGER: Final = pytest.StashKey[Ledger]()
 
@@ -76,6 +76,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("promises")
         for line in ledger.lines():
             terminalreporter.write_line(line)
+        if os.environ.get("README_REFRESH") == "1" and ledger.complete:
+            README.write_text(ledger.refreshed(README.read_text()))
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ A test of a promise is called ``test_pNN_...`` and takes the fixture ``promise``
 
 After the run a table shows promise by promise the figures and the mutants caught and tried. What no test has shown is
 "missing", what no mutant was tried on is "unproven", and what a failed test belongs to is "BROKEN".
+
+README_REFRESH=1 in the environment puts what a run has shown into README.md, if that is every promise.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,7 +58,10 @@ PROMISES: Final[Mapping[int, str]] = {
     21: "a rival writer is overruled once a cycle at most",
     22: "a permanent error has exit code 78 and no restart loop",
 }
+README: Final = REPOSITORY / "README.md"
+README_WIDTH: Final = 120
 _NAME: Final = re.compile(r"test_p(\d\d)_")
+_SHOWN: Final = re.compile(r"^Shown on .*?(?=\n## )", re.MULTILINE | re.DOTALL)
 
 
 class BrokenPromiseError(AssertionError):
@@ -134,17 +140,42 @@ class Ledger:
             mutants = f"{sum(account.mutants.values())}/{len(account.mutants)}"
             figures = "; ".join(account.figures)
             rows.append((f"P{number}", account.verdict, mutants, PROMISES[number], figures))
-        caught = sum(sum(account.mutants.values()) for account in self.accounts.values())
-        tried = sum(len(account.mutants) for account in self.accounts.values())
-        kept = sum(account.verdict == "kept" for account in self.accounts.values())
         head = ("", "", "mutants", "promise", "figure")
-        foot = f"{kept} of {len(rows)} promises kept, mutants caught / tried {caught}/{tried}"
         widths = [max(len(row[column]) for row in [head, *rows]) for column in range(4)]
         table = [
             "  ".join(f"{cell:<{width}}" for cell, width in zip(row, [*widths, 0], strict=True)).rstrip()
             for row in [head, *rows]
         ]
-        return [_when_and_what(), *table, foot]
+        return [_when_and_what(), *table, self._sum()]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every promise was shown to be kept."""
+        return all(account.verdict == "kept" for account in self.accounts.values())
+
+    def refreshed(self, readme: str) -> str:
+        """Return the text of README.md with what this run has shown in place of what an earlier one had."""
+        items = [
+            textwrap.fill(
+                f"- **P{number}** {PROMISES[number]}: *{'; '.join(account.figures)}*; mutants caught"
+                f" {sum(account.mutants.values())} of {len(account.mutants)}",
+                width=README_WIDTH,
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            for number, account in self.accounts.items()
+        ]
+        shown = "\n".join([f"Shown on {_when_and_what()}: {self._sum()}.", "", *items, ""])
+        found = _SHOWN.subn(lambda _: shown, readme)
+        assert found[1] == 1, "README.md has no place for what was shown"
+        return found[0]
+
+    def _sum(self) -> str:
+        caught = sum(sum(account.mutants.values()) for account in self.accounts.values())
+        tried = sum(len(account.mutants) for account in self.accounts.values())
+        kept = sum(account.verdict == "kept" for account in self.accounts.values())
+        return f"{kept} of {len(self.accounts)} promises kept, mutants caught / tried {caught}/{tried}"
 
 
 def _when_and_what() -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.promises.ledger import REPOSITORY, Account, Ledger, require
+from tests.promises.ledger import PROMISES, README, REPOSITORY, Account, Ledger, require
 
 SOME_TESTS = """
 import pytest
@@ -90,3 +91,38 @@ def test_tests_of_other_names_are_no_promises() -> None:
     ledger.note("test_paths_are_known", "passed")
     ledger.note("test_p1_short", "passed")
     assert not ledger.used
+
+
+def shown_promises() -> Ledger:
+    """A ledger in which every promise is kept, with one mutant caught each."""
+    ledger = Ledger()
+    for number, account in ledger.accounts.items():
+        account.figure(f"figure of {number}")
+        account.passed, account.mutants["worse"] = 1, True
+    return ledger
+
+
+def test_the_readme_is_refreshed_by_a_run_that_shows_everything() -> None:
+    """What an earlier run has shown is replaced, all around it stays; a second time changes nothing."""
+    ledger = shown_promises()
+    before = "a\n\n## Promises\n\nShown on 2025-11-03: earlier.\n\n- earlier\n\n## After\n\nz\n"
+    assert ledger.complete
+    after = ledger.refreshed(before)
+    assert "earlier" not in after
+    assert "22 of 22 promises kept, mutants caught / tried 22/22." in after
+    assert "- **P7** exactly one governor per root: *figure of 7*; mutants caught 1 of 1\n" in after
+    assert (after[:16], after[-14:]) == (before[:16], before[-14:])
+    assert ledger.refreshed(after) == after
+    ledger.accounts[7].failed = 1
+    assert not ledger.complete
+
+
+def test_the_readme_has_every_promise_as_kept() -> None:
+    """The README lists all promises in the words of the ledger, with a figure and all mutants caught."""
+    items = re.findall(r"^- \*\*P(\d+)\*\* (.*(?:\n  .*)*)", README.read_text(), re.MULTILINE)
+    found = {int(number): " ".join(text.split()) for number, text in items}
+    assert list(found) == list(PROMISES)
+    for number, text in found.items():
+        match = re.fullmatch(re.escape(PROMISES[number]) + r": \*.+\*; mutants caught (\d+) of (\d+)", text)
+        assert match, text
+        assert match[1] == match[2] != "0"

@@ -65,7 +65,8 @@ class Watch:
         faulty = set(payload.records) - good
         members = {name for name, person in people.items() if person.member}
         self.excused |= members - good if accept else set()
-        self.excused -= good
+        # It ends with a good record, and with being a member: who is put back by a file found on disk needs another.
+        self.excused = self.excused & members - good
         if not payload.records and not self.all_excused(members):
             return "no_agents"
         if not accept and _too_many_faulty(good, faulty, members, self.excused):

@@ -67,5 +67,9 @@ def run_chunk(first_seed: int, steps: int, *, mutant: bool = False) -> Tally:
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    run_state_machine_as_test(seed(first_seed)(Counted), settings=how)
+    try:
+        run_state_machine_as_test(seed(first_seed)(Counted), settings=how)
+    except AssertionError as error:
+        error.add_note(f"the sequences of MODEL_SEED={first_seed}")
+        raise
     return Counted.tally

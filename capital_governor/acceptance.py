@@ -13,7 +13,9 @@ from typing import Final
 
 from capital_governor.adapters.journal import Entry
 from capital_governor.adapters.orders import Order, OrderEnd
-from capital_governor.core.model import AGENT_HOLDS, PAYLOAD_HOLDS, Decision, Hold, Inputs, Reason
+from capital_governor.core.model import Inputs
+from capital_governor.core.reason import AGENT_HOLDS, PAYLOAD_HOLDS, Reason
+from capital_governor.core.trace import Decision, Hold
 
 ACCEPTABLE: Final = AGENT_HOLDS | {Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST}
 """The holds that ``accept`` ends."""

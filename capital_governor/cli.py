@@ -25,7 +25,9 @@ from capital_governor.adapters.telegram import Telegram
 from capital_governor.adapters.wire import parse
 from capital_governor.core.hold import EXITS
 from capital_governor.core.leeway import leeway
-from capital_governor.core.model import PAYLOAD_HOLDS, WHOLE, Decision, Refusal, Rules, Snapshot
+from capital_governor.core.model import WHOLE, Refusal, Rules, Snapshot
+from capital_governor.core.reason import PAYLOAD_HOLDS
+from capital_governor.core.trace import Decision
 from capital_governor.cycle import Cycle
 from capital_governor.daemon import in_loop, leave
 from capital_governor.delivery import telegram_of

@@ -21,8 +21,10 @@ from capital_governor.core.adoption import abandon, adopt
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
 from capital_governor.core.hold import FUTURE_TOLERANCE_SECONDS
-from capital_governor.core.model import SILENT_HOLDS, Decision, Inputs, Publication, Refusal, Snapshot, State
+from capital_governor.core.model import Inputs, Publication, Refusal, Snapshot, State
 from capital_governor.core.publication import documents
+from capital_governor.core.reason import SILENT_HOLDS
+from capital_governor.core.trace import Decision
 from capital_governor.messages import telegram_text
 from capital_governor.settings import Settings
 from capital_governor.status import Outcome, Standing, standing_orders, status_document

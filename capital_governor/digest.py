@@ -8,7 +8,8 @@ from typing import Final
 
 from capital_governor.adapters.journal import Journal
 from capital_governor.adapters.notices import Notice
-from capital_governor.core.model import CUTS, DAY_SECONDS, GATE_REFUSALS, HOLDS, MOVES, Publication
+from capital_governor.core.model import DAY_SECONDS, Publication
+from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES
 from capital_governor.messages import digest_text
 
 TOPIC: Final = "digest"

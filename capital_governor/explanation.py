@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from capital_governor.core.model import WHOLE, Agent, Bounds, Decision, Ppm, Reason, Rules, State, Trigger
+from capital_governor.core.model import WHOLE, Agent, Ppm, Rules, State
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Bounds, Decision, Trigger
 from capital_governor.messages import message
 
 

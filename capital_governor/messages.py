@@ -9,22 +9,9 @@ from typing import Final
 
 from capital_governor.core.hold import EXITS
 from capital_governor.core.leeway import Leeway
-from capital_governor.core.model import (
-    CUTS,
-    GATE_REFUSALS,
-    HOLDS,
-    MOVES,
-    RESERVE,
-    WHOLE,
-    Agent,
-    Decision,
-    Ppm,
-    Publication,
-    Reason,
-    Rules,
-    Snapshot,
-    State,
-)
+from capital_governor.core.model import RESERVE, WHOLE, Agent, Ppm, Publication, Rules, Snapshot, State
+from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
+from capital_governor.core.trace import Decision
 
 MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.FIRST_ALLOCATION: "Reallocation triggered (first allocation)",

@@ -9,7 +9,8 @@ from capital_governor.adapters.files import Convergence
 from capital_governor.adapters.files import Outcome as FileOutcome
 from capital_governor.adapters.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.leeway import leeway
-from capital_governor.core.model import AGENT_HOLDS, DAY_SECONDS, GATE_REFUSALS, Agent, Reason, Rules, Snapshot
+from capital_governor.core.model import DAY_SECONDS, Agent, Rules, Snapshot
+from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, Reason
 from capital_governor.messages import (
     MESSAGES,
     Line,

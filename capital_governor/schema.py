@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from capital_governor.adapters.orders import OrderKind
-from capital_governor.core.model import CUTS, MOVES, Reason
 from capital_governor.core.publication import SOURCE
+from capital_governor.core.reason import CUTS, MOVES, Reason
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _LARGEST_EXACT: Final = 2**53 - 1

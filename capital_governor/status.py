@@ -15,17 +15,9 @@ from capital_governor.adapters.orders import Order, OrderKind
 from capital_governor.adapters.primary import instant
 from capital_governor.adapters.wire import clean, valid_name
 from capital_governor.core.hold import EXITS
-from capital_governor.core.model import (
-    HOLDS,
-    PAYLOAD_HOLDS,
-    WHOLE,
-    Decision,
-    Inputs,
-    Publication,
-    Reason,
-    Rules,
-    State,
-)
+from capital_governor.core.model import WHOLE, Inputs, Publication, Rules, State
+from capital_governor.core.reason import HOLDS, PAYLOAD_HOLDS, Reason
+from capital_governor.core.trace import Decision
 from capital_governor.messages import message, outcome
 
 

@@ -24,7 +24,8 @@ from rich.text import Text
 
 from capital_governor.core.hold import EXITS
 from capital_governor.core.leeway import Leeway, leeway
-from capital_governor.core.model import WHOLE, Agent, Decision, Rules
+from capital_governor.core.model import WHOLE, Agent, Rules
+from capital_governor.core.trace import Decision
 from capital_governor.exits import TEMPORARY, fail
 from capital_governor.messages import leeway_line, message, outcome
 from capital_governor.status import Outcome, order_document

@@ -26,7 +26,8 @@ import pytest
 from capital_governor import __version__
 from capital_governor.adapters.lock import RootLock
 from capital_governor.core.hold import EXITS
-from capital_governor.core.model import Reason, Rules
+from capital_governor.core.model import Rules
+from capital_governor.core.reason import Reason
 from capital_governor.settings import variables
 from capital_governor.status import Standing, status_document
 from tests.serving import FLEET, Dashboard, fixed, fresh, payload, record, wait_until

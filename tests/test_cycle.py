@@ -13,8 +13,10 @@ import pytest
 
 from capital_governor.adapters import files
 from capital_governor.core.decision import decide
-from capital_governor.core.model import Decision, Inputs, Reason, Refusal, Rules, Snapshot, State
+from capital_governor.core.model import Inputs, Refusal, Rules, Snapshot, State
 from capital_governor.core.publication import documents
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Decision
 from tests.core.builders import FLEET, INTERVAL, NOW, snapshot
 from tests.serving import Rig, footprint
 

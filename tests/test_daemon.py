@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from capital_governor.adapters.journal import Entry
 from capital_governor.adapters.sqlite import open_sqlite
-from capital_governor.core.model import Reason
+from capital_governor.core.reason import Reason
 from capital_governor.daemon import RETRY_SECONDS, repeat, schedule
 from capital_governor.governor import Governor
 from tests.adapters.hostile import Connection, hang

@@ -11,7 +11,8 @@ from typing import Any, Final
 import pytest
 
 from capital_governor.adapters.notices import Notice
-from capital_governor.core.model import Reason, Refusal
+from capital_governor.core.model import Refusal
+from capital_governor.core.reason import Reason
 from capital_governor.digest import Digest
 from tests.serving import Rig, locked
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 
 from capital_governor.core.decision import decide
-from capital_governor.core.model import WHOLE, Inputs, Limit, Metrics, Reason, Refusal, Rules, State
+from capital_governor.core.model import WHOLE, Inputs, Limit, Metrics, Refusal, Rules, State
+from capital_governor.core.reason import Reason
 from capital_governor.explanation import explain, explain_lines
 from tests.core.builders import (
     FLEET,

@@ -14,22 +14,9 @@ from capital_governor.adapters import logs
 from capital_governor.adapters.wire import parse
 from capital_governor.core.hold import EXITS
 from capital_governor.core.leeway import leeway
-from capital_governor.core.model import (
-    CUTS,
-    GATE_REFUSALS,
-    HOLDS,
-    MOVES,
-    STAYS,
-    Decision,
-    Guardian,
-    Inputs,
-    Metrics,
-    Reason,
-    Refusal,
-    Rules,
-    Snapshot,
-    State,
-)
+from capital_governor.core.model import Guardian, Inputs, Metrics, Refusal, Rules, Snapshot, State
+from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, STAYS, Reason
+from capital_governor.core.trace import Decision
 from capital_governor.messages import (
     MESSAGES,
     SCORE_LINES,

@@ -24,7 +24,9 @@ from capital_governor.adapters import logs
 from capital_governor.adapters.notices import Backlog
 from capital_governor.adapters.orders import Order, OrderEnd, OrderKind
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
-from capital_governor.core.model import Decision, Inputs, Reason, Rules, State
+from capital_governor.core.model import Inputs, Rules, State
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Decision
 from capital_governor.governor import Governor, open_governor
 from capital_governor.report import DEGRADED_AFTER
 from capital_governor.settings import load

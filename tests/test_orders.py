@@ -18,7 +18,8 @@ import pytest
 from capital_governor.acceptance import ACCEPTABLE, EXPIRES_SECONDS, open_hold
 from capital_governor.adapters.orders import Order, OrderEnd, OrderKind, new_key
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
-from capital_governor.core.model import PAYLOAD_HOLDS, Reason, Refusal, Snapshot
+from capital_governor.core.model import Refusal, Snapshot
+from capital_governor.core.reason import PAYLOAD_HOLDS, Reason
 from capital_governor.status import standing_orders
 from tests.core.builders import FLEET, INTERVAL, NOW, snapshot
 from tests.serving import Rig, footprint, locked

@@ -12,8 +12,8 @@ from typing import Any, Final
 import pytest
 
 from capital_governor.adapters import files
-from capital_governor.core.model import Reason
 from capital_governor.core.publication import documents
+from capital_governor.core.reason import Reason
 from tests.core.builders import FLEET_SHARES, INTERVAL
 from tests.serving import Rig, footprint
 

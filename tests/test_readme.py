@@ -32,19 +32,9 @@ from capital_governor.adapters.wire import parse
 from capital_governor.cli import app
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.hold import EXITS
-from capital_governor.core.model import (
-    HOLDS,
-    Decision,
-    Guardian,
-    Inputs,
-    Metrics,
-    Reason,
-    Refusal,
-    Regime,
-    Rules,
-    Snapshot,
-    State,
-)
+from capital_governor.core.model import Guardian, Inputs, Metrics, Refusal, Regime, Rules, Snapshot, State
+from capital_governor.core.reason import HOLDS, Reason
+from capital_governor.core.trace import Decision
 from capital_governor.messages import message, outcome
 from capital_governor.settings import PREFIX, SettingsError, load, variables
 from capital_governor.status import order_document

@@ -23,20 +23,10 @@ from capital_governor.adapters.orders import Order, OrderEnd, OrderKind
 from capital_governor.adapters.wire import parse
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
-from capital_governor.core.model import (
-    CUTS,
-    HOLDS,
-    MOVES,
-    STAYS,
-    Decision,
-    Inputs,
-    Reason,
-    Refusal,
-    Rules,
-    Snapshot,
-    State,
-)
+from capital_governor.core.model import Inputs, Refusal, Rules, Snapshot, State
 from capital_governor.core.publication import documents
+from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
+from capital_governor.core.trace import Decision
 from tests.core.builders import INTERVAL
 from tests.serving import Rig, payload, record
 

@@ -18,7 +18,8 @@ import structlog
 
 from capital_governor.adapters import logs
 from capital_governor.adapters.sqlite import open_sqlite
-from capital_governor.core.model import Reason, Refusal, Rules
+from capital_governor.core.model import Refusal, Rules
+from capital_governor.core.reason import Reason
 from capital_governor.governor import open_governor
 from capital_governor.messages import message
 from capital_governor.report import DEGRADED_AFTER, Report

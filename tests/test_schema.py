@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from capital_governor.adapters.orders import Order, OrderKind
 from capital_governor.adapters.sqlite import open_sqlite
-from capital_governor.core.model import Reason, Refusal
+from capital_governor.core.model import Refusal
+from capital_governor.core.reason import Reason
 from capital_governor.schema import SCHEMAS
 from tests.serving import Rig
 from tests.test_own_files import SETTLED, previous_program

@@ -14,7 +14,8 @@ import pytest
 from capital_governor import __version__
 from capital_governor.adapters import files
 from capital_governor.core.hold import EXITS
-from capital_governor.core.model import Reason, Refusal, Rules
+from capital_governor.core.model import Refusal, Rules
+from capital_governor.core.reason import Reason
 from capital_governor.status import Outcome, Standing, status_document
 from tests.core.builders import NOW, cycle, observe, settled, snapshot
 from tests.serving import Rig

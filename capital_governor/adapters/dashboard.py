@@ -19,7 +19,8 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop
 
 from capital_governor.adapters.http_get import USER_AGENT, failure_text, get, httpx, tls_context
 from capital_governor.adapters.wire import clean
-from capital_governor.core.model import Reason, Refusal
+from capital_governor.core.model import Refusal
+from capital_governor.core.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

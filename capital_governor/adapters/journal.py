@@ -18,7 +18,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from capital_governor.adapters.notices import Notice, NoticeStore
 from capital_governor.adapters.orders import Order, OrderStore
-from capital_governor.core.model import Decision, Inputs, Publication, Reason, Rules, State, Trace
+from capital_governor.core.model import Inputs, Publication, Rules, State
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Decision, Trace
 
 LIVE: Final = "live"
 """The book whose publications reach the two allocation files."""

@@ -11,7 +11,8 @@ from typing import Final
 from capital_governor.adapters.journal import LIVE, Entry, Record, Summary
 from capital_governor.adapters.notices import Backlog, MemoryNotices, Notice
 from capital_governor.adapters.orders import MemoryOrders, Order
-from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Publication, Reason, State
+from capital_governor.core.model import DAY_SECONDS, Publication, State
+from capital_governor.core.reason import CUTS, MOVES, Reason
 
 CAPACITY: Final = 1_000
 AGENT_CAPACITY: Final = 32_000

@@ -11,8 +11,9 @@ import jiter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from capital_governor.adapters.wire import clean, valid_name
-from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, Reason, ppm
+from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, ppm
 from capital_governor.core.publication import SOURCE
+from capital_governor.core.reason import Reason
 
 
 @dataclass(frozen=True, slots=True)

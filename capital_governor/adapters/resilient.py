@@ -24,7 +24,8 @@ from capital_governor.adapters.journal import (
 from capital_governor.adapters.memory import MemoryJournal
 from capital_governor.adapters.notices import CAPACITY, Backlog, Notice
 from capital_governor.adapters.orders import Order
-from capital_governor.core.model import Publication, Reason, State
+from capital_governor.core.model import Publication, State
+from capital_governor.core.reason import Reason
 
 BATCH: Final = 100
 """Cycles written back in one transaction, which is what one cycle pays for the end of an outage."""

@@ -32,7 +32,9 @@ from capital_governor.adapters.journal import (
 from capital_governor.adapters.notices import Backlog, Notice
 from capital_governor.adapters.orders import Order
 from capital_governor.adapters.sqlite_file import connect, inode, typed
-from capital_governor.core.model import CUTS, DAY_SECONDS, MOVES, Decision, Inputs, Publication, Reason, Rules, State
+from capital_governor.core.model import DAY_SECONDS, Inputs, Publication, Rules, State
+from capital_governor.core.reason import CUTS, MOVES, Reason
+from capital_governor.core.trace import Decision
 
 ZLIB_LEVEL: Final = 1  # level 6 saves a tenth of the bytes for three times the time
 PRUNE_ROWS: Final = 2_000

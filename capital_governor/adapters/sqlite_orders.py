@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from capital_governor.adapters.journal import JournalCorruptError
 from capital_governor.adapters.orders import Order, OrderEnd, OrderKind
-from capital_governor.core.model import Reason
+from capital_governor.core.reason import Reason
 
 SCHEMA: Final = (
     """CREATE TABLE orders (

@@ -20,7 +20,8 @@ import jiter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from capital_governor.core.model import RESERVE, Guardian, Metrics, Reason, Refusal, Regime, Snapshot
+from capital_governor.core.model import RESERVE, Guardian, Metrics, Refusal, Regime, Snapshot
+from capital_governor.core.reason import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

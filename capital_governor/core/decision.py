@@ -9,24 +9,10 @@ from capital_governor.core import allocator, limits, scorer, threshold
 from capital_governor.core.exposure import Exposure, expose
 from capital_governor.core.hold import Verdict, judge
 from capital_governor.core.membership import Roll, enrol, on_probation
-from capital_governor.core.model import (
-    WHOLE,
-    Agent,
-    Bounds,
-    Decision,
-    Hold,
-    Inputs,
-    Memory,
-    Ppm,
-    Publication,
-    Reason,
-    Refusal,
-    Rules,
-    Snapshot,
-    State,
-    Trace,
-)
+from capital_governor.core.model import WHOLE, Agent, Inputs, Memory, Ppm, Publication, Refusal, Rules, Snapshot, State
 from capital_governor.core.publication import decision_id, integer_shares
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Bounds, Decision, Hold, Trace
 
 
 def decide(inputs: Inputs, state: State, rules: Rules) -> Decision:

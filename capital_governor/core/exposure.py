@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from capital_governor.core.model import DRAWDOWN, REGIME, Multiplier, Rules, Snapshot
+from capital_governor.core.model import DRAWDOWN, REGIME, Rules, Snapshot
+from capital_governor.core.trace import Multiplier
 
 
 @dataclass(frozen=True, slots=True)

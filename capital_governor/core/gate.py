@@ -6,23 +6,22 @@ from collections.abc import Mapping
 from typing import Final
 
 from capital_governor.core.model import (
-    AGENT_HOLDS,
     DRAWDOWN,
     REGIME,
     WHOLE,
     Agent,
-    Decision,
     Inputs,
     Memory,
     Ppm,
     Publication,
-    Reason,
     Refusal,
     Rules,
     Snapshot,
     State,
     ppm,
 )
+from capital_governor.core.reason import AGENT_HOLDS, Reason
+from capital_governor.core.trace import Decision
 
 MAX_FUTURE_SECONDS: Final = 60.0
 """How far a producer's clock may be ahead of ours."""

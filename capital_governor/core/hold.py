@@ -7,20 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from capital_governor.core.membership import Roll, call_roll
-from capital_governor.core.model import (
-    AGENT_HOLDS,
-    Agent,
-    Guardian,
-    Hold,
-    Inputs,
-    Latches,
-    Reason,
-    Refusal,
-    Rules,
-    Snapshot,
-    State,
-    signed,
-)
+from capital_governor.core.model import Agent, Guardian, Inputs, Latches, Refusal, Rules, Snapshot, State, signed
+from capital_governor.core.reason import AGENT_HOLDS, Reason
+from capital_governor.core.trace import Hold
 
 FUTURE_TOLERANCE_SECONDS: Final = 60.0
 

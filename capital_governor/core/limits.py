@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from capital_governor.core.model import Agent, Bound, Bounds, Limit, LimitSource, Rules, signed
+from capital_governor.core.model import Agent, Limit, Rules, signed
+from capital_governor.core.trace import Bound, Bounds, LimitSource
 
 
 def bounds(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from capital_governor.core.model import Metrics, Rules, Score
+from capital_governor.core.model import Metrics, Rules
+from capital_governor.core.trace import Score
 
 
 def clip01(x: float) -> float:

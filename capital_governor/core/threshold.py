@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from capital_governor.core.model import (
-    DAY_SECONDS,
-    RESERVE,
-    WHOLE,
-    Agent,
-    Bounds,
-    Brake,
-    Memory,
-    Ppm,
-    Publication,
-    Reason,
-    Rules,
-    State,
-    Trigger,
-    ppm,
-)
+from capital_governor.core.model import DAY_SECONDS, RESERVE, WHOLE, Agent, Memory, Ppm, Publication, Rules, State, ppm
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Bounds, Brake, Trigger
 
 
 @dataclass(frozen=True, slots=True)

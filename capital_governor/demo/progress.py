@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from capital_governor.adapters.journal import Entry
-from capital_governor.core.model import CUTS, HOLDS, MOVES, RESERVE, STAYS, WHOLE, Reason, Snapshot
+from capital_governor.core.model import RESERVE, WHOLE, Snapshot
+from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.demo.scenes import SCENES, Scene
 from capital_governor.messages import decided_lines, message, unwell_texts
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from capital_governor.adapters.journal import Entry
-from capital_governor.core.model import HOLDS, REGIME, Reason
+from capital_governor.core.model import REGIME
+from capital_governor.core.reason import HOLDS, Reason
 from capital_governor.hive.simulation import CALM_DAY, CRASH_DAY, FADES_DAY, FAULTY, FAULTY_DAYS, JOINS_DAY, PAUSED_DAYS
 
 HALF: Final = 500_000

@@ -22,7 +22,8 @@ import pytest
 from capital_governor import __version__
 from capital_governor.adapters.dashboard import ATTEMPTS, Dashboard
 from capital_governor.adapters.wire import parse
-from capital_governor.core.model import Reason, Refusal
+from capital_governor.core.model import Refusal
+from capital_governor.core.reason import Reason
 from tests.adapters.hostile import (
     Connection,
     Script,

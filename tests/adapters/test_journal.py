@@ -45,8 +45,6 @@ from capital_governor.adapters.resilient import BATCH, ResilientJournal
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.adapters.sqlite_file import APPLICATION_ID, set_aside, typed
 from capital_governor.core.model import (
-    Brake,
-    Decision,
     Inputs,
     Latches,
     Limit,
@@ -54,14 +52,13 @@ from capital_governor.core.model import (
     Metrics,
     Pause,
     Publication,
-    Reason,
     Refusal,
     Rules,
-    Score,
     Snapshot,
     State,
-    Trace,
 )
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Brake, Decision, Score, Trace
 
 DAY = 86_400.0
 NOW = 1_762_200_000.0

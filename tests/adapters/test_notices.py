@@ -17,7 +17,9 @@ from capital_governor.adapters.notices import Backlog, MemoryNotices, Notice, ne
 from capital_governor.adapters.resilient import ResilientJournal
 from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.adapters.sqlite_file import set_aside
-from capital_governor.core.model import Decision, Inputs, Reason, Refusal, Rules, State, Trace
+from capital_governor.core.model import Inputs, Refusal, Rules, State
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Decision, Trace
 
 NOW = 1_762_200_000.0
 DAY = 86_400.0

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capital_governor.adapters.wire import NAME, clean, escape_name, parse, valid_name
-from capital_governor.core.model import Guardian, Metrics, Reason, Refusal, Regime, Snapshot
+from capital_governor.core.model import Guardian, Metrics, Refusal, Regime, Snapshot
+from capital_governor.core.reason import Reason
 
 RECORD: dict[str, Any] = {
     "pnl_1d": 125.5,

@@ -17,7 +17,6 @@ from capital_governor.core.gate import gate
 from capital_governor.core.model import (
     WHOLE,
     Agent,
-    Decision,
     Guardian,
     Inputs,
     Limit,
@@ -25,12 +24,13 @@ from capital_governor.core.model import (
     Metrics,
     Ppm,
     Publication,
-    Reason,
     Regime,
     Rules,
     Snapshot,
     State,
 )
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Decision
 
 T = TypeVar("T")
 

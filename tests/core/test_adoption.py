@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from capital_governor.core.adoption import abandon, adopt
-from capital_governor.core.model import DRAWDOWN, REGIME, Memory, Reason, State
+from capital_governor.core.model import DRAWDOWN, REGIME, Memory, State
+from capital_governor.core.reason import Reason
 from tests.core.builders import INTERVAL, NOW, PLAIN, cycle, observe, publication, rated, settled, shares_of
 
 FOUND = publication({"Ada": 200_000, "Bob": 300_000}, 0.5, generation=7)

@@ -14,12 +14,7 @@ from capital_governor.core.adoption import adopt
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.gate import gate
 from capital_governor.core.model import (
-    CUTS,
-    GATE_REFUSALS,
-    HOLDS,
-    MOVES,
     WHOLE,
-    Decision,
     Guardian,
     Inputs,
     Limit,
@@ -27,13 +22,14 @@ from capital_governor.core.model import (
     OperatorHold,
     Pause,
     Publication,
-    Reason,
     Refusal,
     Regime,
     Rules,
     Snapshot,
     State,
 )
+from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
+from capital_governor.core.trace import Decision
 from tests.oracle import Oracle
 from tests.oracle_sight import Observation, Outcome, Published
 from tests.oracle_weather import NAMES, Weather, some_settings

@@ -17,24 +17,22 @@ from hypothesis import strategies as st
 
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.model import (
-    CUTS,
-    MOVES,
     WHOLE,
     Agent,
-    Decision,
     Inputs,
     Latches,
     Limit,
     Memory,
     Ppm,
     Publication,
-    Reason,
     Regime,
     Snapshot,
     State,
     ppm,
 )
 from capital_governor.core.publication import documents
+from capital_governor.core.reason import CUTS, MOVES, Reason
+from capital_governor.core.trace import Decision
 from tests.core.builders import (
     NAMES,
     NOW,

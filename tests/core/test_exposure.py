@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capital_governor.core.exposure import drawdown_multiplier, expose
-from capital_governor.core.model import DRAWDOWN, REGIME, Multiplier, Rules
+from capital_governor.core.model import DRAWDOWN, REGIME, Rules
+from capital_governor.core.trace import Multiplier
 from tests.core.builders import examples, snapshot
 
 

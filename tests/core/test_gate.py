@@ -20,10 +20,8 @@ from capital_governor.core.hold import judge
 from capital_governor.core.limits import bounds as real_bounds
 from capital_governor.core.model import (
     DRAWDOWN,
-    GATE_REFUSALS,
     REGIME,
     Agent,
-    Bounds,
     Inputs,
     Latches,
     Limit,
@@ -31,14 +29,15 @@ from capital_governor.core.model import (
     OperatorHold,
     Pause,
     Ppm,
-    Reason,
     Refusal,
     Rules,
     Snapshot,
     State,
 )
 from capital_governor.core.publication import integer_shares as real_rounding
+from capital_governor.core.reason import GATE_REFUSALS, Reason
 from capital_governor.core.threshold import Cut
+from capital_governor.core.trace import Bounds
 from tests.core.builders import (
     INTERVAL,
     NOW,

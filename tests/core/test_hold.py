@@ -8,18 +8,8 @@ from dataclasses import replace
 import pytest
 
 from capital_governor.core.hold import EXITS, Verdict, judge
-from capital_governor.core.model import (
-    HOLDS,
-    Inputs,
-    Latches,
-    Memory,
-    OperatorHold,
-    Pause,
-    Reason,
-    Refusal,
-    Snapshot,
-    State,
-)
+from capital_governor.core.model import Inputs, Latches, Memory, OperatorHold, Pause, Refusal, Snapshot, State
+from capital_governor.core.reason import HOLDS, Reason
 from tests.core.builders import NOW, PLAIN, observe, rated, settled, snapshot
 
 WATCHED = Latches(guardian_seen=True, timestamp_seen=True)

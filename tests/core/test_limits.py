@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from capital_governor.core.limits import bounds
-from capital_governor.core.model import Agent, Bound, Bounds, Limit, LimitSource
+from capital_governor.core.model import Agent, Limit
+from capital_governor.core.trace import Bound, Bounds, LimitSource
 from tests.core.builders import NOW, PLAIN
 
 

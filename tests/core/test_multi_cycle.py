@@ -13,24 +13,20 @@ from capital_governor.adapters.journal import LIVE, Record
 from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.core.adoption import abandon, adopt
 from capital_governor.core.model import (
-    CUTS,
     DAY_SECONDS,
-    HOLDS,
-    MOVES,
-    STAYS,
     Agent,
     Inputs,
     Limit,
     OperatorHold,
     Pause,
     Ppm,
-    Reason,
     Refusal,
     Rules,
     Snapshot,
     State,
 )
 from capital_governor.core.publication import documents
+from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
 from tests.core.builders import FLEET, NOW, PLAIN, cycle, publication, settled, shares_of, snapshot
 
 R = Reason

@@ -8,23 +8,10 @@ from typing import TypedDict
 
 import pytest
 
-from capital_governor.core.model import (
-    DAY_SECONDS,
-    WHOLE,
-    Agent,
-    Bound,
-    Bounds,
-    Brake,
-    LimitSource,
-    Memory,
-    Ppm,
-    Publication,
-    Reason,
-    Rules,
-    State,
-    Trigger,
-)
+from capital_governor.core.model import DAY_SECONDS, WHOLE, Agent, Memory, Ppm, Publication, Rules, State
+from capital_governor.core.reason import Reason
 from capital_governor.core.threshold import Proposal, brakes, compare, cut
+from capital_governor.core.trace import Bound, Bounds, Brake, LimitSource, Trigger
 from tests.core.builders import FLEET_SHARES, NOW, PLAIN, publication, rated
 
 MEMBER = Memory(rated(0.5))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from capital_governor.adapters.sqlite import open_sqlite
-from capital_governor.core.model import Reason
+from capital_governor.core.reason import Reason
 from capital_governor.demo.scenes import SCENES
 from tests.serving import wait_until
 

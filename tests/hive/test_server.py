@@ -21,7 +21,8 @@ import pytest
 
 from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.wire import parse
-from capital_governor.core.model import Reason, Refusal, Snapshot
+from capital_governor.core.model import Refusal, Snapshot
+from capital_governor.core.reason import Reason
 from capital_governor.hive.server import HiveError, address, bind
 from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME
 from tests.hive.fleet_files import regime, two_agents

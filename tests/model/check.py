@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from capital_governor.core.model import Decision
+from capital_governor.core.trace import Decision
 from tests.model import documents
 from tests.model.world import World
 from tests.oracle import Oracle

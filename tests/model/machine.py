@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from capital_governor.adapters.orders import OrderKind
-from capital_governor.core.model import AGENT_HOLDS, GATE_REFUSALS, HOLDS, SILENT_HOLDS, Decision, Inputs, Reason
+from capital_governor.core.model import Inputs
+from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, HOLDS, SILENT_HOLDS, Reason
+from capital_governor.core.trace import Decision
 from tests.core.test_against_oracle import as_published, assert_same
 from tests.model import check, tamper
 from tests.model.fleet import FAULTS, LOST, NAMES, Dashboard, Said

@@ -20,7 +20,8 @@ from capital_governor.adapters.resilient import ResilientJournal
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.adapters.sqlite_file import set_aside
 from capital_governor.adapters.wire import parse
-from capital_governor.core.model import Reason, Refusal
+from capital_governor.core.model import Refusal
+from capital_governor.core.reason import Reason
 from capital_governor.cycle import STOP_FILE, Cycle
 from capital_governor.settings import Settings
 from capital_governor.status import Outcome

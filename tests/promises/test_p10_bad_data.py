@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from capital_governor.core.exposure import Exposure, expose
-from capital_governor.core.model import REGIME, Reason, Snapshot
+from capital_governor.core.model import REGIME, Snapshot
+from capital_governor.core.reason import Reason
 from tests.model.running import run, run_mutant
 from tests.promises.ledger import Account
 

@@ -10,7 +10,8 @@ from typing import Final
 import pytest
 
 from capital_governor.core import hold
-from capital_governor.core.model import SILENT_HOLDS, Inputs, Latches, Reason
+from capital_governor.core.model import Inputs, Latches
+from capital_governor.core.reason import SILENT_HOLDS, Reason
 from tests.model import documents, tamper
 from tests.model.fleet import Dashboard, Said
 from tests.model.steps import Killed

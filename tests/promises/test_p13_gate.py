@@ -8,7 +8,7 @@ import pytest
 
 from capital_governor.core.decision import decide
 from capital_governor.core.gate import gate
-from capital_governor.core.model import GATE_REFUSALS
+from capital_governor.core.reason import GATE_REFUSALS
 from tests.core.test_gate import BROKEN, CORE
 from tests.promises.ledger import Account, require
 

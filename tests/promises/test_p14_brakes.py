@@ -11,7 +11,8 @@ import pytest
 
 from capital_governor.adapters.resilient import ResilientJournal
 from capital_governor.core import threshold
-from capital_governor.core.model import MOVES, State
+from capital_governor.core.model import State
+from capital_governor.core.reason import MOVES
 from tests.model import tamper
 from tests.model.fleet import Dashboard
 from tests.model.steps import Killed

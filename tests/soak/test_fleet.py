@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from capital_governor.adapters.wire import parse
-from capital_governor.core.model import MOVES, STAYS, Reason, Snapshot
+from capital_governor.core.model import Snapshot
+from capital_governor.core.reason import MOVES, STAYS, Reason
 from capital_governor.cycle import PAUSE_FILE
 from capital_governor.hive.metrics import payload
 from capital_governor.hive.simulation import FLEET, JOINS_DAY

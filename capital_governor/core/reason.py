@@ -1,0 +1,93 @@
+"""Why a cycle ended as it did, and what kinds of reasons there are."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Reason(StrEnum):
+    """Why a cycle ended as it did. Every cycle has exactly one."""
+
+    # Moves: a new generation in full.
+    FIRST_ALLOCATION = "first_allocation"
+    LIMIT_BREACHED = "limit_breached"
+    EXPOSURE_ZERO = "exposure_zero"
+    MEMBER_LEFT = "member_left"
+    MEMBER_JOINED = "member_joined"
+    BELOW_FLOOR = "below_floor"
+    THRESHOLD = "threshold"
+    DERISK = "derisk"
+    TURNOVER = "turnover"
+    # Cuts: a new generation in which nothing rises but the reserve, in spite of a brake or an agents' hold.
+    CUT_LIMIT = "cut_limit"
+    CUT_EXPOSURE_ZERO = "cut_exposure_zero"
+    CUT_DERISK = "cut_derisk"
+    # Stays: decided, and what is published stands.
+    UNCHANGED = "unchanged"
+    BELOW_THRESHOLD = "below_threshold"
+    COOLDOWN = "cooldown"
+    CONFIRMING = "confirming"
+    # Holds: not decided.
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    OPERATOR_HOLD = "operator_hold"
+    FILES_UNWRITABLE = "files_unwritable"
+    FETCH_FAILED = "fetch_failed"
+    PAYLOAD_REFUSED = "payload_refused"
+    PAYLOAD_STALE = "payload_stale"
+    PAYLOAD_FUTURE = "payload_future"
+    GUARDIAN_LOST = "guardian_lost"
+    TIMESTAMP_LOST = "timestamp_lost"
+    NO_AGENTS = "no_agents"
+    FAULTY_MAJORITY = "faulty_majority"
+    MEMBERS_GONE = "members_gone"
+    # Refusals of the gate: decided, and found wrong.
+    GATE_SUM = "gate_sum"
+    GATE_EXPOSURE = "gate_exposure"
+    GATE_LIMIT = "gate_limit"
+    GATE_FAULTY_GAIN = "gate_faulty_gain"
+    GATE_MULTIPLIER = "gate_multiplier"
+    GATE_STRANGER = "gate_stranger"
+    GATE_RISE = "gate_rise"
+    GATE_FORBIDDEN = "gate_forbidden"
+    GATE_GENERATION = "gate_generation"
+    # The cycle itself could not be completed.
+    INTERNAL_ERROR = "internal_error"
+
+
+MOVES: Final = frozenset(
+    {
+        Reason.FIRST_ALLOCATION,
+        Reason.LIMIT_BREACHED,
+        Reason.EXPOSURE_ZERO,
+        Reason.MEMBER_LEFT,
+        Reason.MEMBER_JOINED,
+        Reason.BELOW_FLOOR,
+        Reason.THRESHOLD,
+        Reason.DERISK,
+        Reason.TURNOVER,
+    }
+)
+CUTS: Final = frozenset({Reason.CUT_LIMIT, Reason.CUT_EXPOSURE_ZERO, Reason.CUT_DERISK})
+STAYS: Final = frozenset({Reason.UNCHANGED, Reason.BELOW_THRESHOLD, Reason.COOLDOWN, Reason.CONFIRMING})
+AGENT_HOLDS: Final = frozenset({Reason.NO_AGENTS, Reason.FAULTY_MAJORITY, Reason.MEMBERS_GONE})
+"""Holds in which guardian and regime are readable, so that a cut is still published."""
+SILENT_HOLDS: Final = frozenset({Reason.STOPPED, Reason.PAUSED})
+"""Holds in which nothing writes the two allocation files, not even to repair them."""
+PAYLOAD_HOLDS: Final = frozenset(
+    {Reason.FETCH_FAILED, Reason.PAYLOAD_REFUSED, Reason.PAYLOAD_STALE, Reason.PAYLOAD_FUTURE}
+)
+HOLDS: Final = (
+    AGENT_HOLDS
+    | SILENT_HOLDS
+    | PAYLOAD_HOLDS
+    | {
+        Reason.OPERATOR_HOLD,
+        Reason.FILES_UNWRITABLE,
+        Reason.GUARDIAN_LOST,
+        Reason.TIMESTAMP_LOST,
+        Reason.INTERNAL_ERROR,
+    }
+)
+GATE_REFUSALS: Final = frozenset(reason for reason in Reason if reason.name.startswith("GATE_"))

@@ -1,0 +1,159 @@
+"""What comes out of a decision, with every intermediate: each hold, score, limit, multiplier, trigger and brake.
+
+Frozen, and in the units of ``model``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from capital_governor.core.model import Agent, Ppm, Publication, State
+from capital_governor.core.reason import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why nothing may be decided. ``detail`` is one sentence with the facts of this case."""
+
+    reason: Reason
+    detail: str
+
+
+class Score(NamedTuple):
+    """A score and its four weighted parts, each already times its weight: ``total == pnl + sharpe + winrate + dd``."""
+
+    total: float
+    pnl: float
+    sharpe: float
+    winrate: float
+    drawdown: float
+
+
+class LimitSource(StrEnum):
+    """Who set a limit."""
+
+    MIN_ALLOC = "MIN_ALLOC"
+    MAX_ALLOC = "MAX_ALLOC"
+    PROBATION = "probation"
+    OPERATOR_CAP = "operator's cap"
+    OPERATOR_FLOOR = "operator's floor"
+    PINNED = "held at its published weight"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One limit on a weight, and who set it; ``detail`` may name author and reason."""
+
+    value: float
+    source: LimitSource
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """An agent's limits: ``lo <= hi``, every limit that spoke, and the one of each side that binds."""
+
+    lo: float
+    hi: float
+    lo_by: Bound
+    hi_by: Bound
+    floors: tuple[Bound, ...]
+    caps: tuple[Bound, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Multiplier:
+    """One exposure multiplier, 0..1. ``origin`` is "payload", "last known" or "default"."""
+
+    name: str
+    value: float
+    origin: str
+    raw: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One question "is this change worth a move?": ``value`` against ``limit`` in millionths, and whether it fired."""
+
+    reason: Reason
+    fired: bool
+    value: Ppm
+    limit: Ppm
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """One brake: active while ``value`` (seconds or cycles) has not reached ``limit``."""
+
+    reason: Reason
+    active: bool
+    value: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Every intermediate of a decision. Mappings are by agent and sorted by name; empty where a hold came first.
+
+    Args:
+        hold: the hold, if there was one.
+        unusable: why the payload alone would have held, also where another hold came first.
+        accepted: what the operator's ``accept`` let pass in this cycle.
+        faulty: members whose record is faulty, and what is wrong.
+        absent: members without a record, and for how many decided cycles.
+        retired: members retired in this cycle.
+        scores: the scores of all members that have metrics.
+        limits: the limits of all members on their weights.
+        floor_scale: below 1 where the floors did not fit.
+        projected: weights before MAX_STEP.
+        step: the fraction of the way from the published to the projected weights that was taken.
+        weights: weights after MAX_STEP.
+        multipliers: every exposure multiplier.
+        exposure: the smallest of them.
+        exposure_by: its name.
+        target: shares of the projected weights, before the cut of faulty and absent agents.
+        shares: shares of the stepped weights, before that cut.
+        cuts: what that cut takes, by agent, from ``shares``.
+        triggers: every threshold with its arithmetic.
+        brakes: every brake.
+        warnings: what the operator should know though nothing is held for it.
+    """
+
+    hold: Hold | None = None
+    unusable: Hold | None = None
+    accepted: tuple[str, ...] = ()
+    faulty: Mapping[Agent, str] = field(default_factory=dict)
+    absent: Mapping[Agent, int] = field(default_factory=dict)
+    retired: tuple[Agent, ...] = ()
+    scores: Mapping[Agent, Score] = field(default_factory=dict)
+    limits: Mapping[Agent, Bounds] = field(default_factory=dict)
+    floor_scale: float = 1.0
+    projected: Mapping[Agent, float] = field(default_factory=dict)
+    step: float = 1.0
+    weights: Mapping[Agent, float] = field(default_factory=dict)
+    multipliers: tuple[Multiplier, ...] = ()
+    exposure: float = 1.0
+    exposure_by: str = ""
+    target: Mapping[Agent, Ppm] = field(default_factory=dict)
+    shares: Mapping[Agent, Ppm] = field(default_factory=dict)
+    cuts: Mapping[Agent, Ppm] = field(default_factory=dict)
+    triggers: tuple[Trigger, ...] = ()
+    brakes: tuple[Brake, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What ``decide`` answers: why, what to publish (None: nothing), the state afterwards, and how it came about.
+
+    ``after`` is the state once the decision stands, but for ``published``, which ``commit`` puts in.
+    """
+
+    reason: Reason
+    proposal: Publication | None
+    after: State
+    trace: Trace

@@ -121,7 +121,7 @@ def test_broken_modes_ask_no_hive() -> None:
 @pytest.mark.parametrize(
     "script",
     [
-        repeat(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", b" ", 0.05),
+        repeat(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", bytes(50_000), 0.1),
         answer_and_hang(WHOLE[:-9]),
         answer(WHOLE[:-9]),
     ],

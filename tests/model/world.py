@@ -156,7 +156,7 @@ class World:
         published, document = self.oracle.published, documents.read(self.primary)
         if document is not None and self._is_news(document.published):
             self.oracle.adopt(document.published, document.at)
-        elif published is not None and self._is_pending(document) and self._age() > self.rules.max_age_seconds:
+        elif published is not None and self._is_pending(document) and not self._is_recent():
             reached = document or self._last_reached()
             self.oracle.abandon(*(None, None) if reached is None else (reached.published, reached.at))
 
@@ -175,11 +175,12 @@ class World:
             return False
         return generation not in self.reached()
 
-    def _age(self) -> float:
+    def _is_recent(self) -> bool:
+        """Whether what is published was decided within MAX_AGE; of a time in the future nobody knows how old it is."""
         published = self.oracle.published
         assert published is not None
         ((at,),) = self.ask(f"SELECT at FROM publications WHERE generation = {published.generation}")  # noqa: S608
-        return float(self.now - at)
+        return -60.0 <= self.now - float(at) <= self.rules.max_age_seconds
 
     def _last_reached(self) -> documents.Document | None:
         found = self.ask("SELECT doc FROM publications WHERE reached = 1 ORDER BY generation DESC LIMIT 1")

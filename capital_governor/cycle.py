@@ -17,7 +17,7 @@ from capital_governor.adapters.journal import Journal, Record
 from capital_governor.adapters.notices import Notice, new_notice
 from capital_governor.adapters.orders import Order, accept_of, hold_of, limits_of, replaced
 from capital_governor.adapters.primary import generation_of, read_primary
-from capital_governor.core.adoption import abandon, adopt
+from capital_governor.core.adoption import abandon, adopt, recall
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
 from capital_governor.core.hold import FUTURE_TOLERANCE_SECONDS
@@ -27,7 +27,7 @@ from capital_governor.core.reason import SILENT_HOLDS
 from capital_governor.core.trace import Decision
 from capital_governor.messages import telegram_text
 from capital_governor.settings import Settings
-from capital_governor.status import Outcome, Standing, standing_orders, status_document
+from capital_governor.status import Outcome, Standing, standing_latches, standing_orders, status_document
 
 STOP_FILE = Path("runtime", "capital_governor.STOP")
 PAUSE_FILE = Path("state", "guardian_pause.json")
@@ -67,6 +67,7 @@ class Cycle:
         self._documents: tuple[bytes, bytes] | None = None
         self._documented: Publication | None = None
         self._reached = 0
+        self._resumed = False
         self._dry_run = dry_run
         self._notify = notify and not dry_run
         self._annotate = annotate
@@ -87,10 +88,13 @@ class Cycle:
         """
         known_state = self._journal.state(self.book)
         self.state = known_state or State()
-        self._take_up_orders()
-        for newest in self._journal.entries(self.book, last=1):
+        newest = next(self._journal.entries(self.book, last=1), None)
+        self._take_up_status(None if newest is None else newest.at)
+        if newest is not None:
             # Until the first cycle is done, the status file goes on saying what the last run ended with.
             self.standing = self.standing.after(Outcome(newest.inputs, newest.state, newest.decision))
+        self.standing = replace(self.standing, latches=self.state.latches)
+        self._resumed = True
         self.standing = replace(self.standing, orders=self._journal.orders(self._clock()))
         published, found = self.state.published, self._primary_on_disk()
         known = 0 if published is None else published.generation
@@ -109,11 +113,14 @@ class Cycle:
             return f"abandoned generation {known}, which never reached the agents"
         return "nothing is published yet" if published is None else f"resumed at generation {known}"
 
-    def _take_up_orders(self) -> None:
-        """Go on with the orders of the status file that the journal has lost: a hold must not end by that.
+    def _take_up_status(self, last_at: float | None) -> None:
+        """Go on with what the status file says and the journal has lost: neither hold nor pause must end by that.
 
         It may be lost itself, damaged, or an older copy that was put back. What it says of an order that it knows
         counts, also once it can be read again; of two for the same thing the one given last.
+
+        Args:
+            last_at: the time of the journal's newest cycle; None if it has none.
         """
         try:
             content = files.read(self.paths.status)
@@ -125,6 +132,9 @@ class Cycle:
             now = self._clock()
             self._journal.put_orders(said)
             self._journal.put_orders(replaced(self._journal.orders(now), now))
+        told = None if content is None else standing_latches(content)
+        if told is not None and (last_at is None or told[0] > last_at):
+            self.state = recall(self.state, told[1])
 
     def _is_recent(self, moment: float) -> bool:
         """Whether that is within MAX_AGE; a time in the future tells of a clock set back, and may be as old as any."""
@@ -183,7 +193,12 @@ class Cycle:
         return replace(outcome, status_problem=self.write_status())
 
     def fail(self, error: str) -> str:
-        """Say in the status file that an unexpected error ended this cycle; return what kept that from it."""
+        """Say in the status file that an unexpected error ended this cycle; return what kept that from it.
+
+        Before ``resume`` has taken up what that file says it stays as it is: it may be all that knows of a hold.
+        """
+        if not self._resumed:
+            return ""
         self.standing = self.standing.failed(self._clock(), error)
         return self.write_status()
 

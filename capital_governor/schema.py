@@ -82,6 +82,11 @@ _ORDER: Final = {
     "given_at": _time("when"),
     "until": _or_null(_time("when it expires")),
 }
+_LATCHES: Final = {
+    "paused": {"type": "boolean", "description": "a pause goes on until a fresh complete payload"},
+    "guardian_seen": {"type": "boolean", "description": "a payload without guardian block has lost it"},
+    "timestamp_seen": {"type": "boolean", "description": "a payload without time stamp has lost it"},
+}
 _STATUS: Final = {
     "state": _text("what the governor does") | {"enum": ["starting", "governing", "holding", "ended"]},
     "reason": {"enum": [None, *_REASONS], "description": "of the last cycle"},
@@ -103,6 +108,12 @@ _STATUS: Final = {
         "type": "array",
         "items": {"type": "object", "properties": _ORDER, "required": list(_ORDER)},
         "description": "the operator's, in force",
+    },
+    "latches": {
+        "type": "object",
+        "properties": _LATCHES,
+        "required": list(_LATCHES),
+        "description": "what holds remember",
     },
     "warnings": {"type": "array", "items": {"type": "string"}, "description": "of the last cycle"},
     "journal_problem": _text("why the journal cannot be written; empty if it can"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from capital_governor import __version__
 from capital_governor.adapters.files import Convergence
@@ -15,10 +15,13 @@ from capital_governor.adapters.orders import Order, OrderKind
 from capital_governor.adapters.primary import instant
 from capital_governor.adapters.wire import clean, valid_name
 from capital_governor.core.hold import EXITS
-from capital_governor.core.model import WHOLE, Inputs, Publication, Rules, State
+from capital_governor.core.model import WHOLE, Inputs, Latches, Publication, Rules, State
 from capital_governor.core.reason import HOLDS, PAYLOAD_HOLDS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.messages import message, outcome
+
+LATCHES: Final = ("paused", "guardian_seen", "timestamp_seen")
+"""The latches that a status file tells of: those that keep a hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class Standing:
         heartbeat_problem: why the last one did; empty if it did not.
         notices: what the operator has not been told yet, or could not be.
         orders: of the operator, in force after the last cycle.
+        latches: what holds remember, so that a journal that is lost takes no pause with it.
     """
 
     state: str = "starting"
@@ -100,6 +104,7 @@ class Standing:
     heartbeat_problem: str = ""
     notices: Backlog = field(default_factory=Backlog)
     orders: tuple[Order, ...] = ()
+    latches: Latches = field(default_factory=Latches)
 
     def after(self, done: Outcome) -> Standing:
         """Return how it stands after a cycle."""
@@ -125,6 +130,7 @@ class Standing:
             failures_in_row=0 if done.fetched else self.failures_in_row + 1,
             warnings=decision.trace.warnings,
             orders=tuple(order for order in done.orders if order.key not in {ended.key for ended in done.settled}),
+            latches=decision.after.latches,
         )
 
     def failed(self, now: float, error: str) -> Standing:
@@ -169,6 +175,7 @@ def status_document(standing: Standing, *, interval_seconds: float, rules: Rules
         "exposure": None if published is None else published.exposure,
         "floor_scale": None if published is None else published.floor_scale,
         "orders": [order_document(order) for order in standing.orders],
+        "latches": {name: getattr(standing.latches, name) for name in LATCHES},
         "warnings": list(standing.warnings),
         "journal_problem": standing.journal_problem,
         "log_failures": standing.log_failures,
@@ -211,6 +218,21 @@ def standing_orders(content: bytes) -> tuple[Order, ...]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ()
     return tuple(order for order in found if order.kind is not OrderKind.ACCEPT)
+
+
+def standing_latches(content: bytes) -> tuple[float, Latches] | None:
+    """Return what a status file says that holds remember, and the time of the cycle after which that was so.
+
+    None if it cannot be read. How often a hold has passed, and what an operator accepted, is not in it.
+    """
+    try:
+        document = json.loads(content)
+        at, told = instant(document["timestamp"]), {name: document["latches"][name] for name in LATCHES}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if at is None or not all(isinstance(latch, bool) for latch in told.values()):
+        return None
+    return at, Latches(**told)
 
 
 def _order(said: dict[str, Any]) -> Order:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from capital_governor.core.membership import adopted
-from capital_governor.core.model import REGIME, Publication, State
+from capital_governor.core.model import REGIME, Latches, Publication, State
 
 
 def adopt(state: State, found: Publication) -> State:
@@ -21,6 +21,22 @@ def adopt(state: State, found: Publication) -> State:
         multipliers={REGIME: found.exposure} | dict(state.multipliers),
         moved_at=found.at,
     )
+
+
+def recall(state: State, told: Latches) -> State:
+    """Return the state after a pause or a block that was seen was told of elsewhere than in the journal.
+
+    Only what keeps a hold is taken from there: a pause that still wants its fresh complete payload, a guardian block or
+    time stamp whose absence is a loss. What would let something pass is not.
+    """
+    known = state.latches
+    latches = replace(
+        known,
+        paused=known.paused or told.paused,
+        guardian_seen=known.guardian_seen or told.guardian_seen,
+        timestamp_seen=known.timestamp_seen or told.timestamp_seen,
+    )
+    return replace(state, latches=latches)
 
 
 def abandon(state: State, reached: Publication | None) -> State:

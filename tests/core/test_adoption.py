@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from capital_governor.core.adoption import abandon, adopt
-from capital_governor.core.model import DRAWDOWN, REGIME, Memory, State
+from capital_governor.core.adoption import abandon, adopt, recall
+from capital_governor.core.model import DRAWDOWN, REGIME, Latches, Memory, State
 from capital_governor.core.reason import Reason
 from tests.core.builders import INTERVAL, NOW, PLAIN, cycle, observe, publication, rated, settled, shares_of
 
@@ -94,3 +94,12 @@ def test_one_that_a_later_file_does_not_name_is_held_at_nothing(exposure: float)
     later = publication({"Ada": round(400_000 * exposure)}, exposure, generation=8)
     decision, _ = cycle(observe({"Ada": 0.2}, faulty=["Bob"]), adopt(adopt(State(), FOUND), later))
     assert decision.trace.limits["Bob"].hi == 0.0
+
+
+def test_of_latches_told_elsewhere_only_what_keeps_a_hold_is_recalled() -> None:
+    """A pause and blocks once seen are added to what is known; nothing known is taken away, nothing accepted comes."""
+    known = State(latches=Latches(guardian_seen=True, gone_cycles=2, accepted=("Ada",)), generation=4)
+    told = Latches(paused=True, timestamp_seen=True, gone_cycles=7, accepted=("Bob",))
+    expected = Latches(paused=True, guardian_seen=True, timestamp_seen=True, gone_cycles=2, accepted=("Ada",))
+    assert recall(known, told) == State(latches=expected, generation=4)
+    assert recall(known, Latches()) == known

@@ -143,6 +143,13 @@ def journal_has_it(world: World) -> None:
         require(reached == 1, f"generation {number} is not marked as reached")
 
 
+def status_has_latches(world: World) -> None:
+    """The status file tells what holds remember, for a start that finds no journal."""
+    watch = world.oracle.watch
+    known = {"paused": watch.paused, "guardian_seen": watch.guardian_seen, "timestamp_seen": watch.stamp_seen}
+    require(world.status()["latches"] == known, f"the status file says {world.status()['latches']}, known is {known}")
+
+
 def told_once(world: World) -> None:
     """Every move and cut is in the outbox exactly once, over restarts and lost journals too."""
     pending = [notice.key for notice in world.journal.pending_notices(1_000)]

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from functools import cache
 from math import inf
 from pathlib import Path
@@ -148,8 +149,19 @@ class World:
         self.taken = self.settled()
         if not kept:
             self.carried = len(self.ask("SELECT 1 FROM notices"))
+        self._recall()
         self._take_up()
         self.begin()
+
+    def _recall(self) -> None:
+        """Let the oracle remember what the status file says that holds do, where the journal has nothing as new."""
+        told, newest = self.status(), self.ask("SELECT at FROM cycles ORDER BY seq DESC LIMIT 1")
+        if not told or (newest and datetime.fromisoformat(told["timestamp"]).timestamp() <= newest[0][0]):
+            return
+        watch, latches = self.oracle.watch, told["latches"]
+        watch.paused |= latches["paused"]
+        watch.guardian_seen |= latches["guardian_seen"]
+        watch.stamp_seen |= latches["timestamp_seen"]
 
     def _take_up(self) -> None:
         """Let the oracle take up what a start finds: a file to adopt, an intent to give up, or nothing new."""

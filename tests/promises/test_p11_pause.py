@@ -49,6 +49,18 @@ def _restarted(world: World, dashboard: Dashboard) -> Said:
     return dashboard.payload(world.now)
 
 
+def _robbed(*, garbage: bool) -> Cycle:
+    """Let the governor die and its journal be gone, or damaged, before it starts again."""
+
+    def said(world: World, dashboard: Dashboard) -> Said:
+        world.kill()
+        tamper.lose_journal(world, garbage=garbage)
+        world.begin()
+        return dashboard.payload(world.now)
+
+    return said
+
+
 def _killed(step: int) -> Cycle:
     """Let the governor die at this step of a cycle of its own, and start again."""
 
@@ -78,11 +90,17 @@ def _rescored(world: World, dashboard: Dashboard) -> Said:
     return dashboard.payload(world.now)
 
 
+STARTS: Final[dict[str, Cycle]] = {
+    "restarted": _restarted,
+    "journal gone": _robbed(garbage=False),
+    "journal damaged": _robbed(garbage=True),
+}
 FAULTS: Final[dict[str, Cycle]] = (
     {kind: _odd(kind) for kind in BAD}
     | {kind: _lacking(kind) for kind in INCOMPLETE}
     | {f"killed at step {step}": _killed(step) for step in range(1, STEPS + 1)}
-    | {"restarted": _restarted, "clock back": _jumped(-4_000), "clock on": _jumped(20), "another fleet": _rescored}
+    | STARTS
+    | {"clock back": _jumped(-4_000), "clock on": _jumped(20), "another fleet": _rescored}
 )
 
 
@@ -129,11 +147,10 @@ def check_pauses() -> int:
             # The pause is taken back, and no payload yet that is fresh and complete.
             dashboard.paused = False
             tamper.pause(world, "gone", "")
-            for name in (*BAD, *INCOMPLETE, "restarted"):
-                said = FAULTS[name](world, dashboard) if name != "restarted" else FAULTS["error"](world, dashboard)
-                if name == "restarted":
-                    world.kill()
-                    world.begin()
+            for name in (*BAD, *INCOMPLETE, *STARTS):
+                said = FAULTS[name](world, dashboard)
+                if name in STARTS:
+                    said = FAULTS["no guardian"](world, dashboard)
                 silent(world, said, f"{kind} taken back, {name}")
                 cycles += 1
             done = world.conclude(dashboard.payload(world.now))
@@ -149,6 +166,10 @@ def test_p11_paused_means_no_write(promise: Account, monkeypatch: pytest.MonkeyP
     promise.figure(f"writes while paused 0 in {cycles} cycles, {len(PAUSES)} pauses x {len(FAULTS)} faults")
     with monkeypatch.context() as mutating, promise.mutant("files are repaired in a pause"):
         mutating.setattr("capital_governor.cycle.SILENT_HOLDS", SILENT_HOLDS - {Reason.PAUSED})
+        check_pauses()
+
+    with monkeypatch.context() as mutating, promise.mutant("a pause ends with its journal"):
+        mutating.setattr("capital_governor.cycle.recall", lambda state, _: state)
         check_pauses()
 
     judged = hold._pause

@@ -258,6 +258,7 @@ def test_fields_of_the_json(session: dict[str, str], place: Place) -> None:
     assert place.json("limits").keys() == {"orders"}
     fields = order_document(Order(key="", kind=OrderKind.HOLD, author="anna", given_at=NOW)).keys()
     assert {row[0] for row in tables(after("Each of `orders`:"))[0]} == fields
+    assert {row[0] for row in tables(after("Each of `latches` is true or false:"))[0]} == written["latches"].keys()
     for row in place.json("show-config").values():
         assert set(names(after("`show-config --json` is an"))) == row.keys()
 

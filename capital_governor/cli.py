@@ -316,7 +316,11 @@ def _status(paths: files.Paths, now: float) -> dict[str, Any]:
     held = is_held(paths.lock)
     content = files.read(paths.status)
     if content is None:
-        been = "is at its first cycle here, or cannot write it" if held else "has run here yet"
+        been = (
+            "is at its first cycle here, or cannot write it"
+            if held
+            else "has run here yet: `capital-governor run` starts one"
+        )
         fail(TEMPORARY, f"there is no {paths.status}: {'a' if held else 'no'} governor {been}")
     try:
         said: dict[str, Any] = json.loads(content)

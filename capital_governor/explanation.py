@@ -8,7 +8,7 @@ from dataclasses import asdict
 from capital_governor.core.model import WHOLE, Agent, Ppm, Rules, State
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Bounds, Decision, Trigger
-from capital_governor.messages import message
+from capital_governor.messages import count_text, message
 
 
 def explain(agent: Agent, before: State, rules: Rules, decision: Decision) -> dict[str, object] | None:
@@ -124,8 +124,8 @@ def _trigger_text(trigger: Trigger) -> str:
         Reason.FIRST_ALLOCATION: "nothing is published yet",
         Reason.LIMIT_BREACHED: f"{value:.6f} > {limit:.6f}" if trigger.fired else "no published share above its cap",
         Reason.EXPOSURE_ZERO: f"exposure is {value:.4g}",
-        Reason.MEMBER_LEFT: f"{trigger.value} agents",
-        Reason.MEMBER_JOINED: f"{trigger.value} agents",
+        Reason.MEMBER_LEFT: count_text(trigger.value, "agent"),
+        Reason.MEMBER_JOINED: count_text(trigger.value, "agent"),
         Reason.BELOW_FLOOR: f"{value:.6f} < {limit:.6f}" if trigger.fired else "no share that would rise to its floor",
     }.get(trigger.reason, f"{value:.6f} {sign} {limit:.6f}")
     subject = f" ({trigger.subject})" if trigger.subject else ""

@@ -24,7 +24,7 @@ from capital_governor.cycle import Cycle
 from capital_governor.delivery import Delivery, telegram_of
 from capital_governor.digest import Digest
 from capital_governor.disk import Disk
-from capital_governor.messages import Line
+from capital_governor.messages import Line, count_text
 from capital_governor.report import Report
 from capital_governor.settings import Settings
 from capital_governor.status import Outcome, Standing
@@ -48,7 +48,7 @@ class JournalNews:
     def restored(self, cycles: int) -> None:
         """Take how much was written back."""
         self.problem = ""
-        self.waiting.append(("", f"Journal can be written again: {cycles} cycles written back"))
+        self.waiting.append(("", f"Journal can be written again: {count_text(cycles, 'cycle')} written back"))
 
 
 async def open_governor(

@@ -115,7 +115,8 @@ def hold_line(decision: Decision, rules: Rules) -> Line:
     hold = decision.trace.hold
     if hold is None or decision.reason in GATE_REFUSALS:
         return Line("error", message(decision.reason, rules))
-    return Line("warning", f"{message(hold.reason, rules)}: {hold.detail}. Ends with: {EXITS[hold.reason]}")
+    stop = "" if hold.detail.endswith((".", "!", "?")) else "."  # what Guardian says may be whole sentences
+    return Line("warning", f"{message(hold.reason, rules)}: {hold.detail}{stop} Ends with: {EXITS[hold.reason]}")
 
 
 def decided_lines(decision: Decision, before: State, rules: Rules) -> Iterator[Line]:
@@ -187,10 +188,11 @@ def telegram_text(decision: Decision, before: State, rules: Rules) -> str:
 def digest_text(generation: int | None, moves: int, holds: int) -> str:
     """Return what the operator is told once a day of the 24 hours before."""
     published = "nothing published" if generation is None else f"generation {generation}"
-    return f"☀️ Capital Governor: alive, {published}, {_count(moves, 'move')}, {_count(holds, 'hold')} in 24 h"
+    return f"☀️ Capital Governor: alive, {published}, {count_text(moves, 'move')}, {count_text(holds, 'hold')} in 24 h"
 
 
-def _count(number: int, what: str) -> str:
+def count_text(number: int, what: str) -> str:
+    """Return a number of things: ``1 cycle``, ``2 cycles``."""
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
@@ -214,7 +216,7 @@ def _length(*lines: str) -> int:
 
 def leeway_line(room: Leeway, rules: Rules) -> Line:
     """Return how far scores can move a share, as a warning where that is less than what moves."""
-    fleet = f"{room.agents} agents within {rules.min_alloc:.2f} and {rules.max_alloc:.2f}"
+    fleet = f"{count_text(room.agents, 'agent')} within {rules.min_alloc:.2f} and {rules.max_alloc:.2f}"
     text = f"With {fleet}, scores can move a weight between {room.lowest:.4f} and {room.highest:.4f}"
     if room.forced_reserve > 0:
         text += f"; the bounds leave {room.forced_reserve:.2f} in reserve"

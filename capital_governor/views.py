@@ -27,7 +27,7 @@ from capital_governor.core.leeway import Leeway, leeway
 from capital_governor.core.model import WHOLE, Agent, Rules
 from capital_governor.core.trace import Decision
 from capital_governor.exits import TEMPORARY, fail
-from capital_governor.messages import leeway_line, message, outcome
+from capital_governor.messages import count_text, leeway_line, message, outcome
 from capital_governor.status import Outcome, order_document
 
 WIDTH_WITHOUT_TERMINAL: Final = 1_000
@@ -280,7 +280,7 @@ STANDING: Final = {
     "starting": "starting: a governor is there, and has not yet completed a cycle",
     "late": "LATE: a governor is there, but has only just started, hangs, or fails",
     "ended": "not running: it was ended",
-    "dead": "NOT RUNNING, though nobody ended it",
+    "dead": "NOT RUNNING, though nobody ended it: see the end of its log, then start it again",
 }
 """How a governor may stand, as ``status --json`` calls it, and what people are told."""
 
@@ -317,14 +317,14 @@ def _troubles(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         if document[key]:
             yield label, document[key], "red"
     if document["notices_refused"]:
-        count, why = document["notices_refused"], document["notices_refused_detail"]
-        yield "telegram", f"{count} messages refused, the last: {why}", "red"
+        refused, why = count_text(document["notices_refused"], "message"), document["notices_refused_detail"]
+        yield "telegram", f"{refused} refused, the last: {why}", "red"
     if document["notices_pending"]:
-        yield "telegram", f"{document['notices_pending']} messages waiting", "yellow"
+        yield "telegram", f"{count_text(document['notices_pending'], 'message')} waiting", "yellow"
     if document.get("heartbeat_problem"):
         yield "heartbeat", f"{document['heartbeat_problem']}, {document['heartbeat_failures']} failed so far", "yellow"
     if document["log_failures"]:
-        yield "log", f"{document['log_failures']} lines could not be written", "red"
+        yield "log", f"{count_text(document['log_failures'], 'line')} could not be written", "red"
     for warning in document["warnings"]:
         yield "warning", warning, "yellow"
 
@@ -332,7 +332,7 @@ def _troubles(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 def _metrics_text(document: Mapping[str, Any], now: float) -> str:
     good = f"last usable {_ago(document['last_success'], now)}" if document["last_success"] else "none usable yet"
     failures = document["failures_in_row"]
-    return f"{good}, {failures} cycles in a row without" if failures else good
+    return f"{good}, {count_text(failures, 'cycle')} in a row without" if failures else good
 
 
 def _show_shares(page: _Page, document: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ import pytest
 
 from capital_governor import __version__
 from capital_governor.adapters.lock import RootLock
+from capital_governor.adapters.notices import Backlog
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Rules
 from capital_governor.core.reason import Reason
@@ -359,7 +360,8 @@ def test_status_where_none_ever_ran(tmp_path: Path) -> None:
     before = tree(tmp_path)
     said = start(tmp_path, "status")
     assert (said.code, said.out) == (75, "")
-    assert said.err == f"capital-governor: there is no {tmp_path / STATUS}: no governor has run here yet\n"
+    line = f"capital-governor: there is no {tmp_path / STATUS}: no governor has run here yet"
+    assert said.err == f"{line}: `capital-governor run` starts one\n"
     assert tree(tmp_path) == before
 
 
@@ -383,6 +385,51 @@ def test_status_while_the_lock_is_held(tmp_path: Path, state: str, age_seconds: 
         lock.release()
     assert said.json["standing"] == standing
     assert said.code == (0 if standing == "running" else 75)
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (
+            1,
+            [
+                "metrics    none usable yet, 1 cycle in a row without",
+                "telegram   1 message refused, the last: no such chat",
+                "telegram   1 message waiting",
+                "log        1 line could not be written",
+            ],
+        ),
+        (
+            2,
+            [
+                "metrics    none usable yet, 2 cycles in a row without",
+                "telegram   2 messages refused, the last: no such chat",
+                "telegram   2 messages waiting",
+                "log        2 lines could not be written",
+            ],
+        ),
+    ],
+)
+def test_status_of_a_dead_governor_says_what_to_do_and_counts_in_words(
+    tmp_path: Path, number: int, says: list[str]
+) -> None:
+    """Nobody ended it: the log and a start come next; one of a thing is not told as several."""
+    (tmp_path / "runtime").mkdir()
+    standing = Standing(
+        state="holding",
+        at=time.time(),
+        failures_in_row=number,
+        log_failures=number,
+        notices=Backlog(pending=number, refused=number, refused_detail="no such chat"),
+    )
+    (tmp_path / STATUS).write_bytes(
+        status_document(standing, interval_seconds=300, rules=Rules(), dry_run=False, pid=1)
+    )
+    said = call(tmp_path, "status")
+    assert said.code == 75
+    first, *rest = said.out.splitlines()
+    assert first == "NOT RUNNING, though nobody ended it: see the end of its log, then start it again"
+    assert rest == says
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"state": "governing"}', "nonsense"])
@@ -773,7 +820,9 @@ def test_a_second_governor_is_refused(tmp_path: Path, dashboard: Dashboard) -> N
         for name in ("once", "run"):
             said = start(tmp_path, name, url=dashboard.url)
             assert (said.code, said.out) == (75, "")
-            assert said.err == (f"capital-governor: another governor runs on this root: it holds {tmp_path / LOCK}\n")
+            line = f"capital-governor: another governor runs on this root: it holds {tmp_path / LOCK}; stop it first"
+            assert said.err == f"{line}, or use `once --dry-run`, which works beside it\n"
+        assert start(tmp_path, "once", "--dry-run", url=dashboard.url).code == 0
         assert tree(tmp_path) == before
 
 

@@ -166,7 +166,7 @@ WALK: Final[dict[str, tuple[Callable[[Path], Said], int, str, str]]] = {
         lambda root: held(root, NOWHERE),
         75,
         r"connection refused by http://127\.0\.0\.1:1/meta/metrics",
-        r"start the dashboard, or set NEOLIGHT_DASHBOARD_URL",
+        r"start the dashboard .*, or set NEOLIGHT_DASHBOARD_URL",
     ),
     "another server than the dashboard": (
         held_by(fixed(b"<html>", status="404 Not Found")),
@@ -178,7 +178,7 @@ WALK: Final[dict[str, tuple[Callable[[Path], Said], int, str, str]]] = {
         held_by(fixed(b"oops", status="500 Internal Server Error")),
         75,
         r"HTTP 500 from http://127\.0\.0\.1:\d+/meta/metrics",
-        r"start the dashboard, or set NEOLIGHT_DASHBOARD_URL",
+        r"if it answers, see its log",
     ),
     "dashboard answering an error": (
         held_by(fixed({"error": "cache failed", "timestamp": "2025-11-03T22:00:00Z"})),

@@ -22,6 +22,7 @@ from capital_governor.messages import (
     SCORE_LINES,
     Line,
     alert_text,
+    count_text,
     decided_lines,
     hold_line,
     leeway_line,
@@ -137,6 +138,12 @@ def test_a_brake_says_how_far_it_is() -> None:
     assert told[-1] == "Reallocation wanted, but cooling down since the last move: 300 of 3600 s"
 
 
+def test_one_is_not_told_as_several() -> None:
+    """Things are counted as people count them."""
+    assert [count_text(number, "cycle") for number in range(3)] == ["0 cycles", "1 cycle", "2 cycles"]
+    assert leeway_line(leeway(1, Rules()), Rules()).text.startswith("With 1 agent within 0.05 and 0.40, ")
+
+
 def test_who_comes_and_goes_is_named() -> None:
     """A move for joining or leaving agents names the first and counts the others."""
     joined = decided(observe({**FLEET, "Dan": 0.2, "Eve": 0.2}), settled())
@@ -152,6 +159,11 @@ def test_who_comes_and_goes_is_named() -> None:
         (
             replace(observe(), payload=replace(snapshot(), guardian=Guardian(True, 0.0, "Drawdown"))),
             "Guardian paused - maintaining current allocations: the payload says: Drawdown. Ends with: ",
+            "both say not paused, in a fresh complete payload",
+        ),
+        (
+            replace(observe(), payload=replace(snapshot(), guardian=Guardian(True, 0.0, "Cooling down."))),
+            "Guardian paused - maintaining current allocations: the payload says: Cooling down. Ends with: ",
             "both say not paused, in a fresh complete payload",
         ),
         (

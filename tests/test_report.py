@@ -318,6 +318,30 @@ def test_a_bad_name_is_not_admitted_and_told_escaped(tmp_path: Path, name: str, 
         assert f"{shown}: faulty record, not admitted: " in told[0]
 
 
+def test_a_torn_pause_file_is_told_in_one_sentence(tmp_path: Path) -> None:
+    """Half a pause file pauses: the log says that, why and until when, with one full stop, and once."""
+    (tmp_path / "state").mkdir()
+    with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
+        (tmp_path / "state" / "guardian_pause.json").write_text('{"paused": fal')
+        run.tick()
+        run.tick()
+        (told,) = [line for line in run.lines() if message(Reason.PAUSED, Rules()) in line]
+        assert "paused until it is readable or gone. Ends with: payload and " in told
+        assert run.files() == [None, None]
+
+
+def test_a_journal_that_was_away_is_told_at_both_ends(tmp_path: Path) -> None:
+    """Something stands in the journal's place at the start: the first cycle after that is the one written back."""
+    place = tmp_path / "state" / "capital_governor.sqlite3"
+    place.mkdir(parents=True)
+    with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
+        place.rmdir()
+        run.tick()
+        assert sum("Journal cannot be written, memory takes over: " in line for line in run.lines()) == 1
+        assert sum(line.endswith("Journal can be written again: 1 cycle written back") for line in run.lines()) == 1
+        assert run.reasons() == [Reason.FIRST_ALLOCATION]
+
+
 # --- each thing once --------------------------------------------------------------------------------------------------
 
 

@@ -60,5 +60,5 @@ def _understand(document: dict[str, object]) -> Pause:
 
 def _unknown(path: Path, what: str) -> Pause:
     return Pause(
-        paused=True, problem=clean(f"{path} cannot be understood ({what}): paused until it is readable or gone.", 500)
+        paused=True, problem=clean(f"{path} cannot be understood ({what}): paused until it is readable or gone", 500)
     )

@@ -35,7 +35,8 @@ class RootLock:
         try:
             self._lock.acquire()
         except Timeout:
-            raise LockHeldError(f"another governor runs on this root: it holds {self._path}") from None
+            remedy = "stop it first, or use `once --dry-run`, which works beside it"
+            raise LockHeldError(f"another governor runs on this root: it holds {self._path}; {remedy}") from None
 
     def release(self) -> None:
         """Give the lock back."""

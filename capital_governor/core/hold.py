@@ -18,7 +18,8 @@ EXITS: Final[Mapping[Reason, str]] = {
     Reason.PAUSED: "payload and state/guardian_pause.json both say not paused, in a fresh complete payload",
     Reason.OPERATOR_HOLD: "the hold's expiry, or `capital-governor resume`",
     Reason.FILES_UNWRITABLE: "the next cycle that finds both files writable",
-    Reason.FETCH_FAILED: "the next good payload: start the dashboard, or set NEOLIGHT_DASHBOARD_URL to where it is",
+    Reason.FETCH_FAILED: "the next good payload: start the dashboard (if it answers, see its log), or set "
+    "NEOLIGHT_DASHBOARD_URL to where it is",
     Reason.PAYLOAD_REFUSED: "the next good payload: see the dashboard's log, or correct NEOLIGHT_DASHBOARD_URL",
     Reason.PAYLOAD_STALE: "the next fresh payload",
     Reason.PAYLOAD_FUTURE: "the next payload whose time stamp is not in the future",

@@ -61,7 +61,7 @@ def assert_unknown(pause: Pause | None, path: Path) -> None:
     assert pause is not None
     assert (pause.paused, pause.until, pause.reason) == (True, None, "")
     assert pause.problem.startswith(str(path))
-    assert pause.problem.endswith("paused until it is readable or gone.")
+    assert pause.problem.endswith("paused until it is readable or gone")
     assert pause.problem.isprintable()
 
 

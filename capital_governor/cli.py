@@ -21,6 +21,7 @@ from capital_governor.adapters.memory import MemoryJournal
 from capital_governor.adapters.outbox import Refused, Retry, Sent
 from capital_governor.adapters.primary import NotOurs, read_primary
 from capital_governor.adapters.sqlite import open_sqlite
+from capital_governor.adapters.sqlite_file import denied
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.adapters.wire import parse
 from capital_governor.core.hold import EXITS
@@ -35,7 +36,7 @@ from capital_governor.exits import CONFIGURATION, OK, TEMPORARY, USAGE, explaine
 from capital_governor.explanation import explain as explain_agent
 from capital_governor.explanation import explain_lines
 from capital_governor.messages import message
-from capital_governor.options import Json, OfDryRun, Root
+from capital_governor.options import Json, OfDryRun, Root, place
 from capital_governor.schema import SCHEMAS
 from capital_governor.settings import Settings, load
 from capital_governor.start import govern, govern_once, log_to
@@ -81,12 +82,12 @@ def once(
 ) -> None:
     """Take one cycle and show it; exit 75 without usable metrics.
 
-    --json: `reason`, `message` and `outcome` (move, cut, stay, hold, refused); `hold` and `exit`, the facts of a hold
+    And where files or journal could not be written. --json: `reason`, `message` and `outcome` (move, cut, stay, hold, refused); `hold` and `exit`, the facts of a hold
     and what ends it; `generation`, `reserve`, `reserve_change`, and `moved`, whether this cycle published them;
-    `exposure` and `exposure_by`; `files_problem`; `orders`, the operator's that it obeyed, as in the status file;
-    `warnings`; `leeway` as in check; `dry_run`; and `agents` by falling share, each with `agent`, `score`, `weight`,
-    `limit` (where the weight stands at one), `wanted` (the share before any threshold), `share`, `change` and `fault`
-    (why it may not gain). Shares and weights are 0..1; null is "none".
+    `exposure` and `exposure_by`; `files_problem` and `journal_problem`; `orders`, the operator's that it obeyed, as in
+    the status file; `warnings`; `leeway` as in check; `dry_run`; and `agents` by falling share, each with `agent`,
+    `score`, `weight`, `limit` (where the weight stands at one), `wanted` (the share before any threshold), `share`,
+    `change` and `fault` (why it may not gain). Shares and weights are 0..1; null is "none".
     """
     if dry_run:
         settings = _settings(root)
@@ -96,7 +97,7 @@ def once(
         settings, outcome = govern_once(root)
     document = views.once_document(outcome, settings.rules(), dry_run=dry_run)
     views.show_json(document) if as_json else views.show_once(document)
-    failed = outcome.decision.reason in PAYLOAD_HOLDS or outcome.files_problem
+    failed = outcome.decision.reason in PAYLOAD_HOLDS or outcome.files_problem or outcome.journal_problem
     raise typer.Exit(leave(TEMPORARY if failed else OK))
 
 
@@ -108,7 +109,8 @@ def status(root: Root = None, dry_run: OfDryRun = False, as_json: Json = False) 
     `alive` (whether that is running), `allocations` (share by agent, 0..1) and `allocations_problem`.
     """
     with explained():
-        paths = files.Paths(load(root).root, dry_run)
+        settings, _ = place(root)
+        paths = files.Paths(settings.root, dry_run)
         document = _status(paths, now := time.time())
     views.show_json(document) if as_json else views.show_status(document, now)
     raise typer.Exit(OK if document["alive"] else TEMPORARY)
@@ -127,7 +129,8 @@ def explain(
     which may be a hold; seconds since 1970 UTC) and `newest_reason`.
     """
     with explained():
-        entry, newest = _last_decision(_journal_path(load(root), dry_run=dry_run))
+        settings, _ = place(root)
+        entry, newest = _last_decision(_journal_path(settings, dry_run=dry_run))
     found = explain_agent(agent, entry.state, entry.rules, entry.decision)
     if found is None:
         fail(USAGE, f"{agent!r} played no part in the last decision; {_names(agent, entry.decision)}")
@@ -160,7 +163,8 @@ def check(
     told = in_loop(lambda: _notify(telegram_of(settings, sink.redact))) if notify else None
     rules = settings.rules()
     try:
-        (outcome, up), journal = _preview(settings), "readable" if settings.journal_path.exists() else "none yet"
+        (outcome, up), journal = _preview(settings), denied(settings.journal_path)
+        journal = journal or ("readable" if settings.journal_path.exists() else "none yet")
     except JournalError as error:
         (outcome, up), journal = _preview(settings, MemoryJournal()), str(error)
     payload, reason, hold = outcome.inputs.payload, outcome.decision.reason, outcome.decision.trace.hold

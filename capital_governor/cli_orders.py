@@ -26,9 +26,8 @@ from capital_governor.adapters.wire import RESERVED_NAMES, clean, escape_name, v
 from capital_governor.core.model import Agent, Rules
 from capital_governor.duration import duration_seconds
 from capital_governor.exits import USAGE, explained, fail, warn
-from capital_governor.options import Json, OfDryRun, Root
+from capital_governor.options import Json, OfDryRun, Root, place
 from capital_governor.setting_types import Ratio
-from capital_governor.settings import load
 from capital_governor.status import order_document
 
 app = typer.Typer()
@@ -123,7 +122,7 @@ def limits(root: Root = None, dry_run: OfDryRun = False, as_json: Json = False) 
     --json: `orders`, each as in the status file.
     """
     with explained():
-        settings = load(root)
+        settings, _ = place(root)
         path = Paths(settings.root, dry_run).journal(settings.journal_path)
         orders: tuple[Order, ...] = ()
         if path.exists():
@@ -140,10 +139,13 @@ def limits(root: Root = None, dry_run: OfDryRun = False, as_json: Json = False) 
 
 @dataclass(frozen=True, slots=True)
 class _Desk:
-    """Where an order is written and put down: ``running`` is whether a governor is there to obey it, None unknown."""
+    """Where an order is written and put down.
+
+    ``running`` is whether a governor is there to obey it, ``rules`` are those that are set, None where that is unknown.
+    """
 
     journal: SqliteJournal
-    rules: Rules
+    rules: Rules | None
     now: float
     author: str
     running: bool | None
@@ -217,6 +219,8 @@ class _Desk:
 
     def warn_useless(self, floor: float | None, cap: float | None) -> None:
         """Say so where the settings are stricter than the limit."""
+        if self.rules is None:
+            return
         if cap is not None and cap > self.rules.max_alloc:
             warn(f"--max {cap:g} is above MAX_ALLOC {self.rules.max_alloc:g}, which stays the cap")
         if floor is not None and floor > self.rules.max_alloc:
@@ -232,14 +236,15 @@ def _desk(root: Path | None, *, dry_run: bool, nothing: str = "") -> Iterator[_D
     If there is none one is made, unless ``nothing`` says what is wrong then.
     """
     with explained():
-        settings = load(root)
+        settings, sound = place(root)
         paths = Paths(settings.root, dry_run)
         path = paths.journal(settings.journal_path)
         if nothing and not path.exists():
             fail(USAGE, nothing)
         journal = open_sqlite(path, busy_seconds=BUSY_SECONDS)
         try:
-            yield _Desk(journal, settings.rules(), time.time(), _author(), is_held(paths.lock))
+            rules = settings.rules() if sound else None
+            yield _Desk(journal, rules, time.time(), _author(), is_held(paths.lock))
         finally:
             journal.close()
 

@@ -190,7 +190,8 @@ class Cycle:
             # Not by our clock alone: one that leaps ahead for a cycle would delete history, and orders in force.
             self._journal.prune(inputs.now, self._settings.journal_days)
         self.standing = self.standing.after(outcome)
-        return replace(outcome, status_problem=self.write_status())
+        problem = self.write_status()
+        return replace(outcome, status_problem=problem, journal_problem=self.standing.journal_problem)
 
     def fail(self, error: str) -> str:
         """Say in the status file that an unexpected error ended this cycle; return what kept that from it.

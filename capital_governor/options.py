@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands have, and the place that they name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,20 @@ from typing import Annotated
 
 import typer
 
+from capital_governor.exits import warn
+from capital_governor.settings import Settings, load_place
+
 Root = Annotated[Path | None, typer.Option("--root", help="The NeoLight folder; else NEOLIGHT_ROOT, else this folder.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 OfDryRun = Annotated[bool, typer.Option("--dry-run", help="Of `run --dry-run`, below runtime/dry_run.")]
+
+
+def place(root: Path | None) -> tuple[Settings, bool]:
+    """Return the settings for a command that must work whatever is wrong with them, and whether they are sound.
+
+    What is wrong is said as a warning. Raises SettingsError where root or journal cannot be told.
+    """
+    settings, faults = load_place(root)
+    for fault in faults:
+        warn(f"{fault}; a governor that is started now refuses that")
+    return settings, not faults

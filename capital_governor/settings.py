@@ -257,15 +257,11 @@ def load(root: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     """
     environ = os.environ if environ is None else environ
     folder, origin = _root(root, environ)
-    problem = check_root(folder)
-    faults = (
-        [] if problem is None else [f"{ROOT}={_shown(str(folder))} {problem}; it takes a folder that can be written to"]
-    )
-    dotenv, unread = read_env_file(folder / ".env", set(variables()) - {ROOT}, PREFIX)
-    layers = (Layer(Settings, "environment", environ), Layer(Settings, ".env", dotenv))
-    strange = [_unknown(name, layer.name) for layer in layers for name in layer.strangers]
+    layers, faults = _sources(folder, environ)
     settings, refused = _build(folder, layers)
-    faults += unread + strange + refused
+    if (problem := check_root(folder)) is not None:
+        faults.insert(0, _refused_root(folder, problem))
+    faults += refused
     if settings is None or faults:
         raise SettingsError(tuple(faults))
     for layer in reversed(layers):
@@ -274,16 +270,62 @@ def load(root: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     return settings
 
 
+def load_place(root: Path | None = None, environ: Mapping[str, str] | None = None) -> tuple[Settings, tuple[str, ...]]:
+    """Read what a command needs that only looks, or puts down an order: where the root and its journal are.
+
+    Nothing else that is wrong, in a ``.env`` that other programs share, may take the operator's hand off a running
+    governor, and a root need not be writable to be looked at.
+
+    Args:
+        root: see ``load``.
+        environ: see ``load``.
+
+    Returns:
+        The settings, and all that is wrong with them; if anything is, all settings but these two are the defaults.
+
+    Raises:
+        SettingsError: root or journal cannot be told.
+    """
+    environ = os.environ if environ is None else environ
+    folder, _ = _root(root, environ)
+    if (problem := _no_folder(folder)) is not None:
+        raise SettingsError((_refused_root(folder, problem),))
+    layers, faults = _sources(folder, environ)
+    settings, refused = _build(folder, layers)
+    faults += refused
+    if settings is None or faults:
+        others = set(variables()) - {_name("journal")}
+        settings, refused = _build(folder, tuple(layer.without(others) for layer in layers))
+    if settings is None:
+        raise SettingsError(tuple(refused))
+    return settings, tuple(faults)
+
+
+def _sources(folder: Path, environ: Mapping[str, str]) -> tuple[tuple[Layer, ...], list[str]]:
+    """Return what is set in environment and ``.env``, the first before the second, and which lines are no settings."""
+    dotenv, unread = read_env_file(folder / ".env", set(variables()) - {ROOT}, PREFIX)
+    layers = (Layer(Settings, "environment", environ), Layer(Settings, ".env", dotenv))
+    return layers, unread + [_unknown(name, layer.name) for layer in layers for name in layer.strangers]
+
+
+def _refused_root(folder: Path, problem: str) -> str:
+    return f"{ROOT}={_shown(str(folder))} {problem}; it takes a folder that can be written to"
+
+
+def _no_folder(root: Path) -> str | None:
+    try:
+        return None if stat.S_ISDIR(root.stat().st_mode) else "is not a folder"
+    except (OSError, ValueError) as error:
+        return f"is not a folder ({getattr(error, 'strerror', None) or 'not a path'})"
+
+
 def check_root(root: Path) -> str | None:
     """Return what is wrong with the root folder, one clause without its name; None if it can be written to.
 
     A full disk is not wrong: it passes, and what writes later has to live with it anyway.
     """
-    try:
-        if not stat.S_ISDIR(root.stat().st_mode):
-            return "is not a folder"
-    except (OSError, ValueError) as error:
-        return f"is not a folder ({getattr(error, 'strerror', None) or 'not a path'})"
+    if (problem := _no_folder(root)) is not None:
+        return problem
     try:
         with tempfile.TemporaryFile(dir=root):  # access() would say yes to a superuser on a read-only file system
             return None

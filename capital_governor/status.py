@@ -29,6 +29,7 @@ class Outcome:
     """What one cycle came to: what was decided from what, and what became of the files (None: not to be written).
 
     ``orders`` are the operator's that were in force, ``settled`` an accept that this cycle used or let lapse.
+    ``journal_problem`` says why the cycle is recorded in memory only.
     """
 
     inputs: Inputs
@@ -38,6 +39,7 @@ class Outcome:
     status_problem: str = ""
     orders: tuple[Order, ...] = ()
     settled: tuple[Order, ...] = ()
+    journal_problem: str = ""
 
     @property
     def fetched(self) -> bool:

@@ -165,6 +165,7 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
         "reserve": None if published is None else published.reserve / WHOLE,
         "reserve_change": None if published is None or before is None else (published.reserve - before.reserve) / WHOLE,
         "files_problem": done.files_problem or None,
+        "journal_problem": done.journal_problem or None,
         "orders": [order_document(order) for order in done.orders],
         "warnings": list(trace.warnings),
         "leeway": leeway_document(leeway(len(trace.limits), rules), rules) if trace.limits else None,
@@ -224,6 +225,8 @@ def show_once(document: Mapping[str, Any]) -> None:
             page.labelled("warning", warning, "yellow")
         if document["files_problem"]:
             page.labelled("files", document["files_problem"], "red")
+        if document["journal_problem"]:
+            page.labelled("journal", f"kept in memory only, and gone now: {document['journal_problem']}", "red")
         if document["dry_run"]:
             page.line("Dry run: nothing was written", "bold")
 

@@ -79,6 +79,15 @@ def connect(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Conn
         return connection
 
 
+def denied(path: Path) -> str:
+    """Return why this user may not write a journal at ``path``, one sentence; empty if permissions allow it."""
+    there = next(place for place in (path, *path.parents) if place.exists())
+    for place in (there, there if there.is_dir() else there.parent):  # SQLite makes files beside its own
+        if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0), effective_ids=True):
+            return f"{place} cannot be written to by this user: give it to the one who runs the governor"
+    return ""
+
+
 def set_aside(path: Path, now: float) -> Path:
     """Move a damaged journal out of the way, to NAME.corrupt-YYYYmmddTHHMMSSZ (UTC of ``now``), and return that path.
 

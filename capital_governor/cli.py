@@ -82,12 +82,13 @@ def once(
 ) -> None:
     """Take one cycle and show it; exit 75 without usable metrics.
 
-    And where files or journal could not be written. --json: `reason`, `message` and `outcome` (move, cut, stay, hold, refused); `hold` and `exit`, the facts of a hold
-    and what ends it; `generation`, `reserve`, `reserve_change`, and `moved`, whether this cycle published them;
-    `exposure` and `exposure_by`; `files_problem` and `journal_problem`; `orders`, the operator's that it obeyed, as in
-    the status file; `warnings`; `leeway` as in check; `dry_run`; and `agents` by falling share, each with `agent`,
-    `score`, `weight`, `limit` (where the weight stands at one), `wanted` (the share before any threshold), `share`,
-    `change` and `fault` (why it may not gain). Shares and weights are 0..1; null is "none".
+    And where files or journal could not be written. --json: `reason`, `message` and `outcome` (move, cut, stay, hold,
+    refused); `hold` and `exit`, the facts of a hold and what ends it; `generation`, `reserve`, `reserve_change`, and
+    `moved`, whether this cycle published them; `exposure` and `exposure_by`; `files_problem` and `journal_problem`;
+    `orders`, the operator's that it obeyed, as in the status file; `warnings`; `leeway` as in check; `dry_run`; and
+    `agents` by falling share, each with `agent`, `score`, `weight`, `limit` (where the weight stands at one), `wanted`
+    (the share before any threshold), `share`, `change` and `fault` (why it may not gain). Shares and weights are 0..1;
+    null is "none".
     """
     if dry_run:
         settings = _settings(root)

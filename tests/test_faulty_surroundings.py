@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,11 +16,11 @@ import pytest
 
 from capital_governor.adapters.sqlite_file import denied
 from capital_governor.settings import SettingsError, load_place
+from tests.adapters.test_files import NOBODY, unprivileged
 from tests.serving import Dashboard, fresh
 from tests.test_cli import Said, call, environment, loaded, tree
 
 pytestmark = pytest.mark.usefixtures(loaded.__name__)
-NOBODY: Final = 65_534
 TYPO: Final = {"CAPITAL_GOVERNOR_INTERVALL": "3"}
 NO_JOURNAL: Final = {"CAPITAL_GOVERNOR_JOURNAL": "/proc/nowhere/journal.sqlite3"}
 
@@ -155,34 +153,21 @@ def test_once_that_nothing_will_remember_exits_75(tmp_path: Path, dashboard: Das
     assert (good.code, json.loads(good.out)["journal_problem"]) == (0, None)
 
 
-@contextmanager
-def as_stranger() -> Iterator[None]:
-    """Be another user for a while, if this one may become one."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 def test_a_journal_that_this_user_may_not_write_is_found_before_it_is_needed(open_root: Path) -> None:
     """Asked of the file, of its folder and of the first folder above that there is."""
     folder = open_root / "state"
     folder.mkdir(mode=0o555)
     journal = folder / "journal.sqlite3"
-    with as_stranger():
+    with unprivileged():
         assert denied(journal).startswith(f"{folder} cannot be written to by this user")
         assert denied(folder / "more" / "journal.sqlite3").startswith(f"{folder} cannot be written")
     folder.chmod(0o777)
     journal.touch(mode=0o444)
-    with as_stranger():
+    with unprivileged():
         assert denied(journal).startswith(f"{journal} cannot be written")
         assert denied(folder / "another.sqlite3") == ""
     journal.chmod(0o666)
-    with as_stranger():
+    with unprivileged():
         assert denied(journal) == ""
 
 

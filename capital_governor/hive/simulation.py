@@ -129,7 +129,7 @@ class Fleet:
             if document is None:
                 (root / path).unlink(missing_ok=True)
             else:
-                _replace(root / path, json.dumps(document, indent=1).encode())
+                replace_file(root / path, json.dumps(document, indent=1).encode())
 
     def _profit(self, agent: str, character: Character, moment: float) -> float:
         faded = character.fades_day is not None and moment >= character.fades_day
@@ -186,7 +186,7 @@ class Fleet:
         }
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Put the content in place of the file in one step: nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import secrets
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Final
 
-from capital_governor.hive.simulation import CALM_DAY, Fleet
+from capital_governor.hive.simulation import CALM_DAY, Fleet, replace_file
 from capital_governor.hive.state_files import PAUSE, PERFORMANCE
 
 DAY_SECONDS: Final = 5.0
@@ -60,19 +58,9 @@ def write(root: Path, documents: Documents) -> bool:
     """Write each file as a whole; return False if the disk is full. Raises OSError for all else."""
     try:
         for path, said in documents.items():
-            _replace(root / path, json.dumps(said).encode())
+            replace_file(root / path, json.dumps(said).encode())
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         return False
     return True
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)  # noqa: PTH105 - the one call that replaces atomically, by its name
-    finally:
-        temporary.unlink(missing_ok=True)

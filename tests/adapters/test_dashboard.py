@@ -82,11 +82,9 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @contextlib.contextmanager
-def full_backlog() -> Iterator[str]:
+def full_backlog(port: int = 0) -> Iterator[str]:
     """A listening socket that nobody accepts from, and whose queue is full: further connections hang."""
-    with socket.socket() as listener, contextlib.ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
+    with socket.create_server(("127.0.0.1", port), backlog=0) as listener, contextlib.ExitStack() as stack:
         for _ in range(8):
             client = stack.enter_context(socket.socket())
             client.setblocking(False)
@@ -153,6 +151,21 @@ def test_a_broken_answer_is_tried_again_and_then_refused(script: Script, says: s
         assert says in failed(server.url, deadline=2.0)
         assert server.connections == ATTEMPTS
         assert len(server.heads) == ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        pytest.param("Content-Length: 17\r\nContent-Length: 17", id="two lines"),
+        pytest.param("Content-Length: 17, 17", id="a list"),
+    ],
+)
+def test_a_length_that_is_said_twice_alike_is_one(lengths: str) -> None:
+    """Equal lengths leave no doubt where the body ends, so RFC 9112 section 6.3 lets them count as one."""
+    assert len(GOOD) == 17
+    with Server(answer_and_hang(f"HTTP/1.1 200 OK\r\n{lengths}\r\n\r\n".encode() + GOOD)) as server:
+        assert fetch(server.url) == GOOD
+        assert server.connections == 1
 
 
 def test_a_refused_connection_is_named() -> None:

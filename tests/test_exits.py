@@ -137,6 +137,54 @@ def test_bad_settings_write_nothing(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+A_URL = "it takes an http:// or https:// URL without user and password, query and fragment"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("CAPITAL_GOVERNOR_MIN_ALLOC=-0.1", "is out of range; it takes a number from 0 to 1"),
+        ("CAPITAL_GOVERNOR_COOLDOWN=-1", "is out of range; it takes seconds: a number, 0 or more"),
+        (
+            "CAPITAL_GOVERNOR_INTERVAL=0",
+            "is out of range; it takes seconds: a number above 0, at most 31,536,000",
+        ),
+        ("CAPITAL_GOVERNOR_THRESHOLD=1.5", "is out of range; it takes a number from 0 to 1"),
+        ("NEOLIGHT_DASHBOARD_URL=ftp://127.0.0.1:1", f"is not an http:// or https:// URL; {A_URL}"),
+        ("NEOLIGHT_DASHBOARD_URL=http://operator:canary@127.0.0.1:1", f"has a user or password in it; {A_URL}"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_in_one_line(tmp_path: Path, given: str, problem: str) -> None:
+    """A start with it exits 78, names the variable and what that takes, keeps a password, and writes nothing."""
+    name, _, value = given.partition("=")
+    done = start(tmp_path, "run", {name: value})
+    shown = "********" if "canary" in value else value
+    line = f"capital-governor: {name}={shown} (environment) {problem}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (78, "", line)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_do_not_add_up_are_refused_in_one_line(tmp_path: Path) -> None:
+    """One weight raised alone: all four are named with what they add up to, and nothing is written."""
+    done = start(tmp_path, "run", {"CAPITAL_GOVERNOR_PNL_WEIGHT": "0.5"})
+    assert (done.returncode, done.stdout) == (78, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("capital-governor: CAPITAL_GOVERNOR_PNL_WEIGHT=0.5 + CAPITAL_GOVERNOR_SHARPE_WEIGHT=0.3 + ")
+    assert line.endswith(" add up to 1.1; they must add up to 1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_root_that_is_a_file(tmp_path: Path) -> None:
+    """A root that is a file exits 78 in one line, and the file is left as it was."""
+    root = tmp_path / "root"
+    root.write_text("in the way")
+    done = start(root, "run", {})
+    line = f"NEOLIGHT_ROOT={root} is not a folder; it takes a folder that can be written to"
+    assert (done.returncode, done.stdout, done.stderr) == (78, "", f"capital-governor: {line}\n")
+    assert root.read_text() == "in the way"
+    assert list(tmp_path.iterdir()) == [root]
+
+
 def test_a_root_that_is_none(tmp_path: Path) -> None:
     """A root that is missing exits 78 in one line, and is not made."""
     done = start(tmp_path / "missing", "run", {})

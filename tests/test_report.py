@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import gzip
 import io
 import json
 import logging
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import pytest
 import structlog
 
 from capital_governor.adapters import logs
+from capital_governor.adapters.lookups import LookupLoop
 from capital_governor.adapters.sqlite import open_sqlite
+from capital_governor.adapters.wire import parse
 from capital_governor.core.model import Refusal, Rules
 from capital_governor.core.reason import Reason
-from capital_governor.governor import open_governor
+from capital_governor.daemon import repeat as govern
+from capital_governor.governor import Governor, open_governor
 from capital_governor.messages import message
 from capital_governor.report import DEGRADED_AFTER, Report
+from capital_governor.status import Outcome
 from tests.adapters.hostile import Connection, Script, answer, answer_and_hang, answer_and_reset, hang, http, repeat
+from tests.adapters.test_dashboard import full_backlog
 from tests.core.builders import snapshot
 from tests.serving import FLEET, Dashboard, Rig, fixed, footprint, fresh, payload, record, settings_of
 
@@ -63,7 +72,7 @@ class Run:
         self.sink = logs.configure(
             level="INFO", fmt="console", secrets=("hunter2-secret",), stream=self.log, color=False
         )
-        self._loop = asyncio.new_event_loop()
+        self._loop = LookupLoop()  # as a running governor has it
         self.governor = self._loop.run_until_complete(open_governor(self.settings, self.sink))
 
     def __enter__(self) -> Self:
@@ -80,6 +89,22 @@ class Run:
         usable = self._loop.run_until_complete(self.governor.guarded_tick())
         assert time.monotonic() - started < DEADLINE + 2.0
         return usable
+
+    def govern(self, interval_seconds: float, *before: Callable[[], object]) -> list[float]:
+        """Run the real loop for as many cycles, calling each before its cycle, and return when they began."""
+        stop, begun, governor = asyncio.Event(), list[float](), self.governor
+
+        class Watched:
+            async def guarded_tick(self) -> bool:
+                begun.append(time.monotonic())
+                before[len(begun) - 1]()
+                if len(begun) < len(before):
+                    return await governor.guarded_tick()
+                stop.set()
+                return True
+
+        self._loop.run_until_complete(govern(cast("Governor", Watched()), interval_seconds, stop))
+        return begun
 
     def lines(self) -> list[str]:
         return self.log.getvalue().splitlines()
@@ -135,7 +160,7 @@ HOLDS: Final[dict[str, tuple[Script, Reason]]] = {
     "body that never ends": (answer_and_hang(http(GOOD)[:-40]), FAILED),
     "length that is no number": (answer(b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n{}"), FAILED),
     "length below zero": (answer(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}"), FAILED),
-    "length twice": (answer(http(GOOD, f"Content-Length: {len(GOOD) + 1}")), FAILED),
+    "two lengths": (answer(http(GOOD, f"Content-Length: {len(GOOD) + 1}")), FAILED),
     "a TLS alert": (answer(b"\x15\x03\x03\x00\x02\x02\x28"), FAILED),
     "binary noise": (answer(bytes(range(256)) * 8), FAILED),
     # HTTP
@@ -163,6 +188,10 @@ HOLDS: Final[dict[str, tuple[Script, Reason]]] = {
     "two documents": (text(GOOD + GOOD), REFUSED),
     "a comment": (text(b"// hi\n" + GOOD), REFUSED),
     "a key twice": (text(b'{"mode": 1, "mode": 1, ' + GOOD[1:]), REFUSED),
+    "a key twice where nobody reads": (
+        text(GOOD.replace(b'"pairs_trading": {', b'"pairs_trading": {"score": 1, ')),
+        REFUSED,
+    ),
     "a key twice in a record": (text(GOOD.replace(b'"pnl_7d"', b'"pnl_1d"', 1)), REFUSED),
     "not UTF-8": (text(GOOD.replace(b"SmartTrader", b"Smart\xff")), REFUSED),
     "UTF-16": (text(GOOD.decode().encode("utf-16")), REFUSED),
@@ -197,28 +226,130 @@ def test_a_bad_input_holds_and_is_told_once(tmp_path: Path, name: str) -> None:
     """Both files stay to the byte, the reason is in journal, status and log (there once), and the next cycle is due."""
     script, reason = HOLDS[name]
     with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
-        assert run.tick()
-        before = run.files()
-        assert None not in before
-        dashboard.next(script)
-        for _ in range(2):
-            assert run.tick() == (reason not in {FAILED, REFUSED, Reason.PAYLOAD_STALE, Reason.PAYLOAD_FUTURE})
-            assert run.files() == before
-            status = run.status()
-            assert (status["state"], status["reason"]) == ("holding", reason.value)
-            assert status["detail"]
-            assert status["detail"].isprintable()
-        dashboard.next(fresh())
-        assert run.tick()
+        assert_held(run, reason, lambda: dashboard.next(script), lambda: dashboard.next(fresh()))
+
+
+def assert_held(run: Run, reason: Reason, spoil: Callable[[], object], mend: Callable[[], object]) -> str:
+    """Publish, spoil the dashboard for two cycles, mend it for one, and return how the hold is told in the status."""
+    assert run.tick()
+    before = run.files()
+    assert None not in before
+    spoil()
+    for _ in range(2):
+        assert run.tick() == (reason not in {FAILED, REFUSED, Reason.PAYLOAD_STALE, Reason.PAYLOAD_FUTURE})
         assert run.files() == before
-        assert run.reasons() == [Reason.FIRST_ALLOCATION, reason, reason, Reason.UNCHANGED]
-        told = [line for line in run.lines() if message(reason, Rules()) in line]
-        assert len(told) == 1
-        assert "Ends with: " in told[0]
-        assert sum("Hold is over: " in line for line in run.lines()) == 1
-        assert not any("Traceback" in line for line in run.lines())
-        assert all("[capital_governor]" in line and line.isprintable() for line in run.lines())
-        assert all(len(line) < 1_000 for line in run.lines())
+        status = run.status()
+        assert (status["state"], status["reason"]) == ("holding", reason.value)
+        assert status["detail"]
+        assert status["detail"].isprintable()
+    mend()
+    assert run.tick()
+    assert run.files() == before
+    assert run.reasons() == [Reason.FIRST_ALLOCATION, reason, reason, Reason.UNCHANGED]
+    told = [line for line in run.lines() if message(reason, Rules()) in line]
+    assert len(told) == 1
+    assert "Ends with: " in told[0]
+    assert sum("Hold is over: " in line for line in run.lines()) == 1
+    assert not any("Traceback" in line for line in run.lines())
+    assert all("[capital_governor]" in line and line.isprintable() for line in run.lines())
+    assert all(len(line) < 1_000 for line in run.lines())
+    return str(status["detail"])
+
+
+class Resolver:
+    """Stands for the C library's: every name is this machine, is unknown, or hangs; nothing is asked of a network."""
+
+    def __init__(self) -> None:
+        self.mood = "answers"
+        self.release = threading.Event()
+        self._real = socket.getaddrinfo
+
+    def __call__(self, _host: str, *rest: Any) -> Any:
+        if self.mood == "hangs":
+            self.release.wait(30)
+        if self.mood == "knows nothing":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return self._real("127.0.0.1", *rest)
+
+    def be(self, mood: str) -> None:
+        """Change the mood; who hung in the one before is answered by the new one."""
+        self.mood = mood
+        if mood == "hangs":
+            self.release.clear()
+        else:
+            self.release.set()
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
+    made = Resolver()
+    monkeypatch.setattr(socket, "getaddrinfo", made)
+    yield made
+    made.be("answers")
+    for thread in threading.enumerate():
+        if thread.name == "lookup":
+            thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("mood", "says"),
+    [
+        (
+            "knows nothing",
+            "no address found for http://dashboard.invalid:{port}/meta/metrics: Name or service not known",
+        ),
+        ("hangs", "no answer within 0.4 s from http://dashboard.invalid:{port}/meta/metrics"),
+    ],
+    ids=["not found", "hangs"],
+)
+def test_a_name_that_gets_lost_holds_and_is_told_once(tmp_path: Path, resolver: Resolver, mood: str, says: str) -> None:
+    """A dashboard's name that was known is no longer, or its look-up hangs: a hold like any other."""
+    with Dashboard() as dashboard, Run(tmp_path, f"http://dashboard.invalid:{dashboard.port}") as run:
+        detail = assert_held(run, FAILED, lambda: resolver.be(mood), lambda: resolver.be("answers"))
+        assert detail == says.format(port=dashboard.port)
+
+
+@pytest.mark.parametrize(
+    ("there", "says"),
+    [
+        (contextlib.nullcontext, "connection refused by http://127.0.0.1:{port}/meta/metrics"),
+        (full_backlog, "no answer within 0.4 s from http://127.0.0.1:{port}/meta/metrics"),
+    ],
+    ids=["nobody listens", "nobody accepts"],
+)
+def test_a_dashboard_that_goes_away_holds_and_is_told_once(
+    tmp_path: Path, there: Callable[[int], contextlib.AbstractContextManager[object]], says: str
+) -> None:
+    """After a publication the dashboard ends, or a connection to it hangs: a hold until it is there again."""
+    with contextlib.ExitStack() as now:
+        dashboard = now.enter_context(Dashboard())
+        port = dashboard.port
+
+        def spoil() -> None:
+            now.close()
+            now.enter_context(there(port))
+
+        def mend() -> None:
+            now.close()
+            now.enter_context(Dashboard(port=port))
+
+        with Run(tmp_path, dashboard.url) as run:
+            assert assert_held(run, FAILED, spoil, mend) == says.format(port=port)
+
+
+OVER_100: Final = "max_dd_30d is above 100 percent, counted as the worst drawdown"
+ON_TIME: Final = ("body dripped", "silence", "reset", "endless chunks", "429 for a day")
+
+
+def test_after_a_hold_the_next_cycle_begins_on_its_beat(tmp_path: Path) -> None:
+    """On the real timer, whatever a peer does to a cycle, the next one begins when it would have begun anyway."""
+    interval, slack = 1.0, 0.6  # a loop that counted from the end of each cycle would be late by more after the second
+    with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
+        plays = [functools.partial(dashboard.next, HOLDS[name][0]) for name in ON_TIME]
+        begun = run.govern(interval, lambda: None, *plays, lambda: None)
+        late = {name: begun[beat] - begun[0] - beat * interval for beat, name in enumerate(ON_TIME, start=2)}
+        assert all(-0.05 < seconds < slack for seconds in late.values()), late
+        assert run.reasons() == [Reason.FIRST_ALLOCATION, *(HOLDS[name][1] for name in ON_TIME)]
 
 
 def test_without_any_dashboard_nothing_is_published(tmp_path: Path) -> None:
@@ -340,6 +471,61 @@ def test_a_journal_that_was_away_is_told_at_both_ends(tmp_path: Path) -> None:
         assert sum("Journal cannot be written, memory takes over: " in line for line in run.lines()) == 1
         assert sum(line.endswith("Journal can be written again: 1 cycle written back") for line in run.lines()) == 1
         assert run.reasons() == [Reason.FIRST_ALLOCATION]
+
+
+# --- odd, and no fault ------------------------------------------------------------------------------------------------
+
+
+def test_an_agent_that_comes_and_goes_moves_nothing(rig: Rig) -> None:
+    """A member that is there in every second cycle only never moves a share, whatever restarts come in between."""
+    rig.see()
+    before = footprint(rig.primary, rig.override)
+    for number in range(16):
+        outcome = rig.see({"Ada": 0.5, "Bob": 0.3, "Cyd": 0.2} if number % 2 else {"Ada": 0.5, "Bob": 0.3})
+        assert outcome.decision.proposal is None
+        assert outcome.decision.trace.hold is None
+        if number in {6, 9}:  # after a cycle without it, and after one with it
+            rig.restart()
+    assert footprint(rig.primary, rig.override) == before
+    assert len(rig.entries()) == 17
+    assert [entry.generation for entry in rig.entries()] == [1] + [None] * 16
+
+
+def test_a_stranger_that_comes_and_goes_moves_shares_once(rig: Rig) -> None:
+    """Who is new and there in every second cycle only joins once, and is a member from then on."""
+    rig.see()
+    for number in range(16):
+        rig.see({"Ada": 0.5, "Bob": 0.3, "Cyd": 0.2} | ({"Dan": 0.25} if number % 2 else {}))
+        if number in {6, 9}:
+            rig.restart()
+    moves = [entry.reason for entry in rig.entries() if entry.generation is not None]
+    assert moves == [Reason.FIRST_ALLOCATION, Reason.MEMBER_JOINED]
+
+
+def test_a_drawdown_above_100_is_warned_of_once_an_agent_and_day(rig: Rig) -> None:
+    """Two agents send currency for percent: each is told once, and again when a day has passed, whatever it sends."""
+
+    def sent(drawdown: float) -> Outcome:
+        agents = {**FLEET, "ScoutBot": record(drawdown=drawdown), "RangeTrader": record(drawdown=2 * drawdown)}
+        return rig.cycle(parse(json.dumps(payload(agents, at=rig.now)).encode()))
+
+    def told() -> dict[str, int]:
+        return {agent: rig.texts("warning").count(f"{agent}: {OVER_100}") for agent in FLEET}
+
+    start, hour = rig.now, 3_600.0
+    once_each = {"SmartTrader": 0, "DropshipAgent": 0, "ScoutBot": 1, "RangeTrader": 1}
+    for hours in (0.0, 0.1, 12.0, 23.9):
+        rig.now = start + hours * hour
+        done = sent(850.0 + hours)
+        assert done.fetched
+        assert done.decision.trace.hold is None
+        assert done.decision.trace.faulty == {}
+        assert done.decision.trace.scores["ScoutBot"].drawdown == 0.0
+        assert told() == once_each
+    for hours in (24.1, 24.2, 47.9):
+        rig.now = start + hours * hour
+        sent(900.0)
+        assert told() == {agent: 2 * times for agent, times in once_each.items()}
 
 
 # --- each thing once --------------------------------------------------------------------------------------------------

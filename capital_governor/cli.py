@@ -18,6 +18,7 @@ from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.journal import Entry, JournalError
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.memory import MemoryJournal
+from capital_governor.adapters.orders import Order
 from capital_governor.adapters.outbox import Refused, Retry, Sent
 from capital_governor.adapters.primary import NotOurs, read_primary
 from capital_governor.adapters.sqlite import open_sqlite
@@ -34,13 +35,13 @@ from capital_governor.daemon import in_loop, leave
 from capital_governor.delivery import telegram_of
 from capital_governor.exits import CONFIGURATION, OK, TEMPORARY, USAGE, explained, fail
 from capital_governor.explanation import explain as explain_agent
-from capital_governor.explanation import explain_lines
+from capital_governor.explanation import explain_lines, limits_to_come
 from capital_governor.messages import message
 from capital_governor.options import Json, OfDryRun, Root, place
 from capital_governor.schema import SCHEMAS
 from capital_governor.settings import Settings, load
 from capital_governor.start import govern, govern_once, log_to
-from capital_governor.status import Outcome, Standing, status_document
+from capital_governor.status import Outcome, Standing, order_document, status_document
 
 app = typer.Typer(
     name="capital-governor",
@@ -127,21 +128,25 @@ def explain(
     """Show how an agent came by its share in the last decision.
 
     --json is what `explanation.explain` returns, and `at` and `newest_at` (of the decision, and of the newest cycle,
-    which may be a hold; seconds since 1970 UTC) and `newest_reason`.
+    which may be a hold; seconds since 1970 UTC), `newest_reason`, and `limits_to_come`, the operator's limits on the
+    agent that are in force since, as in the status file.
     """
     with explained():
         settings, _ = place(root)
-        entry, newest = _last_decision(_journal_path(settings, dry_run=dry_run))
+        entry, newest, orders = _last_decision(_journal_path(settings, dry_run=dry_run), now := time.time())
     found = explain_agent(agent, entry.state, entry.rules, entry.decision)
     if found is None:
         fail(USAGE, f"{agent!r} played no part in the last decision; {_names(agent, entry.decision)}")
+    to_come = limits_to_come(agent, orders, entry.inputs)
     if as_json:
-        views.show_json(found | {"at": entry.at, "newest_reason": newest.reason.value, "newest_at": newest.at})
+        seen = {"at": entry.at, "newest_reason": newest.reason.value, "newest_at": newest.at}
+        views.show_json(found | seen | {"limits_to_come": [order_document(order) for order in to_come]})
         return
     hold = newest.decision.trace.hold
     since = message(newest.reason, newest.rules) + (f": {hold.detail}" if hold is not None else "")
     lines = explain_lines(agent, entry.state, entry.rules, entry.decision)
-    views.show_explanation(lines, entry.at, time.time(), since if newest.seq != entry.seq else None)
+    happened = since if newest.seq != entry.seq else None
+    views.show_explanation(lines, entry.at, now, happened, (order.text for order in to_come))
 
 
 @app.command()
@@ -372,17 +377,21 @@ def _journal_path(settings: Settings, *, dry_run: bool) -> Path:
     return files.Paths(settings.root, dry_run).journal(settings.journal_path)
 
 
-def _last_decision(path: Path) -> tuple[Entry, Entry]:
-    """Return the newest decided cycle and the newest cycle of all. Raises SystemExit or JournalError."""
+def _last_decision(path: Path, now: float) -> tuple[Entry, Entry, tuple[Order, ...]]:
+    """Return the newest decided cycle, the newest of all, and the orders in force.
+
+    Raises SystemExit or JournalError.
+    """
     journal = open_sqlite(path, read_only=True)
     try:
         decided = journal.last_decided(Cycle.book)
         newest = next(iter(journal.entries(Cycle.book, last=1)), decided)
+        orders = journal.orders(now)
     finally:
         journal.close()
     if decided is None or newest is None:
         fail(TEMPORARY, "the journal has no decision yet: `capital-governor once` takes one")
-    return decided, newest
+    return decided, newest, orders
 
 
 def _names(agent: str, decision: Decision) -> str:

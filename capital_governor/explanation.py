@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from capital_governor.core.model import WHOLE, Agent, Ppm, Rules, State
+from capital_governor.adapters.orders import Order, OrderKind, limits_of
+from capital_governor.core.model import WHOLE, Agent, Inputs, Ppm, Rules, State
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Bounds, Decision, Trigger
 from capital_governor.messages import count_text, message
@@ -77,6 +78,12 @@ def explain_lines(agent: Agent, before: State, rules: Rules, decision: Decision)
         unit = "s" if brake.reason is Reason.COOLDOWN else "cycles"
         state = f"on: {brake.value:.0f} of {brake.limit:.0f} {unit}" if brake.active else "off"
         yield f"brake      {brake.reason.value}: {state}"
+
+
+def limits_to_come(agent: Agent, orders: Iterable[Order], decided: Inputs) -> tuple[Order, ...]:
+    """Return those of the operator's ``orders`` that limit ``agent``, and that the decision did not know of yet."""
+    own = (order for order in orders if order.kind is OrderKind.LIMIT and order.agent == agent)
+    return tuple(order for order in own if limits_of((order,))[0] not in decided.limits)
 
 
 def _score_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:

@@ -358,14 +358,21 @@ def _show_shares(page: _Page, document: Mapping[str, Any]) -> None:
 # --- explain, check, show-config --------------------------------------------------------------------------------------
 
 
-def show_explanation(lines: Iterable[str], decided_at: float, now: float, since: str | None) -> None:
-    """Print the lines of ``explanation.explain_lines``, when that was, and what has happened ``since``, if anything."""
+def show_explanation(
+    lines: Iterable[str], decided_at: float, now: float, since: str | None, to_come: Iterable[str]
+) -> None:
+    """Print the lines of ``explanation.explain_lines``, when that was, and what has happened ``since``, if anything.
+
+    ``to_come`` are the operator's limits that the next decision obeys, in words.
+    """
     with _page() as page:
         for number, line in enumerate(lines):
             page.line(line, "" if number else "bold", indent=_text_column(line) if number else 2)
         page.labelled("decided", f"{_moment(decided_at)}, {_span(now - decided_at)} ago", "dim")
         if since:
             page.labelled("since then", since, "yellow")
+        for order in to_come:
+            page.labelled("operator", f"from the next decision on: {order}", "yellow")
 
 
 def _text_column(line: str) -> int:

@@ -140,6 +140,28 @@ def test_a_limit_beside_a_running_governor(place: Place, governor: Daemon) -> No
     governor.says("Operator's order is over: limit RangeTrader --max 0.1")
 
 
+def test_a_limit_given_during_a_hold_shows_in_explain_before_it_is_obeyed(place: Place) -> None:
+    """`explain` has it as one to come, for its agent alone, until a decision has it among that agent's limits."""
+    assert place.call("once").code == 0
+    place.call("hold", "--reason", "broker migration")
+    place.call("limit", "RangeTrader", "--max", ".15", "--for", "2h", "--reason", "new strategy")
+    place.call("once")
+    first = f"operator   from the next decision on: limit RangeTrader --max 0.15 by {ME} until "
+    (line,) = [line for line in place.call("explain", "RangeTrader").out.splitlines() if line.startswith("operator ")]
+    assert line.startswith(first)
+    assert line.endswith(" UTC: new strategy")
+    (order,) = json.loads(place.call("explain", "RangeTrader", "--json").out)["limits_to_come"]
+    assert order == next(each for each in place.status()["orders"] if each["order"] == "limit")
+    assert "operator " not in place.call("explain", "SmartTrader").out
+    assert json.loads(place.call("explain", "SmartTrader", "--json").out)["limits_to_come"] == []
+    place.call("resume")
+    assert place.call("once").code == 0
+    decided = place.call("explain", "RangeTrader").out
+    assert f"cap        0.1500 operator's cap by {ME} until " in decided
+    assert first not in decided
+    assert json.loads(place.call("explain", "RangeTrader", "--json").out)["limits_to_come"] == []
+
+
 def test_orders_survive_restarts(place: Place) -> None:
     """A governor that was killed obeys, in its first cycle, what the one before it was told."""
     with Daemon(place.root, place.dashboard.url) as running:

@@ -10,10 +10,11 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 
+from capital_governor.adapters.orders import Order, OrderKind
 from capital_governor.core.decision import decide
 from capital_governor.core.model import WHOLE, Inputs, Limit, Metrics, Refusal, Rules, State
 from capital_governor.core.reason import Reason
-from capital_governor.explanation import explain, explain_lines
+from capital_governor.explanation import explain, explain_lines, limits_to_come
 from tests.core.builders import (
     FLEET,
     NOW,
@@ -98,6 +99,17 @@ def test_the_limit_that_binds_is_marked() -> None:
     assert "cap        0.4000 MAX_ALLOC" in told
     assert "cap        0.3000 operator's cap by night shift: odd fills (binds)" in told
     assert "weight     0.300000, at its cap" in told
+
+
+def test_limits_to_come_are_those_that_the_decision_did_not_know() -> None:
+    """A limit on the agent that was not decided with is to come; the known one, another agent's and a hold are not."""
+    known = Order(key="a", kind=OrderKind.LIMIT, author="night shift", given_at=NOW, agent="Ada", cap=0.3, reason="odd")
+    inputs = replace(observe(), limits=(Limit("Ada", "night shift", cap=0.3, reason="odd"),))
+    lower = replace(known, key="b", cap=0.2, given_at=NOW + 60)
+    others = (replace(known, key="c", agent="Bob"), replace(known, key="d", kind=OrderKind.HOLD, agent="", cap=None))
+    assert limits_to_come("Ada", (known, *others), inputs) == ()
+    assert limits_to_come("Ada", (lower, *others), inputs) == (lower,)
+    assert limits_to_come("Ada", (known,), observe()) == (known,)
 
 
 def test_floors_that_do_not_fit_are_explained() -> None:

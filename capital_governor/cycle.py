@@ -27,7 +27,7 @@ from capital_governor.core.reason import SILENT_HOLDS
 from capital_governor.core.trace import Decision
 from capital_governor.messages import telegram_text
 from capital_governor.settings import Settings
-from capital_governor.status import Outcome, Standing, standing_latches, standing_orders, status_document
+from capital_governor.status import Outcome, Standing, remembered, standing_orders, status_document
 
 STOP_FILE = Path("runtime", "capital_governor.STOP")
 PAUSE_FILE = Path("state", "guardian_pause.json")
@@ -93,7 +93,7 @@ class Cycle:
         if newest is not None:
             # Until the first cycle is done, the status file goes on saying what the last run ended with.
             self.standing = self.standing.after(Outcome(newest.inputs, newest.state, newest.decision))
-        self.standing = replace(self.standing, latches=self.state.latches)
+        self.standing = replace(self.standing, latches=self.state.latches, multipliers=self.state.multipliers)
         self._resumed = True
         self.standing = replace(self.standing, orders=self._journal.orders(self._clock()))
         published, found = self.state.published, self._primary_on_disk()
@@ -132,9 +132,9 @@ class Cycle:
             now = self._clock()
             self._journal.put_orders(said)
             self._journal.put_orders(replaced(self._journal.orders(now), now))
-        told = None if content is None else standing_latches(content)
-        if told is not None and (last_at is None or told[0] > last_at):
-            self.state = recall(self.state, told[1])
+        told = None if content is None else remembered(content)
+        if told is not None and (last_at is None or told.at > last_at):
+            self.state = recall(self.state, told.latches, told.multipliers)
 
     def _is_recent(self, moment: float) -> bool:
         """Whether that is within MAX_AGE; a time in the future tells of a clock set back, and may be as old as any."""

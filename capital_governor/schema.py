@@ -115,6 +115,9 @@ _STATUS: Final = {
         "required": list(_LATCHES),
         "description": "what holds remember",
     },
+    "multipliers": _by_agent(
+        {"type": "number", "minimum": 0, "maximum": 1}, "the last known exposure multipliers by name"
+    ),
     "warnings": {"type": "array", "items": {"type": "string"}, "description": "of the last cycle"},
     "journal_problem": _text("why the journal cannot be written; empty if it can"),
     "log_failures": _count("log lines that could not be written"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,7 +16,7 @@ from capital_governor.adapters.orders import Order, OrderKind
 from capital_governor.adapters.primary import instant
 from capital_governor.adapters.wire import clean, valid_name
 from capital_governor.core.hold import EXITS
-from capital_governor.core.model import WHOLE, Inputs, Latches, Publication, Rules, State
+from capital_governor.core.model import DRAWDOWN, REGIME, WHOLE, Inputs, Latches, Publication, Rules, State
 from capital_governor.core.reason import HOLDS, PAYLOAD_HOLDS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.messages import message, outcome
@@ -89,6 +90,7 @@ class Standing:
         notices: what the operator has not been told yet, or could not be.
         orders: of the operator, in force after the last cycle.
         latches: what holds remember, so that a journal that is lost takes no pause with it.
+        multipliers: the last known exposure multipliers, likewise.
     """
 
     state: str = "starting"
@@ -107,6 +109,7 @@ class Standing:
     notices: Backlog = field(default_factory=Backlog)
     orders: tuple[Order, ...] = ()
     latches: Latches = field(default_factory=Latches)
+    multipliers: Mapping[str, float] = field(default_factory=dict)
 
     def after(self, done: Outcome) -> Standing:
         """Return how it stands after a cycle."""
@@ -133,6 +136,7 @@ class Standing:
             warnings=decision.trace.warnings,
             orders=tuple(order for order in done.orders if order.key not in {ended.key for ended in done.settled}),
             latches=decision.after.latches,
+            multipliers=decision.after.multipliers,
         )
 
     def failed(self, now: float, error: str) -> Standing:
@@ -178,6 +182,7 @@ def status_document(standing: Standing, *, interval_seconds: float, rules: Rules
         "floor_scale": None if published is None else published.floor_scale,
         "orders": [order_document(order) for order in standing.orders],
         "latches": {name: getattr(standing.latches, name) for name in LATCHES},
+        "multipliers": dict(standing.multipliers),
         "warnings": list(standing.warnings),
         "journal_problem": standing.journal_problem,
         "log_failures": standing.log_failures,
@@ -222,19 +227,32 @@ def standing_orders(content: bytes) -> tuple[Order, ...]:
     return tuple(order for order in found if order.kind is not OrderKind.ACCEPT)
 
 
-def standing_latches(content: bytes) -> tuple[float, Latches] | None:
-    """Return what a status file says that holds remember, and the time of the cycle after which that was so.
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a status file says that is known: after the cycle at ``at``, in seconds since 1970 UTC.
 
-    None if it cannot be read. How often a hold has passed, and what an operator accepted, is not in it.
+    How often a hold has passed, and what an operator accepted, is not in it.
     """
+
+    at: float
+    latches: Latches
+    multipliers: Mapping[str, float]
+
+
+def remembered(content: bytes) -> Remembered | None:
+    """Return what a status file says that is known; None if it cannot be read, or says what cannot be."""
     try:
         document = json.loads(content)
-        at, told = instant(document["timestamp"]), {name: document["latches"][name] for name in LATCHES}
-    except (ValueError, KeyError, TypeError, RecursionError):
+        at, latches = instant(document["timestamp"]), {name: document["latches"][name] for name in LATCHES}
+        known = {name: document["multipliers"].get(name) for name in (REGIME, DRAWDOWN)}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if at is None or not all(isinstance(latch, bool) for latch in told.values()):
+    if at is None or not all(isinstance(latch, bool) for latch in latches.values()):
         return None
-    return at, Latches(**told)
+    multipliers = {name: value for name, value in known.items() if value is not None}
+    if not all(type(value) in (int, float) and 0 <= value <= 1 for value in multipliers.values()):
+        return None
+    return Remembered(at, Latches(**latches), {name: float(value) for name, value in multipliers.items()})
 
 
 def _order(said: dict[str, Any]) -> Order:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from capital_governor.core.membership import adopted
@@ -23,11 +24,11 @@ def adopt(state: State, found: Publication) -> State:
     )
 
 
-def recall(state: State, told: Latches) -> State:
-    """Return the state after a pause or a block that was seen was told of elsewhere than in the journal.
+def recall(state: State, told: Latches, multipliers: Mapping[str, float]) -> State:
+    """Return the state after a later one than the journal's was told of elsewhere.
 
-    Only what keeps a hold is taken from there: a pause that still wants its fresh complete payload, a guardian block or
-    time stamp whose absence is a loss. What would let something pass is not.
+    Of the latches only what keeps a hold is taken from there: a pause that still wants its fresh complete payload, a
+    guardian block or time stamp whose absence is a loss. The multipliers are later ones than the state has.
     """
     known = state.latches
     latches = replace(
@@ -36,7 +37,7 @@ def recall(state: State, told: Latches) -> State:
         guardian_seen=known.guardian_seen or told.guardian_seen,
         timestamp_seen=known.timestamp_seen or told.timestamp_seen,
     )
-    return replace(state, latches=latches)
+    return replace(state, latches=latches, multipliers={**state.multipliers, **multipliers})
 
 
 def abandon(state: State, reached: Publication | None) -> State:

@@ -101,5 +101,15 @@ def test_of_latches_told_elsewhere_only_what_keeps_a_hold_is_recalled() -> None:
     known = State(latches=Latches(guardian_seen=True, gone_cycles=2, accepted=("Ada",)), generation=4)
     told = Latches(paused=True, timestamp_seen=True, gone_cycles=7, accepted=("Bob",))
     expected = Latches(paused=True, guardian_seen=True, timestamp_seen=True, gone_cycles=2, accepted=("Ada",))
-    assert recall(known, told) == State(latches=expected, generation=4)
-    assert recall(known, Latches()) == known
+    assert recall(known, told, {}) == State(latches=expected, generation=4)
+    assert recall(known, Latches(), {}) == known
+
+
+def test_multipliers_told_of_later_take_the_place_of_those_known() -> None:
+    """The last known value of each counts; one that nothing is told of stays."""
+    known = State(multipliers={REGIME: 0.8, DRAWDOWN: 0.9})
+    assert recall(known, Latches(), {DRAWDOWN: 0.25}).multipliers == {REGIME: 0.8, DRAWDOWN: 0.25}
+    assert adopt(recall(State(), Latches(), {REGIME: 1.0, DRAWDOWN: 0.5}), FOUND).multipliers == {
+        REGIME: 1.0,
+        DRAWDOWN: 0.5,
+    }

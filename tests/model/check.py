@@ -143,11 +143,15 @@ def journal_has_it(world: World) -> None:
         require(reached == 1, f"generation {number} is not marked as reached")
 
 
-def status_has_latches(world: World) -> None:
-    """The status file tells what holds remember, for a start that finds no journal."""
+def status_remembers(world: World) -> None:
+    """The status file tells what holds remember and the last known multipliers, for a start that finds no journal."""
     watch = world.oracle.watch
     known = {"paused": watch.paused, "guardian_seen": watch.guardian_seen, "timestamp_seen": watch.stamp_seen}
-    require(world.status()["latches"] == known, f"the status file says {world.status()['latches']}, known is {known}")
+    told = world.status()
+    require(told["latches"] == known, f"the status file says {told['latches']}, known is {known}")
+    multipliers, last = told["multipliers"], world.oracle.known
+    same = multipliers.keys() == last.keys() and all(abs(multipliers[name] - last[name]) < 1e-12 for name in last)
+    require(same, f"the status file says {multipliers}, known is {last}")
 
 
 def told_once(world: World) -> None:

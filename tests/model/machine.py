@@ -304,7 +304,7 @@ class Loop(RuleBasedStateMachine):
             else:
                 check.files_say_what_is_published(world)
             check.journal_has_it(world)
-            check.status_has_latches(world)
+            check.status_remembers(world)
             check.told_once(world)
             self._exit_is_named(outcome.decision)
         except AssertionError as error:

@@ -162,6 +162,7 @@ class World:
         watch.paused |= latches["paused"]
         watch.guardian_seen |= latches["guardian_seen"]
         watch.stamp_seen |= latches["timestamp_seen"]
+        self.oracle.known |= told["multipliers"]
 
     def _take_up(self) -> None:
         """Let the oracle take up what a start finds: a file to adopt, an intent to give up, or nothing new."""

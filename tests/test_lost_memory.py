@@ -1,4 +1,4 @@
-"""What holds remember outlives the journal: a pause or a lost block does not end because its record is gone."""
+"""What makes for caution outlives the journal: a pause, a lost block, a drawdown do not end with their record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from capital_governor.core.model import Latches, Snapshot
 from capital_governor.core.reason import Reason
-from capital_governor.status import standing_latches
+from capital_governor.status import Remembered, remembered
 from tests.core.builders import FLEET, NOW, snapshot
 from tests.serving import Rig, footprint
 
@@ -95,6 +95,35 @@ def test_a_block_that_was_there_is_missed_without_the_journal(
             assert rig.see(risk=0.4).decision.trace.hold is None
 
 
+@pytest.mark.parametrize("how", LOSSES)
+def test_a_missing_drawdown_lifts_no_exposure_without_the_journal(tmp_path: Path, how: str) -> None:
+    """The last known drawdown counts on, though nothing but the status file still knows it."""
+    with Rig(tmp_path) as rig:
+        rig.see()
+        copy_journal(rig)
+        assert rig.see(drawdown=15.0).published is not None
+        assert rig.governor.state.multipliers["drawdown"] == 0.25
+        with losing(rig, how):
+            done = rig.see(drawdown=None)
+            assert done.decision.trace.exposure == 0.25
+            assert done.published is not None
+            assert done.published.exposure == 0.25
+
+
+def test_a_whole_number_in_the_status_file_is_as_good_as_a_fraction(tmp_path: Path) -> None:
+    """Whoever wrote 1 for 1.0 does not keep the cycles after it out of the journal."""
+    with Rig(tmp_path) as rig:
+        rig.see(risk=0.4)
+        status = rig.status() | {"multipliers": {"regime": 0, "drawdown": 1}}
+        rig.journal.close()
+        rig.settings.journal_path.unlink()
+        rig.governor.paths.status.write_text(json.dumps(status))
+        rig.restart()
+        done = rig.see(risk=None, drawdown=None)
+        assert done.decision.trace.exposure == 0.0
+        assert [entry.decision.reason for entry in rig.entries()] == [done.decision.reason]
+
+
 def test_a_journal_that_is_newer_than_the_status_file_counts_alone(tmp_path: Path) -> None:
     """A status file that could not be rewritten does not bring back a pause that has ended."""
     with Rig(tmp_path) as rig:
@@ -128,12 +157,14 @@ def test_a_start_that_fails_leaves_the_status_file_as_it_is(tmp_path: Path, monk
 GOOD: Final[dict[str, Any]] = {
     "timestamp": "2025-11-03T22:00:00Z",
     "latches": {"paused": True, "guardian_seen": False, "timestamp_seen": True},
+    "multipliers": {"drawdown": 0.25, "volatility": 7},
 }
 
 
 def test_what_a_status_file_says_is_read_back() -> None:
-    """Time and latches by hand."""
-    assert standing_latches(json.dumps(GOOD).encode()) == (NOW, Latches(paused=True, timestamp_seen=True))
+    """Time, latches and the multipliers that there are, by hand; a name that means nothing is left out."""
+    latches = Latches(paused=True, timestamp_seen=True)
+    assert remembered(json.dumps(GOOD).encode()) == Remembered(NOW, latches, {"drawdown": 0.25})
 
 
 @pytest.mark.parametrize(
@@ -146,9 +177,14 @@ def test_what_a_status_file_says_is_read_back() -> None:
         json.dumps(GOOD | {"timestamp": "soon"}).encode(),
         json.dumps(GOOD | {"latches": None}).encode(),
         json.dumps(GOOD | {"latches": {"paused": True}}).encode(),
+        json.dumps(GOOD | {"multipliers": [0.5]}).encode(),
+        json.dumps(GOOD | {"multipliers": {"regime": 1.5}}).encode(),
+        json.dumps(GOOD | {"multipliers": {"regime": "0.5"}}).encode(),
+        json.dumps(GOOD | {"multipliers": {"regime": True}}).encode(),
+        json.dumps(GOOD | {"multipliers": {"regime": float("nan")}}).encode(),
         json.dumps(GOOD | {"latches": {"paused": "yes", "guardian_seen": False, "timestamp_seen": True}}).encode(),
     ],
 )
-def test_a_status_file_that_says_no_latches_gives_none(content: bytes) -> None:
+def test_a_status_file_that_says_nothing_of_it_gives_none(content: bytes) -> None:
     """Torn, of an earlier version, or another program's."""
-    assert standing_latches(content) is None
+    assert remembered(content) is None

@@ -272,6 +272,17 @@ def _digest() -> str:
     return found.hexdigest()
 
 
+def test_just_what_is_published_is_no_move_though_another_exposure_allows_it() -> None:
+    """0.2 is above 0.25 x 0.5 and all of 0.25 x 0.8: nothing would move now; it is cut once exposure is 0.5 again."""
+    rules = replace(PLAIN, max_alloc=0.25)
+    state = settled({"Ada": 0.5}, {"Ada": 200_000}, exposure=0.5)
+    decision, state = cycle(observe({"Ada": 0.5}, risk=0.8), state, rules)
+    assert (decision.reason, decision.proposal) == (Reason.UNCHANGED, None)
+    decision, state = cycle(observe({"Ada": 0.5}, risk=0.5), state, rules)
+    assert decision.reason is Reason.LIMIT_BREACHED
+    assert shares_of(state) == {"Ada": 125_000}
+
+
 @pytest.mark.parametrize("hash_seed", ["0", "1"])
 def test_the_same_inputs_give_the_same_bytes_in_any_process(hash_seed: str) -> None:
     """No order of a set or hash of a string reaches a file."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
 from tests.model import documents
 from tests.model.world import World
@@ -90,15 +91,21 @@ def obeys_brakes(before: Before, seen: Observation, rules: OracleSettings, decis
     require(asked >= rules.confirm_cycles, f"a move at request {asked} of {rules.confirm_cycles}")
 
 
-def within_limits(world: World, seen: Observation) -> None:
-    """No member has more than its limit, MAX_ALLOC and operator's caps, times the exposure."""
+def within_limits(world: World, seen: Observation, decision: Decision) -> None:
+    """No member has more than its limit, MAX_ALLOC and operator's caps, times the exposure.
+
+    A proposal of just the shares that are published is no move, so these may owe it to the exposure of this cycle.
+    """
     published = world.oracle.published
     if published is None:
         return
+    exposure = published.exposure
+    if decision.reason is Reason.UNCHANGED:
+        exposure = max(exposure, min([1.0, *world.oracle.known.values()]))
     for name in published.shares.keys() & world.oracle.fleet.members():
         share = published.shares[name]
         caps = [limit.cap for limit in seen.operator_limits if limit.agent == name]
-        most = min([world.rules.max_alloc, *caps]) * published.exposure * MILLION
+        most = min([world.rules.max_alloc, *caps]) * exposure * MILLION
         require(share <= math.floor(most + 1e-6), f"{name} has {share}, its limit is {most}")
 
 

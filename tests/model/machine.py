@@ -346,7 +346,7 @@ class Loop(RuleBasedStateMachine):
             require(decision.proposal.generation > old, f"generation {decision.proposal.generation} after {old}")
             world.oracle.published = as_published(decision.proposal)
         if decision.trace.hold is None or decision.trace.hold.reason in AGENT_HOLDS:
-            check.within_limits(world, seen)
+            check.within_limits(world, seen, decision)
         world.done.append(Done(world.oracle.copy(), decision.proposal is not None))
 
     def _exit_is_named(self, decision: Decision) -> None:

@@ -13,8 +13,10 @@ import re
 import shlex
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -647,7 +649,7 @@ def test_the_client_in_a_shell(session: dict[str, str], place: Place, tmp_path: 
     assert session
     shutil.copytree(place.root / "runtime", tmp_path / "runtime")
     of_one, of_all = shell("Make your agents obey")
-    assert in_shell(f'{of_one}echo "$share"', tmp_path, NEOLIGHT_ROOT=str(tmp_path)) == "0.231712\n"
+    assert in_shell(f'{of_one.replace(SHOWN_ROOT, str(tmp_path))}echo "$share"', tmp_path) == "0.231712\n"
     assert (
         ast.literal_eval(in_shell(of_all, tmp_path))
         == json.loads((tmp_path / "runtime" / "capital_governor_allocations.json").read_text())["allocations"]
@@ -685,11 +687,16 @@ def test_coming_from_the_old_governor(place: Place, tmp_path: Path) -> None:
 
 
 def test_a_backup_of_the_journal(session: dict[str, str], place: Place, tmp_path: Path) -> None:
-    """The README's backup, taken beside the journal, is a journal with the same cycles that serves again."""
+    """The README's backup, as often as it is taken, has the same cycles, is for its owner only, and serves again."""
     assert session
     (backup,) = [snippet for snippet in shell("Operating") if "VACUUM" in snippet]
     shutil.copytree(place.root / "state", tmp_path / "state")
-    in_shell(backup, tmp_path)
+    in_shell(textwrap.dedent(backup), tmp_path)
+    (first,) = (tmp_path / "state").glob("journal-*Z.bak")
+    first.rename(tmp_path / "journal.bak")
+    in_shell(textwrap.dedent(backup), tmp_path)
+    (second,) = (tmp_path / "state").glob("journal-*Z.bak")
+    assert [stat.S_IMODE(copy.stat().st_mode) for copy in (tmp_path / "journal.bak", second)] == [0o600, 0o600]
 
     def cycles(path: Path) -> list[Any]:
         with sqlite3.connect(path) as connection:

@@ -41,11 +41,12 @@ die() {
 
 # --- Python -------------------------------------------------------------------------------------------------------
 
+readonly PROBE_IS_OLD=3
 readonly PROBE_HAS_NO_VENV=4
 readonly PROBE="
 import sys
 if sys.version_info < (3, 11):
-    sys.exit(3)
+    sys.exit($PROBE_IS_OLD)
 try:
     import ensurepip, venv
 except ImportError:
@@ -55,7 +56,7 @@ except ImportError:
 # Prints the first Python that can make a virtual environment. Each is run, not just looked up: a version manager puts
 # names on PATH behind which there is no Python.
 find_python() {
-    local name status without_venv=''
+    local name status old='' without_venv=''
     for name in python3.13 python3.12 python3.11 python3; do
         status=0
         "$name" -I -c "$PROBE" >/dev/null 2>&1 || status=$?
@@ -64,12 +65,18 @@ find_python() {
                 printf '%s\n' "$name"
                 return
                 ;;
+            "$PROBE_IS_OLD") old=${old:-$name} ;;
             "$PROBE_HAS_NO_VENV") without_venv=${without_venv:-$name} ;;
         esac
     done
     if [[ -n $without_venv ]]; then
         die "$EXIT_PERMANENT" "$without_venv cannot make a virtual environment (its venv or ensurepip module is\
  missing): install it (Debian, Ubuntu: apt-get install $without_venv-venv) and run this again"
+    fi
+    if [[ -n $old ]]; then
+        old+=" is $("$old" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+        die "$EXIT_PERMANENT" "Python 3.11 or newer is needed, and $old: install a newer one beside it (Debian, Ubuntu:\
+ apt-get install python3.11 python3.11-venv, where the release has them; elsewhere see python.org) and run this again"
     fi
     die "$EXIT_PERMANENT" "Python 3.11 or newer is needed and none was found on PATH: install it (Debian, Ubuntu:\
  apt-get install python3 python3-venv; elsewhere see python.org) and run this again"
@@ -119,7 +126,10 @@ make_venv() {
     local python
     python=$(find_python) || exit "$?"
     note "making .venv with $python"
-    { rm -rf -- "$VENV" && mkdir -- "$VENV" && write_stamp installing; } || die "$EXIT_TRY_LATER" "cannot write $VENV"
+    [[ -w $PROJECT ]] || die "$EXIT_PERMANENT" "cannot write $VENV: let this user write to $PROJECT, or run this as the\
+ one who may"
+    { rm -rf -- "$VENV" && mkdir -- "$VENV" && write_stamp installing; } ||
+        die "$EXIT_TRY_LATER" "cannot write $VENV: see above, mend that and run this again"
     "$python" -I -m venv "$VENV" >&2 || die "$EXIT_TRY_LATER" "$python could not make $VENV: see above"
 }
 
@@ -128,6 +138,9 @@ pip_install() (
     cd -- "$PROJECT" &&
         PIP_DISABLE_PIP_VERSION_CHECK=1 exec "$VENV/bin/python" -I -m pip install "$@"
 )
+
+# What pip says where nobody answers.
+readonly NO_NETWORK="NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError"
 
 # Editable, so that a 'git pull' is all that an upgrade takes.
 install_project() {
@@ -138,6 +151,9 @@ install_project() {
     if ((status != 0)); then
         # pip ended by itself and has put back what it had replaced: the environment need not be made anew.
         write_stamp pending
+        [[ ! $(<"$INSTALL_LOG") =~ $NO_NETWORK ]] ||
+            die "$EXIT_TRY_LATER" "the package index cannot be reached: give this machine a network, or name an index\
+ that it reaches in PIP_INDEX_URL, and run this again (pip's whole output is in $INSTALL_LOG)"
         tail -n 20 -- "$INSTALL_LOG" >&2
         die "$EXIT_TRY_LATER" "pip failed with exit code $status, its whole output is in $INSTALL_LOG: remove the\
  cause and run this again"
@@ -218,6 +234,7 @@ step() {
 }
 
 # What the operator has set for the real thing must neither steer a test nor be reached by one.
+# shellcheck disable=SC2329 # 'step' runs it
 without_operator_settings() (
     for name in $(compgen -e); do
         case $name in
@@ -400,7 +417,9 @@ choose_root() {
 prepare_root() {
     command -v flock >/dev/null && [[ -r /proc/self/stat ]] ||
         die "$EXIT_PERMANENT" "supervising needs Linux, with flock and setsid (package util-linux)"
-    mkdir -p -- "$ROOT/runtime" "$ROOT/logs" || die "$EXIT_PERMANENT" "cannot make runtime/ and logs/ in $ROOT"
+    mkdir -p -- "$ROOT/runtime" "$ROOT/logs" 2>/dev/null && [[ -w $ROOT/runtime && -w $ROOT/logs ]] ||
+        die "$EXIT_PERMANENT" "cannot write to runtime/ and logs/ in $ROOT: let this user write there, or give another\
+ root in NEOLIGHT_ROOT"
 }
 
 # Since the machine was started, so that a change of its clock neither shortens nor stretches a wait. No fork.
@@ -737,13 +756,13 @@ show_agent() {
     local name=$1 state=$2 pid=$3 since=$4 due=$5 code=$6 now
     printf -v now '%(%s)T' -1
     case $state in
-        running) printf '%-24s running, pid %s, since %(%F %T)T\n' "$name" "${pid/#-/not known yet}" "$since" ;;
+        running) printf '%-24s running, pid %s, since %(%F %T UTC)T\n' "$name" "${pid/#-/not known yet}" "$since" ;;
         waiting)
             [[ $due != - ]] || due=$now
             due=$((due > now ? due - now : 0))
             printf '%-24s restarting in %d s, ended with exit code %s\n' "$name" "$due" "$code"
             ;;
-        gave-up) printf '%-24s gave up with exit code %s at %(%F %T)T, see its log\n' "$name" "$code" "$since" ;;
+        gave-up) printf '%-24s gave up with exit code %s at %(%F %T UTC)T, see its log\n' "$name" "$code" "$since" ;;
         *) printf '%-24s stopped\n' "$name" ;;
     esac
 }
@@ -751,9 +770,10 @@ show_agent() {
 # Standard output, for it is what was asked for.
 show_status() {
     local name state pid since due code status=0
+    local -x TZ=UTC0 # as in all other output
     choose_root
     if find_supervisor; then
-        printf '%-24s running, pid %s, since %(%F %T)T\n' supervisor "$PID" "$UP_SINCE"
+        printf '%-24s running, pid %s, since %(%F %T UTC)T\n' supervisor "$PID" "$UP_SINCE"
         while IFS=$'\t' read -r name state pid since due code; do
             [[ $name == neo_light_fix ]] || show_agent "$name" "$state" "$pid" "$since" "$due" "$code"
         done <"$STATE_FILE"
@@ -862,4 +882,5 @@ main() {
     esac
 }
 
-main "$@"
+# On one line, so that bash reads no further: the file may be another one when main ends.
+main "$@"; exit

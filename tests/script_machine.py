@@ -56,7 +56,7 @@ if "venv" in arguments:
     (Path(arguments[-1]) / "bin").mkdir(parents=True)
     shutil.copy(me, Path(arguments[-1]) / "bin" / "python")
 elif "pip" in arguments:
-    print("pip prints this")
+    print(setting("pip-says") or "pip prints this")
     time.sleep(float(setting("pip-sleeps") or 0))
     for checker in {checkers!r}:
         shutil.copy(me, me.with_name(checker))
@@ -106,7 +106,7 @@ class Machine:
         )
         executable.chmod(0o755)
 
-    def let(self, setting: str, value: float) -> None:
+    def let(self, setting: str, value: float | str) -> None:
         (self.home / setting).write_text(str(value))
 
     def start(

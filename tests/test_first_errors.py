@@ -141,7 +141,7 @@ WALK: Final[dict[str, tuple[Callable[[Path], Said], int, str, str]]] = {
         script_with_old_python,
         78,
         r"Python 3\.11 or newer is needed",
-        r"apt-get install python3 python3-venv",
+        r"apt-get install python3.11 python3.11-venv",
     ),
     "no write permission": (
         lambda _: refused(Path("/proc")),

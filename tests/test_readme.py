@@ -43,6 +43,7 @@ from capital_governor.status import order_document
 from capital_governor.views import STANDING
 from tests.core.builders import NOW
 from tests.serving import Dashboard, fixed, fresh, wait_until
+from tests.supervised import Site, eventually
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 README: Final = REPOSITORY / "README.md"
@@ -760,6 +761,37 @@ def test_the_payload_that_is_shown_is_what_is_read() -> None:
     for path in (*optional, *inside):
         assert read(without(*path)) != good, path
     assert read(whole | {"mode": "TEST_MODE"}) == good
+
+
+def test_stop_as_shown(tmp_path: Path) -> None:
+    """The README's two lines freeze the shares, and let them go again."""
+    freeze, thaw = shell("Stop it")[0].splitlines()
+    with Dashboard(fresh()) as dashboard:
+        place = Place(tmp_path, dashboard)
+        assert place.json("once")["reason"] == "first_allocation"
+        in_shell(freeze, tmp_path)
+        assert place.json("once")["reason"] == "stopped"
+        in_shell(thaw, tmp_path)
+        assert place.json("once")["hold"] is None
+
+
+def test_the_agents_of_the_supervisor_as_shown(tmp_path: Path) -> None:
+    """The README's .agents.sh starts both agents in the root, with their variables, into their logs."""
+    shown = blocks(after("Your own agents go into `.agents.sh`"), "bash")[0]
+    site = Site(tmp_path)
+    for name in ("trader/smart_trader.py", "agents/bridge.py"):
+        agent = site.root / name
+        agent.parent.mkdir()
+        agent.write_text("import os, time\nprint(os.environ.get('MODE'), os.getcwd(), flush=True)\ntime.sleep(1000)\n")
+    (site.project / ".agents.sh").write_text(shown)
+    try:
+        assert site.run("start").code == 0
+        assert eventually(lambda: site.log("smart_trader")) == f"None {site.root}\n"
+        assert eventually(lambda: site.log("weights_bridge")) == f"paper {site.root}\n"
+        assert site.run("stop").code == 0
+        assert site.processes() == {}
+    finally:
+        site.clear()
 
 
 def test_the_line_for_a_supervisor(tmp_path: Path) -> None:

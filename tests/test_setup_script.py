@@ -32,9 +32,42 @@ def test_without_a_recent_python_one_sentence_names_the_remedy(bare: Machine, co
     run = bare.run(command)
     assert run.code == 78
     assert run.err.count("\n") == 1
-    assert "Python 3.11 or newer is needed" in run.err
-    assert "apt-get install python3 python3-venv" in run.err
+    assert "Python 3.11 or newer is needed, and python3 is 3.10: install a newer one beside it" in run.err
+    assert "apt-get install python3.11 python3.11-venv" in run.err
     assert not bare.venv.exists()
+
+
+def test_without_any_python_one_sentence_names_the_packages(bare: Machine) -> None:
+    """A machine that has none gets the distribution's own."""
+    run = bare.run("once")
+    assert (run.code, run.err.count("\n")) == (78, 1)
+    assert "none was found on PATH" in run.err
+    assert "apt-get install python3 python3-venv" in run.err
+
+
+@pytest.mark.parametrize("kind", ["NameResolutionError", "NewConnectionError", "ConnectTimeoutError", "ProxyError"])
+def test_without_a_network_one_sentence_says_so(machine: Machine, kind: str) -> None:
+    """Twenty lines of pip would not name it; its output is kept, and the same command may work later."""
+    machine.let("pip-says", f"WARNING: Retrying after connection broken by '{kind}(...)'")
+    machine.let("pip-exits", 1)
+    run = machine.run("once")
+    assert run.code == 75
+    assert "the package index cannot be reached: give this machine a network" in run.err
+    assert "Retrying" not in run.err
+    assert kind in (machine.venv / "neo_light_fix.log").read_text()
+
+
+def test_a_script_that_is_changed_while_it_runs_ends_as_it_began(machine: Machine) -> None:
+    """What is written into the file, by an editor say, is for the next run."""
+    machine.let("program-sleeps", 0.5)
+    with machine.start("test") as process:
+        machine.wait_for_call("check")
+        text = machine.script.read_text()
+        with machine.script.open("w") as file:  # the same file, as an editor or rsync --inplace writes it
+            file.write(text.replace("set -Eeuo pipefail", "# more\n" * 40 + "set -Eeuo pipefail") + "((( ;;\n")
+        run = finish(process)
+    assert run.code == 0
+    assert "syntax error" not in run.err
 
 
 def test_without_the_venv_module_one_sentence_names_the_package(bare: Machine) -> None:

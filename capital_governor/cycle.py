@@ -109,7 +109,9 @@ class Cycle:
             whose = f"generation {found.generation}" if found.generation else "another program's shares"
             return f"adopted {whose} from {self.paths.primary.name}"
         if unreached is not None and not self._is_recent(unreached.at):
-            self.state = abandon(self.state, self._journal.last_reached(self.book) if found is None else found)
+            stands = self._journal.last_reached(self.book) if found is None else found
+            self.state = abandon(self.state, stands)
+            self._reached = 0 if stands is None else stands.generation
             return f"abandoned generation {known}, which never reached the agents"
         return "nothing is published yet" if published is None else f"resumed at generation {known}"
 

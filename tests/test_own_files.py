@@ -254,6 +254,27 @@ def test_an_old_intent_is_given_up_and_its_number_not_used_again(
         assert said(rig.primary)["generation"] == said(rig.override)["generation"] == 3
 
 
+def test_what_stands_after_an_intent_is_given_up_is_known_to_a_new_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Agents have long seen it, so it is not given up as well where the journal is lost before the next write."""
+    with Rig(tmp_path) as rig:
+        unreached(rig, monkeypatch)
+        rig.now += 901
+        rig.stop_file.touch()
+        rig.restart()
+        rig.see()
+        for file in rig.settings.journal_path.parent.glob(f"{rig.settings.journal_path.name}*"):
+            file.unlink()
+        for _ in range(3):
+            assert rig.see().decision.reason is Reason.STOPPED
+        assert not rig.journal.lost
+        rig.primary.write_text("torn")
+        rig.now += 901
+        rig.restart()
+        assert rig.found == "resumed at generation 1"
+
+
 def test_an_intent_from_the_future_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that was set back, as after a power loss, does not tell how old it is: it may be as old as any."""
     with Rig(tmp_path) as rig:

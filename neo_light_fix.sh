@@ -7,7 +7,8 @@
 #   3   status: no supervisor is running
 #   75  it cannot be done now: another supervisor has the root, or the environment could not be made or filled, for
 #       example without a network; the same command may work later
-#   78  no suitable Python on this machine, a wrong setting or a faulty .agents.sh; trying again does not help
+#   78  no suitable Python on this machine, no right to write, a wrong setting or a faulty .agents.sh; trying again does
+#       not help
 set -Eeuo pipefail
 trap 'note "line $LINENO failed unexpectedly"' ERR
 
@@ -122,12 +123,18 @@ venv_is_ready() {
         $stamp == "$PROJECT"$'\n'"$(installed_state test)" ]] && venv_is_sound
 }
 
+# Only a person can give the right to write; what else goes wrong with the environment may be over the next time.
+demand_write() {
+    [[ -w $1 ]] || die "$EXIT_PERMANENT" "cannot write to $1, where the virtual environment has to be made or renewed:\
+ let this user write there, or run this once as the one who may"
+}
+
 make_venv() {
     local python
     python=$(find_python) || exit "$?"
+    demand_write "$PROJECT"
+    [[ ! -d $VENV ]] || demand_write "$VENV"
     note "making .venv with $python"
-    [[ -w $PROJECT ]] || die "$EXIT_PERMANENT" "cannot write $VENV: let this user write to $PROJECT, or run this as the\
- one who may"
     { rm -rf -- "$VENV" && mkdir -- "$VENV" && write_stamp installing; } ||
         die "$EXIT_TRY_LATER" "cannot write $VENV: see above, mend that and run this again"
     "$python" -I -m venv "$VENV" >&2 || die "$EXIT_TRY_LATER" "$python could not make $VENV: see above"
@@ -139,19 +146,24 @@ pip_install() (
         PIP_DISABLE_PIP_VERSION_CHECK=1 exec "$VENV/bin/python" -I -m pip install "$@"
 )
 
-# What pip says where nobody answers.
-readonly NO_NETWORK="NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError"
+# Did pip give up on the index? It tries again before it does, so that only its last attempt counts.
+index_was_out_of_reach() {
+    local said
+    said=$(<"$INSTALL_LOG")
+    [[ $said == *'Retry(total=0,'*'connection broken by'* || $said == *'Max retries exceeded'* ]]
+}
 
 # Editable, so that a 'git pull' is all that an upgrade takes.
 install_project() {
     local extra=$1 status=0
+    demand_write "$VENV"
     note "installing into .venv (a minute or so the first time)"
     write_stamp installing
     pip_install --editable ".${extra:+[$extra]}" >"$INSTALL_LOG" 2>&1 || status=$?
     if ((status != 0)); then
         # pip ended by itself and has put back what it had replaced: the environment need not be made anew.
         write_stamp pending
-        [[ ! $(<"$INSTALL_LOG") =~ $NO_NETWORK ]] ||
+        ! index_was_out_of_reach ||
             die "$EXIT_TRY_LATER" "the package index cannot be reached: give this machine a network, or name an index\
  that it reaches in PIP_INDEX_URL, and run this again (pip's whole output is in $INSTALL_LOG)"
         tail -n 20 -- "$INSTALL_LOG" >&2
@@ -418,8 +430,8 @@ prepare_root() {
     command -v flock >/dev/null && [[ -r /proc/self/stat ]] ||
         die "$EXIT_PERMANENT" "supervising needs Linux, with flock and setsid (package util-linux)"
     mkdir -p -- "$ROOT/runtime" "$ROOT/logs" 2>/dev/null && [[ -w $ROOT/runtime && -w $ROOT/logs ]] ||
-        die "$EXIT_PERMANENT" "cannot write to runtime/ and logs/ in $ROOT: let this user write there, or give another\
- root in NEOLIGHT_ROOT"
+        die "$EXIT_PERMANENT" "cannot write to runtime/ and logs/ in $ROOT: let this user write there, move away what\
+ is no folder, or give another root in NEOLIGHT_ROOT"
 }
 
 # Since the machine was started, so that a change of its clock neither shortens nor stretches a wait. No fork.
@@ -613,7 +625,9 @@ end_agents() {
 }
 
 become_the_supervisor() {
-    true 8>>"$SUPERVISOR_LOCK" 7>>"$AGENTS_LOCK" || die "$EXIT_PERMANENT" "cannot write in $ROOT/runtime"
+    { true 8>>"$SUPERVISOR_LOCK" 7>>"$AGENTS_LOCK"; } 2>/dev/null ||
+        die "$EXIT_PERMANENT" "cannot write in $ROOT/runtime: let this user write to neo_light_fix.lock and\
+ neo_light_fix.agents.lock there, or move away what is in their place"
     exec 8>>"$SUPERVISOR_LOCK" 7>>"$AGENTS_LOCK"
     # A second's patience is for those who only look.
     flock -w 1 8 || die "$EXIT_TRY_LATER" "another supervisor runs on $ROOT: 'neo_light_fix.sh status' shows it"
@@ -693,6 +707,8 @@ start_supervisor() {
     ensure_venv ''
     ! is_locked "$SUPERVISOR_LOCK" ||
         die "$EXIT_TRY_LATER" "a supervisor runs on $ROOT already: 'neo_light_fix.sh status' shows it"
+    [[ ! -e $OWN_LOG || (! -d $OWN_LOG && -w $OWN_LOG) ]] ||
+        die "$EXIT_PERMANENT" "cannot write to $OWN_LOG: let this user write there, or move away what is in its place"
     [[ ! -e $OWN_LOG ]] || before=$(stat -c %s -- "$OWN_LOG")
     setsid "$BASH" "$SCRIPT" _background </dev/null >/dev/null 2>>"$OWN_LOG" &
     child=$!
@@ -857,7 +873,7 @@ NEO_LIGHT_LOG_MAX_BYTES         10485760; a log that would grow beyond becomes N
 NEO_LIGHT_LOG_KEEP              5; how many such logs stay
 
 Exit codes  2 wrong usage; 3 status: no supervisor is running; 75 not now (another supervisor, no network), try again;
-            78 a person must mend something: no suitable Python, a wrong setting, a faulty .agents.sh
+            78 a person must mend something: no suitable Python, no right to write, a wrong setting, a faulty .agents.sh
 HELP
 }
 

@@ -27,6 +27,14 @@ PATIENCE_SECONDS = 20.0
 Call: TypeAlias = list[str]
 Env: TypeAlias = dict[str, str]
 
+NO_OVERRIDE = "-dac_override,-dac_read_search"
+BOUND_BY_PERMISSIONS: Call = (
+    [shutil.which("setpriv") or "setpriv", f"--inh-caps={NO_OVERRIDE}", f"--bounding-set={NO_OVERRIDE}"]
+    if os.geteuid() == 0
+    else []
+)
+"""What starts a command for which permissions count, though root may run the tests."""
+
 RECORDER = """\
 #!{real_python} -IS
 import json, os, shutil, sys, time, types
@@ -79,10 +87,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine with few tools, the Pythons it is given, and a copy of the script in ``project``."""
+    """A machine with few tools, the Pythons it is given, and a copy of the script in ``project``.
+
+    Where it is ``bound``, permissions count for the script whoever runs the tests.
+    """
 
     home: Path
     project: Path
+    bound: bool = False
 
     @property
     def script(self) -> Path:
@@ -113,7 +125,7 @@ class Machine:
         self, *arguments: str, script: Path | None = None, cwd: Path | None = None, environment: Env | None = None
     ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [script or self.script, *arguments],
+            [*(BOUND_BY_PERMISSIONS if self.bound else ()), script or self.script, *arguments],
             cwd=cwd or self.home,
             env={"PATH": str(self.home / "tools"), "HOME": str(self.home)} | (environment or {}),
             stdin=subprocess.DEVNULL,

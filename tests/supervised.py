@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from tests.script_machine import REPOSITORY, Run
+from tests.script_machine import BOUND_BY_PERMISSIONS, REPOSITORY, Run
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 20.0
@@ -56,6 +56,8 @@ class Site:
     home: Path
     marker: str = field(default_factory=lambda: f"SUPERVISED_BY={uuid.uuid4()}")
     settings: dict[str, str] = field(default_factory=dict)
+    bound: bool = False
+    """Whether permissions count for the script, whoever runs the tests."""
 
     def __post_init__(self) -> None:
         (self.project / ".venv/bin").mkdir(parents=True)
@@ -92,7 +94,7 @@ class Site:
         """Start the script, without arguments as the supervisor, whose messages go to ``home/said``."""
         with (self.home / "said").open("a") as said:
             return subprocess.Popen(
-                [self.project / "neo_light_fix.sh", *arguments],
+                [*(BOUND_BY_PERMISSIONS if self.bound else ()), self.project / "neo_light_fix.sh", *arguments],
                 cwd=self.home,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,

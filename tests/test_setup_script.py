@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,16 +46,67 @@ def test_without_any_python_one_sentence_names_the_packages(bare: Machine) -> No
     assert "apt-get install python3 python3-venv" in run.err
 
 
-@pytest.mark.parametrize("kind", ["NameResolutionError", "NewConnectionError", "ConnectTimeoutError", "ProxyError"])
-def test_without_a_network_one_sentence_says_so(machine: Machine, kind: str) -> None:
+def attempt(left: int) -> str:
+    """What pip says of an attempt that got no answer."""
+    tries = f"Retry(total={left}, connect=None, read=None, redirect=None, status=None)"
+    return f"WARNING: Retrying ({tries}) after connection broken by 'NewConnectionError(...)': /simple/httpx/\n"
+
+
+def test_without_a_network_one_sentence_says_so(machine: Machine) -> None:
     """Twenty lines of pip would not name it; its output is kept, and the same command may work later."""
-    machine.let("pip-says", f"WARNING: Retrying after connection broken by '{kind}(...)'")
+    machine.let(
+        "pip-says", "".join(attempt(left) for left in (4, 3, 2, 1, 0)) + "ERROR: No matching distribution found"
+    )
     machine.let("pip-exits", 1)
     run = machine.run("once")
     assert run.code == 75
     assert "the package index cannot be reached: give this machine a network" in run.err
     assert "Retrying" not in run.err
-    assert kind in (machine.venv / "neo_light_fix.log").read_text()
+    log = machine.venv / "neo_light_fix.log"
+    assert str(log) in run.err
+    assert "Retrying" in log.read_text()
+
+
+def test_a_network_that_only_stumbled_is_not_blamed(machine: Machine) -> None:
+    """Where a later attempt got its answer, pip failed for another reason, which is shown."""
+    machine.let("pip-says", attempt(4) + "ERROR: No space left on device")
+    machine.let("pip-exits", 1)
+    run = machine.run("once")
+    assert run.code == 75
+    assert "the package index" not in run.err
+    assert "ERROR: No space left on device" in run.err
+
+
+def test_a_clone_that_may_not_be_written_is_for_a_person_to_mend(machine: Machine) -> None:
+    """One sentence names the folder and both ways out, and nothing is tried."""
+    machine.project.chmod(0o555)
+    run = replace(machine, bound=True).run("once")
+    assert (run.code, run.out, run.err.count("\n")) == (78, "", 1)
+    assert f"cannot write to {machine.project}, where" in run.err
+    assert "let this user write there, or run this once as the one who may" in run.err
+    assert machine.calls() == []
+
+
+@pytest.mark.parametrize("change", ["requirements", "moved"])
+def test_another_users_environment_serves_until_it_must_be_renewed(machine: Machine, change: str) -> None:
+    """Who may not write it can use it; where it has to be renewed one sentence says who can, and it stays as it is."""
+    machine.run("once")
+    machine.calls()
+    machine.venv.chmod(0o555)
+    assert replace(machine, bound=True).run("once") == Run(0, "out of python\n", "")
+    after = machine
+    if change == "moved":
+        after = Machine(machine.home, machine.home / "moved here")
+        machine.project.rename(after.project)
+    else:
+        (machine.project / "pyproject.toml").write_text("[project] # changed\n")
+    machine.calls()
+    run = replace(after, bound=True).run("once")
+    after.venv.chmod(0o755)
+    assert (run.code, run.out, run.err.count("\n")) == (78, "", 1)
+    assert f"cannot write to {after.venv}, where" in run.err
+    assert after.calls() == []
+    assert (after.venv / "bin/python").exists()
 
 
 def test_a_script_that_is_changed_while_it_runs_ends_as_it_began(machine: Machine) -> None:

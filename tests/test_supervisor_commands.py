@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -55,6 +56,19 @@ def test_a_life_in_the_background(site: Site) -> None:
     stopped = site.run("stop")
     assert (stopped.code, stopped.out, stopped.err) == (0, "", "neo_light_fix.sh: stopped\n")
     assert site.processes() == {}
+
+
+def test_status_is_in_utc(site: Site) -> None:
+    """Its times are those of all logs, wherever the machine stands."""
+    site.settings |= {"TZ": "XXX-14"}
+    site.run("start")
+    shown = site.run("status").out
+    site.run("stop")
+    times = re.findall(r" since (\S+ \S+) UTC$", shown, flags=re.MULTILINE)
+    assert len(times) == 2
+    for each in times:
+        ago = datetime.now(UTC) - datetime.fromisoformat(f"{each}+00:00")
+        assert timedelta(seconds=-1) <= ago < timedelta(minutes=5)
 
 
 def test_status_of_a_site_at_rest(site: Site) -> None:
@@ -180,7 +194,34 @@ def test_start_shows_why_it_failed(site: Site) -> None:
     (site.root / "runtime/neo_light_fix.lock").mkdir()
     started = site.run("start")
     assert started.code == 78
-    assert f"cannot write in {site.root}/runtime" in started.err
+    assert f"cannot write in {site.root}/runtime: let this user write to neo_light_fix.lock" in started.err
+    assert "line" not in started.err
+    assert site.processes() == {}
+
+
+@pytest.mark.parametrize("kind", ["root", "runtime", "logs", "own log", "no folder"])
+def test_a_root_that_may_not_be_written_is_one_sentence(site: Site, kind: str) -> None:
+    """It names what cannot be written and what to do about it; exit code 78, and nothing is started."""
+    site.bound = True
+    runtime, logs = site.root / "runtime", site.root / "logs"
+    if kind == "no folder":
+        runtime.write_text("a file")
+    elif kind != "root":
+        runtime.mkdir()
+        logs.mkdir()
+    closed = {"root": site.root, "runtime": runtime, "logs": logs}.get(kind)
+    if closed is not None:
+        closed.chmod(0o555)
+    if kind == "own log":
+        (logs / "neo_light_fix.log").mkdir()
+    started = site.run("start")
+    if closed is not None:
+        closed.chmod(0o755)
+    assert (started.code, started.out, started.err.count("\n")) == (78, "", 1), started.err
+    assert re.search(
+        r"neo_light_fix\.sh: cannot write to .*: let this user write there, (or )?move away ", started.err
+    ), started.err
+    assert str(site.root) in started.err
     assert site.processes() == {}
 
 

@@ -16,7 +16,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -692,10 +691,14 @@ def test_a_backup_of_the_journal(session: dict[str, str], place: Place, tmp_path
     assert session
     (backup,) = [snippet for snippet in shell("Operating") if "VACUUM" in snippet]
     shutil.copytree(place.root / "state", tmp_path / "state")
-    in_shell(textwrap.dedent(backup), tmp_path)
+    (tmp_path / "elsewhere" / "state").mkdir(parents=True)
+    with pytest.raises(AssertionError, match="unable to open database file"):
+        in_shell(backup, tmp_path / "elsewhere")
+    assert list((tmp_path / "elsewhere" / "state").iterdir()) == []
+    in_shell(backup, tmp_path)
     (first,) = (tmp_path / "state").glob("journal-*Z.bak")
     first.rename(tmp_path / "journal.bak")
-    in_shell(textwrap.dedent(backup), tmp_path)
+    in_shell(backup, tmp_path)
     (second,) = (tmp_path / "state").glob("journal-*Z.bak")
     assert [stat.S_IMODE(copy.stat().st_mode) for copy in (tmp_path / "journal.bak", second)] == [0o600, 0o600]
 
@@ -723,7 +726,16 @@ def test_symptoms_name_what_exists() -> None:
     group: Any = typer.main.get_command(app)
     known = {reason.value for reason in Reason} | set(STANDING) | set(group.commands) | set(setting_rows())
     known |= {name.removeprefix(PREFIX) for name in setting_rows()}
-    known |= {"valid_until", "root", "runtime/", "degraded mode", "Another writer", "never move anything"}
+    known |= {
+        "valid_until",
+        "root",
+        ".env",
+        "--root DIR",
+        "runtime/",
+        "degraded mode",
+        "Another writer",
+        "never move anything",
+    }
     named = {word.removeprefix("capital-governor ") for word in re.findall(r"`([^`]+)`", text)}
     unknown = {word for word in named if word.split()[0] not in known and word not in known}
     assert unknown == {"read_allocations().reason", "./neo_light_fix.sh restart", "./neo_light_fix.sh status"}

@@ -191,17 +191,16 @@ def _sift(agents: dict[str, Any]) -> tuple[dict[str, Metrics], dict[str, str]]:
     names = sorted(filter(NAME.fullmatch, agents))
     if len(names) < len(agents):
         faults = {escape_name(name): _NAME_RULE for name in agents.keys() - set(names)}
-    folds = {name: name.casefold() for name in names}
-    folded = Counter(folds.values())
-    sound = _all_sound(agents)
+    folded = Counter(map(str.casefold, names))
+    disputed = len(folded) < len(names) or not RESERVED_NAMES.isdisjoint(folded)
+    if not disputed and (sound := _all_sound(agents)) is not None:
+        return {name: _good(sound[name]) for name in names}, dict(sorted(faults.items()))
     for name in names:
-        fold = folds[name]
+        fold = name.casefold()
         if fold in RESERVED_NAMES:
             faults[name] = f"the name {name} is reserved"
         elif folded[fold] > 1:
             faults[name] = "another agent has the same name but for case"
-        elif sound is not None:
-            metrics[name] = _good(sound[name])
         elif isinstance(good := _metrics(agents[name]), Metrics):
             metrics[name] = good
         else:

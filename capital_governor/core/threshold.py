@@ -92,6 +92,9 @@ def _below_floor(proposal: Proposal, published: Publication) -> Trigger:
     exposure = min(published.exposure, proposal.exposure)
     worst, lack, floor = "", 0, 0
     floors = {lo: ppm(lo * proposal.floor_scale, exposure) for lo in {bound.lo for bound in proposal.limits.values()}}
+    highest = max(floors.values(), default=0)
+    if all(share >= highest for share in published.shares.values()):
+        return Trigger(Reason.BELOW_FLOOR, False, 0, 0)  # noqa: FBT003 - its field is named fired
     for agent, bound in proposal.limits.items():
         share = published.shares.get(agent)
         if share is None or agent in proposal.unwell or proposal.shares[agent] <= share:

@@ -58,7 +58,7 @@ MESSAGES: Final[Mapping[Reason, str]] = {
 
 LONGEST_NOTICE: Final = 4096
 """What one Telegram message may hold, reckoned in UTF-16 units, which are never fewer than characters."""
-SCORE_LINES: Final = 50
+SCORE_LINES: Final = 20
 """Score lines of one cycle; a fleet above that would drown everything else in the log."""
 
 FLEET_LINE: Final = 50

@@ -260,7 +260,7 @@ def load(root: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     layers, faults = _sources(folder, environ)
     settings, refused = _build(folder, layers)
     if (problem := check_root(folder)) is not None:
-        faults.insert(0, _refused_root(folder, problem))
+        faults.insert(0, _refused_root(folder, origin, problem))
     faults += refused
     if settings is None or faults:
         raise SettingsError(tuple(faults))
@@ -287,9 +287,9 @@ def load_place(root: Path | None = None, environ: Mapping[str, str] | None = Non
         SettingsError: root or journal cannot be told.
     """
     environ = os.environ if environ is None else environ
-    folder, _ = _root(root, environ)
+    folder, origin = _root(root, environ)
     if (problem := _no_folder(folder)) is not None:
-        raise SettingsError((_refused_root(folder, problem),))
+        raise SettingsError((_refused_root(folder, origin, problem),))
     layers, faults = _sources(folder, environ)
     settings, refused = _build(folder, layers)
     faults += refused
@@ -308,8 +308,9 @@ def _sources(folder: Path, environ: Mapping[str, str]) -> tuple[tuple[Layer, ...
     return layers, unread + [_unknown(name, layer.name) for layer in layers for name in layer.strangers]
 
 
-def _refused_root(folder: Path, problem: str) -> str:
-    return f"{ROOT}={_shown(str(folder))} {problem}; it takes a folder that can be written to"
+def _refused_root(folder: Path, origin: str, problem: str) -> str:
+    how = {"argument": "--root ", "environment": f"{ROOT}="}.get(origin, "the root, which is the current folder, ")
+    return f"{how}{_shown(str(folder))} {problem}; it takes a folder that can be written to"
 
 
 def _no_folder(root: Path) -> str | None:

@@ -75,7 +75,7 @@ def test_a_root_that_is_none_is_refused(tmp_path: Path) -> None:
     """There is nothing to look at, and nobody to obey."""
     said = call(tmp_path / "missing", "hold")
     assert said.code == 78
-    assert re.fullmatch(r"capital-governor: NEOLIGHT_ROOT=\S+/missing is not a folder.*\n", said.err)
+    assert re.fullmatch(r"capital-governor: --root \S+/missing is not a folder.*\n", said.err)
 
 
 # --- another user -----------------------------------------------------------------------------------------------------

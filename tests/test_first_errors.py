@@ -146,7 +146,7 @@ WALK: Final[dict[str, tuple[Callable[[Path], Said], int, str, str]]] = {
     "no write permission": (
         lambda _: refused(Path("/proc")),
         78,
-        r"NEOLIGHT_ROOT=/proc cannot be written to",
+        r"--root /proc cannot be written to",
         r"it takes a folder that can be written to",
     ),
     "a root that is none": (

@@ -567,9 +567,23 @@ def test_root_refused(root: str, problem: str) -> None:
     faults = refused(Path(root), own(INTERVAL="0"))
     assert len(faults) == 2
     shown = root if root.isprintable() else ascii(root)
-    assert faults[0].startswith(f"NEOLIGHT_ROOT={shown} {problem}")
+    assert faults[0].startswith(f"--root {shown} {problem}")
     assert faults[0].endswith("; it takes a folder that can be written to")
     assert (check_root(Path(root)) or "").startswith(problem)
+
+
+def test_a_refused_root_is_named_as_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the option, by the variable, or as the folder in which the command was run."""
+
+    def said(root: Path | None, environ: dict[str, str]) -> str:
+        with pytest.raises(SettingsError) as refusal:
+            load(root, environ)
+        return refusal.value.faults[0]
+
+    assert said(Path("/proc"), {"NEOLIGHT_ROOT": "/tmp"}).startswith("--root /proc cannot be written to")  # noqa: S108
+    assert said(None, {"NEOLIGHT_ROOT": "/proc"}).startswith("NEOLIGHT_ROOT=/proc cannot be written to")
+    monkeypatch.chdir("/proc")
+    assert said(None, {}).startswith("the root, which is the current folder, /proc cannot be written to")
 
 
 def test_a_refusal_writes_nothing(tmp_path: Path) -> None:

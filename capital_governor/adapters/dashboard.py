@@ -143,18 +143,26 @@ class Dashboard:
         declared = int(response.headers.get("content-length", "0"))
         if declared > self._max_bytes:
             return Refusal(Reason.PAYLOAD_REFUSED, f"the body is {declared} bytes, more than {self._max_bytes}")
-        body, count = bytearray(), 0
-        # Closed here and now: left to the garbage collector, it would be closed by a task nobody waits for.
-        async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as chunks:
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > self._max_bytes:
-                    return Refusal(Reason.PAYLOAD_REFUSED, f"the body is more than {self._max_bytes} bytes")
-                count += 1
-                if count % _CHUNKS_PER_TURN == 0:
-                    # One read may hold ten thousand chunks of a byte each; deadline and signals must get their turn.
-                    await asyncio.sleep(0)
-        return bytes(body)
+        body = await _raw(response, self._max_bytes)
+        return (
+            Refusal(Reason.PAYLOAD_REFUSED, f"the body is more than {self._max_bytes} bytes") if body is None else body
+        )
+
+
+async def _raw(response: httpx.Response, max_bytes: int) -> bytes | None:
+    """Return the body as it came, None if it is longer than ``max_bytes``; no more than that is kept of it."""
+    body, count = bytearray(), 0
+    # Closed here and now: left to the garbage collector, it would be closed by a task nobody waits for.
+    async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > max_bytes:
+                return None
+            count += 1
+            if count % _CHUNKS_PER_TURN == 0:
+                # One read may hold ten thousand chunks of a byte each; deadline and signals must get their turn.
+                await asyncio.sleep(0)
+    return bytes(body)
 
 
 async def _status(response: httpx.Response) -> int:
@@ -165,17 +173,10 @@ async def _reason_of(response: httpx.Response) -> str:
     """Return why it is no 200, where its body is JSON and says so at once in ``error``, as the hive's; else nothing."""
     if not response.headers.get("content-type", "").startswith("application/json"):
         return ""
-    body = bytearray()
     try:
-        async with (
-            asyncio.timeout(_REASON_SECONDS),
-            aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as chunks,
-        ):
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > _REASON_BYTES:
-                    return ""
-        document = json.loads(body)
+        async with asyncio.timeout(_REASON_SECONDS):
+            body = await _raw(response, _REASON_BYTES)
+        document = None if body is None else json.loads(body)
     except (TimeoutError, httpx.TransportError, ValueError, RecursionError):
         return ""
     return clean(document.get("error")) if isinstance(document, dict) else ""

@@ -16,7 +16,8 @@ import pytest
 
 from capital_governor.adapters.sqlite_file import denied
 from capital_governor.settings import SettingsError, load_place
-from tests.adapters.test_files import NOBODY, unprivileged
+from tests.adapters.test_files import unprivileged
+from tests.script_machine import BOUND_BY_PERMISSIONS
 from tests.serving import Dashboard, fresh
 from tests.test_cli import Said, call, environment, loaded, tree
 
@@ -81,24 +82,10 @@ def test_a_root_that_is_none_is_refused(tmp_path: Path) -> None:
 # --- another user -----------------------------------------------------------------------------------------------------
 
 
-AS_ANOTHER: Final = f"""
-import os, sys
-import capital_governor.cli, capital_governor.daemon, capital_governor.start
-from capital_governor.__main__ import main
-
-if os.geteuid() == 0:
-    os.setgroups([])
-    os.setegid({NOBODY})
-    os.seteuid({NOBODY})
-main()
-"""
-"""A command for a user to whom permissions apply. It is loaded before: another user may not see this user's Python."""
-
-
 def ask(root: Path, url: str, *words: str) -> Said:
-    """Run a command as such a user."""
+    """Run a command for which permissions count, whoever runs the tests."""
     done = subprocess.run(
-        [sys.executable, "-P", "-c", AS_ANOTHER, *words, "--root", root],
+        [*BOUND_BY_PERMISSIONS, sys.executable, "-P", "-m", "capital_governor", *words, "--root", root],
         env=environment(url),
         capture_output=True,
         text=True,
@@ -122,7 +109,8 @@ def open_root() -> Iterator[Path]:
 def test_a_user_who_may_only_read_sees_how_it_stands(open_root: Path, dashboard: Dashboard) -> None:
     """A watchdog of another user asks `status` and `limits`, and nothing changes by that."""
     assert call(open_root, "once", url=dashboard.url).code == 0
-    (open_root / "state" / "capital_governor.sqlite3").chmod(0o644)
+    for file in open_root.rglob("*.*"):
+        file.chmod(0o444)
     folders = [open_root, open_root / "state", open_root / "runtime"]
     for folder in folders:
         folder.chmod(0o555)

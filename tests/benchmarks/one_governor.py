@@ -1,0 +1,119 @@
+"""One governor alone in its process, as in life: what its cycles take, by turns with their durable part alone.
+
+    python -m tests.benchmarks.one_governor FOLDER AGENTS
+
+prints medians in seconds as JSON. What ran before in the same process would weigh on every figure: its heap is in the
+caches' way, and may make a cycle half as long again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from capital_governor.adapters import files, logs
+from capital_governor.adapters.journal import LIVE, Record
+from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
+from capital_governor.core.decision import commit
+from capital_governor.core.model import Rules, State
+from capital_governor.core.publication import documents
+from capital_governor.governor import Governor, open_governor
+from capital_governor.settings import Settings, load
+from capital_governor.status import Outcome
+from tests.benchmarks.measures import dashboard_apart, medians_in_turn
+
+TURNS: Final = 61
+
+
+@contextmanager
+def ticking(settings: Settings) -> Iterator[tuple[Governor, asyncio.AbstractEventLoop]]:
+    """A governor and its event loop, logs going nowhere."""
+    loop = asyncio.new_event_loop()
+    sink = logs.configure(level="INFO", fmt="console", secrets=(), stream=io.StringIO())
+    governor = loop.run_until_complete(open_governor(settings, sink))
+    try:
+        yield governor, loop
+    finally:
+        loop.run_until_complete(governor.close())
+        loop.close()
+
+
+@dataclass(slots=True)
+class Publisher:
+    """Does only what must be durable of a cycle, as a cycle does it: the journal's commit and the two files."""
+
+    paths: files.Paths
+    journal: SqliteJournal
+    rules: Rules
+    state: State = field(default_factory=State)
+
+    def publish(self, done: Outcome) -> float:
+        """Return the seconds it took."""
+        assert self.state == done.before
+        after = commit(done.decision)
+        assert after.published is not None
+        primary, override = documents(after.published)
+        record = Record(
+            book=LIVE, inputs=done.inputs, state=self.state, rules=self.rules, decision=done.decision, after=after
+        )
+        start = time.perf_counter()
+        self.journal.record(record)
+        files.converge(self.paths, primary, override, policy="assert", stopped=lambda: False)
+        self.journal.reached(after.published.generation)
+        seconds = time.perf_counter() - start
+        self.state = after
+        return seconds
+
+
+def ask_bare(url: str) -> float:
+    """Ask the dashboard through a bare socket; return the seconds until its whole answer was there."""
+    host, port = url.removeprefix("http://").split(":")
+    start = time.perf_counter()
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"GET /meta/metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        while connection.recv(1 << 20):
+            pass
+    return time.perf_counter() - start
+
+
+def measure(folder: Path, agents: int) -> dict[str, float]:
+    """Return the median seconds of a whole cycle that moves, of its durable part alone, and of the dashboard alone.
+
+    Network, status file and log lines are in the whole cycle.
+    """
+    for name in ("whole", "alone"):
+        (folder / name).mkdir()
+    paths = files.Paths(folder / "alone")
+    paths.make_folder()
+    journal = open_sqlite(folder / "alone" / "journal.sqlite3")
+    last: list[Outcome] = []
+    with dashboard_apart(agents) as dashboard:
+        settings = load(folder / "whole", {"NEOLIGHT_DASHBOARD_URL": dashboard.url})
+        with ticking(settings) as (governor, loop):
+
+            def whole() -> float:
+                start = time.perf_counter()
+                last[:] = [loop.run_until_complete(governor.tick())]
+                seconds = time.perf_counter() - start
+                assert last[0].decision.proposal is not None, last[0].decision.reason
+                return seconds
+
+            publisher = Publisher(paths, journal, settings.rules())
+            cycle, alone = medians_in_turn(whole, lambda: publisher.publish(last[0]), TURNS)
+        bare = statistics.median(ask_bare(dashboard.url) for _ in range(TURNS))
+    journal.close()
+    return {"whole": cycle, "alone": alone, "dashboard": bare}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))  # noqa: T201 - the answer

@@ -20,7 +20,7 @@ import jiter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from capital_governor.core.model import RESERVE, Guardian, Metrics, Refusal, Regime, Snapshot
+from capital_governor.core.model import RESERVE, Guardian, Metrics, Refusal, Regime, Snapshot, of_fields
 from capital_governor.core.reason import Reason
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def _metrics(record: object) -> Metrics | str:
 
 
 def _good(record: _Record) -> Metrics:
-    return Metrics._make(_SCORED(record))
+    return of_fields(Metrics, _SCORED(record))
 
 
 def _guardian(block: object) -> Guardian | None:

@@ -105,7 +105,7 @@ def _within_limits(new: Publication, inputs: Inputs, rules: Rules) -> bool:
 
 def _no_gain_unwell(new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], payload: Snapshot) -> bool:
     """Whoever has no good record in this payload may not have more than is published."""
-    return all(share <= old.get(agent, 0) for agent, share in new.items() if agent not in payload.metrics)
+    return all(new[agent] <= old.get(agent, 0) for agent in new.keys() - payload.metrics.keys())
 
 
 def _most_exposure(payload: Snapshot, state: State, rules: Rules) -> float:
@@ -131,10 +131,10 @@ def _no_strangers(
     new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], payload: Snapshot, agents: Mapping[Agent, Memory]
 ) -> bool:
     """Only members, and published names at 0: a good record makes a member, and the memory knows the others."""
-    for agent, share in new.items():
+    for agent in new.keys() - payload.metrics.keys():
         memory = agents.get(agent)
-        member = agent in payload.metrics or (memory is not None and memory.member)
-        if not member and not (agent in old and share == 0):
+        member = memory is not None and memory.member
+        if not member and not (agent in old and new[agent] == 0):
             return False
     return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from capital_governor.core.model import DAY_SECONDS, Agent, Memory, Metrics, Rules, Snapshot
+from capital_governor.core.model import DAY_SECONDS, Agent, Memory, Rules, Snapshot, of_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,15 @@ class Enrolment:
 def call_roll(snapshot: Snapshot, agents: Mapping[Agent, Memory]) -> Roll:
     """Compare a snapshot with the memory."""
     metrics, faults = snapshot.metrics, snapshot.faults
-    members = sorted(agent for agent, memory in agents.items() if memory.member)
-    absent = tuple(agent for agent in members if agent not in metrics and agent not in faults)
+    members = sorted([agent for agent, memory in agents.items() if memory.member])
+    unwell = sorted(set(members) - metrics.keys())
+    absent = tuple([agent for agent in unwell if agent not in faults])
     return Roll(
         members=tuple(members),
-        faulty={agent: faults[agent] for agent in members if agent in faults},
+        faulty={agent: faults[agent] for agent in unwell if agent in faults},
         absent=absent,
-        gone=tuple(agent for agent in absent if agents[agent].absent == 0),
-        newcomers=tuple(sorted(agent for agent in metrics if agent not in agents or not agents[agent].member)),
+        gone=tuple([agent for agent in absent if agents[agent].absent == 0]),
+        newcomers=tuple(sorted(metrics.keys() - set(members))),
     )
 
 
@@ -74,7 +75,10 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
         memory, metrics = agents.get(agent), snapshot.metrics.get(agent)
         if metrics is not None:
             if memory is not None and memory.member:
-                updated[agent] = _seen_well(memory, metrics, now, enough)
+                _, _, tenured, healthy, _, left = memory
+                healthy = healthy + 1 if healthy < enough else enough
+                left = None if left is None else min(left, now)
+                updated[agent] = of_fields(Memory, (metrics, True, tenured, healthy, 0, left))
             else:
                 left = None if memory is None else memory.retired_at
                 updated[agent] = Memory(
@@ -96,13 +100,6 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
         elif (left := _not_after(memory.retired_at, now)) is not None and now - left < DAY_SECONDS:
             updated[agent] = memory._replace(retired_at=left)
     return Enrolment(updated, tuple(retired), frozenset(probation))
-
-
-def _seen_well(member: Memory, metrics: Metrics, now: float, enough: int) -> Memory:
-    """A member's memory after a cycle with a good record; fields by place, since this is made for each agent."""
-    _, _, tenured, healthy, _, left = member
-    healthy = healthy + 1 if healthy < enough else enough
-    return Memory(metrics, True, tenured, healthy, 0, None if left is None else min(left, now))  # noqa: FBT003
 
 
 def on_probation(agents: Mapping[Agent, Memory], rules: Rules) -> set[Agent]:

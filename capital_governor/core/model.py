@@ -42,6 +42,13 @@ def ppm(weight: float, exposure: float) -> Ppm:
     return math.floor(weight * exposure * WHOLE + 1e-6)
 
 
+of_fields: Final = tuple.__new__
+"""``of_fields(Memory, (...))`` makes a named tuple of all its fields, in half the time that ``Memory(...)`` takes.
+
+Neither Python nor the type checker counts them, so it is for what a cycle makes for each agent, and nothing else.
+"""
+
+
 # --- what a cycle may know -------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from capital_governor.core.model import Metrics, Rules
+from capital_governor.core.model import Metrics, Rules, of_fields
 from capital_governor.core.trace import Score
 
 
@@ -23,8 +23,9 @@ def score(metrics: Metrics, rules: Rules) -> Score:
         metrics: finite; P&L in account currency, Sharpe ratio per decision, win rate 0..1, drawdown in percent.
         rules: the four weights (adding up to 1) and three scales.
     """
-    pnl = rules.pnl_weight * clip01(metrics.pnl_7d / rules.pnl_scale)
-    sharpe = rules.sharpe_weight * clip01(metrics.sharpe_30d / rules.sharpe_scale)
-    winrate = rules.winrate_weight * clip01(metrics.winrate_30d)
-    drawdown = rules.drawdown_weight * (1.0 - clip01(metrics.max_dd_30d / rules.drawdown_scale_percent))
-    return Score(pnl + sharpe + winrate + drawdown, pnl, sharpe, winrate, drawdown)
+    pnl_7d, sharpe_30d, winrate_30d, max_dd_30d = metrics
+    pnl = rules.pnl_weight * clip01(pnl_7d / rules.pnl_scale)
+    sharpe = rules.sharpe_weight * clip01(sharpe_30d / rules.sharpe_scale)
+    winrate = rules.winrate_weight * clip01(winrate_30d)
+    drawdown = rules.drawdown_weight * (1.0 - clip01(max_dd_30d / rules.drawdown_scale_percent))
+    return of_fields(Score, (pnl + sharpe + winrate + drawdown, pnl, sharpe, winrate, drawdown))

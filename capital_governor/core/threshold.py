@@ -55,6 +55,8 @@ def _breach(limits: Mapping[Agent, Bounds], published: Publication) -> Trigger:
     """The published share that most exceeds its cap times the *published* exposure."""
     worst, over, allowed = "", 0, 0
     caps = {cap: ppm(cap, published.exposure) for cap in {bound.hi for bound in limits.values()}}
+    if max(published.shares.values(), default=0) <= min(caps.values(), default=0):
+        return Trigger(Reason.LIMIT_BREACHED, False, 0, 0)  # noqa: FBT003 - its field is named fired
     for agent, bound in limits.items():
         share = published.shares.get(agent, 0)
         if share - caps[bound.hi] > over:
@@ -93,7 +95,7 @@ def _below_floor(proposal: Proposal, published: Publication) -> Trigger:
     worst, lack, floor = "", 0, 0
     floors = {lo: ppm(lo * proposal.floor_scale, exposure) for lo in {bound.lo for bound in proposal.limits.values()}}
     highest = max(floors.values(), default=0)
-    if all(share >= highest for share in published.shares.values()):
+    if min(published.shares.values(), default=highest) >= highest:
         return Trigger(Reason.BELOW_FLOOR, False, 0, 0)  # noqa: FBT003 - its field is named fired
     for agent, bound in proposal.limits.items():
         share = published.shares.get(agent)
@@ -108,12 +110,12 @@ def _changes(proposal: Proposal, published: Publication, rules: Rules) -> tuple[
     """The largest change of a line, the growth of the reserve, and the capital that would move in all."""
     old, new = published.shares, proposal.shares
     changes = {agent: abs(share - old.get(agent, 0)) for agent, share in new.items()}
-    changes |= {agent: share for agent, share in old.items() if agent not in new}
+    changes |= {agent: old[agent] for agent in old.keys() - new.keys()}
     growth = WHOLE - sum(new.values()) - published.reserve
     if growth > 0:
         growth = max(0, growth - proposal.cut)
     largest = max(changes.values(), default=0)
-    line = min(agent for agent, change in changes.items() if change == largest) if largest else ""
+    line = min([agent for agent, change in changes.items() if change == largest]) if largest else ""
     if abs(growth) > largest:
         largest, line = abs(growth), RESERVE
     moved = sum(changes.values()) + abs(growth)

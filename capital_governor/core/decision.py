@@ -168,7 +168,7 @@ def _allocate(case: _Case) -> Decision:
         fired,
         shares=final,
         # The weight of a share that was cut is what the share is a weight of.
-        weights=weights | {agent: final[agent] / WHOLE / exposure.value for agent in cuts} if cuts else weights,
+        weights=weights | {agent: final[agent] / WHOLE / exposure.value for agent in cuts},
         exposure=exposure.value,
         scores={agent: score.total for agent, score in scores.items()},
         floor_scale=projection.floor_scale,

@@ -39,15 +39,16 @@ class Enrolment:
 def call_roll(snapshot: Snapshot, agents: Mapping[Agent, Memory]) -> Roll:
     """Compare a snapshot with the memory."""
     metrics, faults = snapshot.metrics, snapshot.faults
-    members = sorted([agent for agent, memory in agents.items() if memory.member])
-    unwell = sorted(set(members) - metrics.keys())
-    absent = tuple([agent for agent in unwell if agent not in faults])
+    members = tuple(sorted(agent for agent, memory in agents.items() if memory.member))
+    known = frozenset(members)
+    unwell = sorted(known - metrics.keys())
+    absent = tuple(agent for agent in unwell if agent not in faults)
     return Roll(
-        members=tuple(members),
+        members=members,
         faulty={agent: faults[agent] for agent in unwell if agent in faults},
         absent=absent,
-        gone=tuple([agent for agent in absent if agents[agent].absent == 0]),
-        newcomers=tuple(sorted(metrics.keys() - set(members))),
+        gone=tuple(agent for agent in absent if agents[agent].absent == 0),
+        newcomers=tuple(sorted(metrics.keys() - known)),
     )
 
 
@@ -77,8 +78,7 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
             if memory is not None and memory.member:
                 _, _, tenured, healthy, _, left = memory
                 healthy = healthy + 1 if healthy < enough else enough
-                left = None if left is None else min(left, now)
-                updated[agent] = of_fields(Memory, (metrics, True, tenured, healthy, 0, left))
+                updated[agent] = of_fields(Memory, (metrics, True, tenured, healthy, 0, _not_after(left, now)))
             else:
                 left = None if memory is None else memory.retired_at
                 updated[agent] = Memory(

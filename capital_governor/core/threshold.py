@@ -55,6 +55,7 @@ def _breach(limits: Mapping[Agent, Bounds], published: Publication) -> Trigger:
     """The published share that most exceeds its cap times the *published* exposure."""
     worst, over, allowed = "", 0, 0
     caps = {cap: ppm(cap, published.exposure) for cap in {bound.hi for bound in limits.values()}}
+    # The common case, without a look at each agent.
     if max(published.shares.values(), default=0) <= min(caps.values(), default=0):
         return Trigger(Reason.LIMIT_BREACHED, False, 0, 0)  # noqa: FBT003 - its field is named fired
     for agent, bound in limits.items():
@@ -95,6 +96,7 @@ def _below_floor(proposal: Proposal, published: Publication) -> Trigger:
     worst, lack, floor = "", 0, 0
     floors = {lo: ppm(lo * proposal.floor_scale, exposure) for lo in {bound.lo for bound in proposal.limits.values()}}
     highest = max(floors.values(), default=0)
+    # The common case, without a look at each agent.
     if min(published.shares.values(), default=highest) >= highest:
         return Trigger(Reason.BELOW_FLOOR, False, 0, 0)  # noqa: FBT003 - its field is named fired
     for agent, bound in proposal.limits.items():
@@ -115,7 +117,7 @@ def _changes(proposal: Proposal, published: Publication, rules: Rules) -> tuple[
     if growth > 0:
         growth = max(0, growth - proposal.cut)
     largest = max(changes.values(), default=0)
-    line = min([agent for agent, change in changes.items() if change == largest]) if largest else ""
+    line = min(agent for agent, change in changes.items() if change == largest) if largest else ""
     if abs(growth) > largest:
         largest, line = abs(growth), RESERVE
     moved = sum(changes.values()) + abs(growth)

@@ -20,6 +20,8 @@ from capital_governor.core.publication import SOURCE
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Ten thousand agents fill about a sixth of this."""
+_CHUNK_BYTES: Final = 1 << 16
+"""Read at once. Once a larger block was freed, glibc takes such blocks from its heap, which then frays and grows."""
 
 _TEMPORARY: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
@@ -249,7 +251,7 @@ def _read_start(path: Path, max_bytes: int) -> bytes | None:
     content = bytearray()
     try:
         _refuse_irregular(os.fstat(fd).st_mode, path)
-        while part := os.read(fd, min(max_bytes - len(content), 1 << 20)):
+        while part := os.read(fd, min(max_bytes - len(content), _CHUNK_BYTES)):
             content += part
     finally:
         os.close(fd)

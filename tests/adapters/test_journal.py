@@ -582,11 +582,19 @@ def test_memory_of_unreached_publications_is_bounded() -> None:
 # --- SQLite: form ----------------------------------------------------------------------------------------------------
 
 
-def test_the_database_is_set_up_for_durability(sqlite: SqliteJournal) -> None:
-    """WAL, every commit on the disk, free pages can be given back, references are checked."""
+def test_how_the_database_is_set_up(sqlite: SqliteJournal) -> None:
+    """WAL, every commit on the disk, free pages can be given back, references are checked; little kept in memory."""
     settings_found = {
         name: sqlite._all(f"PRAGMA {name}")[0][0]
-        for name in ("journal_mode", "synchronous", "auto_vacuum", "foreign_keys", "user_version", "application_id")
+        for name in (
+            "journal_mode",
+            "synchronous",
+            "auto_vacuum",
+            "foreign_keys",
+            "user_version",
+            "application_id",
+            "cache_size",
+        )
     }
     assert settings_found == {
         "journal_mode": "wal",
@@ -595,6 +603,7 @@ def test_the_database_is_set_up_for_durability(sqlite: SqliteJournal) -> None:
         "foreign_keys": 1,
         "user_version": 2,
         "application_id": APPLICATION_ID,
+        "cache_size": -512,
     }
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from capital_governor import __version__, cli_orders, views
+from capital_governor import __version__, cli_orders, once_view, page, views
 from capital_governor.adapters import files
 from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.journal import Entry, JournalError
@@ -97,8 +97,8 @@ def once(
             outcome, _ = _preview(settings)
     else:
         settings, outcome = govern_once(root)
-    document = views.once_document(outcome, settings.rules(), dry_run=dry_run)
-    views.show_json(document) if as_json else views.show_once(document)
+    document = once_view.once_document(outcome, settings.rules(), dry_run=dry_run)
+    page.show_json(document) if as_json else once_view.show_once(document)
     failed = outcome.decision.reason in PAYLOAD_HOLDS or outcome.files_problem or outcome.journal_problem
     raise typer.Exit(leave(TEMPORARY if failed else OK))
 
@@ -114,7 +114,7 @@ def status(root: Root = None, dry_run: OfDryRun = False, as_json: Json = False) 
         settings, _ = place(root)
         paths = files.Paths(settings.root, dry_run)
         document = _status(paths, now := time.time())
-    views.show_json(document) if as_json else views.show_status(document, now)
+    page.show_json(document) if as_json else views.show_status(document, now)
     raise typer.Exit(OK if document["alive"] else TEMPORARY)
 
 
@@ -140,7 +140,7 @@ def explain(
     to_come = limits_to_come(agent, orders, entry.inputs)
     if as_json:
         seen = {"at": entry.at, "newest_reason": newest.reason.value, "newest_at": newest.at}
-        views.show_json(found | seen | {"limits_to_come": [order_document(order) for order in to_come]})
+        page.show_json(found | seen | {"limits_to_come": [order_document(order) for order in to_come]})
         return
     hold = newest.decision.trace.hold
     since = message(newest.reason, newest.rules) + (f": {hold.detail}" if hold is not None else "")
@@ -195,11 +195,11 @@ def check(
             "hold": None if hold is None else hold.detail,
             "exit": None if hold is None else EXITS[hold.reason],
         },
-        "leeway": views.leeway_document(leeway(len(snapshot.metrics), rules), rules)
+        "leeway": once_view.leeway_document(leeway(len(snapshot.metrics), rules), rules)
         if snapshot is not None and snapshot.metrics
         else None,
     }
-    views.show_json(document) if as_json else views.show_check(document)
+    page.show_json(document) if as_json else views.show_check(document)
     failed = CONFIGURATION if isinstance(told, Refused) else TEMPORARY
     raise typer.Exit(leave(OK if document["ok"] else failed))
 
@@ -213,7 +213,7 @@ def show_config(root: Root = None, as_json: Json = False) -> None:  # noqa: FBT0
     with explained():
         settings = load(root)
     rows = {name: {"value": value, "from": settings.origins[name]} for name, value in settings.masked().items()}
-    views.show_json(rows) if as_json else views.show_config(rows)
+    page.show_json(rows) if as_json else views.show_config(rows)
 
 
 @app.command()
@@ -258,7 +258,7 @@ def show_schema(
     name: Annotated[Literal["primary", "override", "status"], typer.Argument(help="Of which file.")] = "primary",
 ) -> None:
     """Show the JSON Schema (draft 2020-12) of a file in runtime/."""
-    views.show_json(SCHEMAS[name])
+    page.show_json(SCHEMAS[name])
 
 
 def _settings(root: Path | None) -> Settings:

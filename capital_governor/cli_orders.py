@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from capital_governor import views
+from capital_governor import page
 from capital_governor.acceptance import EXPIRES_SECONDS, open_hold
 from capital_governor.adapters.files import Paths
 from capital_governor.adapters.journal import LIVE
@@ -132,9 +132,9 @@ def limits(root: Root = None, dry_run: OfDryRun = False, as_json: Json = False) 
             finally:
                 journal.close()
     if as_json:
-        views.show_json({"orders": [order_document(order) for order in orders]})
+        page.show_json({"orders": [order_document(order) for order in orders]})
     else:
-        views.write("".join(f"{order.text}\n" for order in orders) or "The operator has ordered nothing\n")
+        page.write("".join(f"{order.text}\n" for order in orders) or "The operator has ordered nothing\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ class _Desk:
         return bool(ended)
 
     def _show(self, *lines: str) -> None:
-        views.write("".join(f"{line}\n" for line in (*lines, self._effect())))
+        page.write("".join(f"{line}\n" for line in (*lines, self._effect())))
 
     def _effect(self) -> str:
         if self.running is None:

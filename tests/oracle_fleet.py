@@ -45,7 +45,7 @@ class Fleet:
                 person.no_probation = founding
                 person.on_probation = not person.no_probation and settings.probation_cycles > 0
             person.record = record
-            person.healthy_cycles = min(person.healthy_cycles + 1, settings.probation_cycles)
+            person.healthy_cycles += 1
         for person in self.people.values():
             if not person.member and person.retired_at is not None and now - person.retired_at >= DAY:
                 person.retired_at = None

@@ -69,7 +69,6 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
     probation = on_probation(agents, rules)
     updated: dict[Agent, Memory] = {}
     retired: list[Agent] = []
-    enough = rules.probation_cycles
     # The memory is sorted: where nobody came or went there is nothing to sort.
     same = agents.keys() == snapshot.metrics.keys()
     for agent in agents if same else sorted(agents.keys() | snapshot.metrics.keys()):
@@ -77,14 +76,14 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
         if metrics is not None:
             if memory is not None and memory.member:
                 _, _, tenured, healthy, _, left = memory
-                healthy = healthy + 1 if healthy < enough else enough
+                healthy = 0 if tenured else healthy + 1
                 updated[agent] = of_fields(Memory, (metrics, True, tenured, healthy, 0, _not_after(left, now)))
             else:
                 left = None if memory is None else memory.retired_at
                 updated[agent] = Memory(
-                    metrics, tenured=founding, healthy=min(1, enough), retired_at=_not_after(left, now)
+                    metrics, tenured=founding, healthy=0 if founding else 1, retired_at=_not_after(left, now)
                 )
-                if enough and not founding:
+                if rules.probation_cycles and not founding:
                     probation.add(agent)
         elif memory is None:
             continue

@@ -238,7 +238,8 @@ class Memory(NamedTuple):
         metrics: its last good metrics; None for one known from an adopted file only, or retired.
         member: whether it has a line, limits and a floor.
         tenured: whether it was there from the start (first allocation or adopted file), hence without probation.
-        healthy: decided cycles in which its record was good, counted up to the probation's length.
+        healthy: decided cycles since it joined in which its record was good, whatever the probation's length then:
+            that may be raised later. 0 if tenured.
         absent: decided cycles in a row without any record.
         retired_at: when it last ceased to be a member; None if it never did. Forgotten a day later.
     """

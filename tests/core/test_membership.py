@@ -48,9 +48,10 @@ def test_the_roll_sorts_everyone_into_place() -> None:
     ("before", "score", "faulty", "expected"),
     [
         pytest.param(None, 0.4, False, Memory(rated(0.4), healthy=1), id="a first good record makes a member"),
-        pytest.param(GOOD, 0.4, False, Memory(rated(0.4), healthy=2), id="a good record replaces the last one"),
+        pytest.param(GOOD, 0.4, False, Memory(rated(0.4), healthy=3), id="a good record replaces the last one"),
         pytest.param(Memory(rated(0.5), healthy=1), 0.5, False, GOOD, id="health is counted"),
-        pytest.param(GOOD._replace(absent=3), 0.5, False, GOOD, id="who is back was never away"),
+        pytest.param(Memory(tenured=True), 0.5, False, Memory(rated(0.5), tenured=True), id="not for the tenured"),
+        pytest.param(GOOD._replace(absent=3), 0.5, False, GOOD._replace(healthy=3), id="who is back was never away"),
         pytest.param(GOOD, None, True, GOOD, id="a faulty record keeps the last metrics"),
         pytest.param(GOOD._replace(absent=2), None, True, GOOD, id="a faulty record is a record"),
         pytest.param(GOOD, None, False, GOOD._replace(absent=1), id="absence is counted"),
@@ -71,7 +72,11 @@ def test_the_roll_sorts_everyone_into_place() -> None:
             id="a retirement in the future, by a clock set back, counts as now",
         ),
         pytest.param(
-            GOOD._replace(retired_at=NOW + 5000.0), 0.5, False, GOOD._replace(retired_at=NOW), id="for members too"
+            GOOD._replace(retired_at=NOW + 5000.0),
+            0.5,
+            False,
+            GOOD._replace(healthy=3, retired_at=NOW),
+            id="for members too",
         ),
         pytest.param(
             GOOD._replace(retired_at=NOW + 5000.0), None, True, GOOD._replace(retired_at=NOW), id="for the faulty too"
@@ -125,6 +130,19 @@ def test_probation_lasts_its_cycles_the_first_included() -> None:
     assert held == [True, True, True, True, False]
 
 
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_longer_probation_counts_the_cycles_before_it(before: int) -> None:
+    """Who was seen healthy for four cycles has one left of a probation that is raised to five, and no more."""
+    agents: dict[str, Memory] = {"Ada": GOOD}
+    held = []
+    for length in (before,) * 4 + (5,) * 2:
+        rules = replace(RULES, probation_cycles=length)
+        enrolment = enrol(snapshot({"Ada": 0.5, "New": 0.5}), agents, now=NOW, founding=False, rules=rules)
+        agents = enrolment.agents
+        held.append("New" in enrolment.probation)
+    assert held[4:] == [True, False]
+
+
 def test_who_returns_is_on_probation_again_and_without_probation_nobody_is() -> None:
     """A retired agent starts anew; a probation of no cycles holds not even a newcomer."""
     back = snapshot({"Ada": 0.5})
@@ -136,7 +154,7 @@ def test_who_returns_is_on_probation_again_and_without_probation_nobody_is() -> 
 def test_founders_and_the_adopted_have_no_probation() -> None:
     """Those of the first allocation and of an adopted file are not new to an existing fleet."""
     founder = _after(None, score=0.5, founding=True)
-    assert founder == Memory(rated(0.5), tenured=True, healthy=1)
+    assert founder == Memory(rated(0.5), tenured=True)
     agents = {"Ada": founder} | adopted({}, ["Bob"])
     assert on_probation(agents, RULES) == set()
     assert enrol(snapshot({"New": 0.5}), {}, now=NOW, founding=True, rules=RULES).probation == frozenset()

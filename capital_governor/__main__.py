@@ -41,7 +41,7 @@ def _plain_run(arguments: list[str]) -> tuple[Path | None, bool] | None:
         word = rest.pop(0)
         if word == "--dry-run":
             dry_run = True
-        elif word == "--root" and rest and not rest[0].startswith("-"):
+        elif word == "--root" and rest and rest[0] and not rest[0].startswith("-"):
             root = Path(rest.pop(0))
         elif word.startswith("--root=") and word != "--root=":
             root = Path(word.removeprefix("--root="))

@@ -15,7 +15,7 @@ import typer
 from capital_governor import __version__, cli_orders, once_view, page, views
 from capital_governor.adapters import files
 from capital_governor.adapters.dashboard import Dashboard
-from capital_governor.adapters.journal import Entry, JournalError
+from capital_governor.adapters.journal import Entry, JournalError, JournalRefusedError
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.memory import MemoryJournal
 from capital_governor.adapters.orders import Order
@@ -157,7 +157,8 @@ def check(
 ) -> None:
     """Check settings and dashboard; exit 75 if not ready.
 
-    Exit 78 where Telegram is not set up or refuses the test message. Writes nothing. --json: `root`, `dashboard`;
+    Exit 78 where Telegram is not set up or refuses the test message, or the journal is another program's. Writes
+    nothing. --json: `root`, `dashboard`;
     `status`, `payload` and `journal`, each in words; `telegram`, what came of the test message, null if none was asked
     for; `ok`; `agents` (good records), `faults` by agent, `warnings`; `next`, what a cycle would do now (`reason`,
     `message`, `hold`, `exit`); `leeway`, how far scores can move a weight (`agents`, `lowest_weight`, `highest_weight`,
@@ -168,11 +169,8 @@ def check(
     sink = log_to(settings)
     told = in_loop(lambda: _notify(telegram_of(settings, sink.redact))) if notify else None
     rules = settings.rules()
-    try:
-        (outcome, up), journal = _preview(settings), denied(settings.journal_path)
-        journal = journal or ("readable" if settings.journal_path.exists() else "none yet")
-    except JournalError as error:
-        (outcome, up), journal = _preview(settings, MemoryJournal()), str(error)
+    with explained():
+        outcome, up, journal = _checked(settings)
     payload, reason, hold = outcome.inputs.payload, outcome.decision.reason, outcome.decision.trace.hold
     snapshot = payload if isinstance(payload, Snapshot) else None
     document: dict[str, Any] = {
@@ -278,6 +276,21 @@ def _preview(settings: Settings, journal: MemoryJournal | None = None) -> tuple[
     cycle.resume()
     up, payload = in_loop(lambda: _ask(settings))
     return cycle.preview(payload), up
+
+
+def _checked(settings: Settings) -> tuple[Outcome, int | Refusal, str]:
+    """Return what ``_preview`` does, and how the journal is, in words. One that cannot be read counts as empty.
+
+    Raises JournalRefusedError: no governor starts beside it either.
+    """
+    try:
+        outcome, up = _preview(settings)
+    except JournalRefusedError:
+        raise
+    except JournalError as error:
+        return *_preview(settings, MemoryJournal()), str(error)
+    problem = denied(settings.journal_path)
+    return outcome, up, problem or ("readable" if settings.journal_path.exists() else "none yet")
 
 
 def _copied(path: Path) -> MemoryJournal:

@@ -10,7 +10,23 @@ import typer
 from capital_governor.exits import warn
 from capital_governor.settings import Settings, load_place
 
-Root = Annotated[Path | None, typer.Option("--root", help="The NeoLight folder; else NEOLIGHT_ROOT, else this folder.")]
+
+def _folder(text: str) -> Path:
+    """Take the root as given, but not nothing: a variable that is not set must not mean the current folder."""
+    if not text:
+        raise typer.BadParameter("is empty; name a folder, or leave the option out")
+    return Path(text)
+
+
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        parser=_folder,
+        metavar="PATH",
+        help="The NeoLight folder; else NEOLIGHT_ROOT, else this folder.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 OfDryRun = Annotated[bool, typer.Option("--dry-run", help="Of `run --dry-run`, below runtime/dry_run.")]
 

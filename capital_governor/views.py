@@ -135,6 +135,8 @@ def show_check(document: Mapping[str, Any]) -> None:
     with new_page() as page:
         for label in ("root", "dashboard", "status", "payload"):
             page.labelled(label, document[label])
+        if document["journal"] not in {"readable", "none yet"}:
+            page.labelled("journal", document["journal"], "red")
         if document["telegram"] is not None:
             page.labelled("telegram", document["telegram"])
         for agent, fault in document["faults"].items():

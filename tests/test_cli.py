@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -600,7 +601,37 @@ def test_check_tells_of_a_damaged_journal(tmp_path: Path, dashboard: Dashboard) 
     assert said.code == 75
     assert "capital_governor.sqlite3" in said.json["journal"]
     assert said.json["payload"].startswith("4 good")
+    (line,) = [line for line in call(tmp_path, "check", url=dashboard.url).out.splitlines() if line[:7] == "journal"]
+    assert line.removeprefix("journal").strip() == said.json["journal"]
     assert tree(tmp_path) == before
+
+
+def test_check_ends_where_no_governor_would_start(tmp_path: Path, dashboard: Dashboard) -> None:
+    """With another program's database as the journal it says what `once` says, and promises no cycle."""
+    (tmp_path / "state").mkdir()
+    with sqlite3.connect(tmp_path / "state" / "capital_governor.sqlite3") as foreign:
+        foreign.execute("CREATE TABLE theirs (x)")
+    foreign.close()
+    check, once = (call(tmp_path, command, url=dashboard.url) for command in ("check", "once"))
+    assert (check.code, check.out, check.err) == (78, "", once.err)
+    assert "the database of another program" in check.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("once", "--root", ""), ("run", "--root="), ("run", "--root", ""), ("status", "--root=")]
+)
+def test_an_empty_root_is_refused(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """A variable of the shell that is not set does not make the current folder the one that is governed."""
+    said = subprocess.run(
+        [sys.executable, "-P", "-m", "capital_governor", *arguments],
+        cwd=tmp_path,
+        env={"PATH": os.defpath, "NEOLIGHT_ROOT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (said.returncode, said.stdout, list(tmp_path.iterdir())) == (2, "", [])
+    assert "is empty; name a folder" in said.stderr
 
 
 # --- show-config, help, usage -----------------------------------------------------------------------------------------

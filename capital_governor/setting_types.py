@@ -19,6 +19,7 @@ UNITS: Final = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _COUNT: Final = re.compile(r"[+-]?[0-9]{1,15}")
 _SIZE: Final = re.compile(r"([0-9]{1,15}) ?((?:[KMG]iB)?)", re.IGNORECASE)
+_TAKEN: Final = {".json", ".lock", ".STOP", ".log", ".tmp"}  # endings of the files that live beside a journal
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?")
 BOT_TOKEN: Final = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
 
@@ -116,6 +117,8 @@ def _file(value: Path) -> Path:
     text = str(value)
     if not text.strip() or not value.name or value.name == ".." or not text.isprintable():
         raise _refusal("does not name a file")
+    if value.suffix in _TAKEN or value.name == ".env":
+        raise _refusal("names a file of another kind: a database has an ending such as .sqlite3")
     return value
 
 

@@ -328,6 +328,7 @@ ensure_running() {
     [[ -z ${COMMAND[$name]-} && $name != neo_light_fix ]] ||
         die "$EXIT_PERMANENT" "ensure_running $name: this name is taken"
     [[ $log == /* ]] || log=$ROOT/$log
+    [[ ! -d $log ]] || die "$EXIT_PERMANENT" "ensure_running $name: $log is a folder: name a file as its log"
     [[ -z ${LOG_OWNER[$log]-} && $log != "$OWN_LOG" ]] ||
         die "$EXIT_PERMANENT" "ensure_running $name: ${LOG_OWNER[$log]-neo_light_fix} writes to $log already"
     NAMES+=("$name")
@@ -342,7 +343,7 @@ ensure_running() {
 # shellcheck disable=SC2016 # expanded by the other shell
 readonly READ_AGENTS='
 exec {handover}>&1 >&2
-ensure_running() { printf "%s\0" "${1-}" "${2-}" "${3-}" >&"$handover"; }
+ensure_running() { printf "%s\0" "$#" "${1-}" "${2-}" "${3-}" >&"$handover"; }
 ROOT=$NEOLIGHT_ROOT
 cd -- "$ROOT"
 source "$1"
@@ -373,11 +374,13 @@ load_agents() {
     [[ -z $DEMO && -e $AGENTS_FILE ]] || return 0
     "$BASH" -n "$AGENTS_FILE" || die "$EXIT_PERMANENT" "$AGENTS_FILE is not valid bash: see above"
     mapfile -d '' -t words < <("$BASH" -c "$READ_AGENTS" .agents.sh "$AGENTS_FILE" </dev/null || :)
-    ((${#words[@]} % 3 == 1)) && [[ ${words[-1]} == end ]] ||
+    ((${#words[@]} % 4 == 1)) && [[ ${words[-1]} == end ]] ||
         die "$EXIT_PERMANENT" "$AGENTS_FILE ended before its last line: it may not use\
  'exit', and with 'set -e' no command in it may fail"
-    for ((position = 0; position + 3 <= ${#words[@]}; position += 3)); do
-        ensure_running "${words[@]:position:3}"
+    for ((position = 0; position + 4 <= ${#words[@]}; position += 4)); do
+        ((words[position] <= 3)) || die "$EXIT_PERMANENT" "ensure_running ${words[position + 1]}:\
+ ${words[position]} arguments are too many: put the command, with all its own, in quotes"
+        ensure_running "${words[@]:position+1:3}"
     done
 }
 

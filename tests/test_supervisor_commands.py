@@ -145,6 +145,8 @@ def test_restart_tries_again_what_was_given_up(site: Site) -> None:
         ("ensure_running up true", "this name is taken"),
         ("ensure_running capital_governor true", "this name is taken"),
         ("ensure_running neo_light_fix true", "this name is taken"),
+        ("ensure_running a echo trader/bot.py logs/a.log", "4 arguments are too many: put the command"),
+        ("ensure_running a true runtime", "runtime is a folder"),
         ("ensure_running a true logs/up.log", "up writes to"),
         ("ensure_running a true logs/neo_light_fix.log", "neo_light_fix writes to"),
     ],

@@ -15,7 +15,7 @@ import typer
 from capital_governor import __version__, cli_orders, once_view, page, views
 from capital_governor.adapters import files
 from capital_governor.adapters.dashboard import Dashboard
-from capital_governor.adapters.journal import Entry, JournalError, JournalRefusedError
+from capital_governor.adapters.journal import Entry, JournalCorruptError, JournalUnavailableError
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.memory import MemoryJournal
 from capital_governor.adapters.orders import Order
@@ -157,12 +157,12 @@ def check(
 ) -> None:
     """Check settings and dashboard; exit 75 if not ready.
 
-    Exit 78 where Telegram is not set up or refuses the test message, or the journal is another program's. Writes
-    nothing. --json: `root`, `dashboard`;
-    `status`, `payload` and `journal`, each in words; `telegram`, what came of the test message, null if none was asked
-    for; `ok`; `agents` (good records), `faults` by agent, `warnings`; `next`, what a cycle would do now (`reason`,
-    `message`, `hold`, `exit`); `leeway`, how far scores can move a weight (`agents`, `lowest_weight`, `highest_weight`,
-    `forced_reserve`, `frozen`, `text`), null without agents.
+    Exit 78 where Telegram is not set up or refuses the test message, or the journal is another program's or a newer
+    version's. Writes nothing. --json: `root`, `dashboard`; `status`, `payload` and `journal`, each in words;
+    `telegram`, what came of the test message, null if none was asked for; `ok`; `agents` (good records), `faults` by
+    agent, `warnings`; `next`, what a cycle would do now (`reason`, `message`, `hold`, `exit`); `leeway`, how far scores
+    can move a weight (`agents`, `lowest_weight`, `highest_weight`, `forced_reserve`, `frozen`, `text`), null without
+    agents.
     """
     with explained():
         settings = load(root)
@@ -285,9 +285,7 @@ def _checked(settings: Settings) -> tuple[Outcome, int | Refusal, str]:
     """
     try:
         outcome, up = _preview(settings)
-    except JournalRefusedError:
-        raise
-    except JournalError as error:
+    except (JournalCorruptError, JournalUnavailableError) as error:
         return *_preview(settings, MemoryJournal()), str(error)
     problem = denied(settings.journal_path)
     return outcome, up, problem or ("readable" if settings.journal_path.exists() else "none yet")

@@ -23,7 +23,7 @@ Root = Annotated[
     typer.Option(
         "--root",
         parser=_folder,
-        metavar="PATH",
+        metavar="<path>",
         help="The NeoLight folder; else NEOLIGHT_ROOT, else this folder.",
     ),
 ]

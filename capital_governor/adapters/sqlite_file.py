@@ -195,7 +195,7 @@ def _configure(connection: sqlite3.Connection, path: Path, *, empty: bool) -> No
         "synchronous = FULL",
         "foreign_keys = ON",
         f"journal_size_limit = {WAL_KEEP_BYTES}",
-        f"cache_size = -{CACHE_KIB}",  # less than none: KiB, not pages
+        f"cache_size = -{CACHE_KIB}",  # negative: in KiB, not in pages
     ):
         connection.execute(f"PRAGMA {setting}").fetchall()
 

@@ -623,11 +623,12 @@ def test_check_ends_where_no_governor_would_start(tmp_path: Path, dashboard: Das
 def test_an_empty_root_is_refused(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """A variable of the shell that is not set does not make the current folder the one that is governed."""
     said = subprocess.run(
-        [sys.executable, "-P", "-m", "capital_governor", *arguments],
+        command(*arguments),
         cwd=tmp_path,
-        env={"PATH": os.defpath, "NEOLIGHT_ROOT": str(tmp_path)},
+        env=environment(NOWHERE, {"NEOLIGHT_ROOT": str(tmp_path)}),
         capture_output=True,
         text=True,
+        timeout=30,  # a `run` that takes it would go on
         check=False,
     )
     assert (said.returncode, said.stdout, list(tmp_path.iterdir())) == (2, "", [])

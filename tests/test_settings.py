@@ -264,6 +264,8 @@ def test_no_number(tmp_path: Path, name: str, text: str) -> None:
         ("JOURNAL", "state/guardian_pause.json", "the path of a file, relative to the root"),
         ("JOURNAL", "runtime/capital_governor.STOP", "the path of a file, relative to the root"),
         ("JOURNAL", "runtime/capital_governor.lock", "the path of a file, relative to the root"),
+        ("JOURNAL", "logs/capital_governor.log", "the path of a file, relative to the root"),
+        ("JOURNAL", "runtime/.own.0123456789abcdef.tmp", "the path of a file, relative to the root"),
         ("JOURNAL", ".env", "the path of a file, relative to the root"),
         ("JOURNAL_DAYS", "0", "days: a number above 0"),
         ("LOG_FORMAT", "xml", "console or json"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ class NotOurs:
 
 LARGEST_KNOWN: Final = 2**52
 """Half of the numbers that JSON readers hold exactly."""
+ROUNDED: Final = 0.00005
+"""By how much a share of the previous program may be off: it rounded each to four decimals."""
 
 _Ratio = Annotated[float, Field(ge=0, le=1)]
 _Weight = Annotated[float, Field(ge=0, le=1 + 1e-6)]  # a share divided by a small exposure overshoots by its rounding
@@ -54,7 +57,8 @@ class _Primary(_Document):
 def read_primary(content: bytes) -> Publication | NotOurs:
     """Return the publication that the content of a primary file stands for, or why it is none of ours.
 
-    Without ``generation`` it is the previous program's: generation 0, shares as they are, exposure 1.
+    Without ``generation`` it is the previous program's: generation 0, exposure 1, shares as they are, or scaled down to
+    1 where that program's rounding made them more.
     """
     try:
         document = load_object(content)
@@ -158,11 +162,14 @@ def _adopted(document: dict[str, Any]) -> Publication:
     _check_names(weights)
     if not weights:
         raise ValueError("allocations are empty: there is nothing to adopt")
-    if sum(weights.values()) > 1 + 1e-6:
-        raise ValueError("allocations add up to more than 1")
+    total = math.fsum(weights.values())
+    if total > 1 + ROUNDED * len(weights) + 1e-6:
+        raise ValueError(f"allocations add up to {total:.6f}, more than 1 and what rounding explains")
+    if total > 1 + 1e-6:
+        weights = {name: weight / total for name, weight in weights.items()}
     shares = {name: ppm(weight, 1.0) for name, weight in weights.items()}
     excess = sum(shares.values()) - WHOLE
-    if excess > 0:  # the tolerance of the sum allows a millionth or so too much
+    if excess > 0:  # the dust of floats makes a millionth or so too much
         shares[max(shares, key=lambda name: shares[name])] -= excess
     low, high = _ratio(document.get("min_allocation"), 0.0), _ratio(document.get("max_allocation"), 1.0)
     return Publication(
@@ -171,7 +178,7 @@ def _adopted(document: dict[str, Any]) -> Publication:
         at=instant(document.get("timestamp")) or 0.0,
         reason=Reason.FIRST_ALLOCATION,
         shares=shares,
-        reserve=max(0, -excess),
+        reserve=WHOLE - sum(shares.values()),
         weights=weights,
         exposure=1.0,
         scores={},

@@ -131,7 +131,7 @@ AGENTS = {"SmartTrader": 0.32, "DropshipAgent": 0.2}
         {"allocations": AGENTS | {"DropshipAgent": -0.1}},
         {"allocations": AGENTS | {"DropshipAgent": 1.1}},
         {"allocations": AGENTS | {"DropshipAgent": 10**400}},
-        {"allocations": {"A": 0.6, "B": 0.400002}},
+        {"allocations": {"A": 0.6, "B": 0.400102}},
         {"allocations": {f"a{number}": 0.0 for number in range(10_001)}},
     ],
 )

@@ -120,6 +120,7 @@ _STATUS: Final = {
     ),
     "warnings": {"type": "array", "items": {"type": "string"}, "description": "of the last cycle"},
     "journal_problem": _text("why the journal cannot be written; empty if it can"),
+    "journal_dropped": _count("cycles that an outage of the journal cost, since the start"),
     "log_failures": _count("log lines that could not be written"),
     "heartbeat_failures": _count("requests to HEARTBEAT_URL that failed since the start"),
     "heartbeat_problem": _text("why the last one failed; empty if it did not"),

@@ -69,6 +69,9 @@ def _troubles(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for label, key in (("journal", "journal_problem"), ("files", "allocations_problem")):
         if document[key]:
             yield label, document[key], "red"
+    if document["journal_dropped"]:
+        lost = count_text(document["journal_dropped"], "cycle")
+        yield "journal", f"{lost} did not fit into memory during an outage and cannot be looked up any more", "yellow"
     if document["notices_refused"]:
         refused, why = count_text(document["notices_refused"], "message"), document["notices_refused_detail"]
         yield "telegram", f"{refused} refused, the last: {why}", "red"

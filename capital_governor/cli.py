@@ -17,6 +17,7 @@ from capital_governor.adapters import files
 from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.journal import Entry, JournalCorruptError, JournalUnavailableError
 from capital_governor.adapters.lock import is_held
+from capital_governor.adapters.logs import get_logger
 from capital_governor.adapters.memory import MemoryJournal
 from capital_governor.adapters.orders import Order
 from capital_governor.adapters.outbox import Refused, Retry, Sent
@@ -36,7 +37,7 @@ from capital_governor.delivery import telegram_of
 from capital_governor.exits import CONFIGURATION, OK, TEMPORARY, USAGE, explained, fail
 from capital_governor.explanation import explain as explain_agent
 from capital_governor.explanation import explain_lines, limits_to_come
-from capital_governor.messages import message
+from capital_governor.messages import Line, message
 from capital_governor.options import Json, OfDryRun, Root, place
 from capital_governor.schema import SCHEMAS
 from capital_governor.settings import Settings, load
@@ -273,9 +274,16 @@ def _preview(settings: Settings, journal: MemoryJournal | None = None) -> tuple[
         JournalError: there is a journal, and it cannot be read.
     """
     cycle = Cycle(settings, _copied(settings.journal_path) if journal is None else journal)
-    cycle.resume()
+    _show_start(cycle)
     up, payload = in_loop(lambda: _ask(settings))
     return cycle.preview(payload), up
+
+
+def _show_start(cycle: Cycle) -> None:
+    """Take up where a governor would start, and log what it would find."""
+    log, found = get_logger(), cycle.resume()
+    for remark in (Line("info", f"Start: {found}"), *cycle.remarks):
+        getattr(log, remark.level)(remark.text)
 
 
 def _checked(settings: Settings) -> tuple[Outcome, int | Refusal, str]:

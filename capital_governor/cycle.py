@@ -9,14 +9,15 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 from capital_governor.acceptance import settle
 from capital_governor.adapters import files, interlocks
 from capital_governor.adapters.journal import Journal, Record
-from capital_governor.adapters.notices import Notice, new_notice
+from capital_governor.adapters.notices import Notice, move_notice
 from capital_governor.adapters.orders import Order, accept_of, hold_of, limits_of, replaced
-from capital_governor.adapters.primary import generation_of, read_primary
+from capital_governor.adapters.primary import NotOurs, generation_of, read_primary
 from capital_governor.core.adoption import abandon, adopt, recall
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
@@ -25,9 +26,9 @@ from capital_governor.core.model import Inputs, Publication, Refusal, Snapshot, 
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import SILENT_HOLDS
 from capital_governor.core.trace import Decision
-from capital_governor.messages import telegram_text
+from capital_governor.messages import Announcement, Line, evidence, taken_back_text, telegram_text
 from capital_governor.settings import Settings
-from capital_governor.status import Outcome, Standing, remembered, standing_orders, status_document
+from capital_governor.status import Outcome, Remembered, Standing, remembered, standing_orders, status_document
 
 STOP_FILE = Path("runtime", "capital_governor.STOP")
 PAUSE_FILE = Path("state", "guardian_pause.json")
@@ -66,18 +67,31 @@ class Cycle:
         self._stop_file, self._pause_file = settings.root / STOP_FILE, settings.root / PAUSE_FILE
         self._documents: tuple[bytes, bytes] | None = None
         self._documented: Publication | None = None
-        self._reached = 0
+        self._visible: Publication | None = None
+        self._failed = False
+        self._evidence = ""
+        self._announcements: list[Announcement] = []
         self._resumed = False
         self._dry_run = dry_run
         self._notify = notify and not dry_run
         self._annotate = annotate
         self.standing = Standing()
+        self.remarks: list[Line] = []
+        self._primary_content: bytes | None = None
+        self._refused_primary: bytes | None = None
 
     def recover(self) -> str:
-        """Make the folder ready and ``resume``; what a killed predecessor left half-written is swept away."""
+        """Make the folder ready and ``resume``; what a killed predecessor left half-written is swept away.
+
+        A primary file that is not taken up is about to be written over, so it is kept beside.
+        """
         self.paths.make_folder()
         self.paths.sweep()
-        return self.resume()
+        found = self.resume()
+        if self._refused_primary is not None:
+            self.remarks.append(self._keep_beside(self._refused_primary))
+            self._refused_primary = None
+        return found
 
     def resume(self) -> str:
         """Take up where the last run ended; return in words what was found.
@@ -89,33 +103,68 @@ class Cycle:
         known_state = self._journal.state(self.book)
         self.state = known_state or State()
         newest = next(self._journal.entries(self.book, last=1), None)
-        self._take_up_status(None if newest is None else newest.at)
+        told = self._take_up_status(None if newest is None else newest.at)
+        found = self._take_up_files(told)
         if newest is not None:
             # Until the first cycle is done, the status file goes on saying what the last run ended with.
-            self.standing = self.standing.after(Outcome(newest.inputs, newest.state, newest.decision))
-        self.standing = replace(self.standing, latches=self.state.latches, multipliers=self.state.multipliers)
+            last = Outcome(newest.inputs, newest.state, newest.decision, visible=self._visible)
+            self.standing = self.standing.after(last)
         self._resumed = True
-        self.standing = replace(self.standing, orders=self._journal.orders(self._clock()))
+        self.standing = replace(
+            self.standing,
+            latches=self.state.latches,
+            multipliers=self.state.multipliers,
+            orders=self._journal.orders(self._clock()),
+        )
+        return found
+
+    def _take_up_files(self, told: Remembered | None) -> str:
+        """Go on with what the primary file says, where the journal does not know it or says it is on its way there."""
         published, found = self.state.published, self._primary_on_disk()
         known = 0 if published is None else published.generation
         unreached = self._journal.unreached(self.book) if known else None
         if unreached is not None and found is not None and found.generation == known:
+            # Killed between the rename and the mark: the agents have it, and nobody was told.
+            self._visible = self._journal.last_reached(self.book)
+            self._show(unreached)
             self._journal.reached(known)
             unreached = None
-        self._reached = known if unreached is None else 0
+        self._visible = published if unreached is None else found or self._journal.last_reached(self.book)
         if found is not None and self._is_news(found, published, pending=unreached is not None):
             self.state = adopt(self.state, found)
-            self._reached = found.generation
+            self._visible = found
+            self._give_up(unreached, told)
             whose = f"generation {found.generation}" if found.generation else "another program's shares"
             return f"adopted {whose} from {self.paths.primary.name}"
         if unreached is not None and not self._is_recent(unreached.at):
-            stands = self._journal.last_reached(self.book) if found is None else found
-            self.state = abandon(self.state, stands)
-            self._reached = 0 if stands is None else stands.generation
+            self.state = abandon(self.state, self._visible)
+            self._give_up(unreached, told)
             return f"abandoned generation {known}, which never reached the agents"
+        if found is not None and unreached is None and found.generation != known:
+            self._refuse(f"it has generation {found.generation}, and the journal knows a later one")
         return "nothing is published yet" if published is None else f"resumed at generation {known}"
 
-    def _take_up_status(self, last_at: float | None) -> None:
+    def _keep_beside(self, content: bytes) -> Line:
+        """Copy a primary that was not taken up; return what to say of it."""
+        name = f"{self.paths.primary.name}.not-adopted-{sha256(content).hexdigest()[:8]}"  # the same one, kept once
+        try:
+            files.replace(self.paths.primary.with_name(name), content)
+        except OSError as error:
+            return Line("warning", f"{self.paths.primary} could not be kept as {name}: {error.strerror or error}")
+        return Line("warning", f"{self.paths.primary} is kept as {name}")
+
+    def _give_up(self, generation: Publication | None, told: Remembered | None) -> None:
+        """Tell nobody of a move that no agent will see; where the operator was told of it, tell that it is off."""
+        self._journal.put_notices([notice.withdrawn() for notice in self._journal.held_notices()])
+        if generation is None or told is None or told.generation < generation.generation:
+            return
+        text = taken_back_text(generation, self._visible)
+        self.remarks.append(Line("warning", text.partition("\n")[0]))
+        if self._notify:
+            key = f"taken-back-{generation.decision_id}"  # of its own, so that a start that is killed tells it once
+            self._journal.put_notices([Notice(key=key, created_at=self._clock(), text=text)])
+
+    def _take_up_status(self, last_at: float | None) -> Remembered | None:
         """Go on with what the status file says and the journal has lost: neither hold nor pause must end by that.
 
         It may be lost itself, damaged, or an older copy that was put back. What it says of an order that it knows
@@ -123,12 +172,15 @@ class Cycle:
 
         Args:
             last_at: the time of the journal's newest cycle; None if it has none.
+
+        Returns:
+            What it says; None if it says nothing that can be read.
         """
         try:
             content = files.read(self.paths.status)
         except OSError:
             # It can be written neither, which the first cycle says.
-            return
+            return None
         said = () if content is None else standing_orders(content)
         if said:
             now = self._clock()
@@ -137,6 +189,7 @@ class Cycle:
         told = None if content is None else remembered(content)
         if told is not None and (last_at is None or told.at > last_at):
             self.state = recall(self.state, told.latches, told.multipliers)
+        return told
 
     def _is_recent(self, moment: float) -> bool:
         """Whether that is within MAX_AGE; a time in the future tells of a clock set back, and may be as old as any."""
@@ -159,16 +212,23 @@ class Cycle:
         """Decide as ``conclude`` would, and write nothing."""
         orders = self._journal.orders(self._clock())
         inputs, decision, settled = self._obey(self._gather(payload, orders), orders)
-        return Outcome(inputs, self.state, decision, orders=orders, settled=settled)
+        seen = decision.proposal or decision.after.published
+        return Outcome(inputs, self.state, decision, orders=orders, settled=settled, visible=seen)
 
     def conclude(self, payload: Snapshot | Refusal) -> Outcome:
-        """Decide on this payload, publish what was decided, and record all of it."""
+        """Decide on this payload, publish what was decided, and record all of it.
+
+        A generation that is still on its way to the files goes there first. Where they cannot be written this cycle
+        holds, so that no more is decided than the agents can see.
+        """
         before, orders = self.state, self._journal.orders(self._clock())
-        inputs, decision, settled = self._obey(self._gather(payload, orders), orders)
+        gathered = self._gather(payload, orders)
+        inputs, decision, settled = self._obey(gathered, orders)
+        convergence = self._catch_up() if self._may_publish(decision) else None
+        if convergence is not None and (problem := self._unwritable(convergence)):
+            inputs, decision, settled = self._obey(replace(gathered, files_problem=problem), orders)
         if decision.proposal is not None and self._stopped():
-            inputs, decision, settled = self._obey(
-                replace(inputs, stopped=True, accept=False, accept_only=None), orders
-            )
+            inputs, decision, settled = self._obey(replace(gathered, stopped=True), orders)
         after = commit(decision)
         self._journal.record(
             Record(
@@ -178,16 +238,29 @@ class Cycle:
                 rules=self._rules,
                 decision=decision,
                 after=after,
-                notices=self._notices(decision, before, inputs.now),
+                notices=self._notices(decision, before),
                 orders=settled,
             )
         )
         self.state = after
-        convergence = None if decision.reason in SILENT_HOLDS else self._converge()
-        if after.published is not None and after.published.generation == self._reached:
+        if decision.proposal is not None:
+            self._evidence = evidence(decision, before)
+        if decision.reason not in SILENT_HOLDS and (convergence is None or decision.proposal is not None):
+            convergence = self._converge()
+        if self._is_visible(after.published):
             # In every cycle: an adopted generation is in the journal only now, and so is all after it was begun anew.
-            self._journal.reached(self._reached)
-        outcome = Outcome(inputs, before, decision, convergence, orders=orders, settled=settled)
+            self._mark_reached()
+        announcements, self._announcements = tuple(self._announcements), []
+        outcome = Outcome(
+            inputs,
+            before,
+            decision,
+            convergence,
+            orders=orders,
+            settled=settled,
+            visible=self._visible,
+            announcements=announcements,
+        )
         if outcome.fetched:
             # Not by our clock alone: one that leaps ahead for a cycle would delete history, and orders in force.
             self._journal.prune(inputs.now, self._settings.journal_days)
@@ -266,11 +339,11 @@ class Cycle:
         refusal = gate(decision, inputs, self.state, self._rules)
         return decision if refusal is None else refuse(decision, self.state, refusal)
 
-    def _notices(self, decision: Decision, before: State, now: float) -> tuple[Notice, ...]:
-        """Return what the operator is to be told of the decision: of each move and cut, once."""
+    def _notices(self, decision: Decision, before: State) -> tuple[Notice, ...]:
+        """Return what the operator is to be told of each move and cut, once it has reached the agents."""
         if not self._notify or decision.proposal is None:
             return ()
-        return (new_notice(telegram_text(decision, before, self._rules), now),)
+        return (move_notice(decision.proposal, telegram_text(decision, before, self._rules)),)
 
     def _stopped(self) -> bool:
         return interlocks.stop_present(self._stop_file)
@@ -284,6 +357,38 @@ class Cycle:
             self._documents, self._documented = documents(published), published
         return self._documents
 
+    @staticmethod
+    def _may_publish(decision: Decision) -> bool:
+        return decision.trace.hold is None or decision.proposal is not None
+
+    def _is_visible(self, published: Publication | None) -> bool:
+        visible = self._visible
+        return published is not None and visible is not None and published.generation == visible.generation
+
+    def _catch_up(self) -> files.Convergence | None:
+        """Write what the files lack from an earlier cycle, if they lack anything, before more is decided."""
+        if not self._failed and (self.state.published is None or self._is_visible(self.state.published)):
+            return None
+        convergence = self._converge()
+        if self._is_visible(self.state.published):
+            self._mark_reached()
+        return convergence
+
+    def _mark_reached(self) -> None:
+        if self._visible is not None:
+            self._journal.reached(self._visible.generation)
+
+    def _unwritable(self, convergence: files.Convergence) -> str:
+        """Return why the files that this governor writes cannot be written; empty if they can."""
+        own = [convergence.primary, *([convergence.override] if self._settings.override == "assert" else [])]
+        return next((file.problem for file in own if file.problem), "")
+
+    def _show(self, published: Publication) -> None:
+        """Note that the agents see this generation, and that it is to be told."""
+        if not self._is_visible(published):
+            self._announcements.append(Announcement(published, self._visible, self._evidence))
+            self._visible, self._evidence = published, ""
+
     def _converge(self) -> files.Convergence | None:
         primary, override = self._published_documents()
         published = self.state.published
@@ -293,14 +398,27 @@ class Cycle:
             self.paths, primary, override, policy=self._settings.override, stopped=self._stopped
         )
         if convergence.primary.outcome in {files.Outcome.WRITTEN, files.Outcome.UNCHANGED}:
-            self._reached = published.generation
+            self._show(published)
+        self._failed = bool(self._unwritable(convergence))
         return convergence
 
     def _primary_on_disk(self) -> Publication | None:
+        """Return what the primary file says; None if there is none, or none that can be taken up, which is remarked."""
         try:
             content = files.read(self.paths.primary)
-        except OSError:
-            # The first cycle meets it too, and says so.
+        except OSError as error:
+            self._refuse(error.strerror or str(error))
             return None
+        self._primary_content = content
         found = None if content is None else read_primary(content)
-        return found if isinstance(found, Publication) else None
+        if isinstance(found, NotOurs):
+            self._refuse(found.detail)
+            return None
+        return found
+
+    def _refuse(self, why: str) -> None:
+        self._refused_primary = self._primary_content
+        instead = (
+            "a first allocation" if self.state.published is None else f"generation {self.state.published.generation}"
+        )
+        self.remarks.append(Line("warning", f"{self.paths.primary} was not adopted ({why}): {instead} takes its place"))

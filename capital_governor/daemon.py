@@ -150,7 +150,7 @@ class SignsOfLife:
 
     def completed(self, outcome: Outcome) -> None:
         """Give a sign of life, and say how it stands."""
-        published = outcome.published
+        published = outcome.visible
         generation = "" if published is None else f"generation {published.generation}: "
         self._tell("WATCHDOG=1", f"STATUS={generation}{message(outcome.decision.reason, self._rules)}")
 

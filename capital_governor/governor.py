@@ -19,7 +19,7 @@ from capital_governor.adapters.resilient import ResilientJournal
 from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.adapters.sqlite_file import set_aside
 from capital_governor.adapters.wire import parse
-from capital_governor.core.model import Refusal
+from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.cycle import Cycle
 from capital_governor.delivery import Delivery, telegram_of
 from capital_governor.digest import Digest
@@ -118,6 +118,8 @@ class Governor:
             settings, self._journal, dry_run=dry_run, notify=telegram is not None, annotate=self._annotate
         )
         self._informed = self._recovered = self._concluded = False
+        self._untold: Outcome | None = None
+        self._dropped = 0
         self._heartbeat: Heartbeat | None = None
         if settings.heartbeat_url is not None and not dry_run:
             self._heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value(), self._tell_heartbeat)
@@ -148,15 +150,26 @@ class Governor:
             await self._recover()
         body = await self._dashboard.fetch()
         payload = body if isinstance(body, Refusal) else parse(body)
-        outcome = await self._on_disk(lambda: self._cycle.conclude(payload))
-        self._concluded = True
-        self._tell_journal()
-        self._report.cycle(outcome)
-        await self._post(outcome)
+        outcome = await self._on_disk(lambda: self._conclude(payload))
+        await self._tell_cycle()
         if self._heartbeat is not None:
             self._heartbeat.beat()
         self._completed(outcome)
         return outcome
+
+    def _conclude(self, payload: Snapshot | Refusal) -> Outcome:
+        """Conclude the cycle, on the disk's thread; what came of it is kept until it is told."""
+        self._untold = self._cycle.conclude(payload)
+        self._concluded = True
+        return self._untold
+
+    async def _tell_cycle(self) -> None:
+        """Tell what came of the cycle that was concluded last, unless that is told already."""
+        self._tell_journal()
+        outcome, self._untold = self._untold, None
+        if outcome is not None:
+            self._report.cycle(outcome)
+            await self._post(outcome)
 
     async def guarded_tick(self) -> bool:
         """Take a tick that no exception leaves; return whether it had a usable payload."""
@@ -177,7 +190,7 @@ class Governor:
         try:
             digest = self._digest
             if digest is not None and outcome is not None:
-                await self._on_disk(lambda: digest.put(outcome.inputs.now, outcome.published))
+                await self._on_disk(lambda: digest.put(outcome.inputs.now, outcome.visible))
             await self._delivery.post()
         except Exception:  # noqa: BLE001 - telling of a cycle must not fail it
             self._log.exception("What is to be told by message could not be put down")
@@ -190,6 +203,8 @@ class Governor:
         found = await self._on_disk(self._cycle.recover)
         self._tell_journal()
         self._say(Line("info", f"Start: {found}"))
+        for remark in self._cycle.remarks:
+            self._say(remark)
         self._recovered = True
         # What was loaded until now lives as long as the process: the collector need not look at it in every cycle. A
         # cycle makes a dozen objects for each agent and lets go of nearly all of them without it; the rest waits for
@@ -207,6 +222,7 @@ class Governor:
                 if self._delivery is not None:
                     await self._delivery.close()
                 await self._on_disk.quiet()
+                await self._tell_cycle()  # one whose tick was given up while the disk was at work on it
                 await self._say_in_status(self._cycle.leave)
                 await self._on_disk(self._journal.close)
         self._tell_journal()
@@ -235,6 +251,9 @@ class Governor:
         """Tell what the journal's thread has left here; its end also where an earlier process met the beginning."""
         while self._news.waiting:
             problem, over = self._news.waiting.popleft()
+            lost, self._dropped = self._journal.dropped - self._dropped, self._journal.dropped
+            if over and lost:
+                over += f"; {count_text(lost, 'older cycle')} did not fit into memory and cannot be looked up any more"
             self._report.episode("journal", problem, over, alert=True)
         if not self._journal.lost:
             self._report.episode("journal", "", "Journal can be written again")
@@ -248,6 +267,7 @@ class Governor:
         return replace(
             standing,
             journal_problem=self._news.problem,
+            journal_dropped=self._journal.dropped,
             log_failures=self._sink.failures,
             heartbeat_failures=0 if beat is None else beat.failures,
             heartbeat_problem="" if beat is None else self._sink.redact(beat.problem),

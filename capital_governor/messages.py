@@ -119,8 +119,37 @@ def hold_line(decision: Decision, rules: Rules) -> Line:
     return Line("warning", f"{message(hold.reason, rules)}: {hold.detail}{stop} Ends with: {EXITS[hold.reason]}")
 
 
-def decided_lines(decision: Decision, before: State, rules: Rules) -> Iterator[Line]:
-    """Yield the lines of a cycle that decided: scores, multiplier, and what came of it."""
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A move or a cut that the agents can see: the primary file carries it.
+
+    Args:
+        publication: what the file says.
+        before: what it said before; None if nothing that anybody could read.
+        evidence: what drove it, with figures, to follow the sentence of its reason; empty if that is not known any
+            more, after a restart in between.
+    """
+
+    publication: Publication
+    before: Publication | None
+    evidence: str = ""
+
+
+def announcement_lines(told: Announcement, rules: Rules) -> Iterator[Line]:
+    """Yield what the log says of a move or a cut."""
+    yield Line("info", message(told.publication.reason, rules) + told.evidence)
+    yield Line("info", f"Old: {shares_text(told.before.shares if told.before else {})}")
+    yield Line("info", f"New: {shares_text(told.publication.shares)}")
+
+
+def waiting_line(waiting: Publication, visible: Publication | None) -> Line:
+    """Return what the log says of a move or a cut that was decided, and that the agents cannot see yet."""
+    seen = "no shares yet" if visible is None else f"generation {visible.generation}"
+    return Line("warning", f"Generation {waiting.generation} is decided, but not in the files yet: agents have {seen}")
+
+
+def decided_lines(decision: Decision, rules: Rules) -> Iterator[Line]:
+    """Yield the lines of a cycle that decided: scores, multiplier, and why nothing moves where that is so."""
     trace, after = decision.trace, decision.after
     for agent in trace.retired:
         yield Line("warning", f"{agent}: absent for too long, no longer a member")
@@ -136,13 +165,8 @@ def decided_lines(decision: Decision, before: State, rules: Rules) -> Iterator[L
             yield Line(
                 "info", f"Applied risk multiplier: {multiplier.value:.2f} ({multiplier.name}, {multiplier.origin})"
             )
-    text = message(decision.reason, rules)
     if decision.proposal is None:
-        yield Line("info", text + _nearest_miss(decision))
-        return
-    yield Line("info", text + _evidence(decision, before))
-    yield Line("info", f"Old: {shares_text(before.published.shares if before.published else {})}")
-    yield Line("info", f"New: {shares_text(decision.proposal.shares)}")
+        yield Line("info", message(decision.reason, rules) + _nearest_miss(decision))
 
 
 def start_lines(rules: Rules, now: float, *, telegram: bool, dry_run: bool = False) -> Iterator[Line]:
@@ -168,10 +192,29 @@ def telegram_text(decision: Decision, before: State, rules: Rules) -> str:
     new = decision.proposal
     if new is None:
         raise ValueError(f"a decision that publishes nothing is no move: {decision.reason}")
-    ranked = sorted(new.shares.items(), key=lambda item: (-item[1], item[0]))
     tail = [f"Reserve: {_percent(new.reserve)}"] if new.reserve else []
-    tail.append(message(decision.reason, rules) + _evidence(decision, before))
-    lines, room = ["🎯 Capital Reallocation:"], LONGEST_NOTICE - _length("🎯 Capital Reallocation:", *tail)
+    tail.append(message(decision.reason, rules) + evidence(decision, before))
+    return _shares_notice("🎯 Capital Reallocation:", new, tail)
+
+
+def taken_back_text(given_up: Publication, visible: Publication | None) -> str:
+    """Return what the operator is told where a move or cut that they were told of is given up.
+
+    Args:
+        given_up: what no agent has, and never will.
+        visible: what the agents have instead; None: nothing of this governor's.
+    """
+    when = f"{datetime.fromtimestamp(given_up.at, UTC):%Y-%m-%d %H:%M} UTC"
+    head = f"↩️ Capital Reallocation taken back: generation {given_up.generation} of {when} did not reach the agents"
+    if visible is None:
+        return f"{head}. They have no shares from this governor yet."
+    return _shares_notice(f"{head}. They have:", visible, [f"Reserve: {_percent(visible.reserve)}"])
+
+
+def _shares_notice(head: str, published: Publication, tail: list[str]) -> str:
+    """Return head, a line for each agent by falling share, and tail, in at most LONGEST_NOTICE characters."""
+    ranked = sorted(published.shares.items(), key=lambda item: (-item[1], item[0]))
+    lines, room = [head], LONGEST_NOTICE - _length(head, *tail)
     whole = _length(*(_share_line(agent, share) for agent, share in ranked)) <= room
     room -= 0 if whole else _length(f"... and {len(ranked)} more: 100.0%")
     for place, (agent, share) in enumerate(ranked):
@@ -238,7 +281,7 @@ def unwell_texts(decision: Decision, payload: Snapshot) -> dict[Agent, str]:
     return texts
 
 
-def _evidence(decision: Decision, before: State) -> str:
+def evidence(decision: Decision, before: State) -> str:
     """Return what fired first, with its figures; a change with its direction."""
     fired = next((trigger for trigger in decision.trace.triggers if trigger.fired), None)
     new, old = decision.proposal, before.published

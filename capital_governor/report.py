@@ -14,12 +14,14 @@ from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, Reason
 from capital_governor.messages import (
     MESSAGES,
     Line,
+    announcement_lines,
     decided_lines,
     hold_line,
     leeway_line,
     message,
     shares_text,
     unwell_texts,
+    waiting_line,
 )
 from capital_governor.status import Outcome
 
@@ -69,6 +71,10 @@ class Report:
         hold = None if decision.trace.hold is None else decision.trace.hold.reason
         if decision.reason in GATE_REFUSALS:
             hold = decision.reason
+        proposed = decision.proposal
+        late = [told for told in outcome.announcements if told.publication is not proposed]
+        for told in late:  # decided in an earlier cycle
+            self._say_all(announcement_lines(told, self._rules))
         self._tell_orders(outcome)
         self._tell_hold(hold, hold_line(decision, self._rules))
         if isinstance(payload, Snapshot) and outcome.fetched:
@@ -76,14 +82,21 @@ class Report:
             self._tell_unwell(unwell_texts(decision, payload))
         if decision.trace.limits:
             self._tell_fleet(len(decision.trace.limits))
-        if decision.trace.hold is None or decision.proposal is not None:
-            for line in decided_lines(decision, outcome.before, self._rules):
-                self._say(line)
+        if decision.trace.hold is None or proposed is not None:
+            self._say_all(decided_lines(decision, self._rules))
+        for told in outcome.announcements[len(late) :]:
+            self._say_all(announcement_lines(told, self._rules))
+        if proposed is not None and outcome.waiting is proposed:
+            self._say(waiting_line(proposed, outcome.visible))
         self._tell_files(outcome)
         if self._broken or "internal_error" in self._told:
             text = "Cycles end without an unexpected error again"
             self._say(Line("info", text, self._end("internal_error"), over=True))
             self._broken = False
+
+    def _say_all(self, lines: Iterable[Line]) -> None:
+        for line in lines:
+            self._say(line)
 
     def broken(self, error: str) -> None:
         """Tell of a cycle that an unexpected error ended, while that is being handled; the operator once an episode."""
@@ -179,17 +192,17 @@ class Report:
 
     def _tell_files(self, outcome: Outcome) -> None:
         self.episode("status", outcome.status_problem, "The status file can be written again")
-        convergence, published, hold = outcome.convergence, outcome.published, outcome.decision.trace.hold
+        convergence, visible, hold = outcome.convergence, outcome.visible, outcome.decision.trace.hold
         problem = outcome.files_problem
         if not problem and hold is not None and hold.reason is Reason.FILES_UNWRITABLE:
             problem = message(hold.reason, self._rules) + f": {hold.detail}"
         if convergence is not None or problem:
             self.episode("files", problem, "Both allocation files can be written again", alert=True)
-        if convergence is None or published is None:
+        if convergence is None or visible is None:
             return
         if convergence.primary.outcome is FileOutcome.WRITTEN:
             self._say(
-                Line("info", f"Allocations saved: {shares_text(published.shares)} (generation {published.generation})")
+                Line("info", f"Allocations saved: {shares_text(visible.shares)} (generation {visible.generation})")
             )
         self._tell_rival(convergence, outcome.inputs.now)
 

@@ -19,7 +19,7 @@ from capital_governor.core.hold import EXITS
 from capital_governor.core.model import DRAWDOWN, REGIME, WHOLE, Inputs, Latches, Publication, Rules, State
 from capital_governor.core.reason import HOLDS, PAYLOAD_HOLDS, Reason
 from capital_governor.core.trace import Decision
-from capital_governor.messages import message, outcome
+from capital_governor.messages import Announcement, message, outcome
 
 LATCHES: Final = ("paused", "guardian_seen", "timestamp_seen")
 """The latches that a status file tells of: those that keep a hold."""
@@ -30,7 +30,8 @@ class Outcome:
     """What one cycle came to: what was decided from what, and what became of the files (None: not to be written).
 
     ``orders`` are the operator's that were in force, ``settled`` an accept that this cycle used or let lapse.
-    ``journal_problem`` says why the cycle is recorded in memory only.
+    ``journal_problem`` says why the cycle is recorded in memory only. ``visible`` is what the agents see after it,
+    ``announcements`` the moves and cuts that became visible since the cycle before, oldest first.
     """
 
     inputs: Inputs
@@ -41,6 +42,8 @@ class Outcome:
     orders: tuple[Order, ...] = ()
     settled: tuple[Order, ...] = ()
     journal_problem: str = ""
+    visible: Publication | None = None
+    announcements: tuple[Announcement, ...] = ()
 
     @property
     def fetched(self) -> bool:
@@ -50,8 +53,15 @@ class Outcome:
 
     @property
     def published(self) -> Publication | None:
-        """What is published after this cycle."""
+        """What is decided after this cycle, whether the agents can see it or not."""
         return self.decision.proposal or self.decision.after.published
+
+    @property
+    def waiting(self) -> Publication | None:
+        """What is decided and not visible; None if the agents see what is decided."""
+        decided = self.published
+        known = None if self.visible is None else self.visible.generation
+        return None if decided is None or decided.generation == known else decided
 
     @property
     def files_problem(self) -> str:
@@ -79,11 +89,12 @@ class Standing:
         reason: of the last cycle.
         detail: the facts of this case.
         exit: what ends a hold; empty without one.
-        published: what the files say.
+        published: what the agents see.
         last_success: when the last usable payload came.
         failures_in_row: cycles without a usable payload since then.
         warnings: of the last cycle.
         journal_problem: why the journal cannot be written; empty if it can.
+        journal_dropped: cycles that an outage of the journal cost, since the start.
         log_failures: log lines that could not be written.
         heartbeat_failures: heartbeats that failed.
         heartbeat_problem: why the last one did; empty if it did not.
@@ -103,6 +114,7 @@ class Standing:
     failures_in_row: int = 0
     warnings: tuple[str, ...] = ()
     journal_problem: str = ""
+    journal_dropped: int = 0
     log_failures: int = 0
     heartbeat_failures: int = 0
     heartbeat_problem: str = ""
@@ -123,6 +135,9 @@ class Standing:
         elif done.was_stopped:
             reason, detail = Reason.STOPPED, "the STOP file appeared while the files were being written"
             way_out = EXITS[Reason.STOPPED]
+        if done.waiting is not None:
+            waits = f"generation {done.waiting.generation} is decided, but not in the files yet"
+            detail = f"{detail}; {waits}" if detail else waits
         return replace(
             self,
             state="holding" if reason in HOLDS or outcome(reason) == "refused" or hold is not None else "governing",
@@ -130,7 +145,7 @@ class Standing:
             reason=reason,
             detail=detail,
             exit=way_out,
-            published=done.published,
+            published=done.visible,
             last_success=done.inputs.now if done.fetched else self.last_success,
             failures_in_row=0 if done.fetched else self.failures_in_row + 1,
             warnings=decision.trace.warnings,
@@ -185,6 +200,7 @@ def status_document(standing: Standing, *, interval_seconds: float, rules: Rules
         "multipliers": dict(standing.multipliers),
         "warnings": list(standing.warnings),
         "journal_problem": standing.journal_problem,
+        "journal_dropped": standing.journal_dropped,
         "log_failures": standing.log_failures,
         "heartbeat_failures": standing.heartbeat_failures,
         "heartbeat_problem": standing.heartbeat_problem,
@@ -231,12 +247,14 @@ def standing_orders(content: bytes) -> tuple[Order, ...]:
 class Remembered:
     """What a status file says that is known: after the cycle at ``at``, in seconds since 1970 UTC.
 
-    How often a hold has passed, and what an operator accepted, is not in it.
+    ``generation`` is the one that the operator was told of last; 0 if none. How often a hold has passed, and what an
+    operator accepted, is not in it.
     """
 
     at: float
     latches: Latches
     multipliers: Mapping[str, float]
+    generation: int = 0
 
 
 def remembered(content: bytes) -> Remembered | None:
@@ -252,7 +270,13 @@ def remembered(content: bytes) -> Remembered | None:
     multipliers = {name: value for name, value in known.items() if value is not None}
     if not all(type(value) in (int, float) and 0 <= value <= 1 for value in multipliers.values()):
         return None
-    return Remembered(at, Latches(**latches), {name: float(value) for name, value in multipliers.items()})
+    generation = document.get("generation")
+    return Remembered(
+        at,
+        Latches(**latches),
+        {name: float(value) for name, value in multipliers.items()},
+        generation if type(generation) is int else 0,
+    )
 
 
 def _order(said: dict[str, Any]) -> Order:

@@ -20,10 +20,13 @@ from capital_governor.core.trace import Decision
 from capital_governor.messages import (
     MESSAGES,
     SCORE_LINES,
+    Announcement,
     Line,
     alert_text,
+    announcement_lines,
     count_text,
     decided_lines,
+    evidence,
     hold_line,
     leeway_line,
     message,
@@ -39,7 +42,11 @@ SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 
 
 def texts(decision: Decision, before: State, rules: Rules = PLAIN) -> list[str]:
-    return [line.text for line in decided_lines(decision, before, rules)]
+    lines = [*decided_lines(decision, rules)]
+    if decision.proposal is not None:
+        told = Announcement(decision.proposal, before.published, evidence(decision, before))
+        lines += announcement_lines(told, rules)
+    return [line.text for line in lines]
 
 
 def decided(inputs: Inputs, before: State, rules: Rules = PLAIN) -> list[str]:

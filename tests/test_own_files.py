@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from capital_governor.adapters import files
+from capital_governor.core.model import Refusal
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
 from tests.core.builders import FLEET_SHARES, INTERVAL
@@ -62,6 +63,66 @@ def test_the_previous_programs_shares_stand_until_a_move(tmp_path: Path) -> None
         assert outcome.decision.reason is Reason.THRESHOLD
         assert said(rig.primary)["generation"] == said(rig.override)["generation"] == 1
         assert said(rig.primary)["allocations"] == {"Ada": 0.24, "Bob": 0.36, "Cyd": 0.4}
+
+
+def test_shares_that_rounding_makes_more_than_all_are_adopted_and_scaled(tmp_path: Path) -> None:
+    """Four decimals each may add up to 1.0001: the file stays, and its shares count scaled down to 1."""
+    rounded = {"CryptoTrend": 0.3637, "SmartTrader": 0.2728, "DropshipAgent": 0.1818, "NewsScalper": 0.1818}
+    content = previous_program(tmp_path, rounded)
+    with Rig(tmp_path) as rig:
+        assert rig.found == "adopted another program's shares from capital_governor_allocations.json"
+        published = rig.governor.state.published
+        assert published is not None
+        # 0.3637 / 1.0001 = 0.36366363..., 0.2728 / 1.0001 = 0.27277272..., 0.1818 / 1.0001 = 0.18178182...
+        assert published.shares == {
+            "CryptoTrend": 363_663,
+            "SmartTrader": 272_772,
+            "DropshipAgent": 181_781,
+            "NewsScalper": 181_781,
+        }
+        assert published.reserve == 3
+        rig.cycle(Refusal(Reason.FETCH_FAILED, "refused"))
+        assert rig.primary.read_bytes() == content
+        assert not rig.governor.remarks
+
+
+def kept_beside(root: Path) -> list[Path]:
+    return sorted((root / "runtime").glob("capital_governor_allocations.json.not-adopted-*"))
+
+
+def test_a_primary_that_is_not_adopted_is_said_and_kept(tmp_path: Path) -> None:
+    """What adds up to more than rounding explains is no state of ours: the log says why, and a copy stays, once."""
+    content = previous_program(tmp_path, {"Ada": 0.6, "Bob": 0.4002})
+    with Rig(tmp_path) as rig:
+        for _ in range(2):
+            (copy,) = kept_beside(tmp_path)
+            assert copy.read_bytes() == content
+            refused, kept = (line.text for line in rig.governor.remarks)
+            why = "allocations add up to 1.000200, more than 1 and what rounding explains"
+            assert refused == f"{rig.primary} was not adopted ({why}): a first allocation takes its place"
+            assert kept == f"{rig.primary} is kept as {copy.name}"
+            rig.restart()
+        rig.see()
+        assert said(rig.primary)["generation"] == 1
+        rig.restart()
+        assert not rig.governor.remarks
+
+
+def test_a_primary_of_an_earlier_generation_is_said_and_kept(tmp_path: Path) -> None:
+    """A copy that somebody put back is put right from the journal, not without a word."""
+    with Rig(tmp_path) as rig:
+        rig.see()
+        old = rig.primary.read_bytes()
+        rig.see(SWAPPED)
+        rig.primary.write_bytes(old)
+        rig.restart()
+        refused, _ = (line.text for line in rig.governor.remarks)
+        why = "it has generation 1, and the journal knows a later one"
+        assert refused == f"{rig.primary} was not adopted ({why}): generation 2 takes its place"
+        (copy,) = kept_beside(tmp_path)
+        assert copy.read_bytes() == old
+        rig.see(SWAPPED)
+        assert said(rig.primary)["generation"] == 2
 
 
 def test_an_adopted_agent_that_nobody_vouches_for_does_not_gain(tmp_path: Path) -> None:

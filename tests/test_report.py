@@ -20,7 +20,7 @@ from typing import Any, Final, Self, cast
 import pytest
 import structlog
 
-from capital_governor.adapters import logs
+from capital_governor.adapters import files, logs
 from capital_governor.adapters.lookups import LookupLoop
 from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.adapters.wire import parse
@@ -57,6 +57,34 @@ def _undo() -> Iterator[None]:
 def rig(tmp_path: Path) -> Iterator[Rig]:
     with Rig(tmp_path) as made:
         yield made
+
+
+def test_a_publication_that_the_end_overtakes_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal in the middle of a publication gives up the tick, not the publication: the log tells of it too."""
+    entered, go_on, real = threading.Event(), threading.Event(), files.replace
+
+    def held_up(*arguments: Any, **more: Any) -> Any:
+        entered.set()
+        assert go_on.wait(60)
+        return real(*arguments, **more)
+
+    async def overtaken(governor: Governor) -> None:
+        tick = asyncio.ensure_future(governor.guarded_tick())
+        assert await asyncio.to_thread(entered.wait, 60)
+        tick.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await tick
+        go_on.set()
+
+    monkeypatch.setattr(files, "replace", held_up)
+    monkeypatch.setattr("capital_governor.governor.GRACE_SECONDS", 60.0)
+    with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
+        run._loop.run_until_complete(overtaken(run.governor))
+        assert not [line for line in run.lines() if "Reallocation triggered" in line]
+    told = [line.partition("INFO    ")[2].partition(" (")[0] for line in run.lines()]
+    assert told.count("Reallocation triggered") == 1
+    assert len([line for line in run.lines() if "Allocations saved" in line]) == 1
+    assert json.loads((tmp_path / "runtime" / "capital_governor_status.json").read_bytes())["generation"] == 1
 
 
 class Run:

@@ -43,6 +43,7 @@ FIELDS = {
     "latches",
     "multipliers",
     "journal_problem",
+    "journal_dropped",
     "log_failures",
     "heartbeat_failures",
     "heartbeat_problem",
@@ -95,6 +96,7 @@ def test_a_move_is_shown_in_full(rig: Rig) -> None:
         "latches": {"paused": False, "guardian_seen": True, "timestamp_seen": True},
         "multipliers": {"regime": 0.8, "drawdown": 1.0},
         "journal_problem": "",
+        "journal_dropped": 0,
         "log_failures": 0,
         "heartbeat_failures": 0,
         "heartbeat_problem": "",
@@ -179,7 +181,7 @@ def test_a_refusal_of_the_gate_is_shown_as_holding() -> None:
     before = settled()
     inputs = observe(SWAPPED)
     wrong = replace(cycle(inputs, before)[0], reason=Reason.GATE_LIMIT, proposal=None)
-    status = shown(Standing().after(Outcome(inputs, before, wrong)))
+    status = shown(Standing().after(Outcome(inputs, before, wrong, visible=before.published)))
     assert (status["state"], status["reason"], status["generation"]) == ("holding", "gate_limit", 1)
 
 

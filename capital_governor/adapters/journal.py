@@ -116,7 +116,8 @@ class Journal(NoticeStore, OrderStore, Protocol):
     def reached(self, generation: int, book: str = LIVE) -> None:
         """Remember that ``generation`` has reached the primary file; say it after every cycle in which it stands there.
 
-        A generation that the book does not know (yet) is ignored.
+        In the same transaction its notice, held until then, becomes pending. A generation that the book does not know
+        (yet) is ignored.
         """
 
     def unreached(self, book: str) -> Publication | None:
@@ -132,7 +133,10 @@ class Journal(NoticeStore, OrderStore, Protocol):
         """Return the newest entry that came as far as scores."""
 
     def reasons(self, book: str, since: float) -> list[Reason]:
-        """Return the reasons of the entries after ``since`` (seconds since 1970 UTC), oldest first."""
+        """Return the reasons of the entries after ``since`` (seconds since 1970 UTC), oldest first.
+
+        That of a move or a cut that has not reached the primary file is FILES_UNWRITABLE: no agent has seen it.
+        """
 
     def summary(self, book: str) -> Summary:
         """Return how much the book holds."""

@@ -42,14 +42,14 @@ class _Book:
         if len(self.publications) > _PUBLICATIONS:
             del self.publications[min(self.publications)]
 
-    def reach(self, generation: int) -> None:
-        """Mark ``generation`` if it is known; earlier ones cannot become the last any more."""
+    def reach(self, generation: int) -> Publication | None:
+        """Mark ``generation`` if it is known, and return it; earlier ones cannot become the last any more."""
         publication = self.publications.get(generation)
-        if publication is None:
-            return
-        if self.reached is None or self.reached.generation <= generation:
-            self.reached = publication
-        self.publications = {number: kept for number, kept in self.publications.items() if number > generation}
+        if publication is not None:
+            if self.reached is None or self.reached.generation <= generation:
+                self.reached = publication
+            self.publications = {number: kept for number, kept in self.publications.items() if number > generation}
+        return publication
 
     def forget(self, cutoff: float) -> None:
         """Forget publications from before ``cutoff`` that never reached, but for the current one."""
@@ -101,9 +101,8 @@ class MemoryJournal:
         for cycle in cycles:
             self.add(cycle)
         for book, publication in reached:
-            known = self._books.setdefault(book, _Book())
-            known.publish(publication)
-            known.reach(publication.generation)
+            self._books.setdefault(book, _Book()).publish(publication)
+            self.reached(publication.generation, book)
 
     def add(self, cycle: Record) -> None:
         """Record ``cycle``; the oldest entries make room for it and are counted in ``dropped``."""
@@ -168,7 +167,9 @@ class MemoryJournal:
 
     def reached(self, generation: int, book: str = LIVE) -> None:
         """See ``Journal``."""
-        self._book(book).reach(generation)
+        publication = self._book(book).reach(generation)
+        if publication is not None:
+            self.notices.release(publication)
 
     def unreached(self, book: str) -> Publication | None:
         """See ``Journal``."""
@@ -191,7 +192,9 @@ class MemoryJournal:
 
     def reasons(self, book: str, since: float) -> list[Reason]:
         """See ``Journal``."""
-        return [entry.reason for entry in self._entries if entry.book == book and entry.at > since]
+        unseen = self._book(book).publications
+        found = (entry for entry in self._entries if entry.book == book and entry.at > since)
+        return [Reason.FILES_UNWRITABLE if entry.generation in unseen else entry.reason for entry in found]
 
     def summary(self, book: str) -> Summary:
         """See ``Journal``; the size is 0, there being no file."""
@@ -226,6 +229,10 @@ class MemoryJournal:
     def pending_notices(self, count: int) -> list[Notice]:
         """See ``NoticeStore``."""
         return self.notices.pending(count)
+
+    def held_notices(self) -> list[Notice]:
+        """See ``NoticeStore``."""
+        return self.notices.held()
 
     def dead_letters(self, count: int) -> list[Notice]:
         """See ``NoticeStore``."""

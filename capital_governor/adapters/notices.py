@@ -12,17 +12,28 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Protocol
 
+from capital_governor.core.model import Publication
+
 CAPACITY: Final = 1_000
 """Notices kept in memory while the durable journal cannot take them: at most some 5 MB."""
 DETAIL_CHARACTERS: Final = 300
 
 
 class NoticeState(StrEnum):
-    """What became of a notice."""
+    """What became of a notice.
 
+    That of a move or a cut is held until the primary file carries it, and withdrawn if it is given up before.
+    """
+
+    HELD = "held"
     PENDING = "pending"
     SENT = "sent"
     REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+
+
+UNSETTLED: Final = frozenset({NoticeState.HELD, NoticeState.PENDING})
+"""A notice in one of these states may still be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +66,18 @@ class Notice:
         """Return it as one that was taken."""
         return replace(self, state=NoticeState.SENT, detail="")
 
+    def released(self) -> Notice:
+        """Return a held one as pending."""
+        return replace(self, state=NoticeState.PENDING)
+
+    def withdrawn(self) -> Notice:
+        """Return a held one as one that is never sent."""
+        return replace(self, state=NoticeState.WITHDRAWN)
+
+    def may_become(self, state: NoticeState) -> bool:
+        """Whether a store may put ``state`` in place of this one's: held, then pending, then settled; never back."""
+        return self.state is NoticeState.HELD or (self.state is NoticeState.PENDING and state is not NoticeState.HELD)
+
     def postponed(self, due_at: float, detail: str) -> Notice:
         """Return it with one failed attempt more, due again at ``due_at``."""
         return replace(self, attempts=self.attempts + 1, due_at=due_at, detail=detail[:DETAIL_CHARACTERS])
@@ -66,8 +89,22 @@ class Notice:
 
 def new_notice(text: str, now: float, *, topic: str = "", begins: bool = True) -> Notice:
     """Return a notice with a key that nothing else has."""
-    storable = text.encode("utf-8", "replace").decode()  # half a surrogate pair could be neither kept nor sent
-    return Notice(key=os.urandom(12).hex(), created_at=now, text=storable, topic=topic, begins=begins)
+    return Notice(key=os.urandom(12).hex(), created_at=now, text=_storable(text), topic=topic, begins=begins)
+
+
+def move_notice(publication: Publication, text: str) -> Notice:
+    """Return the notice of a move or a cut: held until the agents can see it (``Journal.reached``)."""
+    return Notice(key=move_key(publication), created_at=publication.at, text=_storable(text), state=NoticeState.HELD)
+
+
+def move_key(publication: Publication) -> str:
+    """Return the key of the notice of a move or a cut."""
+    return f"move-{publication.decision_id}"
+
+
+def _storable(text: str) -> str:
+    """Return the text without half surrogate pairs, which could be neither kept nor sent."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +120,13 @@ class NoticeStore(Protocol):
     """Where notices wait: every journal is one. Any method may raise a JournalError."""
 
     def put_notices(self, notices: Sequence[Notice]) -> None:
-        """Add these, or bring up to date what is known under their keys; one that is settled is never pending again."""
+        """Add these, or bring up to date what is known under their keys, as far as ``Notice.may_become`` allows."""
 
     def pending_notices(self, count: int) -> list[Notice]:
-        """Return the oldest that are neither sent nor refused."""
+        """Return the oldest that are to be sent."""
+
+    def held_notices(self) -> list[Notice]:
+        """Return those of moves and cuts that no agent has seen yet, oldest first: hardly ever more than one."""
 
     def dead_letters(self, count: int) -> list[Notice]:
         """Return the newest that were refused for good, newest first."""
@@ -105,7 +145,7 @@ class MemoryNotices:
     """The newest notices, at most ``capacity`` of them; the oldest make room, settled ones first.
 
     Attributes:
-        dropped: pending ones that had to make room.
+        dropped: unsettled ones that had to make room.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -123,7 +163,7 @@ class MemoryNotices:
             known = self._notices.get(notice.key)
             if known is None and notice.topic:
                 self._topics[notice.topic] = notice.begins
-            if known is None or known.state is NoticeState.PENDING:
+            if known is None or known.may_become(notice.state):
                 self._notices[notice.key] = notice
         while len(self._notices) > self._capacity:
             self._make_room()
@@ -131,6 +171,16 @@ class MemoryNotices:
     def pending(self, count: int) -> list[Notice]:
         """See ``NoticeStore.pending_notices``."""
         return self._of(NoticeState.PENDING)[:count]
+
+    def held(self) -> list[Notice]:
+        """See ``NoticeStore.held_notices``."""
+        return self._of(NoticeState.HELD)
+
+    def release(self, publication: Publication) -> None:
+        """Let the notice of a move or a cut be sent, if it is held here."""
+        notice = self._notices.get(move_key(publication))
+        if notice is not None and notice.state is NoticeState.HELD:
+            self._notices[notice.key] = notice.released()
 
     def dead_letters(self, count: int) -> list[Notice]:
         """See ``NoticeStore.dead_letters``."""
@@ -158,14 +208,14 @@ class MemoryNotices:
         self._notices = {
             key: notice
             for key, notice in self._notices.items()
-            if notice.state is NoticeState.PENDING or (before is not None and notice.created_at >= before)
+            if notice.state in UNSETTLED or (before is not None and notice.created_at >= before)
         }
 
     def _of(self, state: NoticeState) -> list[Notice]:
         return [notice for notice in self._notices.values() if notice.state is state]
 
     def _make_room(self) -> None:
-        settled = (key for key, notice in self._notices.items() if notice.state is not NoticeState.PENDING)
+        settled = (key for key, notice in self._notices.items() if notice.state not in UNSETTLED)
         key = next(settled, None)
         if key is None:
             key = next(iter(self._notices))

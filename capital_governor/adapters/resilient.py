@@ -38,9 +38,9 @@ T = TypeVar("T")
 class ResilientJournal:
     """A ``Journal`` whose ``record`` raises nothing for reasons of storage; a fault of the caller is a ValueError.
 
-    Pending notices are in memory too, also while the durable journal is whole: so they can be delivered in an episode,
-    and even damage costs none. What became of them is written back before the cycles. The operator's orders that were
-    read last are obeyed in an episode, and put into a journal that is begun anew.
+    Notices that may still be sent are in memory too, also while the durable journal is whole: so they can be delivered
+    in an episode, and even damage costs none. What became of them is written back before the cycles. The operator's
+    orders that were read last are obeyed in an episode, and put into a journal that is begun anew.
 
     Each ``record`` during an episode opens the journal again if need be and writes back the oldest cycles. Reads answer
     from the durable journal while it is whole, and during an episode from what this process has read and recorded.
@@ -83,7 +83,7 @@ class ResilientJournal:
             raise
         except _STORAGE as error:
             self._lose(error)
-        self._memory.notices.put(self.pending_notices(CAPACITY))
+        self._memory.notices.put([*self.pending_notices(CAPACITY), *self.held_notices()])
 
     @property
     def lost(self) -> bool:
@@ -193,6 +193,10 @@ class ResilientJournal:
     def pending_notices(self, count: int) -> list[Notice]:
         """See ``NoticeStore``."""
         return self._try(lambda journal: journal.pending_notices(count), self._memory.pending_notices(count))
+
+    def held_notices(self) -> list[Notice]:
+        """See ``NoticeStore``."""
+        return self._try(lambda journal: journal.held_notices(), self._memory.held_notices())
 
     def dead_letters(self, count: int) -> list[Notice]:
         """See ``NoticeStore``."""

@@ -29,7 +29,7 @@ from capital_governor.adapters.journal import (
     decode,
     encode,
 )
-from capital_governor.adapters.notices import Backlog, Notice
+from capital_governor.adapters.notices import Backlog, Notice, move_key
 from capital_governor.adapters.orders import Order
 from capital_governor.adapters.sqlite_file import connect, inode, typed
 from capital_governor.core.model import DAY_SECONDS, Inputs, Publication, Rules, State
@@ -55,6 +55,9 @@ _EXPIRED_PUBLICATIONS: Final = """SELECT rowid FROM publications AS old WHERE at
     AND generation IS NOT (SELECT published FROM cycles WHERE book = old.book ORDER BY seq DESC LIMIT 1)
     AND generation IS NOT (SELECT max(generation) FROM publications WHERE book = old.book AND reached = 1)
     LIMIT ?"""
+_REASONS: Final = """SELECT iif(generation IS NULL OR EXISTS (SELECT 1 FROM publications AS seen
+        WHERE seen.book = one.book AND seen.generation = one.generation AND seen.reached = 1), reason, ?)
+    FROM cycles AS one WHERE book = ? AND at > ? ORDER BY seq"""
 _FORGET_STATE: Final = """DELETE FROM states WHERE id = ?1
     AND NOT EXISTS (SELECT 1 FROM cycles WHERE state_before = ?1)
     AND NOT EXISTS (SELECT 1 FROM cycles WHERE state_after = ?1)
@@ -131,14 +134,18 @@ class SqliteJournal:
                 sqlite_orders.put(self._db, cycle.orders)
             for book, publication in reached:
                 self._publish(book, publication, reached=True)
+                sqlite_notices.release(self._db, move_key(publication))
         self._memo = memo
 
     def reached(self, generation: int, book: str = LIVE) -> None:
         """See ``Journal``."""
         which = "book = ? AND generation = ? AND reached = 0"
-        if self._all(f"SELECT 1 FROM publications WHERE {which}", book, generation):  # noqa: S608 - a constant
+        found = self._all(f"SELECT doc FROM publications WHERE {which}", book, generation)  # noqa: S608 - a constant
+        if found:
+            key = move_key(decode(Publication, found[0][0].encode()))
             with self._transaction():
                 self._db.execute(f"UPDATE publications SET reached = 1 WHERE {which}", (book, generation))  # noqa: S608
+                sqlite_notices.release(self._db, key)
 
     def unreached(self, book: str) -> Publication | None:
         """See ``Journal``."""
@@ -175,7 +182,7 @@ class SqliteJournal:
 
     def reasons(self, book: str, since: float) -> list[Reason]:
         """See ``Journal``."""
-        found = self._all("SELECT reason FROM cycles WHERE book = ? AND at > ? ORDER BY seq", book, since)
+        found = self._all(_REASONS, Reason.FILES_UNWRITABLE.value, book, since)
         try:
             return [Reason(reason) for (reason,) in found]
         except ValueError as error:
@@ -232,6 +239,11 @@ class SqliteJournal:
         """See ``NoticeStore``."""
         with typed(self._path):
             return sqlite_notices.pending(self._db, count)
+
+    def held_notices(self) -> list[Notice]:
+        """See ``NoticeStore``."""
+        with typed(self._path):
+            return sqlite_notices.held(self._db)
 
     def dead_letters(self, count: int) -> list[Notice]:
         """See ``NoticeStore``."""

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from capital_governor.adapters import sqlite_notices, sqlite_orders
 from capital_governor.adapters.journal import JournalCorruptError, JournalRefusedError, JournalUnavailableError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Raise it with every change of the tables or of what the stored types mean; say in ``_UPGRADES`` how to get there."""
 APPLICATION_ID: Final = 0x43474F56  # "CGOV": tells our file from any other program's
 QUICK_CHECK_BYTES: Final = 16 * 1024 * 1024  # about 0.1 s; beyond that a start would feel it
@@ -54,11 +54,12 @@ _SCHEMA: Final = (
     *sqlite_notices.SCHEMA,
     *sqlite_orders.SCHEMA,
 )
-_UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {1: sqlite_orders.SCHEMA}
-"""What makes a journal of each older schema one of the next."""
+_UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {1: sqlite_orders.SCHEMA, 2: ()}
+"""What makes a journal of each older schema one of the next; from 2 to 3 only the content of rows has changed."""
 _TABLES: Final = {
     1: frozenset({"states", "rules", "cycles", "publications", "notices"}),
     2: frozenset({"states", "rules", "cycles", "publications", "notices", "orders"}),
+    3: frozenset({"states", "rules", "cycles", "publications", "notices", "orders"}),
 }
 """What a journal of each schema holds at least."""
 
@@ -70,7 +71,12 @@ def connect(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Conn
             _make_file(path)
         where = _reading_uri(path) if read_only else str(path)
         connection = sqlite3.connect(
-            where, uri=read_only, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+            where,
+            uri=read_only,
+            timeout=busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=_Reader if read_only else sqlite3.Connection,
         )
         try:
             _claim(connection, path, read_only=read_only)
@@ -198,6 +204,26 @@ def _configure(connection: sqlite3.Connection, path: Path, *, empty: bool) -> No
         f"cache_size = -{CACHE_KIB}",  # negative: in KiB, not in pages
     ):
         connection.execute(f"PRAGMA {setting}").fetchall()
+
+
+class _Reader(sqlite3.Connection):
+    """A connection that only reads, beside a process that writes.
+
+    Where the writer is just changing the index of its WAL and has done so a moment later, SQLite takes the journal for
+    one that has to be recovered, and says that a reader cannot.
+    """
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:  # noqa: ANN401 - as the library has it
+        """Execute a statement, again for a second where the journal seems to want recovery."""
+        return _when_consistent(super().execute, sql, parameters)
+
+
+_when_consistent: Final = Retrying(
+    retry=retry_if_exception(lambda error: getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_RECOVERY),
+    stop=stop_after_delay(1.0),
+    wait=wait_random(0.001, 0.02),
+    reraise=True,
+)
 
 
 # SQLite does not wait by itself for whoever else turns on the WAL at this moment: both might wait for each other.

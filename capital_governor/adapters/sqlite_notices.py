@@ -14,7 +14,7 @@ SCHEMA: Final = (
         key TEXT NOT NULL UNIQUE, created_at REAL NOT NULL, text TEXT NOT NULL,
         topic TEXT NOT NULL,         -- of an alert: its episode
         begins INTEGER NOT NULL,     -- of an alert: 1 where the episode begins, 0 where it is over
-        state TEXT NOT NULL,         -- pending, sent or refused
+        state TEXT NOT NULL,         -- held, pending, sent, refused or withdrawn
         attempts INTEGER NOT NULL, due_at REAL NOT NULL, detail TEXT NOT NULL)""",
     "CREATE INDEX notices_state ON notices (state, id)",
     "CREATE INDEX notices_at ON notices (created_at) WHERE state <> 'pending'",
@@ -24,9 +24,12 @@ _COLUMNS: Final = "key, created_at, text, topic, begins, state, attempts, due_at
 _PUT: Final = f"""INSERT INTO notices ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET
         state = excluded.state, attempts = excluded.attempts, due_at = excluded.due_at, detail = excluded.detail
-    WHERE state = '{NoticeState.PENDING}'"""  # noqa: S608 - constants
+    WHERE state = '{NoticeState.HELD}'
+        OR (state = '{NoticeState.PENDING}' AND excluded.state <> '{NoticeState.HELD}')"""  # noqa: S608 - constants
+_RELEASE: Final = f"""UPDATE notices SET state = '{NoticeState.PENDING}'
+    WHERE key = ? AND state = '{NoticeState.HELD}'"""  # noqa: S608 - constants
 _NEWEST_OF_TOPIC: Final = "(SELECT max(id) FROM notices WHERE topic <> '' AND topic = one.topic)"
-_EXPIRED: Final = f"""SELECT id FROM notices AS one WHERE state <> 'pending' AND created_at < ?
+_EXPIRED: Final = f"""SELECT id FROM notices AS one WHERE state <> 'pending' AND state <> 'held' AND created_at < ?
     AND (topic = '' OR id <> {_NEWEST_OF_TOPIC}) LIMIT ?"""  # noqa: S608 - a constant
 
 
@@ -51,9 +54,19 @@ def put(db: sqlite3.Connection, notices: Iterable[Notice]) -> None:
     )
 
 
+def release(db: sqlite3.Connection, key: str) -> None:
+    """Let a held notice be sent, if there is one of this key; only inside a transaction."""
+    db.execute(_RELEASE, (key,))
+
+
 def pending(db: sqlite3.Connection, count: int) -> list[Notice]:
     """See ``NoticeStore.pending_notices``."""
     return _of(db, NoticeState.PENDING, "id", count)
+
+
+def held(db: sqlite3.Connection) -> list[Notice]:
+    """See ``NoticeStore.held_notices``."""
+    return _of(db, NoticeState.HELD, "id", -1)
 
 
 def dead_letters(db: sqlite3.Connection, count: int) -> list[Notice]:
@@ -80,7 +93,7 @@ def open_topics(db: sqlite3.Connection) -> frozenset[str]:
 def expired(db: sqlite3.Connection, cutoff: float, count: int) -> list[tuple[int]]:
     """Return the ids of settled notices from before ``cutoff``; the newest of each topic tells of an episode, so stays.
 
-    Nothing that is pending ever expires.
+    Nothing that may still be sent ever expires.
     """
     return db.execute(_EXPIRED, (cutoff, count)).fetchall()
 

@@ -10,7 +10,7 @@ from capital_governor.adapters.journal import Entry
 from capital_governor.core.model import RESERVE, WHOLE, Snapshot
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.demo.scenes import SCENES, Scene
-from capital_governor.messages import decided_lines, message, unwell_texts
+from capital_governor.messages import evidence, message, unwell_texts
 
 NAMED_SHARES: Final = 3
 
@@ -93,8 +93,7 @@ class Progress:
             yield from ((f"{agent}: healthy again", "stay") for agent in self._unwell if agent not in unwell)
             self._unwell = unwell
         if reason in MOVES | CUTS:
-            told = (line.text for line in decided_lines(entry.decision, entry.state, entry.rules))
-            yield next((text for text in told if text.startswith(sentence)), sentence), "move"
+            yield sentence + evidence(entry.decision, entry.state), "move"
             yield shares_text(entry), "move"
         elif reason is not self._reason and not {reason, self._reason} <= STAYS:
             hold = entry.decision.trace.hold

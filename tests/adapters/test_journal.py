@@ -442,13 +442,20 @@ def test_a_summary_counts_moves_and_cuts_but_no_refused_proposals(journal: Journ
 
 
 def test_reasons_are_those_of_one_book_after_a_time(journal: Journal) -> None:
-    """What happened is told oldest first, without another book's, and without what is exactly as old as asked."""
+    """What happened is told oldest first, without another book's, and without what is exactly as old as asked.
+
+    A move counts as such once its generation has reached the primary file.
+    """
     tell(journal, *chain(2, book="shadow:old", every=1))
     cycles = chain(5)
     cut = replace(cycles[3], decision=replace(cycles[3].decision, reason=Reason.CUT_LIMIT))
     tell(journal, *cycles[:3], cut, cycles[4])
+    unseen = Reason.FILES_UNWRITABLE
+    assert journal.reasons(LIVE, 0.0) == [unseen, cycles[1].reason, cycles[2].reason, unseen, cycles[4].reason]
+    journal.reached(1)
+    assert journal.reasons(LIVE, 0.0)[:4] == [cycles[0].reason, cycles[1].reason, cycles[2].reason, unseen]
+    journal.reached(2)
     assert journal.reasons(LIVE, cycles[2].at) == [Reason.CUT_LIMIT, cycles[4].reason]
-    assert len(journal.reasons(LIVE, 0.0)) == 5
     assert journal.reasons("nobody's", 0.0) == []
 
 
@@ -601,7 +608,7 @@ def test_how_the_database_is_set_up(sqlite: SqliteJournal) -> None:
         "synchronous": 2,
         "auto_vacuum": 2,
         "foreign_keys": 1,
-        "user_version": 2,
+        "user_version": 3,
         "application_id": APPLICATION_ID,
         "cache_size": -512,
     }
@@ -782,11 +789,11 @@ def test_a_newer_journal_is_refused_and_left_alone(path: Path) -> None:
     """A schema this version does not know is no damage: the error says what to do, and no byte changes."""
     open_sqlite(path).close()
     plain = sqlite3.connect(path)
-    plain.execute("PRAGMA user_version = 3")
+    plain.execute("PRAGMA user_version = 4")
     plain.close()
     before = path.read_bytes()
     for read_only in (False, True):
-        with pytest.raises(JournalRefusedError, match=r"schema 3.*newer version"):
+        with pytest.raises(JournalRefusedError, match=r"schema 4.*newer version"):
             open_sqlite(path, read_only=read_only)
     assert path.read_bytes() == before
 
@@ -1372,7 +1379,7 @@ def test_a_newer_journal_stops_the_start_but_not_a_running_governor(
     with locked_out(journal), locked(path):
         tell(journal, cycles[2])
     plain = sqlite3.connect(path)
-    plain.execute("PRAGMA user_version = 3")
+    plain.execute("PRAGMA user_version = 4")
     plain.close()
     tell(journal, cycles[3])
     assert journal.lost

@@ -162,10 +162,17 @@ def status_remembers(world: World) -> None:
 
 
 def told_once(world: World) -> None:
-    """Every move and cut is in the outbox exactly once, over restarts and lost journals too."""
+    """Every move and cut is in the outbox exactly once, over restarts and lost journals too.
+
+    Nothing is to be sent of what the agents cannot see, and nothing is held back of what they can.
+    """
     pending = [notice.key for notice in world.journal.pending_notices(1_000)]
+    held = {notice.key for notice in world.journal.held_notices()}
+    document, published = documents.read(world.primary), world.oracle.published
+    if published is not None and document is not None and document.published.generation == published.generation:
+        require(not held, f"held back, and the primary has generation {published.generation}: {held}")
     moves = world.carried + sum(done.published for done in world.done)
     require(len(set(pending)) == len(pending), "a notice is in the outbox twice")
     require(not world.taken & set(pending), "a notice that was taken is in the outbox again")
-    told = len(pending) + len(world.taken)
+    told = len(pending) + len(held) + len(world.taken) + len(world.withdrawn())
     require(told == moves, f"{moves} moves and cuts, {told} notices")

@@ -134,7 +134,7 @@ class World:
 
     def lose_journal(self) -> None:
         """Note that the journal's file is gone while the governor runs; what it kept in memory goes into a new one."""
-        self.carried = len(self.journal.pending_notices(1_000))
+        self.carried = len([*self.journal.pending_notices(1_000), *self.journal.held_notices()])
         self.done, self.taken = [], set()
         # Only what is in force goes into the new one.
         self.orders = {order.key: order for kind in OrderKind for order in self.standing(kind)}
@@ -230,7 +230,11 @@ class World:
         return {order["key"] for order in self.status().get("orders", ()) if order["order"] != "accept"}
 
     def settled(self) -> set[str]:
-        return {key for (key,) in self.ask("SELECT key FROM notices WHERE state <> 'pending'")}
+        return {key for (key,) in self.ask("SELECT key FROM notices WHERE state IN ('sent', 'refused')")}
+
+    def withdrawn(self) -> set[str]:
+        """The notices of moves that were given up before any agent saw them."""
+        return {key for (key,) in self.ask("SELECT key FROM notices WHERE state = 'withdrawn'")}
 
     # --- the operator ---
 

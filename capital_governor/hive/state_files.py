@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import math
@@ -21,7 +22,9 @@ PAUSE: Final = Path("state", "guardian_pause.json")
 MAX_BYTES: Final = 16 << 20
 """A thousand decisions take some 300 KB."""
 MAX_DEPTH: Final = 50
-_ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_MARKS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+"""Byte-order marks, which editors of other systems write first, and how to decode what begins with one."""
+_ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +74,13 @@ def read_all(root: Path) -> StateFiles:
 
 
 def read(path: Path) -> StateFile:
-    """Read one file of at most 16 MiB that holds one JSON object.
+    """Read one file of at most 16 MiB that holds one JSON object, in UTF-8, or in UTF-16 with a byte-order mark.
 
     Python's own writer puts NaN and Infinity where JSON has no word for them: they are kept as the texts "NaN" and
     "Infinity", so that the one number that is none does not cost all others.
     """
     try:
-        content = _content(path)
+        content = bounded(path, MAX_BYTES)
     except FileNotFoundError:
         return MISSING
     except OSError as error:
@@ -91,6 +94,16 @@ def read(path: Path) -> StateFile:
     if _deeper_than(MAX_DEPTH, document):
         return StateFile(problem="nested too deeply")
     return StateFile(document) if isinstance(document, dict) else StateFile(problem="not a JSON object")
+
+
+def bounded(path: Path, limit: int) -> bytes:
+    """Return what is in the file, one byte more than ``limit`` at most. Raises OSError."""
+    # Without O_NONBLOCK a FIFO would be waited for; on a file it means nothing.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        return file.read(limit + 1)
 
 
 @dataclass(slots=True)
@@ -109,19 +122,10 @@ class Watch:
         return [f"{path}: {problem or 'readable again'}" for path, problem in changed.items()]
 
 
-def _content(path: Path) -> bytes:
-    """Return what is in the file, one byte more than MAX_BYTES at most. Raises OSError."""
-    # Without O_NONBLOCK a FIFO would be waited for; on a file it means nothing.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "not a file")
-        return file.read(MAX_BYTES + 1)
-
-
 def _parsed(content: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    document = json.loads(content.decode("utf-8"), parse_constant=str, parse_float=_finite)
-    if _ESCAPED_SURROGATE.search(content):  # half a pair is no character, and would cost a reader the whole payload
+    text = content.decode(next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "utf-8"))
+    document = json.loads(text, parse_constant=str, parse_float=_finite)
+    if _ESCAPED_SURROGATE.search(text):  # half a pair is no character, and would cost a reader the whole payload
         document = json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
     return document
 
@@ -131,7 +135,7 @@ def _sentence(error: ValueError | RecursionError) -> str:
         case RecursionError():
             return "nested too deeply"
         case UnicodeDecodeError():
-            return f"torn or no UTF-8: {error.reason} at byte {error.start}"
+            return f"torn or no {error.encoding.upper()}: {error.reason} at byte {error.start}: save it as UTF-8"
         case json.JSONDecodeError():
             return f"torn or no JSON: {error.msg} at character {error.pos} of {len(error.doc)}"
         case _:  # an integer of more digits than Python converts

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from capital_governor.hive.state_files import MAX_BYTES, PAUSE, PERFORMANCE, Watch, read, read_all
+
+TEXT: Final = '{\n "paused": true,\n "reason": "Prüfung", "odd": "\\ud83d"\n}\n'
 
 
 @pytest.mark.parametrize(
@@ -15,7 +19,11 @@ from capital_governor.hive.state_files import MAX_BYTES, PAUSE, PERFORMANCE, Wat
     [
         (b'{"decisions": [{"agent": "A"', "torn or no JSON: Expecting ',' delimiter at character 28 of 28"),
         (b"", "torn or no JSON: Expecting value at character 0 of 0"),
-        (b"\xff\xfe", "torn or no UTF-8: invalid start byte at byte 0"),
+        (b"\xff\xff", "torn or no UTF-8: invalid start byte at byte 0: save it as UTF-8"),
+        (b'{"a": "caf\xe9"}', "torn or no UTF-8: invalid continuation byte at byte 10: save it as UTF-8"),
+        (b"\xff\xfe", "torn or no JSON: Expecting value at character 0 of 0"),
+        (b"\xff\xfe{\x00}", "torn or no UTF-16-LE: truncated data at byte 4: save it as UTF-8"),
+        (b"\0" * 8, "torn or no JSON: Expecting value at character 0 of 8"),
         (b"[]", "not a JSON object"),
         (b"null", "not a JSON object"),
         (b'{"a": ' + b"[" * 60 + b"]" * 60 + b"}", "nested too deeply"),
@@ -36,6 +44,23 @@ def test_numbers_that_are_none_stay_texts(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.write_text('{"a": NaN, "b": -Infinity, "c": 1e999, "d": 1.5, "e": 7}')
     assert read(path).document == {"a": "NaN", "b": "-Infinity", "c": "1e999", "d": 1.5, "e": 7}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        codecs.BOM_UTF8 + TEXT.encode(),
+        codecs.BOM_UTF16_LE + TEXT.encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"),
+        TEXT.replace("\n", "\r\n").encode(),
+        codecs.BOM_UTF16_LE + TEXT.replace("\n", "\r\n").encode("utf-16-le"),
+    ],
+)
+def test_files_of_other_systems_are_read(tmp_path: Path, content: bytes) -> None:
+    """A byte-order mark, UTF-16 and line ends of another system change nothing in what a file says."""
+    path = tmp_path / "file.json"
+    path.write_bytes(content)
+    assert read(path).document == {"paused": True, "reason": "Prüfung", "odd": "?"}
 
 
 def test_half_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:

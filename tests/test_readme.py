@@ -36,6 +36,7 @@ from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Guardian, Inputs, Metrics, Refusal, Regime, Rules, Snapshot, State
 from capital_governor.core.reason import HOLDS, Reason
 from capital_governor.core.trace import Decision
+from capital_governor.hive.past_file import PAST
 from capital_governor.messages import message, outcome
 from capital_governor.settings import PREFIX, SettingsError, load, variables
 from capital_governor.status import order_document
@@ -278,7 +279,7 @@ def test_files_are_where_the_readme_says(session: dict[str, str], place: Place) 
     assert session
     made = {str(path.relative_to(place.root)) for path in place.root.rglob("*") if path.is_file()}
     made = {name.removesuffix("-wal").removesuffix("-shm") for name in made}
-    foreign = {"runtime/capital_governor.STOP", "state/guardian_pause.json", ".env"}
+    foreign = {"runtime/capital_governor.STOP", "state/guardian_pause.json", ".env", str(PAST)}
     assert set(names(section("Files"))) == made | foreign
 
 
@@ -735,6 +736,10 @@ def test_symptoms_name_what_exists() -> None:
         "degraded mode",
         "Another writer",
         "never move anything",
+        "problem",
+        "/meta/metrics",
+        "no time zone",
+        "2025-11-03T22:00:00Z",
     }
     named = {word.removeprefix("capital-governor ") for word in re.findall(r"`([^`]+)`", text)}
     unknown = {word for word in named if word.split()[0] not in known and word not in known}

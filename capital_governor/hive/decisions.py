@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, Final
+
+from capital_governor.hive.day_sums import DaySums, Trade
+from capital_governor.hive.instants import Instant, instant
+from capital_governor.hive.state_files import PERFORMANCE
 
 FUTURE_TOLERANCE_SECONDS: Final = 60.0
 """Clocks of two machines differ; what is further ahead than this is no decision yet."""
@@ -17,11 +21,22 @@ KEPT_DECISIONS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Trade:
-    """One attributed decision: when, in seconds since 1970 UTC, and its profit or loss in account currency."""
+class Entry:
+    """One decision of a named agent.
 
-    at: float
-    pnl: float
+    Args:
+        agent: its name.
+        key: the same in each reading of the file, whatever becomes of its profit or loss; equal decisions share it.
+        at: when, in seconds since 1970 UTC; None: it has no readable time.
+        pnl: its profit or loss in account currency; None: not attributed yet, or not readable.
+        problem: why it cannot be understood; empty if it can.
+    """
+
+    agent: str
+    key: str
+    at: float | None
+    pnl: float | None
+    problem: str = ""
 
 
 @dataclass(slots=True)
@@ -29,16 +44,28 @@ class History:
     """What one agent decided.
 
     Args:
-        trades: its attributed decisions, oldest first.
+        trades: its attributed decisions that are known one by one, oldest first.
         latest_at: the time of its newest decision, attributed or not; None if no decision has a readable time.
-        total: how many decisions the file holds of it, attributed or not.
+        total: how many decisions of it are known, attributed or not.
+        waiting: how many decisions in the file are not attributed yet.
+        lost: how many left the file before they were attributed.
         problem: why its figures cannot be trusted; empty if they can.
+        days: sums of its older decisions, by UTC day, which is a number of days since 1970.
+        first_at: the time of its first attributed decision of all; None: that of its first trade.
     """
 
     trades: list[Trade] = field(default_factory=list)
     latest_at: float | None = None
     total: int = 0
+    waiting: int = 0
+    lost: int = 0
     problem: str = ""
+    days: Mapping[int, DaySums] = field(default_factory=dict)
+    first_at: float | None = None
+
+    def saw(self, at: float) -> None:
+        """Take a decision's time into account."""
+        self.latest_at = at if self.latest_at is None else max(at, self.latest_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +73,15 @@ class Record:
     """The whole file: histories by agent, sorted by name, what is odd, and when it was last added to.
 
     Args:
-        agents: by name.
-        updated_at: the file's ``last_update``, else its newest decision; seconds since 1970 UTC; None if unknown.
+        entries: every decision of a named agent, in the order of the file, also those dated in the future.
+        agents: by name; without decisions dated in the future.
+        updated_at: the file's ``last_update``, else its newest decision, in seconds since 1970 UTC; the older reading
+            of a time without a zone; None if unknown.
         oldest_at: its oldest decision; None if there is none.
         warnings: one sentence each.
     """
 
+    entries: Sequence[Entry]
     agents: Mapping[str, History]
     updated_at: float | None
     oldest_at: float | None
@@ -67,45 +97,44 @@ def record_of(document: Mapping[str, Any], now: float) -> Record | str:
         document: of the file.
         now: seconds since 1970 UTC.
     """
-    entries = document.get("decisions")
-    if not isinstance(entries, list):
+    listed = document.get("decisions")
+    if not isinstance(listed, list):
         return "has no list of decisions"
+    entries: list[Entry] = []
     agents: dict[str, History] = {}
-    times: list[float] = []
-    nameless = future = 0
-    for entry in entries:
-        name = entry.get("agent") if isinstance(entry, dict) else None
+    times: list[Instant] = []
+    future = 0
+    for decision in listed:
+        name = decision.get("agent") if isinstance(decision, dict) else None
         if not isinstance(name, str) or not name or not name.isprintable():
-            nameless += 1
             continue
         history = agents.setdefault(name, History())
-        at = instant(entry.get("timestamp"))
-        if at is not None and at > now + FUTURE_TOLERANCE_SECONDS:
+        at = instant(decision.get("timestamp"))
+        entry = _entry(name, decision, at)
+        entries.append(entry)
+        history.total += 1
+        if at is not None and is_future(at.utc, now):
             future += 1
-            history.total += 1
             continue
         if at is not None:
             times.append(at)
-        _add(history, entry, at)
+        _add(history, entry)
     for history in agents.values():
         history.trades.sort(key=lambda trade: trade.at)
+    updated_at, of_update = _updated_at(document, times, now)
+    naive = sum(not at.zoned for at in times)
     return Record(
+        entries=entries,
         agents=dict(sorted(agents.items())),
-        updated_at=_updated_at(document, times, now),
-        oldest_at=min(times, default=None),
-        warnings=tuple(_oddities(len(entries), nameless, future)),
+        updated_at=updated_at,
+        oldest_at=min((at.utc for at in times), default=None),
+        warnings=(*_oddities(len(listed), len(listed) - len(entries), future, naive), *of_update),
     )
 
 
-def instant(stamp: object) -> float | None:
-    """Return an ISO 8601 time (without a zone: UTC) in seconds since 1970 UTC; None if it is none."""
-    if not isinstance(stamp, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(stamp)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
+def is_future(at: float, now: float) -> bool:
+    """Whether a time is further ahead than clocks of two machines differ."""
+    return at > now + FUTURE_TOLERANCE_SECONDS
 
 
 def number(value: object) -> float | None:
@@ -119,39 +148,47 @@ def number(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _add(history: History, entry: Mapping[str, Any], at: float | None) -> None:
-    history.total += 1
+def _entry(name: str, decision: Mapping[str, Any], at: Instant | None) -> Entry:
+    stamp, attributed, pnl = (decision.get(key) for key in ("timestamp", "pnl_attributed", "pnl"))
+    named = ascii((name, stamp, decision.get("decision"), decision.get("reasoning")))
+    key = blake2b(named.encode(), digest_size=9).hexdigest()
     if at is None:
-        history.problem = f"a decision's timestamp is {_shown(entry.get('timestamp'))}, not a time"
-        return
-    history.latest_at = at if history.latest_at is None else max(at, history.latest_at)
-    attributed, pnl = entry.get("pnl_attributed"), entry.get("pnl")
-    if not attributed:
-        return
+        return Entry(name, key, None, None, f"a decision's timestamp is {_shown(stamp)}, not a time")
     profit = number(pnl)
-    if attributed is not True or profit is None or abs(profit) > MOST_PNL:
-        history.problem = f"an attributed decision's pnl is {_shown(pnl)}, no amount"
-        return
-    history.trades.append(Trade(at, profit))
+    if attributed and (attributed is not True or profit is None or abs(profit) > MOST_PNL):
+        return Entry(name, key, at.utc, None, f"an attributed decision's pnl is {_shown(pnl)}, no amount")
+    return Entry(name, key, at.utc, profit if attributed else None)
 
 
-def _updated_at(document: Mapping[str, Any], times: Sequence[float], now: float) -> float | None:
+def _add(history: History, entry: Entry) -> None:
+    history.problem = entry.problem or history.problem
+    if entry.at is not None:
+        history.saw(entry.at)
+        if entry.pnl is not None:
+            history.trades.append(Trade(entry.at, entry.pnl))
+        elif not entry.problem:
+            history.waiting += 1
+
+
+def _updated_at(
+    document: Mapping[str, Any], times: Sequence[Instant], now: float
+) -> tuple[float | None, tuple[str, ...]]:
     said = instant(document.get("last_update"))
-    if said is not None and said <= now + FUTURE_TOLERANCE_SECONDS:
-        return said
-    return max(times, default=None)
+    if said is None or is_future(said.earliest, now):
+        # Where a zone is missing, the older reading finds a dead recorder, and the newer one would not.
+        return max((at.earliest for at in times), default=None), ()
+    naive = f"{PERFORMANCE}: last_update has no time zone: the older of UTC and local time counts"
+    return said.earliest, () if said.zoned else (naive,)
 
 
-def _oddities(entries: int, nameless: int, future: int) -> list[str]:
+def _oddities(entries: int, nameless: int, future: int, naive: int) -> list[str]:
     said = []
     if nameless:
         said.append(f"{nameless} of {entries} decisions name no agent and are left out")
     if future:
         said.append(f"{future} of {entries} decisions are dated in the future and are left out")
-    if entries >= KEPT_DECISIONS:
-        said.append(
-            f"the file holds {entries} decisions, which is all that is kept: windows may reach beyond its oldest"
-        )
+    if naive:
+        said.append(f"{naive} of {entries} decisions have a timestamp without a time zone, which is taken as UTC")
     return said
 
 

@@ -6,26 +6,37 @@ would look like a bad agent, or a quiet one.
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_right
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from capital_governor.hive.decisions import History, Record, Trade, instant, number, record_of
-from capital_governor.hive.state_files import PERFORMANCE, REGIME, StateFile, StateFiles
+from capital_governor.hive.day_sums import DAY_SECONDS, DaySums, Trade
+from capital_governor.hive.decisions import KEPT_DECISIONS, History, Record, number, record_of
+from capital_governor.hive.figures import (
+    WINDOW_DAYS,
+    Gap,
+    daily_sharpe,
+    drawdown_percent,
+    max_drawdown_percent,
+    profit,
+    win_rate,
+    windowed,
+    windowed_days,
+)
+from capital_governor.hive.instants import Instant, instant
+from capital_governor.hive.past import Past, iso
+from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME, REVENUE, StateFile, StateFiles
 
-DAY_SECONDS: Final = 86_400.0
-WINDOW_DAYS: Final = 30
-FEWEST_DAYS: Final = 2
 SILENT_SECONDS: Final = DAY_SECONDS
 """Nothing recorded for longer than this is taken for a dead recorder, not for a quiet fleet."""
 REGIME_AGE_SECONDS: Final = 900.0
 """Three times the interval at which NeoLight's regime detector writes."""
+NO_ZONE: Final = "has no time zone"
 
 
-def payload(files: StateFiles, now: float, capital: float) -> dict[str, Any]:
+def payload(
+    files: StateFiles, now: float, capital: float, past: Past | None = None, warnings: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the payload of ``GET /meta/metrics``, or ``{"error": ..., "timestamp": ..., "sources": ...}``.
 
     An error is whatever could make an unhealthy fleet look healthy: the decisions cannot be read, hold no agent or
@@ -35,24 +46,30 @@ def payload(files: StateFiles, now: float, capital: float) -> dict[str, Any]:
         files: as they were found.
         now: seconds since 1970 UTC; every window ends here.
         capital: what the fleet's account held 30 days ago, in account currency.
+        past: what is known of decisions beyond the file; None: nothing.
+        warnings: about ``past``, to be passed on.
     """
     record = _record(files.performance, now)
     if isinstance(record, str):
         return _refusal(f"{PERFORMANCE} {record}", files, now)
     if files.regime.problem and not files.regime.missing:
         return _refusal(f"{REGIME}: {files.regime.problem}", files, now)
-    listed = {agent: history for agent, history in record.agents.items() if _recent(history, now)}
-    if not listed:
+    if not any(_recent(history, now) for history in record.agents.values()):
         return _refusal(f"{PERFORMANCE} holds no decision of the last {WINDOW_DAYS} days", files, now)
+    whole = past or Past()
+    listed = {agent: history for agent, history in whole.histories(record, now).items() if _recent(history, now)}
     revenue = _revenue(files.revenue)
-    per_agent = {agent: _agent(history, revenue.get(agent), now, capital) for agent, history in listed.items()}
+    per_agent = {
+        agent: _agent(history, whole.gaps, now, capital) | _revenue_of(revenue.get(agent), now)
+        for agent, history in listed.items()
+    }
     per_strategy = _strategies(files.strategies)
     return {
         "timestamp": _iso(now),
         "cache_timestamp": _iso(now),
         "per_agent": per_agent,
         "per_strategy": per_strategy,
-        "guardian": _guardian(files.pause, listed, now, capital),
+        "guardian": _guardian(files.pause, listed, whole, now, capital),
         "market_regime": dict(files.regime.document or {}),
         "summary": {
             "total_agents": len(per_agent),
@@ -62,72 +79,14 @@ def payload(files: StateFiles, now: float, capital: float) -> dict[str, Any]:
         },
         "source": "capital_governor_hive",
         "sources": _sources(files),
-        "warnings": [*record.warnings, *_regime_warnings(files.regime, now)],
+        "warnings": [
+            *record.warnings,
+            *_beginning(record, past, now),
+            *warnings,
+            *_regime_warnings(files.regime, now),
+            *_naive(files),
+        ],
     }
-
-
-def windowed(trades: Sequence[Trade], now: float, days: float) -> list[Trade]:
-    """Return the trades of the last ``days`` x 24 h: ``now - days < at``; oldest first, as they came.
-
-    One that is dated a few seconds ahead counts as made now.
-    """
-    return list(trades[bisect_right(trades, now - days * DAY_SECONDS, key=lambda trade: trade.at) :])
-
-
-def daily_sharpe(trades: Sequence[Trade], now: float, capital: float) -> float | None:
-    """Return the daily Sharpe ratio over at most 30 days, not annualised; None where it is not defined.
-
-    ``mean(r) / stdev(r)`` of the daily returns ``r = profit of the day / capital``, with the sample deviation (n - 1)
-    and a riskless rate of 0 (Sharpe 1994, "The Sharpe Ratio", ex post). Days are 24 hours long and counted back from
-    ``now``; days without a trade count as 0; days before the first trade do not count. It needs two days, and returns
-    that are not all alike (all zero: the ratio is 0). Times sqrt(365) it is the usual annual figure.
-    """
-    recent = windowed(trades, now, WINDOW_DAYS)
-    if not recent:
-        return None
-    count = min(WINDOW_DAYS, max(1, math.ceil((now - recent[0].at) / DAY_SECONDS)))
-    if len(recent) < len(trades):  # it traded before the window, so it was there on all its days
-        count = WINDOW_DAYS
-    if count < FEWEST_DAYS:
-        return None
-    profits: list[list[float]] = [[] for _ in range(count)]
-    for trade in recent:
-        profits[min(count - 1, max(0, math.floor((now - trade.at) / DAY_SECONDS)))].append(trade.pnl)
-    returns = [math.fsum(day) / capital for day in profits]
-    mean = math.fsum(returns) / count
-    deviation = math.sqrt(math.fsum((each - mean) ** 2 for each in returns) / (count - 1))
-    if deviation <= 1e-12 * max(map(abs, returns)):  # all alike but for the last digits
-        return 0.0 if mean == 0.0 else None
-    return mean / deviation
-
-
-def win_rate(trades: Sequence[Trade]) -> float | None:
-    """Return the part of trades with a profit above 0, 0..1; None without trades."""
-    return sum(trade.pnl > 0 for trade in trades) / len(trades) if trades else None
-
-
-def max_drawdown_percent(trades: Iterable[Trade], capital: float) -> float:
-    """Return the deepest fall of the equity curve below its highest point so far, in percent of that point.
-
-    The curve begins at ``capital`` and rises or falls with each trade. 0 without a loss; above 100 only where more
-    than everything was lost.
-    """
-    return max((100.0 * (peak - equity) / peak for peak, equity in _curve(trades, capital)), default=0.0)
-
-
-def drawdown_percent(trades: Iterable[Trade], capital: float) -> float:
-    """Return how far the equity curve stands below its highest point now, in percent of that point."""
-    last = deque(_curve(trades, capital), maxlen=1)
-    return sum(100.0 * (peak - equity) / peak for peak, equity in last)
-
-
-def _curve(trades: Iterable[Trade], capital: float) -> Iterable[tuple[float, float]]:
-    """Yield the highest point so far and the equity after each trade."""
-    equity = peak = capital
-    for trade in trades:
-        equity += trade.pnl
-        peak = max(peak, equity)
-        yield peak, equity
 
 
 # --- the parts of the payload -----------------------------------------------------------------------------------------
@@ -141,7 +100,10 @@ def _record(file: StateFile, now: float) -> Record | str:
         return record if isinstance(record, str) else "holds no decision"
     silent = now - record.updated_at
     if silent > SILENT_SECONDS:
-        return f"was last added to {silent / 3600:.0f} h ago: what records decisions seems to be dead"
+        naive = "; ".join(each for each in record.warnings if NO_ZONE in each)
+        return f"was last added to {silent / 3600:.0f} h ago: what records decisions seems to be dead" + (
+            f" ({naive})" if naive else ""
+        )
     return record
 
 
@@ -151,27 +113,33 @@ def _recent(history: History, now: float) -> bool:
     return bool(history.problem) or (latest is not None and now - latest < WINDOW_DAYS * DAY_SECONDS)
 
 
-def _agent(history: History, revenue: Mapping[str, Any] | None, now: float, capital: float) -> dict[str, Any]:
-    month = windowed(history.trades, now, WINDOW_DAYS)
+def _agent(history: History, gaps: Sequence[Gap], now: float, capital: float) -> dict[str, Any]:
+    month, days = windowed(history.trades, now, WINDOW_DAYS), windowed_days(history.days, now, WINDOW_DAYS)
     record: dict[str, Any] = dict.fromkeys(("pnl_1d", "pnl_7d", "sharpe_30d", "winrate_30d", "max_dd_30d"))
     problem = history.problem
-    if not problem and month:
-        record["pnl_1d"] = _pnl(history.trades, now, 1)
-        record["pnl_7d"] = _pnl(history.trades, now, 7)
-        record["sharpe_30d"] = daily_sharpe(history.trades, now, capital)
-        record["winrate_30d"] = win_rate(month)
-        record["max_dd_30d"] = max_drawdown_percent(month, capital)
-        if record["sharpe_30d"] is None:
-            problem = "no Sharpe ratio: it needs two days of attributed decisions, and returns that are not all alike"
+    if not problem and (month or days):
+        record["pnl_1d"] = profit(history.trades, now, 1, history.days)
+        record["pnl_7d"] = profit(history.trades, now, 7, history.days)
+        record["winrate_30d"] = win_rate(month, days)
+        record["max_dd_30d"] = max_drawdown_percent([*days, *month], capital)
+        sharpe = daily_sharpe(history.trades, now, capital, history.days, history.first_at, gaps)
+        if isinstance(sharpe, str):
+            problem = f"no Sharpe ratio: {sharpe}"
+        else:
+            record["sharpe_30d"] = sharpe
     elif not problem:
-        problem = f"no attributed decision in {WINDOW_DAYS} days"
+        problem = _without_trades(history)
     record["total_decisions"] = history.total
-    record |= _revenue_of(revenue, now)
     return record | ({"problem": problem} if problem else {})
 
 
-def _pnl(trades: Sequence[Trade], now: float, days: float) -> float:
-    return math.fsum(trade.pnl for trade in windowed(trades, now, days))
+def _without_trades(history: History) -> str:
+    counts = (
+        (history.waiting, "in the file not attributed yet"),
+        (history.lost, "that left the file before they were attributed"),
+    )
+    known = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return f"no attributed decision in {WINDOW_DAYS} days" + (f": it has {known}" if known else "")
 
 
 def _revenue(file: StateFile) -> Mapping[str, Any]:
@@ -184,7 +152,7 @@ def _revenue_of(entry: object, now: float) -> dict[str, float | None]:
     if not isinstance(entry, Mapping):
         return {"revenue_24h": None, "revenue_total": None}
     day, last = number(entry.get("revenue_24h")), instant(entry.get("last_transaction"))
-    if day is None and last is not None and now - last >= DAY_SECONDS:
+    if day is None and last is not None and now - last.latest >= DAY_SECONDS:
         day = 0.0
     return {"revenue_24h": day, "revenue_total": number(entry.get("total_revenue"))}
 
@@ -209,11 +177,12 @@ def _strategies(file: StateFile) -> dict[str, Any]:
     return found
 
 
-def _guardian(file: StateFile, agents: Mapping[str, History], now: float, capital: float) -> dict[str, Any]:
+def _guardian(file: StateFile, agents: Mapping[str, History], past: Past, now: float, capital: float) -> dict[str, Any]:
     """Return the pause, over once its ``until`` is past, and the whole fleet's drawdown."""
     trades = sorted((each for history in agents.values() for each in history.trades), key=lambda trade: trade.at)
     reason = _pause(file, now)
-    fallen = drawdown_percent(windowed(trades, now, WINDOW_DAYS), capital)
+    steps: list[Trade | DaySums] = [*windowed_days(past.fleet, now, WINDOW_DAYS), *windowed(trades, now, WINDOW_DAYS)]
+    fallen = drawdown_percent(steps, capital)
     return {"is_paused": bool(reason), "drawdown": fallen, "reason": reason or "Normal operation"}
 
 
@@ -221,23 +190,55 @@ def _pause(file: StateFile, now: float) -> str:
     """Return why the fleet is paused; empty if it is not. What cannot be understood is a pause."""
     document = {"paused": False} if file.missing else file.document
     if document is None:
-        return f"the pause file cannot be understood: {file.problem}"
+        return f"{PAUSE} cannot be understood ({file.problem}): correct it, or remove it to end the pause"
     paused, until, reason = document.get("paused"), document.get("until"), document.get("reason")
     if not isinstance(paused, bool):
-        return "the pause file cannot be understood: it does not say whether it is paused"
+        return f"{PAUSE} does not say whether it is paused: write true or false, or remove it to end the pause"
     end = instant(until)
     if paused and until is not None and end is None:
-        return "the pause file cannot be understood: its until is no time"
-    if not paused or (end is not None and end <= now):
+        return f"{PAUSE} has an until that is no time: correct it, or remove it to end the pause"
+    if not paused or (end is not None and end.latest <= now):
         return ""
     return reason if isinstance(reason, str) and reason else "Guardian intervention"
 
 
 def _regime_warnings(file: StateFile, now: float) -> list[str]:
     at = instant((file.document or {}).get("timestamp"))
-    if at is None or now - at <= REGIME_AGE_SECONDS:
+    if at is None or now - at.earliest <= REGIME_AGE_SECONDS:
         return []
-    return [f"{REGIME} is {now - at:.0f} s old: what detects the market regime seems to be dead"]
+    return [f"{REGIME} is {now - at.earliest:.0f} s old: what detects the market regime seems to be dead"]
+
+
+def _beginning(record: Record, past: Past | None, now: float) -> list[str]:
+    """Say that windows are cut short by a file that is full and a history that is young."""
+    known = [at for at in (record.oldest_at, past.since if past else None) if at is not None]
+    begin = min(known, default=now)
+    if len(record.entries) < KEPT_DECISIONS or begin <= now - WINDOW_DAYS * DAY_SECONDS:
+        return []
+    sentence = (
+        f"the file holds {len(record.entries)} decisions, which is all that is kept, and none from before {iso(begin)}"
+        " is known: windows that begin sooner are cut short"
+    )
+    return [sentence]
+
+
+def _naive(files: StateFiles) -> list[str]:
+    """Say which times have no zone and how they are read; those of decisions are the record's to tell of."""
+    until = instant((files.pause.document or {}).get("until"))
+    regime = instant((files.regime.document or {}).get("timestamp"))
+    sales = [entry.get("last_transaction") for entry in _revenue(files.revenue).values() if isinstance(entry, dict)]
+    said = []
+    if _has_no_zone(until):
+        said.append(f"{PAUSE}: until {NO_ZONE}: it counts until the later of UTC and local time")
+    if _has_no_zone(regime):
+        said.append(f"{REGIME}: timestamp {NO_ZONE}: the older of UTC and local time counts")
+    if any(_has_no_zone(instant(sale)) for sale in sales):
+        said.append(f"{REVENUE}: a last_transaction {NO_ZONE}: the later of UTC and local time counts")
+    return said
+
+
+def _has_no_zone(at: Instant | None) -> bool:
+    return at is not None and not at.zoned
 
 
 def _sources(files: StateFiles) -> dict[str, str]:

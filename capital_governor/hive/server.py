@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import re
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from capital_governor.hive.metrics import payload
+from capital_governor.hive.past_file import LONGEST_SECONDS, Memory
+from capital_governor.hive.sampler import Sampler
 from capital_governor.hive.state_files import PERFORMANCE, REGIME, StateFile, Watch, read, read_all
 
 HOST: Final = "127.0.0.1"
@@ -39,7 +42,7 @@ class HiveError(Exception):
 
 @dataclass(slots=True)
 class Hive:
-    """What answers: each answer is made anew from the files.
+    """What answers: each answer is made anew from the files, and from the history of decisions that left them.
 
     Args:
         root: the folder with ``state/`` and ``runtime/``.
@@ -53,6 +56,11 @@ class Hive:
     say: Callable[[str], object]
     clock: Callable[[], float] = time.time
     _watch: Watch = field(default_factory=Watch)
+    _memory: Memory = field(init=False)
+    _warned: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._memory = Memory(self.root, self.say)
 
     def app(self) -> Starlette:
         """Return the application."""
@@ -77,8 +85,23 @@ class Hive:
         files = read_all(self.root)
         for sentence in self._watch.news(files):
             self.say(sentence)
-        document = payload(files, self.clock(), self.capital)
+        now = self.clock()
+        with self._memory.look(files.performance, now) as (past, warnings):
+            document = payload(files, now, self.capital, past, warnings)
+        self._warn(document.get("warnings", ()))
         return _answer(UNAVAILABLE if "error" in document else OK, document)
+
+    def sample(self) -> float:
+        """Take in the decisions for the history; return in how many seconds to do so again."""
+        with self._memory.look(read(self.root / PERFORMANCE), self.clock()):
+            return self._memory.seconds_to_next()
+
+    def _warn(self, warnings: Iterable[str]) -> None:
+        """Log each warning when it comes up; one whose figures alone have changed is still the same."""
+        kinds = {re.sub(r"[\dT:.+-]+", "#", warning): warning for warning in warnings}
+        for kind in kinds.keys() - self._warned:
+            self.say(f"warning: {kinds[kind]}")
+        self._warned = set(kinds)
 
     def performance(self, _: Request) -> Response:
         """Answer what ``state/performance_attribution.json`` holds, or 503."""
@@ -161,7 +184,8 @@ def serve(root: Path, dashboard_url: str, capital: float) -> None:
     )
     with contextlib.closing(listener), _signals_end_in_order():
         _say(f"serving {root} at http://{HOST}:{listener.getsockname()[1]}/meta/metrics")
-        uvicorn.Server(config).run(sockets=[listener])
+        with Sampler(hive.sample, _say, LONGEST_SECONDS):
+            uvicorn.Server(config).run(sockets=[listener])
     _say("stopped")
 
 

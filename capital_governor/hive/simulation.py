@@ -114,7 +114,11 @@ class Fleet:
             now: the time that the clock's newest moment gets, in seconds since 1970 UTC.
         """
         return {
-            PERFORMANCE: {"decisions": [self._entry(deal, now) for deal in self._seen()], "last_update": _iso(now)},
+            PERFORMANCE: {
+                "decisions": [self._entry(deal, now) for deal in self._seen()],
+                "last_update": _iso(now),
+                "simulated": True,  # the same decisions have other times each time: no history can be kept of them
+            },
             STRATEGIES: self._strategies(),
             REVENUE: self._revenue(now),
             REGIME: self._regime(now),

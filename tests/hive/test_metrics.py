@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -12,106 +13,17 @@ from hypothesis import strategies as st
 
 from capital_governor.adapters.wire import parse
 from capital_governor.core.model import Guardian, Regime, Snapshot
-from capital_governor.hive.decisions import Trade, instant, record_of
-from capital_governor.hive.metrics import (
-    daily_sharpe,
-    drawdown_percent,
-    max_drawdown_percent,
-    payload,
-    win_rate,
-    windowed,
-)
+from capital_governor.hive.decisions import record_of
+from capital_governor.hive.metrics import payload
+from capital_governor.hive.state_files import PERFORMANCE
 from tests.hive.fleet_files import DAY, HOUR, NOW, decision, files, performance, regime, stamp, two_agents
 
 CAPITAL: Final = 1_000.0
 
 
-def trades(*of: tuple[float, float]) -> list[Trade]:
-    """Trades by (days ago, pnl), oldest first."""
-    return [Trade(NOW - days * DAY, pnl) for days, pnl in of]
-
-
 def agents(*decisions: dict[str, Any]) -> Any:
     """The agents of the payload made of these decisions."""
     return payload(files(performance=performance(*decisions)), NOW, CAPITAL)["per_agent"]
-
-
-# --- Sharpe ratio -----------------------------------------------------------------------------------------------------
-
-
-def test_sharpe_of_three_days() -> None:
-    """Returns of 3 %, 1 % and -1 % have mean 1 % and sample deviation 2 %: the ratio is 0.5."""
-    assert daily_sharpe(trades((2.5, -10), (1.5, 10), (0.5, 30)), NOW, CAPITAL) == pytest.approx(0.5)
-
-
-def test_sharpe_adds_up_the_trades_of_a_day() -> None:
-    """Many small trades of a day are one return: splitting a trade changes nothing."""
-    split = trades((2.9, -4), (2.1, -6), (1.5, 10), (0.9, 10), (0.5, 25), (0.1, -5))
-    assert daily_sharpe(split, NOW, CAPITAL) == pytest.approx(0.5)
-
-
-def test_sharpe_counts_days_without_a_trade_as_zero() -> None:
-    """Returns of 4 %, 0, 0, 0 have mean 1 % and sample deviation 2 %: the ratio is 0.5."""
-    assert daily_sharpe(trades((3.5, 0), (0.5, 40)), NOW, CAPITAL) == pytest.approx(0.5)
-
-
-def test_sharpe_of_an_agent_older_than_the_window_has_thirty_days() -> None:
-    """One day of 3 % and 29 of 0: mean 0.1 %, sample deviation sqrt(0.00003): the ratio is 1 / sqrt(30)."""
-    assert daily_sharpe(trades((40, 500), (0.5, 30)), NOW, CAPITAL) == pytest.approx(1 / math.sqrt(30))
-
-
-@pytest.mark.parametrize(
-    ("of", "ratio"),
-    [
-        ((), None),
-        (((40, 10),), None),
-        (((0.9, 10), (0.1, -5)), None),
-        (((1.5, 10), (0.5, 10)), None),
-        (((1.5, 0), (0.5, 0)), 0.0),
-        (((2.5, 0.1), (1.5, 0.1), (0.5, 0.1)), None),
-    ],
-)
-def test_sharpe_that_is_not_defined(of: tuple[tuple[float, float], ...], ratio: float | None) -> None:
-    """Less than two days, or returns all alike, have no ratio; two days of nothing have 0."""
-    assert daily_sharpe(trades(*of), NOW, CAPITAL) == ratio
-
-
-# --- drawdown, win rate, windows --------------------------------------------------------------------------------------
-
-
-def test_drawdown_is_in_percent_of_the_highest_point() -> None:
-    """1000, 1100, 880, 1000, 850: the deepest fall is 250 of 1100; then 1150 is a new highest point."""
-    fall = trades((5, 100), (4, -220), (3, 120), (2, -150))
-    assert max_drawdown_percent(fall, CAPITAL) == pytest.approx(100 * 250 / 1100)
-    assert drawdown_percent(fall, CAPITAL) == pytest.approx(100 * 250 / 1100)
-    risen = [*fall, *trades((1, 300))]
-    assert max_drawdown_percent(risen, CAPITAL) == pytest.approx(100 * 250 / 1100)
-    assert drawdown_percent(risen, CAPITAL) == 0.0
-
-
-def test_drawdown_counts_from_the_capital() -> None:
-    """A first trade that loses 50 of 1000 is a drawdown of 5 %; without a trade there is none."""
-    assert max_drawdown_percent(trades((1, -50)), CAPITAL) == 5.0
-    assert max_drawdown_percent((), CAPITAL) == drawdown_percent((), CAPITAL) == 0.0
-
-
-def test_win_rate_counts_profits_only() -> None:
-    """Of 5, 0, -1, 2 two are profits."""
-    assert win_rate(trades((4, 5), (3, 0), (2, -1), (1, 2))) == 0.5
-    assert win_rate(()) is None
-
-
-def test_a_window_ends_now_and_its_beginning_is_out() -> None:
-    """24 hours are the last 86,400 seconds: what is exactly that old is out, a millisecond less is in."""
-    found = windowed([Trade(NOW - DAY, 1.0), Trade(NOW - DAY + 0.001, 2.0), Trade(NOW, 4.0)], NOW, 1)
-    assert [trade.pnl for trade in found] == [2.0, 4.0]
-
-
-@given(st.lists(st.tuples(st.floats(-5.0, 40.0), st.floats(-100, 100)), max_size=30), st.floats(0.01, 35))
-def test_windows_against_a_plain_filter(of: list[tuple[float, float]], days: float) -> None:
-    """Whatever the times, a window holds what is younger than its beginning."""
-    every = sorted(trades(*of), key=lambda trade: trade.at)
-    assert windowed(every, NOW, days) == [trade for trade in every if trade.at > NOW - days * DAY]
 
 
 # --- the payload ------------------------------------------------------------------------------------------------------
@@ -168,7 +80,11 @@ def test_what_cannot_be_known_is_null() -> None:
     assert (found["Fresh"]["sharpe_30d"], found["Fresh"]["pnl_1d"]) == (None, 10.0)
     for agent in ("Waiting", "Idle"):
         assert {found[agent][key] for key in ("pnl_1d", "pnl_7d", "sharpe_30d", "winrate_30d", "max_dd_30d")} == {None}
-        assert found[agent]["problem"] == "no attributed decision in 30 days"
+        assert found[agent]["problem"] == ("no attributed decision in 30 days: it has 1 in the file not attributed yet")
+    assert found["Fresh"]["problem"] == (
+        "no Sharpe ratio: its attributed decisions reach back 12.0 h, and it needs two days: the second one begins in"
+        " 12.0 h"
+    )
 
 
 @pytest.mark.parametrize(
@@ -328,6 +244,78 @@ def test_a_regime_that_nobody_renews_is_said() -> None:
     ]
 
 
+NEW_YORK: Final = "America/New_York"
+TOKYO: Final = "Asia/Tokyo"
+
+
+def naive(at: float) -> str:
+    """A time without a zone, as UTC has it."""
+    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("zone", "until", "paused"),
+    [
+        (NEW_YORK, NOW - 4 * HOUR, True),  # an hour to go if it is local time
+        (NEW_YORK, NOW - 6 * HOUR, False),
+        (TOKYO, NOW + HOUR, True),  # an hour to go if it is UTC
+        (TOKYO, NOW - HOUR, False),
+    ],
+    indirect=["zone"],
+)
+@pytest.mark.usefixtures("zone")
+def test_a_pause_without_a_zone_lasts_until_the_later_reading(until: float, paused: bool) -> None:
+    """Whether it was written in UTC or in local time, the pause is not over too soon, and a warning says so."""
+    pause = {"paused": True, "reason": "cooldown", "until": naive(until)}
+    whole = payload(files(performance=two_agents(), pause=pause), NOW, CAPITAL)
+    assert whole["guardian"]["is_paused"] is paused
+    assert whole["warnings"] == [
+        "state/guardian_pause.json: until has no time zone: it counts until the later of UTC and local time"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("zone", "hours", "dead"),
+    [(NEW_YORK, 25, True), (NEW_YORK, 23, False), (TOKYO, 16, True), (TOKYO, 14, False)],
+    indirect=["zone"],
+)
+@pytest.mark.usefixtures("zone")
+def test_a_last_update_without_a_zone_is_the_older_reading(hours: float, dead: bool) -> None:
+    """A dead recorder is not taken for a living one; east of Greenwich that may come nine hours too soon."""
+    document = two_agents() | {"last_update": naive(NOW - hours * HOUR)}
+    whole = payload(files(performance=document), NOW, CAPITAL)
+    assert ("error" in whole) is dead
+    if dead:
+        assert "was last added to 25 h ago" in whole["error"]
+        assert "has no time zone" in whole["error"]
+    else:
+        assert whole["warnings"] == [
+            f"{PERFORMANCE}: last_update has no time zone: the older of UTC and local time counts",
+        ]
+
+
+@pytest.mark.parametrize("zone", [TOKYO], indirect=True)
+@pytest.mark.usefixtures("zone")
+def test_a_regime_and_decisions_without_a_zone() -> None:
+    """A regime is as old as the older reading says; a decision's time is UTC; both are said."""
+    document = performance(*(decision("A", days, 1.0, timestamp=naive(NOW - days * DAY)) for days in (0.9, 0.5)))
+    whole = payload(files(performance=document, regime=regime(timestamp=naive(NOW))), NOW, CAPITAL)
+    assert whole["per_agent"]["A"]["pnl_1d"] == 2.0
+    assert whole["warnings"] == [
+        "2 of 2 decisions have a timestamp without a time zone, which is taken as UTC",
+        "runtime/market_regime.json is 32400 s old: what detects the market regime seems to be dead",
+        "runtime/market_regime.json: timestamp has no time zone: the older of UTC and local time counts",
+    ]
+
+
+def test_what_is_wrong_with_a_pause_file_names_it_and_the_remedy() -> None:
+    """The reason of such a pause tells what to do."""
+    for pause in ("torn or no JSON", {"paused": True, "until": "soon"}, {"paused": "yes"}):
+        reason = payload(files(performance=two_agents(), pause=pause), NOW, CAPITAL)["guardian"]["reason"]
+        assert reason.startswith("state/guardian_pause.json ")
+        assert reason.endswith("remove it to end the pause")
+
+
 def test_a_full_file_is_said() -> None:
     """A file with as many decisions as are ever kept may reach back less than a window."""
     document = performance(*(decision("SmartTrader", day / 100, 1.0) for day in range(1000)))
@@ -367,19 +355,3 @@ def test_no_content_breaks_the_answer(
     assert ("error" in whole) != ("per_agent" in whole)
     json.dumps(whole, allow_nan=False)
     assert isinstance(record_of(document, NOW), str) or "error" in whole or whole["per_agent"]
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("2025-11-03T22:00:00+00:00", NOW),
-        ("2025-11-03T22:00:00Z", NOW),
-        ("2025-11-03T23:30:00+01:30", NOW),
-        ("2025-11-03T22:00:00", NOW),
-        ("soon", None),
-        (5, None),
-    ],
-)
-def test_times(text: object, seconds: float | None) -> None:
-    """Times are ISO 8601; one without a zone is UTC."""
-    assert instant(text) == seconds

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +24,12 @@ from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.wire import parse
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.reason import Reason
-from capital_governor.hive.server import HiveError, address, bind
+from capital_governor.hive.past_file import PAST, past_of
+from capital_governor.hive.sampler import Sampler
+from capital_governor.hive.server import Hive, HiveError, address, bind
 from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME
-from tests.hive.fleet_files import regime, two_agents
+from tests.hive.busy_fleet import MIDNIGHT, BusyFleet
+from tests.hive.fleet_files import DAY, NOW, regime, stamp, two_agents
 from tests.serving import wait_until
 
 
@@ -148,6 +152,120 @@ def test_a_torn_file_holds_the_governor(served: Served, path: Path, content: str
     assert served.log.read_text().count(f"{path}: {said}") == 1
     fill(served)
     assert isinstance(served.asked_by_the_governor(), Snapshot)
+
+
+@contextmanager
+def clocked(root: Path, now: list[float]) -> Iterator[tuple[Hive, list[str]]]:
+    """A hive on the root whose clock shows ``now[0]``, and its log."""
+    said: list[str] = []
+    yield Hive(root, 100_000.0, said.append, lambda: now[0]), said
+
+
+def asked(hive: Hive) -> Any:
+    """The payload of a hive that runs in this process."""
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(hive.app()), base_url="http://localhost") as client:
+            return await client.get("/meta/metrics")
+
+    return asyncio.run(ask()).json()
+
+
+def test_a_busy_fleet_is_governed_after_a_day(tmp_path: Path) -> None:
+    """The governor takes every agent of a fleet whose file reaches back 8 hours only, once the second day has begun.
+
+    Before, the sentence says what is missing and until when. Each answer is of a hive that was just started.
+    """
+    fleet, now = BusyFleet(MIDNIGHT - 2 * DAY), [0.0]
+    for hours in range(2, 32, 2):
+        fleet.run(2 / 24)
+        fleet.write(tmp_path)
+        now[0] = fleet.at
+        with clocked(tmp_path, now) as (hive, said):
+            hive.sample()
+            whole = asked(hive)
+        found = parse(json.dumps(whole).encode())
+        assert isinstance(found, Snapshot)
+        assert (found.faults == {}) is (hours > 24)
+        assert (len(found.metrics) == 3) is (hours > 24)
+        if hours == 20:
+            assert whole["per_agent"]["Agent1"]["problem"] == (
+                "no Sharpe ratio: its attributed decisions reach back 20.0 h, and it needs two days: the second one"
+                " begins in 4.0 h"
+            )
+            assert any("none from before 2025-11-01T00:00:" in warning for warning in whole["warnings"])
+            assert any(line.startswith("warning: the file holds 1000 decisions") for line in said)
+
+
+def test_a_warning_is_logged_when_it_comes_up(tmp_path: Path) -> None:
+    """Once, also while its figures change; again when it was gone in between."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "runtime").mkdir()
+    now = [NOW]
+    (tmp_path / PERFORMANCE).write_text(json.dumps(two_agents()))
+    (tmp_path / REGIME).write_text(json.dumps(regime(timestamp=stamp(0.5))))
+    with clocked(tmp_path, now) as (hive, said):
+        for seconds in (0, 60, 120):
+            now[0] = NOW + seconds
+            asked(hive)
+        (tmp_path / REGIME).write_text(json.dumps(regime()))
+        asked(hive)
+        (tmp_path / REGIME).write_text(json.dumps(regime(timestamp=stamp(0.5))))
+        asked(hive)
+    assert [line for line in said if line.startswith("warning")] == [
+        f"warning: runtime/market_regime.json is {age} s old: what detects the market regime seems to be dead"
+        for age in (43200, 43320)
+    ]
+
+
+def test_no_decision_is_missed_while_nobody_asks(tmp_path: Path) -> None:
+    """A real hive that no request reaches takes in what the file held at its start, and what it holds later."""
+    fleet = BusyFleet(time.time(), a_day=8_640_000)  # its file spans ten seconds
+    fleet.at -= 1_200 * DAY / fleet.a_day
+    fleet.run(1_000 / fleet.a_day)
+    fleet.write(tmp_path)
+    with serving(tmp_path, free_port()):
+        path = tmp_path / PAST
+        wait_until(path.exists, 60)
+        fleet.run(200 / fleet.a_day)
+        fleet.write(tmp_path)
+        wait_until(lambda: len(past_of(path.read_bytes()).left) >= 199, 60)
+
+
+def test_a_killed_hive_goes_on_where_it_was(tmp_path: Path) -> None:
+    """After a kill the next process has the figures of decisions that left the file before it began."""
+    fleet = BusyFleet(time.time() - 1.8 * DAY)
+    port = free_port()
+    for _ in range(5):
+        fleet.run(0.3)
+        with clocked(tmp_path, [fleet.at]) as (hive, _):
+            fleet.write(tmp_path)
+            hive.sample()
+    for _ in range(2):
+        fleet.run(0.1)
+        fleet.write(tmp_path)
+        with serving(tmp_path, port) as server:
+            found = server.asked_by_the_governor()
+            assert isinstance(found, Snapshot)
+            assert (found.faults, set(found.metrics)) == ({}, {"Agent0", "Agent1", "Agent2"})
+            server.process.kill()
+            server.process.wait(60)
+
+
+def test_a_look_that_fails_does_not_end_the_sampling() -> None:
+    """What it raised is in the log, and the next look comes."""
+    said, looks = list[str](), threading.Semaphore(0)
+
+    def look() -> float:
+        looks.release()
+        if len(said) < 2:
+            raise ValueError("odd")
+        return 60.0
+
+    with Sampler(look, said.append, 0.01):
+        for _ in range(3):
+            assert looks.acquire(timeout=60)
+    assert said == ["looking at the decisions failed: ValueError: odd"] * 2
 
 
 def test_other_requests(served: Served) -> None:

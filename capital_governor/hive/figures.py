@@ -1,0 +1,178 @@
+"""Sums, ratios and drawdowns of trades, and of the day sums of those that are not known one by one. Pure."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from capital_governor.hive.day_sums import DAY_SECONDS, DaySums, Trade, day_of
+
+WINDOW_DAYS: Final = 30
+FEWEST_DAYS: Final = 2
+NO_DAYS: Final[Mapping[int, DaySums]] = MappingProxyType({})
+
+Gap = tuple[float, float]
+"""From when to when nothing is known, in seconds since 1970 UTC."""
+
+
+def windowed(trades: Sequence[Trade], now: float, days: float) -> list[Trade]:
+    """Return the trades of the last ``days`` x 24 h: ``now - days < at``; oldest first, as they came.
+
+    One that is dated a few seconds ahead counts as made now.
+    """
+    return list(trades[bisect_right(trades, now - days * DAY_SECONDS, key=lambda trade: trade.at) :])
+
+
+def windowed_days(days: Mapping[int, DaySums], now: float, window_days: float) -> list[DaySums]:
+    """Return the day sums with trades in the last ``window_days`` x 24 h, oldest first; the oldest may begin sooner."""
+    start = now - window_days * DAY_SECONDS
+    today = day_of(now)
+    found = (days[day] for day in sorted(days) if day <= today)
+    return [sums for sums in found if sums.trades and sums.part_after(start) > 0.0]
+
+
+def profit(trades: Sequence[Trade], now: float, window_days: float, days: Mapping[int, DaySums] = NO_DAYS) -> float:
+    """Return the sum of the profits and losses in the last ``window_days`` x 24 h.
+
+    Of a day that is known by its sums only, and in which the window begins, the window's part of the time counts.
+    """
+    start = now - window_days * DAY_SECONDS
+    parts = [sums.pnl * sums.part_after(start) for sums in windowed_days(days, now, window_days)]
+    return math.fsum([*parts, *(trade.pnl for trade in windowed(trades, now, window_days))])
+
+
+def daily_sharpe(
+    trades: Sequence[Trade],
+    now: float,
+    capital: float,
+    days: Mapping[int, DaySums] = NO_DAYS,
+    first_at: float | None = None,
+    gaps: Sequence[Gap] = (),
+) -> float | str:
+    """Return the daily Sharpe ratio over at most 30 days, not annualised; where it is not defined, why, one clause.
+
+    ``mean(r) / stdev(r)`` of the daily returns ``r = profit of the day / capital``, with the sample deviation (n - 1)
+    and a riskless rate of 0 (Sharpe 1994, "The Sharpe Ratio", ex post). Days without a trade count as 0; days before
+    the first trade do not count, nor do days in which there is a gap. Days are 24 hours long and counted back from
+    ``now``; if there are sums of days in the window, they are UTC days, of which the last is the running one. It needs
+    two days, and returns that are not all alike (all zero: the ratio is 0). Times sqrt(365) it is the usual annual
+    figure.
+
+    Args:
+        trades: those that are known one by one, oldest first.
+        now: seconds since 1970 UTC.
+        capital: in account currency, above 0.
+        days: sums of those that are not, by UTC day.
+        first_at: the time of the first trade of all; None: it is the first of ``trades`` and ``days``.
+        gaps: times of which nothing is known.
+    """
+    grid = _grid(now, days)
+    times = [trade.at for trade in trades[:1]] + [sums.first_at for sums in days.values() if sums.trades]
+    if first_at is not None:
+        times.append(first_at)
+    if not times or not (windowed(trades, now, WINDOW_DAYS) or grid.days):
+        return f"there is no attributed decision in {WINDOW_DAYS} days"
+    first = min(times)
+    if now - first <= DAY_SECONDS:
+        return (
+            f"its attributed decisions reach back {_hours(now - first)}, and it needs two days: the second one begins"
+            f" in {_hours(first + DAY_SECONDS - now)}"
+        )
+    # A day's beginning, counted back from now, is no part of it: just after it there is one day less.
+    count = min(WINDOW_DAYS, grid.index(math.nextafter(first, math.inf)) + 1)
+    profits: list[list[float]] = [[] for _ in range(count)]
+    for trade in trades[bisect_right(trades, now - (WINDOW_DAYS + 1) * DAY_SECONDS, key=lambda trade: trade.at) :]:
+        if (index := grid.index(trade.at)) < WINDOW_DAYS:
+            profits[min(count - 1, index)].append(trade.pnl)
+    for index, sums in grid.days.items():
+        profits[min(count - 1, index)].append(sums.pnl)
+    torn = {index for start, end in gaps for index in range(grid.index(end), min(count, grid.index(start) + 1))}
+    returns = [math.fsum(day) / capital for index, day in enumerate(profits) if index not in torn]
+    if len(returns) < FEWEST_DAYS:
+        return _too_torn(len(returns), max(end for _, end in gaps), grid, now)
+    mean = math.fsum(returns) / len(returns)
+    deviation = math.sqrt(math.fsum((each - mean) ** 2 for each in returns) / (len(returns) - 1))
+    if deviation <= 1e-12 * max(map(abs, returns)):  # all alike but for the last digits
+        return 0.0 if mean == 0.0 else f"its returns of {len(returns)} days are all alike, {100 * mean:.4g} % each"
+    return mean / deviation
+
+
+def win_rate(trades: Sequence[Trade], days: Iterable[DaySums] = ()) -> float | None:
+    """Return the part of trades with a profit above 0, 0..1; None without trades."""
+    summed = list(days)
+    count = len(trades) + sum(sums.trades for sums in summed)
+    wins = sum(trade.pnl > 0 for trade in trades) + sum(sums.wins for sums in summed)
+    return wins / count if count else None
+
+
+def max_drawdown_percent(steps: Iterable[Trade | DaySums], capital: float) -> float:
+    """Return the deepest fall of the equity curve below its highest point so far, in percent of that point.
+
+    The curve begins at ``capital`` and rises or falls with each trade. 0 without a loss; above 100 only where more
+    than everything was lost. Of a day that is known by its sums, its lowest point and its deepest fall in currency
+    count.
+    """
+    return max((deepest for deepest, _ in _curve(steps, capital)), default=0.0)
+
+
+def drawdown_percent(steps: Iterable[Trade | DaySums], capital: float) -> float:
+    """Return how far the equity curve stands below its highest point now, in percent of that point."""
+    return sum(now for _, now in deque(_curve(steps, capital), maxlen=1))
+
+
+def _curve(steps: Iterable[Trade | DaySums], capital: float) -> Iterator[tuple[float, float]]:
+    """Yield the deepest drawdown in each step and that at its end, in percent."""
+    equity = peak = capital
+    for step in steps:
+        deepest = 0.0
+        if isinstance(step, DaySums):
+            top = equity + step.fall_from
+            higher = max(peak, top)
+            deepest = max((peak - equity - step.low) / peak, (higher - top + step.fall) / higher)
+            peak = max(peak, equity + step.high)
+        equity += step.pnl
+        peak = max(peak, equity)
+        now = 100.0 * (peak - equity) / peak
+        yield max(100.0 * deepest, now), now
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """The days of a Sharpe ratio, numbered from the newest, which is 0.
+
+    Args:
+        index: of the day of a time.
+        begin: when the newest day will begin, so many days after that of a time.
+        days: sums of trades that are not known one by one, by the same numbers.
+    """
+
+    index: Callable[[float], int]
+    begin: Callable[[float, int], float]
+    days: Mapping[int, DaySums]
+
+
+def _grid(now: float, days: Mapping[int, DaySums]) -> _Grid:
+    today = day_of(now)
+    summed = {today - day: sums for day, sums in days.items() if 0 <= today - day < WINDOW_DAYS and sums.trades}
+    if not summed:
+        return _Grid(
+            lambda at: max(0, math.floor((now - at) / DAY_SECONDS)), lambda at, later: at + later * DAY_SECONDS, summed
+        )
+    return _Grid(lambda at: max(0, today - day_of(at)), lambda at, later: (day_of(at) + later) * DAY_SECONDS, summed)
+
+
+def _too_torn(known: int, gap_end: float, grid: _Grid, now: float) -> str:
+    older = known - grid.index(gap_end)
+    return (
+        f"only {known} of its days has no gap in what is known of its decisions, and it needs two: the second one"
+        f" begins in {_hours(grid.begin(gap_end, FEWEST_DAYS - older) - now)}"
+    )
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{max(1.0, math.ceil(seconds / 60)):.0f} min"  # noqa: PLR2004

@@ -1,0 +1,229 @@
+"""What the hive remembers of decisions that have left the file of the last 1,000: a bounded history. Pure.
+
+Each look compares the file with what stood in it before. A decision that was there and is not any more has left, if
+it stood at the old end of the file: such are kept one by one while they are few, so that they are known again if a
+writer puts them back, and then as sums of their UTC day. What is in the file is never summed up, so a late profit or
+loss, or a correction, counts once and on its own day.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from capital_governor.hive.day_sums import DAY_SECONDS, DaySums, Trade, day_of
+from capital_governor.hive.decisions import KEPT_DECISIONS, Entry, History, Record, is_future
+from capital_governor.hive.figures import WINDOW_DAYS, Gap
+
+MOST_AGENTS: Final = 10_000
+"""The governor takes no payload of more."""
+MOST_GAPS: Final = 100
+
+
+@dataclass(slots=True)
+class AgentPast:
+    """What is summed up of one agent.
+
+    Args:
+        first_at: the time of its first attributed decision, also when that is older than all days; None without one.
+        latest_at: the time of its newest decision.
+        days: sums by UTC day, a number of days since 1970.
+    """
+
+    first_at: float | None = None
+    latest_at: float = 0.0
+    days: dict[int, DaySums] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Past:
+    """The history.
+
+    Args:
+        since: the oldest decision that was in the file when the history began; None: it has not begun.
+        left: decisions that have left the file and are still known one by one, in that order.
+        held: what was in the file at the last look, in its order.
+        agents: what is summed up, by agent.
+        fleet: the same of all agents together, by UTC day.
+        gaps: times in which more was decided than any look saw, oldest first.
+        unread: how many decisions left the file that could not be understood, by UTC day of the look.
+        forgotten: how many agents were left out for being too many.
+    """
+
+    since: float | None = None
+    left: list[Entry] = field(default_factory=list)
+    held: list[Entry] = field(default_factory=list)
+    agents: dict[str, AgentPast] = field(default_factory=dict)
+    fleet: dict[int, DaySums] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+    unread: dict[int, int] = field(default_factory=dict)
+    forgotten: int = 0
+
+    def look(self, entries: Sequence[Entry], now: float) -> list[str]:
+        """Take in what is in the file now, and return what is odd about the change, one sentence each.
+
+        Args:
+            entries: all that the file holds, in its order. Without any, nothing is learnt.
+            now: seconds since 1970 UTC.
+        """
+        if not entries:
+            return []
+        said: list[str] = []
+        times = _times(entries, now) or [now]
+        if self.since is None:
+            self.since = min(times)
+        elif self.held:
+            said = self._compare(entries, times, max(_times(self.held, now), default=max(times)))
+        self.held = list(entries)
+        # A clock that is wrong for a moment must not cost the history: ages are counted from the newest decision.
+        present = max(0.0, min(now, max(times)))
+        self._sum_up(present)
+        self._forget(present)
+        return said
+
+    def histories(self, record: Record, now: float) -> dict[str, History]:
+        """Return what each agent decided, in the file and before, sorted by name; the record's own are added to."""
+        found = dict(record.agents)
+        for entry in self.left:
+            history = found.setdefault(entry.agent, History())
+            history.total += 1
+            if entry.at is None or is_future(entry.at, now):
+                continue
+            history.saw(entry.at)
+            if entry.pnl is not None:
+                history.trades.append(Trade(entry.at, entry.pnl))
+            else:
+                history.lost += not entry.problem
+        for name, past in self.agents.items():
+            history = found.setdefault(name, History())
+            history.saw(past.latest_at)
+            history.days, history.first_at = past.days, past.first_at
+            history.total += sum(sums.decisions for sums in past.days.values())
+            history.lost += sum(sums.decisions - sums.trades for sums in past.days.values())
+        for history in found.values():
+            history.trades.sort(key=lambda trade: trade.at)
+        return dict(sorted(found.items()))
+
+    def warnings(self) -> list[str]:
+        """Return what makes figures of the last 30 days doubtful, one sentence each."""
+        said = []
+        if self.gaps:
+            count, (start, end) = len(self.gaps), self.gaps[-1]
+            said.append(
+                f"the history of decisions has {count} gap{'s' * (count > 1)}, the last from {iso(start)} to"
+                f" {iso(end)}: more was decided than the file holds, or the file was begun anew. Sums lack what was"
+                " decided then, and no Sharpe ratio counts these days"
+            )
+        if unread := sum(self.unread.values()) + sum(bool(entry.problem) for entry in self.left):
+            said.append(f"{unread} decisions that could not be understood have left the file: no figure has them")
+        if self.forgotten:
+            said.append(
+                f"the history holds {MOST_AGENTS} agents: {self.forgotten} that decided longest ago are left out"
+            )
+        return said
+
+    def _compare(self, entries: Sequence[Entry], times: Sequence[float], before: float) -> list[str]:
+        """Find out what has left the file since the last look, and what was taken out of it.
+
+        Args:
+            entries: all that the file holds now.
+            times: theirs.
+            before: the time of the newest decision that it held then.
+        """
+        known, begin = [*self.left, *self.held], len(self.left)
+        unseen = Counter(entry.key for entry in entries)
+        kept = [False] * len(known)
+        for index in reversed(range(len(known))):  # of equal decisions the oldest leave first
+            key = known[index].key
+            if unseen[key] > 0:
+                unseen[key] -= 1
+                kept[index] = True
+        first_kept = next((index for index in range(begin, len(known)) if kept[index]), begin)
+        missing = [(index, known[index]) for index in range(begin, len(known)) if not kept[index]]
+        later = [at for at in times if at > before]
+        replaced = not any(kept) and 2 * len(later) >= len(times)
+        gone = [
+            each
+            for index, each in missing
+            if replaced or (any(kept) and (index < first_kept or (each.at or 0.0) <= min(times)))
+        ]
+        self.left = [known[index] for index in range(begin) if not kept[index]] + gone
+        if replaced:
+            self.gaps.append((before, min(later)))
+            return [f"the history has a gap from {iso(before)} to {iso(min(later))}: no decision before it is left"]
+        summed_to = max((sums.last_at for sums in self.fleet.values()), default=-math.inf)
+        again = any(unseen[each.key] > 0 and each.at is not None and each.at <= summed_to for each in entries)
+        if again and max(times) < before:
+            self._put_back(min(times), max(times), before)
+            return ["the file was put back to an earlier state: the history after its oldest decision is begun anew"]
+        if taken := len(missing) - len(gone):
+            return [f"{taken} decisions were changed in the file or taken out of it: they do not count any more"]
+        return []
+
+    def _put_back(self, oldest: float, newest: float, before: float) -> None:
+        """Forget what the file itself tells again, which would count twice."""
+        day = day_of(oldest)
+        if any(each >= day for each in self.fleet):
+            self.gaps.append((day * DAY_SECONDS, oldest))
+        self.gaps.append((newest, before))
+        for past in self.agents.values():
+            past.days = {each: sums for each, sums in past.days.items() if each < day}
+        self.fleet = {each: sums for each, sums in self.fleet.items() if each < day}
+        self.left = [entry for entry in self.left if entry.at is not None and entry.at < oldest]
+
+    def _sum_up(self, now: float) -> None:
+        """Sum up what has left the file and is too much, or too old, to be kept one by one."""
+        count = max(0, len(self.left) - KEPT_DECISIONS)
+        begin = (day_of(now) - WINDOW_DAYS) * DAY_SECONDS
+        while count < len(self.left) and (self.left[count].at or 0.0) < begin:
+            count += 1
+        for entry in self.left[:count]:
+            self._add(entry, now)
+        del self.left[:count]
+
+    def _add(self, entry: Entry, now: float) -> None:
+        if entry.problem:
+            self.unread[day_of(now)] = self.unread.get(day_of(now), 0) + 1
+        if entry.at is None or is_future(entry.at, now):
+            return
+        past = self.agents.setdefault(entry.agent, AgentPast())
+        past.latest_at = max(past.latest_at, entry.at)
+        if entry.problem:
+            return
+        if entry.pnl is not None:
+            past.first_at = entry.at if past.first_at is None else min(entry.at, past.first_at)
+        for days in (past.days, self.fleet):
+            days.setdefault(day_of(entry.at), DaySums()).add(entry.at, entry.pnl)
+
+    def _forget(self, now: float) -> None:
+        """Drop what no window reaches, and what is too much."""
+        oldest = day_of(now) - WINDOW_DAYS
+        for past in self.agents.values():
+            past.days = {day: sums for day, sums in past.days.items() if day >= oldest}
+        self.fleet = {day: sums for day, sums in self.fleet.items() if day >= oldest}
+        self.unread = {day: count for day, count in self.unread.items() if day >= oldest}
+        begin = oldest * DAY_SECONDS
+        self.agents = {name: past for name, past in self.agents.items() if past.latest_at >= begin}
+        self.gaps = [(start, end) for start, end in self.gaps if end >= begin]
+        while len(self.gaps) > MOST_GAPS:
+            self.gaps[:2] = [(self.gaps[0][0], self.gaps[1][1])]
+        if len(self.agents) > MOST_AGENTS:
+            self.forgotten = len(self.agents) - MOST_AGENTS
+            newest = sorted(self.agents, key=lambda name: self.agents[name].latest_at)[-MOST_AGENTS:]
+            self.agents = {name: self.agents[name] for name in newest}
+
+
+def _times(entries: Sequence[Entry], now: float) -> list[float]:
+    return [entry.at for entry in entries if entry.at is not None and not is_future(entry.at, now)]
+
+
+def iso(at: float) -> str:
+    """Return a time as ISO 8601 in UTC, to the second."""
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):  # a decision may be dated before the year 1
+        return f"{at:.0f} s since 1970"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+import socket
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -21,6 +22,9 @@ _COUNT: Final = re.compile(r"[+-]?[0-9]{1,15}")
 _SIZE: Final = re.compile(r"([0-9]{1,15}) ?((?:[KMG]iB)?)", re.IGNORECASE)
 _TAKEN: Final = {".json", ".lock", ".STOP", ".log", ".tmp"}  # endings of the files that live beside a journal
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?")
+_LOOPBACK_NET: Final = 127
+_SHORTEST_TOKEN: Final = 8
+"""A shorter one could not be told from the words that it must be hidden among."""
 BOT_TOKEN: Final = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
 
 
@@ -113,6 +117,31 @@ def _chat(value: str) -> str:
     return value
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is of this machine itself: localhost, 127.0.0.0/8 (127.1 too) or ::1."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        try:
+            return socket.inet_aton(name)[0] == _LOOPBACK_NET
+        except OSError:
+            return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _dashboard_token(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value()
+    if not re.fullmatch("[!-~]*", token):
+        raise _refusal("contains a blank or a character that no header takes (leave out the word Bearer)")
+    if len(token) < _SHORTEST_TOKEN:
+        raise _refusal(f"has fewer than {_SHORTEST_TOKEN} characters")
+    return value
+
+
 def _file(value: Path) -> Path:
     text = str(value)
     if not text.strip() or not value.name or value.name == ".." or not text.isprintable():
@@ -137,6 +166,9 @@ Interval = Annotated[float, _N, _takes("seconds: a number above 0, at most 31,53
 Deadline = Annotated[float, _N, _takes("seconds: a number above 0, at most 300", gt=0, le=300)]
 Age = Annotated[Annotated[float, _N, Field(gt=0)] | None, _takes("seconds: a number above 0")]
 Hour = Annotated[Annotated[int, _C, Field(ge=0, le=23)] | None, _takes("an hour of the day in UTC, 0 to 23")]
+Topic = Annotated[
+    Annotated[int, _C, Field(ge=1, lt=1 << 31)] | None, _takes("a topic's number: a whole number above 0")
+]
 Days = Annotated[float, _N, _takes("days: a number above 0", gt=0)]
 Count = Annotated[int, _C, _takes("a whole number from 0 to 1,000,000", ge=0, le=1_000_000)]
 PositiveCount = Annotated[int, _C, _takes("a whole number from 1 to 1,000,000", ge=1, le=1_000_000)]
@@ -159,3 +191,7 @@ BotApi = Annotated[str, AfterValidator(_bot_api), _takes(f"{_HTTP}, query, fragm
 Heartbeat = Annotated[Annotated[SecretStr, AfterValidator(_heartbeat)] | None, _takes(_HTTP)]
 Token = Annotated[Annotated[SecretStr, AfterValidator(_token)] | None, _takes("the token that BotFather gave")]
 Chat = Annotated[Annotated[str, AfterValidator(_chat)] | None, _takes("a chat's number, or @channelname")]
+DashboardToken = Annotated[
+    Annotated[SecretStr, AfterValidator(_dashboard_token)] | None,
+    _takes("a token of 8 or more printable ASCII characters without blanks"),
+]

@@ -34,6 +34,7 @@ from capital_governor.setting_types import (
     Chat,
     Count,
     Dashboard,
+    DashboardToken,
     Days,
     Deadline,
     File,
@@ -53,6 +54,7 @@ from capital_governor.setting_types import (
     Size,
     Switch,
     Token,
+    Topic,
 )
 
 PREFIX: Final = "CAPITAL_GOVERNOR_"
@@ -63,7 +65,7 @@ ROOT: Final = "NEOLIGHT_ROOT"
 _SHORTEST_SECRET: Final = 6
 _SHORTEST_KEY: Final = 16
 _LONGEST_SHOWN: Final = 80
-_SECRET_FIELDS: Final = ("telegram_bot_token", "heartbeat_url")
+_SECRET_FIELDS: Final = ("telegram_bot_token", "heartbeat_url", "dashboard_token")
 _READ_ONLY: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
@@ -135,6 +137,7 @@ class Settings(BaseSettings):
     dashboard_url: Dashboard = _variable("NEOLIGHT_DASHBOARD_URL", "http://localhost:8100")
     telegram_bot_token: Token = _variable("TELEGRAM_BOT_TOKEN", None)
     telegram_chat_id: Chat = _variable("TELEGRAM_CHAT_ID", None)
+    telegram_topic_id: Topic = _variable("TELEGRAM_TOPIC_ID", None)
     telegram_api_base_url: BotApi = _variable("TELEGRAM_API_BASE_URL", "https://api.telegram.org/bot")
 
     interval_seconds: Interval = _own("INTERVAL", 300.0)
@@ -161,6 +164,7 @@ class Settings(BaseSettings):
     drawdown_cut_end_percent: Percent = _own("DRAWDOWN_CUT_END", 15.0)
     drawdown_cut_floor: Ratio = _own("DRAWDOWN_CUT_FLOOR", 0.25)
 
+    dashboard_token: DashboardToken = _own("DASHBOARD_TOKEN", None)
     fetch_deadline_seconds: Deadline = _own("FETCH_DEADLINE", 20.0)
     fetch_max_bytes: Size = _own("FETCH_MAX_BYTES", 16 << 20)
     override: Override = _own("OVERRIDE", "assert")
@@ -217,12 +221,10 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """Return every text that must not be shown: the secrets, and the telling parts of each."""
         found: list[str] = []
-        if self.telegram_bot_token is not None:
-            token = self.telegram_bot_token.get_secret_value()
-            found += [token, *_telling(token)]
-        if self.heartbeat_url is not None:
-            url = self.heartbeat_url.get_secret_value()
-            found += [url, *_telling(url)]
+        for secret in (getattr(self, name) for name in _SECRET_FIELDS):
+            if secret is not None:
+                text = secret.get_secret_value()
+                found += [text, *_telling(text)]
         return tuple(dict.fromkeys(found))
 
     def masked(self) -> dict[str, str]:
@@ -392,6 +394,9 @@ def _conflicts(settings: Settings) -> Iterator[tuple[frozenset[str], str]]:
     total = math.fsum(getattr(settings, name) for name in weights)
     if abs(total - 1) > 1e-9:  # noqa: PLR2004 - what floats of a sum may miss
         yield frozenset(weights), f"{' + '.join(texts(*weights))} add up to {total:.10g}; they must add up to 1"
+    if settings.telegram_topic_id is not None and settings.telegram_chat_id is None:
+        topic, chat = "telegram_topic_id", "telegram_chat_id"
+        yield frozenset((topic, chat)), f"{_name(topic)} is set but {_name(chat)} is not; set the chat that it is of"
     pair = ("telegram_bot_token", "telegram_chat_id")
     given = [name for name in pair if getattr(settings, name) is not None]
     if len(given) == 1:

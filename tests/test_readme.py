@@ -350,7 +350,7 @@ def test_ranges_of_settings(tmp_path: Path) -> None:
         if match is None:
             continue
         checked += 1
-        low, step = float(match[2]), 1.0 if unit in {"cycles", "bytes", "hour"} else 1e-9
+        low, step = float(match[2]), 1.0 if unit in {"cycles", "bytes", "hour", "topic"} else 1e-9
         assert refused(name, low) == bool(match[1]), name
         assert not refused(name, low + step), name
         assert refused(name, low - step), name
@@ -359,7 +359,7 @@ def test_ranges_of_settings(tmp_path: Path) -> None:
             assert refused(name, float(match[3]) * (1 + 1e-9) + 1e-9 + (step if step == 1.0 else 0.0)), name
         else:
             assert not refused(name, 1e15), name
-    assert checked == 27
+    assert checked == 28
 
 
 def test_words_of_settings(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from capital_governor.core.model import Rules
+from capital_governor.setting_types import is_loopback
 from capital_governor.settings import Settings, SettingsError, check_root, load, variables
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def test_defaults(tmp_path: Path) -> None:
         "NEOLIGHT_DASHBOARD_URL": "http://localhost:8100",
         "TELEGRAM_BOT_TOKEN": "(not set)",
         "TELEGRAM_CHAT_ID": "(not set)",
+        "TELEGRAM_TOPIC_ID": "(not set)",
         "TELEGRAM_API_BASE_URL": "https://api.telegram.org/bot",
         **own(
             INTERVAL="300",
@@ -81,6 +83,7 @@ def test_defaults(tmp_path: Path) -> None:
             DRAWDOWN_CUT_START="5",
             DRAWDOWN_CUT_END="15",
             DRAWDOWN_CUT_FLOOR="0.25",
+            DASHBOARD_TOKEN="(not set)",  # noqa: S106
             FETCH_DEADLINE="20",
             FETCH_MAX_BYTES="16 MiB",
             OVERRIDE="assert",
@@ -385,6 +388,50 @@ def test_no_chat(tmp_path: Path, chat: str) -> None:
     assert fault == f"TELEGRAM_CHAT_ID={chat} (environment) is not a chat; it takes a chat's number, or @channelname"
 
 
+@pytest.mark.parametrize("topic", ["0", "-5", "1.5", "General", "@ops", "99999999999"])
+def test_no_topic(tmp_path: Path, topic: str) -> None:
+    """A topic is a positive whole number."""
+    (fault,) = refused(tmp_path, {"TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": "-1", "TELEGRAM_TOPIC_ID": topic})
+    assert fault.startswith(f"TELEGRAM_TOPIC_ID={topic} (environment) is ")
+    assert fault.endswith("; it takes a topic's number: a whole number above 0")
+
+
+def test_a_topic_needs_its_chat(tmp_path: Path) -> None:
+    """A topic is one of a chat, and without that chat it is refused."""
+    assert refused(tmp_path, {"TELEGRAM_TOPIC_ID": "7"}) == (
+        "TELEGRAM_TOPIC_ID is set but TELEGRAM_CHAT_ID is not; set the chat that it is of",
+    )
+    bot = {"TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": "-1"}
+    assert load(tmp_path, bot | {"TELEGRAM_TOPIC_ID": "7"}).telegram_topic_id == 7
+
+
+@pytest.mark.parametrize(
+    "token", ["CANARY token", "CANARY\r\nHost: x", "CANARY-t\u00f6ken", "CANARY\tx", "CANARY\x7f", "CANARY"]
+)
+def test_no_dashboard_token(tmp_path: Path, token: str) -> None:
+    """What could break a header, or is too short to be hidden, is refused without being repeated."""
+    (fault,) = refused(tmp_path, own(DASHBOARD_TOKEN=token))
+    assert fault.startswith("CAPITAL_GOVERNOR_DASHBOARD_TOKEN=******** (environment) ")
+    assert fault.endswith("; it takes a token of 8 or more printable ASCII characters without blanks")
+    assert "CANARY" not in fault
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST.", "dash.localhost", "127.0.0.1", "127.9.9.9", "127.1", "::1", "::ffff:127.0.0.1"]
+)
+def test_this_machine(host: str) -> None:
+    """Names and addresses of this machine itself are told from those of others."""
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "localhost.example.com", "128.0.0.1", "10.0.0.1", "::2", "fe80::1%lo", "127.example.com"]
+)
+def test_another_machine(host: str) -> None:
+    """Whatever leaves this machine is not taken for loopback."""
+    assert not is_loopback(host)
+
+
 @pytest.mark.parametrize(
     ("name", "near"),
     [
@@ -607,14 +654,16 @@ def test_a_refusal_writes_nothing(tmp_path: Path) -> None:
 def test_secrets_are_masked(tmp_path: Path) -> None:
     """No secret is in what settings print, show or say, and all are listed for redaction."""
     environ = {"TELEGRAM_BOT_TOKEN": TOKEN, "TELEGRAM_CHAT_ID": "-100123"} | own(HEARTBEAT_URL=HEARTBEAT)
-    settings = load(tmp_path, environ)
+    settings = load(tmp_path, environ | {"CAPITAL_GOVERNOR_DASHBOARD_TOKEN": "CANARY+dashboard/token=="})
     hidden = [name for name, value in settings.masked().items() if value == "********"]
-    assert hidden == ["TELEGRAM_BOT_TOKEN", "CAPITAL_GOVERNOR_HEARTBEAT_URL"]
+    assert hidden == [
+        *("TELEGRAM_BOT_TOKEN", "CAPITAL_GOVERNOR_DASHBOARD_TOKEN", "CAPITAL_GOVERNOR_HEARTBEAT_URL"),
+    ]
     for text in (repr(settings), str(settings), repr(settings.masked()), repr(settings.origins)):
         assert "CANARY" not in text
     assert settings.telegram_bot_token is not None
     assert settings.telegram_bot_token.get_secret_value() == TOKEN
-    assert settings.secrets() == (TOKEN, TOKEN[10:], HEARTBEAT, "CANARY-heartbeat-key")
+    assert settings.secrets() == (*(TOKEN, TOKEN[10:], HEARTBEAT, "CANARY-heartbeat-key", "CANARY+dashboard/token=="),)
     assert load(tmp_path, {}).secrets() == ()
 
 
@@ -632,6 +681,7 @@ def test_a_secret_in_the_wrong_place(tmp_path: Path, name: str, secret: str) -> 
     [
         ("TELEGRAM_BOT_TOKEN", TOKEN, TOKEN.partition(":")[2]),
         ("CAPITAL_GOVERNOR_HEARTBEAT_URL", HEARTBEAT, "CANARY-heartbeat-key"),
+        ("CAPITAL_GOVERNOR_DASHBOARD_TOKEN", "CANARY+dashboard/token==", "CANARY+dashboard/token=="),
     ],
 )
 def test_half_a_secret_in_the_wrong_place(tmp_path: Path, variable: str, secret: str, part: str) -> None:
@@ -681,7 +731,8 @@ def test_example_is_complete(tmp_path: Path) -> None:
             assert load(tmp_path, {name: value}).masked()[name] == defaults[name], name
     empty = {name for name, value in listed if not value}
     assert empty == {
-        *("NEOLIGHT_ROOT", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"),
+        *("NEOLIGHT_ROOT", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "TELEGRAM_TOPIC_ID"),
+        "CAPITAL_GOVERNOR_DASHBOARD_TOKEN",
         *("CAPITAL_GOVERNOR_MAX_AGE", "CAPITAL_GOVERNOR_HEARTBEAT_URL", "CAPITAL_GOVERNOR_DIGEST_HOUR"),
     }
 
@@ -693,7 +744,7 @@ def test_example_uncommented_loads(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(text, encoding="utf-8")
     settings = load(tmp_path, {})
     assert settings.masked() == plain
-    assert list(settings.origins.values()).count(".env") == len(variables()) - 6
+    assert list(settings.origins.values()).count(".env") == len(variables()) - 8
 
 
 def test_light_import() -> None:

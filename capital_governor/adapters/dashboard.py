@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_random_exponential
 
-from capital_governor.adapters.http_get import USER_AGENT, failure_text, get, httpx, tls_context
+from capital_governor.adapters.http_failure import failure_text
+from capital_governor.adapters.http_get import USER_AGENT, get, httpx, tls_context
 from capital_governor.adapters.wire import clean
 from capital_governor.core.model import Refusal
 from capital_governor.core.reason import Reason

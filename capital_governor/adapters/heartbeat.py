@@ -1,7 +1,8 @@
 """The heartbeat: one GET to a dead man's switch after each completed cycle, which nothing waits for.
 
 Such a service alarms when it has not been asked for a while, so that a machine that is gone is noticed from outside.
-Its URL is a key, and is in nothing that is said here.
+Its URL is a key, and is in nothing that is said here. A proxy of the environment is asked for it; of an https URL such
+a proxy sees the host alone.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
-from capital_governor.adapters.http_get import USER_AGENT, failure_text, get, httpx, tls_context
+from capital_governor.adapters.http_failure import failure_text, proxy_text
+from capital_governor.adapters.http_get import USER_AGENT, get, httpx, tls_context
+from capital_governor.adapters.proxies import ProxyUnusableError, Route, route_to
 
 DEADLINE_SECONDS: Final = 10.0
+_SERVER: Final = "the heartbeat's server"
+_PROXY_AUTHENTICATION: Final = 407
 _HEADERS: Final = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": USER_AGENT}
 
 
@@ -37,6 +42,7 @@ class Heartbeat:
         self._tell = tell
         self._deadline_seconds = deadline_seconds
         self._tls: ssl.SSLContext | None = None
+        self._route: Route | None = None
         self._task: asyncio.Task[None] | None = None
 
     def beat(self) -> None:
@@ -62,15 +68,22 @@ class Heartbeat:
 
     async def _ask(self) -> str:
         """Ask once; return what went wrong, empty if nothing did."""
+        via = ""
         try:
+            self._route = self._route or route_to(self._url)
+            via = self._route.via
             async with asyncio.timeout(self._deadline_seconds):
                 target = httpx.URL(self._url)
                 self._tls = self._tls or tls_context(target)
-                async with get(target, _HEADERS, self._tls) as response:
+                async with get(target, _HEADERS, self._tls, self._route.proxy) as response:
+                    if response.status_code == _PROXY_AUTHENTICATION and via:
+                        return proxy_text(via, str(response.status_code))
                     return "" if response.is_success else f"HTTP {response.status_code}"
         except TimeoutError:
-            return f"no answer within {self._deadline_seconds:g} s"
+            return f"no answer within {self._deadline_seconds:g} s" + (f" through {via}" if via else "")
+        except ProxyUnusableError as error:
+            return str(error)
         except httpx.InvalidURL:
             return "the URL is not a valid one"  # the library's words quote it
         except Exception as error:  # noqa: BLE001 - whatever a server or the libraries do, it is one failed beat
-            return failure_text(error, "the heartbeat's server")
+            return failure_text(error, _SERVER, via)

@@ -37,16 +37,16 @@ class Connection:
 class Server:
     """Serves on ``url`` while the block lasts; the n-th connection gets the n-th script, later ones the last.
 
-    ``port`` 0 is any that is free.
+    ``port`` 0 is any that is free; ``host`` an address of this machine.
     """
 
-    def __init__(self, *scripts: Script, port: int = 0) -> None:
+    def __init__(self, *scripts: Script, port: int = 0, host: str = "127.0.0.1") -> None:
         self.scripts = scripts
         self.stop = threading.Event()
         self.heads: list[bytes] = []
         self.connections = 0
         self.finished = 0
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._threads = [threading.Thread(target=self._accept)]
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

@@ -96,8 +96,8 @@ def test_there_is_one_beat_at_a_time_and_nothing_waits_for_it() -> None:
         assert server.connections == 1
 
 
-def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HTTP_PROXY is for others: the URL is a secret that no proxy gets."""
+def test_a_proxy_of_the_environment_is_not_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes to this machine goes there directly."""
     with Server(answer(http(b""))) as server, Server(answer(http(b""))) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("ALL_PROXY", proxy.url)

@@ -1,0 +1,118 @@
+"""Why an exchange over HTTP failed, in words that name cause and next step; for dashboard, heartbeat and Telegram.
+
+Neither a URL's path nor a header gets into these words: both may be secrets.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from capital_governor.adapters.http_get import httpx
+from capital_governor.adapters.wire import clean
+
+__all__ = ["failure_text", "proxy_text"]
+
+E = TypeVar("E", bound=BaseException)
+
+_OUT_OF_TIME: Final = {9, 10}  # OpenSSL's X509_V_ERR_...: not yet valid, expired
+_OTHER_NAME: Final = {62, 64}  # for another host name, for another address
+_PLAIN_TEXT: Final = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
+_PROXY_AUTHENTICATION: Final = "407 "
+
+
+def failure_text(error: BaseException, shown: str, via: str = "") -> str:
+    """Return in words why an exchange failed.
+
+    Args:
+        error: what ``http_get.get`` or a client of httpx raised.
+        shown: how to name the server.
+        via: how to name the proxy between, with its variable; empty without one.
+    """
+    causes = list(_causes(error))
+    asked = via or shown  # whom the connection is made to
+    through = f" through {via}" if via else ""
+    if insecure := _first(causes, ssl.SSLError):
+        return f"TLS failed with {shown}{through}: {_tls_text(insecure)}"
+    if refused := _first(causes, httpx.ProxyError):
+        return proxy_text(via or "the proxy", clean(str(refused)))
+    if unreached := _system_text(causes, asked):
+        return unreached
+    if _first(causes, httpx.TimeoutException):
+        return f"no answer in time from {shown}{through}"
+    return f"no usable answer from {shown}{through}: {_words(error)}"
+
+
+def _system_text(causes: Sequence[BaseException], asked: str) -> str:
+    """Return what the system said of a connection; empty if it said nothing."""
+    # A name may have several addresses: that one refuses says more than that another cannot be reached.
+    if _first(causes, ConnectionRefusedError):
+        return f"connection refused by {asked}"
+    if _first(causes, ConnectionResetError, BrokenPipeError):
+        return f"connection reset by {asked}"
+    if unknown := _first(causes, socket.gaierror):
+        return f"no address found for {asked}: {clean(unknown.strerror or str(unknown))}"
+    said = (cause.strerror for cause in causes if isinstance(cause, OSError) and cause.errno is not None)
+    return next((f"no connection to {asked}: {clean(text)}" for text in said if text), "")
+
+
+def proxy_text(via: str, answer: str) -> str:
+    """Return in words that a proxy refused; ``answer`` is its status and reason."""
+    if f"{answer} ".startswith(_PROXY_AUTHENTICATION):
+        return f"{via} answers {answer}: it wants a user and a password, as in http://USER:PASSWORD@HOST:PORT"
+    return f"{via} answers {answer or 'nothing that a proxy says'}: see its log, or except the host with NO_PROXY"
+
+
+def _tls_text(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{clean(error.verify_message)}: {_certificate_remedy(error.verify_code)}"
+    if error.reason in _PLAIN_TEXT:
+        return "it does not speak TLS there; is its URL http:// rather than https://?"
+    return clean((error.reason or "").replace("_", " ").lower() or str(error))
+
+
+def _certificate_remedy(code: int) -> str:
+    if code in _OUT_OF_TIME:
+        return "renew its certificate, or correct the clock that is wrong"
+    if code in _OTHER_NAME:
+        return "use the name that its certificate is for"
+    file = os.environ.get("SSL_CERT_FILE", "")
+    if not file:
+        return "if you trust it, name the file with its authority's certificate (PEM) in SSL_CERT_FILE"
+    if not os.access(Path(file), os.R_OK):
+        return f"SSL_CERT_FILE={clean(file)} cannot be read"
+    return f"its authority's certificate is not in SSL_CERT_FILE={clean(file)}"
+
+
+def _words(error: BaseException) -> str:
+    match error:
+        case httpx.LocalProtocolError():
+            return "what was to be sent is not valid HTTP"  # the library's words repeat it, and it may be a secret
+        case httpx.NetworkError():
+            return clean(str(error)) or "the connection broke off"
+        case httpx.HTTPError() | OSError():
+            return clean(str(error)) or "it broke off"
+        case _:
+            return f"unexpected error ({type(error).__name__}: {clean(str(error))})"
+
+
+def _first(causes: Sequence[BaseException], *kinds: type[E]) -> E | None:
+    return next((cause for cause in causes if isinstance(cause, kinds)), None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and everything that led to it: libraries wrap what the system said up to five times."""
+    queue, seen = [error], set[int]()
+    while queue:
+        cause = queue.pop(0)
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        if isinstance(cause, BaseExceptionGroup):
+            queue.extend(cause.exceptions)
+        queue.extend(linked for linked in (cause.__cause__, cause.__context__) if linked is not None)

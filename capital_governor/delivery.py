@@ -27,7 +27,13 @@ def telegram_of(settings: Settings, redact: Callable[[str], str]) -> Telegram | 
     token, chat = settings.telegram_bot_token, settings.telegram_chat_id
     if token is None or chat is None:
         return None
-    return Telegram(token.get_secret_value(), chat, settings.telegram_api_base_url, redact=redact)
+    return Telegram(
+        token.get_secret_value(),
+        chat,
+        settings.telegram_api_base_url,
+        topic_id=settings.telegram_topic_id,
+        redact=redact,
+    )
 
 
 class Delivery:

@@ -85,6 +85,16 @@ def bad_gateway(exchange: Exchange) -> None:
     exchange.answer(b"<html>Bad Gateway</html>", "502 Bad Gateway")
 
 
+def migrate(chat_id: object) -> Answer:
+    """Answer as for a group that has become a supergroup with this chat id."""
+
+    def script(exchange: Exchange) -> None:
+        body = {"ok": False, "error_code": 400, "description": "Bad Request: group chat was upgraded"}
+        exchange.answer(body | {"parameters": {"migrate_to_chat_id": chat_id}}, "400 Bad Request")
+
+    return script
+
+
 def pause(seconds: object) -> Answer:
     """Answer 429 with this ``retry_after``."""
 
@@ -114,6 +124,7 @@ class BotApi(Server):
         taken: the texts that the chat shows, in their order.
         asked: the path of each request.
         chats: the chat of each request.
+        topics: the forum topic of each request, "" for none.
     """
 
     def __init__(self, *scripts: Answer, port: int = 0) -> None:
@@ -122,6 +133,7 @@ class BotApi(Server):
         self.taken: list[str] = []
         self.asked: list[str] = []
         self.chats: list[str] = []
+        self.topics: list[str] = []
         self.base_url = f"{self.url}/bot"
         self._queue: deque[Answer] = deque(scripts or (ok,))
 
@@ -157,6 +169,7 @@ class BotApi(Server):
         with self.changing:
             self.asked.append(path)
             self.chats.append(fields.get("chat_id", ""))
+            self.topics.append(fields.get("message_thread_id", ""))
             script = self._queue.popleft() if len(self._queue) > 1 else self._queue[0]
         script(Exchange(self, connection, path, fields))
 

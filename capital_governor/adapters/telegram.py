@@ -10,17 +10,23 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from capital_governor.adapters.logs import escape
+from capital_governor.adapters import logs
+from capital_governor.adapters.http_failure import failure_text, proxy_text
+from capital_governor.adapters.http_get import httpx, tls_context
 from capital_governor.adapters.outbox import Delivery, Refused, Retry, Sent
+from capital_governor.adapters.proxies import ProxyUnusableError, Route, route_to
 
 if TYPE_CHECKING:
     from telegram import Bot
+    from telegram.error import TelegramError
 
 DEADLINE_SECONDS: Final = 20.0
 LONGEST_TEXT: Final = 4096
 """Characters that the Bot API takes in one message."""
 _SHOWN_CHARACTERS: Final = 200
-_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
+_PROXY_AUTHENTICATION: Final = "Proxy Authentication Required (407)"
+_UNREADABLE: Final = ". Parsing the server response"
+"""What the library puts between its own words and a body that is not JSON."""
 
 
 class Telegram:
@@ -30,6 +36,7 @@ class Telegram:
         token: of the bot.
         chat_id: where to.
         base_url: of the Bot API; the token is appended.
+        topic_id: of the forum topic in the chat; None: the chat itself.
         redact: takes secrets out of what is said of a failure.
         deadline_seconds: for one message in all.
     """
@@ -40,30 +47,40 @@ class Telegram:
         chat_id: str,
         base_url: str,
         *,
+        topic_id: int | None = None,
         redact: Callable[[str], str],
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         self._token = token
         self._chat_id = chat_id
         self._base_url = base_url
+        self._topic_id = topic_id
         self._redact = redact
         self._deadline_seconds = deadline_seconds
         self._bot: Bot | None = None
+        self._route = Route()
+        self._shown = f"the Bot API at {urlsplit(base_url).netloc}"
 
     async def send(self, text: str) -> Delivery:
         """Send one plain text, cut to what a message may hold.
 
-        A time-out counts as not delivered although it may have been: a notice twice is better than none.
+        A time-out counts as not delivered although it may have been: a notice twice is better than none. A group that
+        has become a supergroup has a new chat id, which the answer names: it is used from then on.
         """
         try:
             # Loading takes the better part of a second of work and is not the other side's fault: no deadline on it.
             bot = await asyncio.to_thread(self._make_bot) if self._bot is None else self._bot
-            self._bot = bot
-            async with asyncio.timeout(self._deadline_seconds):
-                await bot.send_message(self._chat_id, text[:LONGEST_TEXT])
-        except TimeoutError:
-            return Retry(f"no answer within {self._deadline_seconds:.0f} s")
+        except ProxyUnusableError as error:
+            return Retry(str(error))
         except Exception as error:  # noqa: BLE001 - a notifier's failure, whatever it is, must stop nothing else
+            return Retry(failure_text(error, self._shown))
+        self._bot = bot
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                await self._deliver(bot, text[:LONGEST_TEXT])
+        except TimeoutError:
+            return Retry(f"no answer within {self._deadline_seconds:g} s from {self._shown}{self._through}")
+        except Exception as error:  # noqa: BLE001 - likewise
             return self._failure(error)
         return Sent()
 
@@ -81,49 +98,76 @@ class Telegram:
 
         # It logs whole answers that it cannot read, as errors with tracebacks; what failed is said here.
         logging.getLogger("telegram").setLevel(logging.CRITICAL)
-        # A proxy of the environment is for the way out; httpx would send loopback through it as well.
-        local = urlsplit(self._base_url).hostname in _LOOPBACK
-        request = HTTPXRequest(connection_pool_size=1, httpx_kwargs={"trust_env": not local})
+        self._route = route_to(self._base_url)
+        tls = tls_context(httpx.URL(self._base_url))
+        request = HTTPXRequest(
+            connection_pool_size=1, proxy=self._route.proxy, httpx_kwargs={"trust_env": False, "verify": tls}
+        )
         return Bot(self._token, base_url=self._base_url, request=request, get_updates_request=request)
 
+    async def _deliver(self, bot: Bot, text: str) -> None:
+        from telegram.error import ChatMigrated  # noqa: PLC0415 - loaded already
+
+        try:
+            await bot.send_message(self._chat_id, text, message_thread_id=self._topic_id)
+        except ChatMigrated as moved:
+            if type(moved.new_chat_id) is not int or str(moved.new_chat_id) == self._chat_id:
+                raise
+            self._chat_id = str(moved.new_chat_id)
+            logs.get_logger().warning(f"Telegram: {_moved_text(self._chat_id)}")
+            await bot.send_message(self._chat_id, text, message_thread_id=self._topic_id)
+
+    @property
+    def _through(self) -> str:
+        return f" through {self._route.via}" if self._route.via else ""
+
     def _failure(self, error: Exception) -> Delivery:
-        """Sort an error by whether trying again is of use."""
-        from telegram.error import RetryAfter  # noqa: PLC0415 - loaded already if anything was sent
-
-        refusal = self._refusal(error)
-        if refusal:
-            return Refused(refusal)
-        if isinstance(error, RetryAfter):
-            return Retry("Telegram asks for a pause", _seconds(error.retry_after))
-        return Retry(self._trouble(error))
-
-    def _refusal(self, error: Exception) -> str:
-        """Return why no further attempt can succeed and what to do about it; empty if one may."""
-        from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken  # noqa: PLC0415
+        """Sort an error of a request by whether trying again is of use."""
+        from telegram.error import ChatMigrated, NetworkError, RetryAfter, TelegramError, TimedOut  # noqa: PLC0415
 
         match error:
-            case ChatMigrated():
-                return f"the group has a new chat id: set TELEGRAM_CHAT_ID={error.new_chat_id}"
-            case InvalidToken():
-                return "no such bot: check TELEGRAM_BOT_TOKEN (and TELEGRAM_API_BASE_URL, if set)"
-            case BadRequest() | Forbidden():
-                return f"{self._shown(error.message)}: check TELEGRAM_CHAT_ID and that the bot may write there"
-        return ""
+            case RetryAfter():
+                return Retry("Telegram asks for a pause", _seconds(error.retry_after))
+            case TimedOut():
+                return Retry(f"no answer in time from {self._shown}{self._through}")
+            case ChatMigrated() if type(error.new_chat_id) is int:
+                return Retry(_moved_text(str(error.new_chat_id)))
+            case NetworkError() if error.__cause__ is not None and not isinstance(error.__cause__, TelegramError):
+                # The library's own words may be the URL, of which the token is a part.
+                return Retry(self._clear(failure_text(error.__cause__, self._shown, self._route.via)))
+            case TelegramError() if not isinstance(error, ChatMigrated):
+                return self._answered(error)
+            case _:
+                return Retry(self._strange("is not one of Telegram's"))
 
-    def _trouble(self, error: Exception) -> str:
-        from telegram.error import TelegramError, TimedOut  # noqa: PLC0415
+    def _answered(self, error: TelegramError) -> Delivery:
+        """Sort an answer that is a refusal of Telegram's, or of what stands in its place."""
+        from telegram.error import BadRequest, Forbidden, InvalidToken, NetworkError  # noqa: PLC0415
 
-        if isinstance(error, TimedOut):
-            return "time-out"
-        if isinstance(error, TelegramError) and (error.__cause__ is None or isinstance(error.__cause__, TelegramError)):
-            return self._shown(error.message)
-        # The words of an error of the transport may be the URL, so only its name is repeated.
-        return type(error.__cause__ or error).__name__
+        words = self._clear(error.message.partition(_UNREADABLE)[0])[:_SHOWN_CHARACTERS]
+        if self._route.via and words.startswith(_PROXY_AUTHENTICATION):
+            return Retry(proxy_text(self._route.via, "407"))
+        refusal = isinstance(error, BadRequest | Forbidden | InvalidToken)
+        if error.__cause__ is not None and (refusal or not isinstance(error, NetworkError)):
+            return Retry(self._strange(f"is not one of Telegram's ({words})"))
+        if isinstance(error, InvalidToken):
+            return Refused("no such bot: check TELEGRAM_BOT_TOKEN (and TELEGRAM_API_BASE_URL, if set)")
+        if not refusal:
+            return Retry(f"{self._shown} answers: {words}")
+        if self._topic_id is not None and ("thread" in words.lower() or "topic" in words.lower()):
+            return Refused(f"{words}: check TELEGRAM_TOPIC_ID, a topic of the chat in TELEGRAM_CHAT_ID")
+        return Refused(f"{words}: check TELEGRAM_CHAT_ID and that the bot may write there")
 
-    def _shown(self, text: str) -> str:
-        """Return the other side's words, without a body that could not be read, fit for log and status file."""
-        text = text.partition(". Parsing the server response")[0]
-        return escape(self._redact(text.replace(self._token, "********")))[:_SHOWN_CHARACTERS]
+    def _strange(self, what: str) -> str:
+        return f"the answer of {self._shown}{self._through} {what}: check TELEGRAM_API_BASE_URL"
+
+    def _clear(self, text: str) -> str:
+        """Return the other side's words, without a secret, fit for log and status file."""
+        return logs.escape(self._redact(text.replace(self._token, "********")))
+
+
+def _moved_text(chat_id: str) -> str:
+    return f"the group has a new chat id: set TELEGRAM_CHAT_ID={chat_id}"
 
 
 def _seconds(wish: object) -> float | None:

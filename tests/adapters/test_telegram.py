@@ -16,9 +16,11 @@ from tests.botapi import (
     TOKEN,
     Answer,
     BotApi,
+    Exchange,
     bad_gateway,
     hang,
     malformed,
+    migrate,
     ok,
     pause,
     refuse,
@@ -26,6 +28,16 @@ from tests.botapi import (
 )
 
 SECRET = TOKEN.partition(":")[2]
+LOOK = "check TELEGRAM_API_BASE_URL"
+
+
+def web_page(status: str) -> Answer:
+    """Answer as a web server that is no Bot API."""
+
+    def script(exchange: Exchange) -> None:
+        exchange.answer(f"<html>{TOKEN}</html>".encode(), status)
+
+    return script
 
 
 @pytest.fixture
@@ -34,9 +46,9 @@ def api() -> Iterator[BotApi]:
         yield made
 
 
-def send(api: BotApi, *texts: str, deadline: float = 5.0, url: str = "") -> list[Delivery]:
+def send(api: BotApi, *texts: str, deadline: float = 60.0, url: str = "", topic: int | None = None) -> list[Delivery]:
     async def all_of_them() -> list[Delivery]:
-        telegram = Telegram(TOKEN, CHAT, url or api.base_url, redact=str, deadline_seconds=deadline)
+        telegram = Telegram(TOKEN, CHAT, url or api.base_url, topic_id=topic, redact=str, deadline_seconds=deadline)
         try:
             return [await telegram.send(text) for text in texts]
         finally:
@@ -52,6 +64,25 @@ def test_a_text_arrives_as_it_is(api: BotApi) -> None:
     assert api.taken == [text, "again"]
     assert api.asked == [f"/bot{TOKEN}/sendMessage"] * 2
     assert api.chats == [CHAT] * 2
+    assert api.topics == [""] * 2
+
+
+def test_a_text_goes_to_the_topic(api: BotApi) -> None:
+    """With a topic the message is sent into that topic of the chat."""
+    assert send(api, "text", topic=42) == [Sent()]
+    assert (api.chats, api.topics, api.taken) == ([CHAT], ["42"], ["text"])
+
+
+@pytest.mark.parametrize("said", ["Bad Request: message thread not found", "Bad Request: TOPIC_CLOSED"])
+def test_a_topic_that_is_not_there_is_named(api: BotApi, said: str) -> None:
+    """A refusal that is about the topic names its setting; without a topic it is the chat's."""
+    api.next(refuse(400, said))
+    (told,) = send(api, "text", topic=42)
+    assert isinstance(told, Refused)
+    assert told.detail.endswith(": check TELEGRAM_TOPIC_ID, a topic of the chat in TELEGRAM_CHAT_ID")
+    (told,) = send(api, "text")
+    assert isinstance(told, Refused)
+    assert "check TELEGRAM_CHAT_ID" in told.detail
 
 
 def test_a_text_that_is_too_long_is_cut(api: BotApi) -> None:
@@ -82,26 +113,57 @@ def test_what_no_further_attempt_can_mend_is_refused(api: BotApi, answer: Answer
 @pytest.mark.parametrize(
     ("answer", "detail"),
     [
-        (bad_gateway, "Bad Gateway (502)"),
-        (refuse(500, "Internal Server Error"), "Internal Server Error"),
-        (refuse(409, "Conflict"), "Conflict"),
-        (reset, "ReadError"),
-        (malformed, "JSONDecodeError"),
-        (lambda exchange: exchange.answer([]), "TypeError"),
-        (lambda exchange: exchange.answer({"ok": True}), "KeyError"),
+        (bad_gateway, "SERVER answers: Bad Gateway (502)"),
+        (refuse(500, "Internal Server Error"), "SERVER answers: Internal Server Error"),
+        (refuse(409, "Conflict"), "SERVER answers: Conflict"),
+        (reset, "connection reset by SERVER"),
+        (lambda _: None, "no usable answer from SERVER: Server disconnected without sending a response."),
+        (malformed, f"the answer of SERVER is not one of Telegram's (Invalid server response): {LOOK}"),
+        (web_page("404 Not Found"), f"the answer of SERVER is not one of Telegram's (Not Found (404)): {LOOK}"),
+        (web_page("403 Forbidden"), f"the answer of SERVER is not one of Telegram's (Forbidden (403)): {LOOK}"),
+        (lambda exchange: exchange.answer([]), f"the answer of SERVER is not one of Telegram's: {LOOK}"),
+        (lambda exchange: exchange.answer({"ok": True}), f"the answer of SERVER is not one of Telegram's: {LOOK}"),
+        (
+            lambda exchange: exchange.answer({"ok": True, "result": {"message_id": 1}}),
+            f"the answer of SERVER is not one of Telegram's: {LOOK}",
+        ),
+        (
+            lambda exchange: exchange.answer([1], "400 Bad Request"),
+            f"the answer of SERVER is not one of Telegram's: {LOOK}",
+        ),
+        (migrate("elsewhere"), f"the answer of SERVER is not one of Telegram's: {LOOK}"),
+        (migrate(True), f"the answer of SERVER is not one of Telegram's: {LOOK}"),
     ],
 )
 def test_what_may_pass_is_tried_again(api: BotApi, answer: Answer, detail: str) -> None:
-    """Broken connections and answers, and failures of the server, leave the notice for another attempt."""
+    """What is broken, no answer of Telegram's or a failure of its server may pass; a sentence says which it was."""
     api.next(answer)
-    assert send(api, "text") == [Retry(detail)]
+    assert send(api, "text") == [Retry(detail.replace("SERVER", f"the Bot API at 127.0.0.1:{api.port}"))]
 
 
-def test_a_group_that_moved_is_named(api: BotApi) -> None:
-    """A group that became a supergroup has another id, which the operator is told."""
-    body = {"ok": False, "error_code": 400, "description": "moved", "parameters": {"migrate_to_chat_id": -100777}}
-    api.next(lambda exchange: exchange.answer(body, "400 Bad Request"))
-    assert send(api, "text") == [Refused("the group has a new chat id: set TELEGRAM_CHAT_ID=-100777")]
+def test_a_group_that_moved_is_followed(api: BotApi, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a group that became a supergroup refuses goes to its new id at once, as all later messages; it is said once.
+
+    After a restart the same again: no message is lost, and none refused.
+    """
+    api.next(migrate(-100777), ok)
+    assert send(api, "one", "two", topic=7) == [Sent(), Sent()]
+    assert api.chats == [CHAT, "-100777", "-100777"]
+    assert api.topics == ["7"] * 3
+    assert api.taken == ["one", "two"]
+    said = capsys.readouterr().err
+    assert said.count("the group has a new chat id: set TELEGRAM_CHAT_ID=-100777") == said.count("\n") == 1
+    api.next(migrate(-100777), ok)
+    assert send(api, "three") == [Sent()]
+    assert api.chats[3:] == [CHAT, "-100777"]
+
+
+@pytest.mark.parametrize("new", [int(CHAT), -100777])
+def test_a_group_that_moves_in_circles_is_tried_again(api: BotApi, new: int) -> None:
+    """An id that is never the last is no reason to refuse a message, nor to ask without end."""
+    api.next(migrate(new))
+    assert send(api, "text") == [Retry(f"the group has a new chat id: set TELEGRAM_CHAT_ID={new}")]
+    assert len(api.asked) <= 2
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(1, 1.0), (30, 30.0), (86_400, 86_400.0), (2.5, 2.5)])
@@ -121,8 +183,19 @@ def test_a_pause_that_is_none_raises_nothing(api: BotApi, asked: object) -> None
 
 def test_silence_ends_with_the_deadline(api: BotApi) -> None:
     """A server that never answers is given up, and the next attempt gets through."""
+
+    async def both() -> list[Delivery]:
+        telegram = Telegram(TOKEN, CHAT, api.base_url, redact=str, deadline_seconds=0.3)
+        try:
+            first = await telegram.send("one")
+            telegram._deadline_seconds = 60.0
+            return [first, await telegram.send("two")]
+        finally:
+            await telegram.close()
+
     api.next(hang, ok)
-    assert send(api, "one", "two", deadline=0.3) == [Retry("no answer within 0 s"), Sent()]
+    silent = Retry(f"no answer within 0.3 s from the Bot API at 127.0.0.1:{api.port}")
+    assert asyncio.run(both()) == [silent, Sent()]
     assert api.taken == ["two"]
 
 
@@ -130,7 +203,7 @@ def test_nobody_there_is_tried_again() -> None:
     """A refused connection leaves the notice for another attempt."""
     with BotApi() as api:
         gone = api.base_url
-    assert send(api, "text", url=gone) == [Retry("ConnectError")]
+    assert send(api, "text", url=gone) == [Retry(f"connection refused by the Bot API at 127.0.0.1:{api.port}")]
 
 
 def test_a_proxy_of_the_environment_is_not_for_loopback(api: BotApi, monkeypatch: pytest.MonkeyPatch) -> None:

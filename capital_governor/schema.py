@@ -125,6 +125,7 @@ _STATUS: Final = {
     "heartbeat_failures": _count("requests to HEARTBEAT_URL that failed since the start"),
     "heartbeat_problem": _text("why the last one failed; empty if it did not"),
     "notices_pending": _count("Telegram messages that wait"),
+    "notices_pending_detail": _text("why the oldest could not be sent; empty if it was not tried yet"),
     "notices_refused": _count("those that Telegram refused for good"),
     "notices_refused_detail": _text("why it refused the last"),
     "dry_run": {"type": "boolean", "description": "whether it is one"},

@@ -205,6 +205,7 @@ def status_document(standing: Standing, *, interval_seconds: float, rules: Rules
         "heartbeat_failures": standing.heartbeat_failures,
         "heartbeat_problem": standing.heartbeat_problem,
         "notices_pending": standing.notices.pending,
+        "notices_pending_detail": standing.notices.pending_detail,
         "notices_refused": standing.notices.refused,
         "notices_refused_detail": standing.notices.refused_detail,
         "dry_run": dry_run,

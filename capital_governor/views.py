@@ -76,7 +76,9 @@ def _troubles(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         refused, why = count_text(document["notices_refused"], "message"), document["notices_refused_detail"]
         yield "telegram", f"{refused} refused, the last: {why}", "red"
     if document["notices_pending"]:
-        yield "telegram", f"{count_text(document['notices_pending'], 'message')} waiting", "yellow"
+        why = document.get("notices_pending_detail")  # a status file from before there was one is shown too
+        waiting = f"{count_text(document['notices_pending'], 'message')} waiting"
+        yield "telegram", f"{waiting}: {why}" if why else waiting, "yellow"
     if document.get("heartbeat_problem"):
         yield "heartbeat", f"{document['heartbeat_problem']}, {document['heartbeat_failures']} failed so far", "yellow"
     if document["log_failures"]:

@@ -109,11 +109,15 @@ def _storable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What has not been taken: how many wait, how many were refused for good, and why the last of those was."""
+    """What has not been taken: how many wait, how many were refused for good, and why the last of those was.
+
+    Also why the oldest of those that wait could not be sent; empty if it was not tried yet.
+    """
 
     pending: int = 0
     refused: int = 0
     refused_detail: str = ""
+    pending_detail: str = ""
 
 
 class NoticeStore(Protocol):
@@ -188,8 +192,13 @@ class MemoryNotices:
 
     def backlog(self) -> Backlog:
         """See ``NoticeStore.backlog``."""
-        refused = self._of(NoticeState.REFUSED)
-        return Backlog(len(self._of(NoticeState.PENDING)), len(refused), refused[-1].detail if refused else "")
+        waiting, refused = self._of(NoticeState.PENDING), self._of(NoticeState.REFUSED)
+        return Backlog(
+            len(waiting),
+            len(refused),
+            refused[-1].detail if refused else "",
+            waiting[0].detail if waiting else "",
+        )
 
     def open_topics(self) -> frozenset[str]:
         """See ``NoticeStore.open_topics``."""

@@ -87,7 +87,7 @@ class Outbox:
         self._now = now
         self._settled = settled
         self._work = asyncio.Event()
-        self._failing = False
+        self._trouble = ""
 
     def wake(self) -> None:
         """Say that a notice may have been added."""
@@ -154,10 +154,10 @@ class Outbox:
     def _tell(self, after: Notice, delivery: Delivery) -> None:
         if isinstance(delivery, Sent):
             self._say("info", "Telegram notification sent")
-            self._failing = False
+            self._trouble = ""
         elif isinstance(delivery, Refused):
             self._say("error", f"Telegram refuses a notification for good, `status` shows it: {after.detail}")
-        elif not self._failing:
+        elif after.detail != self._trouble:
             wait = after.due_at - self._now()
             self._say("warning", f"Telegram notification delayed, trying again in {wait:.0f} s: {after.detail}")
-            self._failing = True
+            self._trouble = after.detail

@@ -81,7 +81,8 @@ def backlog(db: sqlite3.Connection) -> Backlog:
         for state in (NoticeState.PENDING, NoticeState.REFUSED)
     )
     newest = dead_letters(db, 1) if refused else []
-    return Backlog(waiting, refused, newest[0].detail if newest else "")
+    oldest = pending(db, 1) if waiting else []
+    return Backlog(waiting, refused, newest[0].detail if newest else "", oldest[0].detail if oldest else "")
 
 
 def open_topics(db: sqlite3.Connection) -> frozenset[str]:

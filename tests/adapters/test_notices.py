@@ -114,7 +114,7 @@ def test_what_was_sent_or_refused_is_pending_no_more(journal: Journal) -> None:
     assert journal.pending_notices(9) == [replace(three, attempts=1, due_at=NOW + 5, detail="reset")]
     assert texts(journal.dead_letters(9)) == ["text 3", "text 1"]
     assert texts(journal.dead_letters(1)) == ["text 3"]
-    assert journal.backlog() == Backlog(1, 2, "blocked")
+    assert journal.backlog() == Backlog(1, 2, "blocked", "reset")
 
 
 def test_the_same_notice_twice_is_one(journal: Journal) -> None:

@@ -96,6 +96,16 @@ def test_notices_go_out_in_order_and_once() -> None:
     assert post.said == [("info", "Telegram notification sent")] * 3
 
 
+def test_each_new_trouble_is_told_once() -> None:
+    """While a message cannot be sent the log has each reason when it begins, and not again."""
+    post = Post(Retry("no such proxy"), Retry("no such proxy"), Retry("reset"), Retry("reset"), Sent(), Retry("reset"))
+    post.add("one", "two")
+    post.run(1_000)
+    assert [text.partition(": ")[2] for level, text in post.said if level == "warning"] == [
+        *("no such proxy", "reset", "reset"),
+    ]
+
+
 def test_failures_are_waited_out_twice_as_long_each_time_up_to_five_minutes() -> None:
     """2, 4, 8 ... 256, then 300 s lie between attempts; the next notice waits behind the first; said once."""
     post = Post(*[Retry("reset")] * 11)

@@ -14,7 +14,7 @@ import typer
 
 from capital_governor import __version__, cli_orders, once_view, page, views
 from capital_governor.adapters import files
-from capital_governor.adapters.dashboard import Dashboard
+from capital_governor.adapters.dashboard import dashboard_of, token_warnings
 from capital_governor.adapters.journal import Entry, JournalCorruptError, JournalUnavailableError
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.logs import get_logger
@@ -187,7 +187,7 @@ def check(
         and journal in {"readable", "none yet"},
         "agents": None if snapshot is None else len(snapshot.metrics),
         "faults": {} if snapshot is None else dict(snapshot.faults),
-        "warnings": [] if snapshot is None else list(snapshot.warnings),
+        "warnings": [*token_warnings(settings), *(() if snapshot is None else snapshot.warnings)],
         "next": {
             "reason": reason.value,
             "message": message(reason, rules),
@@ -316,7 +316,7 @@ def _copied(path: Path) -> MemoryJournal:
 
 
 async def _ask(settings: Settings) -> tuple[int | Refusal, Snapshot | Refusal]:
-    dashboard = Dashboard(settings.dashboard_url, settings.fetch_deadline_seconds, settings.fetch_max_bytes)
+    dashboard = dashboard_of(settings)
     up, body = await asyncio.gather(dashboard.status(), dashboard.fetch())
     return up, body if isinstance(body, Refusal) else parse(body)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from capital_governor.adapters import logs
-from capital_governor.adapters.dashboard import Dashboard
+from capital_governor.adapters.dashboard import dashboard_of
 from capital_governor.adapters.files import Paths
 from capital_governor.adapters.heartbeat import Heartbeat
 from capital_governor.adapters.resilient import ResilientJournal
@@ -108,7 +108,7 @@ class Governor:
         self._sink = sink
         self._rules = settings.rules()
         self._report = Report(self._say, self._rules)
-        self._dashboard = Dashboard(settings.dashboard_url, settings.fetch_deadline_seconds, settings.fetch_max_bytes)
+        self._dashboard = dashboard_of(settings)
         self._journal = journal
         self._news = news
         self._on_disk = disk

@@ -405,7 +405,7 @@ def test_status_while_the_lock_is_held(tmp_path: Path, state: str, age_seconds: 
             [
                 "metrics    none usable yet, 2 cycles in a row without",
                 "telegram   2 messages refused, the last: no such chat",
-                "telegram   2 messages waiting",
+                "telegram   2 messages waiting: no proxy",
                 "log        2 lines could not be written",
             ],
         ),
@@ -421,7 +421,9 @@ def test_status_of_a_dead_governor_says_what_to_do_and_counts_in_words(
         at=time.time(),
         failures_in_row=number,
         log_failures=number,
-        notices=Backlog(pending=number, refused=number, refused_detail="no such chat"),
+        notices=Backlog(
+            pending=number, refused=number, refused_detail="no such chat", pending_detail="no proxy" * (number - 1)
+        ),
     )
     (tmp_path / STATUS).write_bytes(
         status_document(standing, interval_seconds=300, rules=Rules(), dry_run=False, pid=1)
@@ -567,7 +569,8 @@ def test_check_without_a_dashboard(tmp_path: Path) -> None:
     [
         (fixed({"error": "no metrics yet", "timestamp": "2025-11-03T22:00:00Z"}), "reports an error: no metrics yet"),
         (fixed(payload(at=1_762_207_200.0)), "stale"),
-        (fixed(b"no such page", status="404 Not Found"), "HTTP 404"),
+        (fixed(b"no such page", status="404 Not Found"), "often at port 8090"),
+        (fixed(b"who are you", status="401 Unauthorized"), "set CAPITAL_GOVERNOR_DASHBOARD_TOKEN"),
     ],
 )
 def test_check_of_a_dashboard_without_usable_metrics(tmp_path: Path, answer: Callable[..., None], says: str) -> None:
@@ -577,6 +580,22 @@ def test_check_of_a_dashboard_without_usable_metrics(tmp_path: Path, answer: Cal
     assert said.code == 75
     assert says in said.out
     assert said.out.splitlines()[-1] == "Not ready"
+
+
+def test_check_warns_of_a_token_that_others_can_read(tmp_path: Path) -> None:
+    """A token that would leave this machine unencrypted is a warning of `check`, without the token."""
+    token = {"CAPITAL_GOVERNOR_DASHBOARD_TOKEN": "CANARY-of-tests", "CAPITAL_GOVERNOR_FETCH_DEADLINE": "0.1"}
+    warning = "CAPITAL_GOVERNOR_DASHBOARD_TOKEN goes to dash.invalid unencrypted"
+    for url, warned in (
+        ("http://dash.invalid:1", True),
+        ("https://dash.invalid:1", False),
+        ("http://localhost:1", False),
+        ("http://127.0.0.1:1", False),
+        ("http://[::1]:1", False),
+    ):
+        said = call(tmp_path, "check", url=url, env=token)
+        assert (warning in said.out) == warned, said.out
+        assert "CANARY" not in said.out + said.err
 
 
 def test_check_tells_of_a_hold(tmp_path: Path, dashboard: Dashboard) -> None:
@@ -646,7 +665,8 @@ def test_show_config_masks_secrets_and_names_origins(tmp_path: Path) -> None:
         "https://hc.example/0123456789abcdef",
     )
     (tmp_path / ".env").write_text(f"TELEGRAM_BOT_TOKEN={token}\nCAPITAL_GOVERNOR_INTERVAL=60\n")
-    env = {"TELEGRAM_CHAT_ID": chat, "CAPITAL_GOVERNOR_HEARTBEAT_URL": beat}
+    bearer = "a-bearer-of-tests"
+    env = {"TELEGRAM_CHAT_ID": chat, "CAPITAL_GOVERNOR_HEARTBEAT_URL": beat, "CAPITAL_GOVERNOR_DASHBOARD_TOKEN": bearer}
     plain, document = (call(tmp_path, "show-config", *more, env=env) for more in ((), ("--json",)))
     rows = document.json
     assert (plain.code, list(rows)) == (0, list(variables()))
@@ -654,11 +674,14 @@ def test_show_config_masks_secrets_and_names_origins(tmp_path: Path) -> None:
     assert rows["CAPITAL_GOVERNOR_MIN_ALLOC"] == {"value": "0.05", "from": "default"}
     assert rows["TELEGRAM_CHAT_ID"] == {"value": chat, "from": "environment"}
     assert rows["NEOLIGHT_ROOT"] == {"value": str(tmp_path), "from": "argument"}
-    assert rows["TELEGRAM_BOT_TOKEN"]["value"] == rows["CAPITAL_GOVERNOR_HEARTBEAT_URL"]["value"] == "********"
+    for name in ("TELEGRAM_BOT_TOKEN", "CAPITAL_GOVERNOR_HEARTBEAT_URL", "CAPITAL_GOVERNOR_DASHBOARD_TOKEN"):
+        assert rows[name]["value"] == "********"
     for name, row in rows.items():
         assert re.search(rf"^{name} +{re.escape(row['value'])} +{re.escape(row['from'])}$", plain.out, re.MULTILINE)
     everything = plain.out + plain.err + document.out + document.err
-    assert not [part for part in (token, token.partition(":")[2], beat, "0123456789abcdef") if part in everything]
+    assert not [
+        part for part in (token, token.partition(":")[2], beat, "0123456789abcdef", bearer) if part in everything
+    ]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -4,7 +4,8 @@ Everything that a broken, hostile or merely absent server can do is bounded here
 look-up, connection, TLS, headers, body, retries and their waits; the memory by a cap on the body, and by h11's on the
 head.
 
-Each attempt makes a connection of its own: at one fetch per interval a kept one would mostly be stale.
+Each attempt makes a connection of its own: at one fetch per interval a kept one would mostly be stale. It is made
+directly, whatever proxies the environment names.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import asyncio
 import json
 import ssl
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar, cast
+from urllib.parse import urlsplit
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_random_exponential
 
@@ -22,6 +25,8 @@ from capital_governor.adapters.http_get import USER_AGENT, get, httpx, tls_conte
 from capital_governor.adapters.wire import clean
 from capital_governor.core.model import Refusal
 from capital_governor.core.reason import Reason
+from capital_governor.setting_types import is_loopback
+from capital_governor.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -34,6 +39,13 @@ ATTEMPTS: Final = 3
 _CHUNKS_PER_TURN: Final = 256
 _SERVER_ERRORS: Final = range(500, 600)
 _OK: Final = 200
+_UNAUTHORIZED: Final = (401, 403)
+_NOT_FOUND: Final = 404
+_HIDDEN: Final = b"********"
+_TOKEN: Final = "CAPITAL_GOVERNOR_DASHBOARD_TOKEN"  # noqa: S105 - the name of the setting
+_METRICS: Final = b"/meta/metrics"
+_METRICS_PORT: Final = 8090
+"""Where NeoLight's dashboard with the metrics listens, beside the one at 8100 that has only ``/status``."""
 _REASON_SECONDS: Final = 0.5
 _REASON_BYTES: Final = 4096
 """An answer other than 200 gets so much time and room to say why."""
@@ -57,6 +69,20 @@ class _ServerError(Exception):
         return _answered(self._status, shown, self._reason)
 
 
+def dashboard_of(settings: Settings) -> Dashboard:
+    """Return the dashboard that the settings name."""
+    token = "" if settings.dashboard_token is None else settings.dashboard_token.get_secret_value()
+    return Dashboard(settings.dashboard_url, settings.fetch_deadline_seconds, settings.fetch_max_bytes, token=token)
+
+
+def token_warnings(settings: Settings) -> list[str]:
+    """Return what an operator should know of the way that the dashboard's token takes."""
+    url = urlsplit(settings.dashboard_url)
+    if settings.dashboard_token is None or url.scheme == "https" or is_loopback(url.hostname or ""):
+        return []
+    return [f"{_TOKEN} goes to {url.hostname} unencrypted, and others on the way can read it: use an https:// URL"]
+
+
 class Dashboard:
     """One dashboard.
 
@@ -65,6 +91,8 @@ class Dashboard:
             certificates count, or those that SSL_CERT_FILE names.
         deadline_seconds: within this an answer or a Refusal is there, whatever happens.
         max_bytes: a longer body is refused.
+        token: sent to it as ``Authorization: Bearer ...``; printable ASCII without blanks. What it answers is given on
+            without the token.
         back_off: seconds to wait before another attempt; it is given tenacity's state of the call.
     """
 
@@ -74,24 +102,34 @@ class Dashboard:
         deadline_seconds: float,
         max_bytes: int,
         *,
+        token: str = "",
         back_off: Callable[[RetryCallState], float] | None = None,
     ) -> None:
         self._url = url
         self._deadline_seconds = deadline_seconds
         self._max_bytes = max_bytes
+        self._token = token
+        self._hidden = _forms(token)
+        self._headers = _HEADERS | ({"Authorization": f"Bearer {token}"} if token else {})
         self._back_off = back_off or wait_random_exponential(multiplier=0.25, max=2.0)
         self._tls: ssl.SSLContext | None = None
         self._targets: dict[bytes, httpx.URL] = {}
 
     async def fetch(self) -> bytes | Refusal:
         """Return the body of ``GET {url}/meta/metrics`` as it came, at most ``max_bytes`` long, or a Refusal."""
-        return await self._ask(b"/meta/metrics", self._body)
+        return await self._ask(_METRICS, self._body)
 
     async def status(self) -> int | Refusal:
         """Return the status of ``GET {url}/status``, which is 200: the dashboard is up; or a Refusal."""
         return await self._ask(b"/status", _status)
 
     async def _ask(self, path: bytes, read: Callable[[httpx.Response], Awaitable[T | Refusal]]) -> T | Refusal:
+        answer = await self._answer(path, read)
+        if isinstance(answer, Refusal) and self._token:  # a library's words may quote a head, and that the token
+            return replace(answer, detail=self._hide(answer.detail.encode()).decode())
+        return answer
+
+    async def _answer(self, path: bytes, read: Callable[[httpx.Response], Awaitable[T | Refusal]]) -> T | Refusal:
         shown = "the dashboard"
         try:
             async with asyncio.timeout(self._deadline_seconds) as deadline:
@@ -132,10 +170,10 @@ class Dashboard:
         self, target: httpx.URL, read: Callable[[httpx.Response], Awaitable[T | Refusal]]
     ) -> T | Refusal:
         self._tls = self._tls or tls_context(target)
-        async with get(target, _HEADERS, self._tls) as response:
+        async with get(target, self._headers, self._tls) as response:
             if response.status_code == _OK:
                 return await read(response)
-            return _rejected(response, target, await _reason_of(response))
+            return self._rejected(response, target, await self._reason_of(response))
 
     async def _body(self, response: httpx.Response) -> bytes | Refusal:
         encoding = response.headers.get("content-encoding", "identity")
@@ -145,9 +183,49 @@ class Dashboard:
         if declared > self._max_bytes:
             return Refusal(Reason.PAYLOAD_REFUSED, f"the body is {declared} bytes, more than {self._max_bytes}")
         body = await _raw(response, self._max_bytes)
-        return (
-            Refusal(Reason.PAYLOAD_REFUSED, f"the body is more than {self._max_bytes} bytes") if body is None else body
-        )
+        if body is None:
+            return Refusal(Reason.PAYLOAD_REFUSED, f"the body is more than {self._max_bytes} bytes")
+        return self._hide(body)
+
+    def _hide(self, body: bytes) -> bytes:
+        """Return a body without the token: what a dashboard sends goes to logs and files."""
+        for form in self._hidden:
+            body = body.replace(form, _HIDDEN)
+        return body
+
+    def _rejected(self, response: httpx.Response, target: httpx.URL, reason: str) -> Refusal:
+        status = response.status_code
+        if status in _SERVER_ERRORS:
+            raise _ServerError(status, reason)
+        # Where a redirect points to is not said: the target may carry secrets.
+        note = ", a redirect, which is not followed" if response.has_redirect_location else ""
+        said = _answered(status, clean(str(target)) + note, reason)
+        hint = self._hint(status, target)
+        return Refusal(Reason.FETCH_FAILED, f"{said}; {hint}" if hint else said)
+
+    async def _reason_of(self, response: httpx.Response) -> str:
+        """Return why it is no 200, where its body is JSON and says so at once in ``error``, as the hive's; else ""."""
+        if not response.headers.get("content-type", "").startswith("application/json"):
+            return ""
+        try:
+            async with asyncio.timeout(_REASON_SECONDS):
+                body = await _raw(response, _REASON_BYTES)
+            document = None if body is None else json.loads(self._hide(body))
+        except (TimeoutError, httpx.TransportError, ValueError, RecursionError):
+            return ""
+        return clean(document.get("error")) if isinstance(document, dict) else ""
+
+    def _hint(self, status: int, target: httpx.URL) -> str:
+        """Return what an operator can do about a status; empty if it says enough."""
+        if status in _UNAUTHORIZED:
+            return f"it does not take this {_TOKEN}: correct it" if self._token else f"it wants a token: set {_TOKEN}"
+        if status == _NOT_FOUND and target.raw_path.endswith(_METRICS):
+            often = "" if target.port == _METRICS_PORT else f", often at port {_METRICS_PORT}"
+            return (
+                "this server has no /meta/metrics: set NEOLIGHT_DASHBOARD_URL to the dashboard that has it "
+                f"(NeoLight's{often})"
+            )
+        return ""
 
 
 async def _raw(response: httpx.Response, max_bytes: int) -> bytes | None:
@@ -170,26 +248,10 @@ async def _status(response: httpx.Response) -> int:
     return response.status_code
 
 
-async def _reason_of(response: httpx.Response) -> str:
-    """Return why it is no 200, where its body is JSON and says so at once in ``error``, as the hive's; else nothing."""
-    if not response.headers.get("content-type", "").startswith("application/json"):
-        return ""
-    try:
-        async with asyncio.timeout(_REASON_SECONDS):
-            body = await _raw(response, _REASON_BYTES)
-        document = None if body is None else json.loads(body)
-    except (TimeoutError, httpx.TransportError, ValueError, RecursionError):
-        return ""
-    return clean(document.get("error")) if isinstance(document, dict) else ""
-
-
-def _rejected(response: httpx.Response, target: httpx.URL, reason: str) -> Refusal:
-    status = response.status_code
-    if status in _SERVER_ERRORS:
-        raise _ServerError(status, reason)
-    # Where a redirect points to is not said: the target may carry secrets.
-    note = ", a redirect, which is not followed" if response.has_redirect_location else ""
-    return Refusal(Reason.FETCH_FAILED, _answered(status, clean(str(target)) + note, reason))
+def _forms(token: str) -> tuple[bytes, ...]:
+    """Return how a token may be written in JSON."""
+    escaped = json.dumps(token)[1:-1]
+    return tuple({form.encode() for form in (token, escaped, escaped.replace("/", "\\/")) if form})
 
 
 def _answered(status: int, shown: str, reason: str) -> str:

@@ -8,12 +8,15 @@ import gc
 import gzip
 import json
 import logging
+import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -21,6 +24,7 @@ import pytest
 
 from capital_governor import __version__
 from capital_governor.adapters.dashboard import ATTEMPTS, Dashboard
+from capital_governor.adapters.http_get import tls_context
 from capital_governor.adapters.wire import parse
 from capital_governor.core.model import Refusal
 from capital_governor.core.reason import Reason
@@ -35,6 +39,7 @@ from tests.adapters.hostile import (
     http,
     repeat,
 )
+from tests.relays import CERTIFICATE, TlsFront
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -43,6 +48,7 @@ DEADLINE = 0.4
 SLACK = 0.5
 CAP = 200_000
 GOOD = b'{"per_agent": {}}'
+TOKEN = "CANARY+token/of=tests"  # noqa: S105
 JSON = "Content-Type: application/json"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -60,6 +66,12 @@ def fetch(url: str, *, deadline: float = DEADLINE, wait: float = 0.01) -> bytes 
         assert result.detail
         assert result.detail.isprintable()
     return result
+
+
+def answer_plain(connection: Connection) -> None:
+    """Answer a TLS handshake as a web server that knows plain HTTP alone."""
+    connection.sock.recv(65_536)
+    connection.send(http(b"", status="400 Bad Request"))
 
 
 def failed(url: str, *, deadline: float = DEADLINE, wait: float = 0.01) -> str:
@@ -293,7 +305,7 @@ def test_a_server_error_is_tried_again_and_then_named(status: str) -> None:
         assert server.connections == ATTEMPTS
 
 
-@pytest.mark.parametrize("status", ["404 Not Found", "503 Unavailable"])
+@pytest.mark.parametrize("status", ["410 Gone", "503 Unavailable"])
 def test_the_reason_that_comes_with_a_status_is_told(status: str) -> None:
     """What a JSON body says in ``error``, cleaned and cut, stands behind the status."""
     error = "state/x.json holds no decision\n\x1b[31m" + "!" * 300
@@ -307,17 +319,17 @@ def test_the_reason_that_comes_with_a_status_is_told(status: str) -> None:
 @pytest.mark.parametrize(
     "script",
     [
-        pytest.param(answer(http(b'{"error": "why"}', status="404 No")), id="no JSON by its type"),
-        pytest.param(answer(http(b'{"error": ["why"]}', JSON, status="404 No")), id="no text"),
-        pytest.param(answer(http(b"[]", JSON, status="404 No")), id="no object"),
-        pytest.param(answer(http(b"[" * 4_000, JSON, status="404 No")), id="too deep"),
-        pytest.param(answer(http(b"\xff\xfe", JSON, status="404 No")), id="no text at all"),
-        pytest.param(answer(http(b'{"error": "' + b"x" * 5_000 + b'"}', JSON, status="404 No")), id="too long"),
+        pytest.param(answer(http(b'{"error": "why"}', status="410 No")), id="no JSON by its type"),
+        pytest.param(answer(http(b'{"error": ["why"]}', JSON, status="410 No")), id="no text"),
+        pytest.param(answer(http(b"[]", JSON, status="410 No")), id="no object"),
+        pytest.param(answer(http(b"[" * 4_000, JSON, status="410 No")), id="too deep"),
+        pytest.param(answer(http(b"\xff\xfe", JSON, status="410 No")), id="no text at all"),
+        pytest.param(answer(http(b'{"error": "' + b"x" * 5_000 + b'"}', JSON, status="410 No")), id="too long"),
         pytest.param(
-            answer(b"HTTP/1.1 404 No\r\n" + JSON.encode() + b'\r\nContent-Length: 50\r\n\r\n{"error"'), id="cut off"
+            answer(b"HTTP/1.1 410 No\r\n" + JSON.encode() + b'\r\nContent-Length: 50\r\n\r\n{"error"'), id="cut off"
         ),
         pytest.param(
-            repeat(b"HTTP/1.1 404 No\r\n" + JSON.encode() + b"\r\nContent-Length: 4000\r\n\r\n", b" ", 0.1),
+            repeat(b"HTTP/1.1 410 No\r\n" + JSON.encode() + b"\r\nContent-Length: 4000\r\n\r\n", b" ", 0.1),
             id="dripped",
         ),
     ],
@@ -326,8 +338,155 @@ def test_a_status_whose_reason_cannot_be_read_is_told_without(script: Script) ->
     """A body that is no such JSON, or does not come at once, costs neither the status nor the cycle's time."""
     with Server(script) as server:
         started = time.monotonic()
-        assert failed(server.url, deadline=3.0) == f"HTTP 404 from {server.url}/meta/metrics"
+        assert failed(server.url, deadline=3.0) == f"HTTP 410 from {server.url}/meta/metrics"
         assert time.monotonic() - started < 1.5
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "token", "hint"),
+    [
+        (
+            "/meta/metrics",
+            404,
+            "",
+            (
+                "; this server has no /meta/metrics: set NEOLIGHT_DASHBOARD_URL to the dashboard that has it "
+                "(NeoLight's, often at port 8090)"
+            ),
+        ),
+        ("/meta/metrics", 401, "", "; it wants a token: set CAPITAL_GOVERNOR_DASHBOARD_TOKEN"),
+        ("/meta/metrics", 403, TOKEN, "; it does not take this CAPITAL_GOVERNOR_DASHBOARD_TOKEN: correct it"),
+        ("/status", 401, TOKEN, "; it does not take this CAPITAL_GOVERNOR_DASHBOARD_TOKEN: correct it"),
+        ("/status", 404, "", ""),
+    ],
+)
+def test_a_status_that_an_operator_can_mend_says_how(path: str, status: int, token: str, hint: str) -> None:
+    """A server without metrics, and one that wants another token or one at all, name the setting to look at."""
+    with Server(answer(http(b"<html>No</html>", status=f"{status} No"))) as server:
+        asked = Dashboard(server.url, 60, CAP, token=token)
+        found = asyncio.run(asked.status() if path == "/status" else asked.fetch())
+    assert found == Refusal(Reason.FETCH_FAILED, f"HTTP {status} from {server.url}{path}{hint}")
+
+
+def test_the_reason_of_the_server_stands_before_the_hint() -> None:
+    """What a server says of its 404 is not lost."""
+    with Server(answer(http(b'{"error": "no such page"}', JSON, status="404 Not Found"))) as server:
+        assert "/meta/metrics: no such page; this server has no /meta/metrics: set " in failed(server.url, deadline=60)
+
+
+# --- the token --------------------------------------------------------------------------------------------------------
+
+
+def test_the_token_goes_to_both_paths_and_nothing_else_is_authorized() -> None:
+    """With a token each question has it as a bearer; without one there is no such header."""
+    with Server(answer(http(b"{}"))) as server:
+        for token in (TOKEN, ""):
+            asked = Dashboard(server.url, 60, CAP, token=token)
+            assert asyncio.run(asked.fetch()) == b"{}"
+            assert asyncio.run(asked.status()) == 200
+    sent = [re.findall(rb"(?im)^authorization: (.*)\r$", head) for head in server.heads]
+    assert sent == [[b"Bearer " + TOKEN.encode()]] * 2 + [[]] * 2
+
+
+def test_a_redirect_does_not_get_the_token() -> None:
+    """Wherever a dashboard sends its clients, the token stays with it."""
+    with Server(answer(http(b"{}"))) as other:
+        moved = answer(http(b"", f"Location: {other.url}/meta/metrics", status="307 Moved"))
+        with Server(moved) as server:
+            found = asyncio.run(Dashboard(server.url, 60, CAP, token=TOKEN).fetch())
+        assert isinstance(found, Refusal)
+        assert other.connections == 0
+
+
+@pytest.mark.parametrize("token", [TOKEN, 'quote"back\\slash/CANARY'])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(lambda said: http(said, status="200 OK"), id="in the metrics"),
+        pytest.param(lambda said: http(said, JSON, status="401 Unauthorized"), id="in a refusal"),
+        pytest.param(lambda said: http(said, JSON, status="500 Broken"), id="in a failure"),
+        pytest.param(lambda said: b"HTTP/1.1 2" + said + b"\r\n\r\n", id="in a broken head"),
+        pytest.param(lambda said: http(b"", b"Content-Encoding: ".decode() + said.decode()), id="in an encoding"),
+    ],
+)
+def test_a_token_that_is_sent_back_is_not_passed_on(reply: Callable[[bytes], bytes], token: str) -> None:
+    """A dashboard that repeats the token brings it into no log and no file."""
+    said = json.dumps({"error": f"{'x' * 190} {token}"}).encode()
+    with Server(answer(reply(said))) as server:
+        found = asyncio.run(Dashboard(server.url, 60, CAP, token=token, back_off=lambda _: 0.0).fetch())
+    shown = found.decode() if isinstance(found, bytes) else found.detail
+    assert "CANARY" not in shown
+    assert "xxxx" in shown or "Content-Encoding" in shown
+
+
+# --- addresses and certificates ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("served", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("known", [["127.0.0.1"], ["::1"], ["::1", "127.0.0.1"], ["127.0.0.1", "::1"]])
+def test_localhost_is_found_wherever_it_is(served: str, known: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with an IPv4 and an IPv6 address is reached where the server listens, and refused where it does not."""
+    families = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
+
+    def look_up(_: object, port: int, *__: object, **___: object) -> list[object]:
+        return [(families[each], socket.SOCK_STREAM, 6, "", (each, port)) for each in known]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with Server(answer(http(GOOD)), host=served) as server:
+        found = asyncio.run(dashboard(f"http://localhost:{server.port}", deadline=60).fetch())
+    if served in known:
+        assert found == GOOD
+    else:
+        assert isinstance(found, Refusal)
+        assert found.detail == f"connection refused by http://localhost:{server.port}/meta/metrics"
+
+
+def test_a_certificate_of_ones_own_is_trusted_by_name_of_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A certificate that nobody vouches for is refused with the remedy, which is SSL_CERT_FILE."""
+    with Server(answer(http(GOOD))) as plain, TlsFront(plain) as server:
+
+        def said() -> str:
+            return failed(server.url, deadline=60).removeprefix(f"TLS failed with {server.url}/meta/metrics: ")
+
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+            monkeypatch.delenv(name, raising=False)
+        remedy = "if you trust it, name the file with its authority's certificate (PEM) in SSL_CERT_FILE"
+        assert said() == f"self-signed certificate: {remedy}"
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent"))
+        assert said().endswith(f": SSL_CERT_FILE={tmp_path}/absent cannot be read")
+        (tmp_path / "other").write_text("no certificate")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "other"))
+        assert said().endswith(f": its authority's certificate is not in SSL_CERT_FILE={tmp_path}/other")
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        assert fetch(server.url, deadline=60) == GOOD
+        here = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: here)
+        other_name = failed(f"https://other.example.test:{server.port}", deadline=60)
+        assert other_name.endswith(": use the name that its certificate is for")
+
+
+def test_https_where_there_is_only_http_says_so() -> None:
+    """A URL with one letter too many is told from a certificate that is not trusted."""
+    with Server(answer_plain) as server:
+        url = server.url.replace("http", "https")
+        assert failed(url, deadline=60) == (
+            f"TLS failed with {url}/meta/metrics: it does not speak TLS there; is its URL http:// rather than https://?"
+        )
+
+
+def test_a_system_without_certificates_trusts_those_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may have none at all; unless the environment names some, the public authorities are known then."""
+    nothing = SimpleNamespace(cafile=None, capath=None)
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: nothing)
+    monkeypatch.setattr(ssl, "create_default_context", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    target = httpx.URL("https://api.example")
+    assert tls_context(target).cert_store_stats()["x509_ca"] > 50
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    assert tls_context(target).cert_store_stats()["x509_ca"] == 0
 
 
 def test_a_redirect_to_another_host_is_not_followed_and_its_target_not_told() -> None:

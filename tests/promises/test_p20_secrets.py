@@ -1,8 +1,9 @@
-"""P20: through every fault, no byte that leaves the process has a secret in it, but for the request to Telegram."""
+"""P20: through every fault, no byte that leaves the process has a secret in it, but for the requests that carry it."""
 
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from tests.test_daemon import Daemon
 from tests.test_notifications import moving
 
 SECRET: Final = TOKEN.partition(":")[2]
+BEARER: Final = 'CANARY/bearer+of=tests\\and"quotes'
 MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
 RAISES: Final = f"""
 from capital_governor.cycle import Cycle
@@ -43,13 +45,24 @@ BAD_SETTINGS: Final[tuple[Mapping[str, str], ...]] = (
     {"TELEGRAM_API_BASE_URL": f"http://u:{SECRET}@127.0.0.1/bot"},
     {"TELEGRAM_BOT_TOKEN": f"{TOKEN} "},
     {"CAPITAL_GOVERNOR_OVERRIDE": SECRET},
+    {"CAPITAL_GOVERNOR_OVERRIDE": BEARER},
+    {"CAPITAL_GOVERNOR_DASHBOARD_TOKEN": f"{BEARER} "},
 )
 
 
 def forms() -> tuple[bytes, ...]:
-    """The secret as it is, and as other programs would write it."""
-    plain = SECRET.encode()
-    return plain, quote(SECRET, safe="").encode(), base64.b64encode(plain), repr(SECRET)[1:-1].encode()
+    """Each secret as it is, and as other programs would write it."""
+    return tuple(
+        form
+        for secret in (SECRET, BEARER)
+        for form in (
+            secret.encode(),
+            quote(secret, safe="").encode(),
+            base64.b64encode(secret.encode()),
+            repr(secret)[1:-1].encode(),
+            json.dumps(secret)[1:-1].encode(),
+        )
+    )
 
 
 def run_all_faults(root: Path, prelude: str) -> list[bytes]:
@@ -62,19 +75,26 @@ def run_all_faults(root: Path, prelude: str) -> list[bytes]:
         answer_and_reset(b"HTTP/1.1 200 OK\r\n"),
         answer(http(b"{", "Location: http://elsewhere/")),
         fixed(b"[]"),
+        fixed({"error": f"who is {BEARER}?"}),
+        fixed({"error": f"who is {BEARER}?"}, "Content-Type: application/json", status="401 Unauthorized"),
+        fixed({"error": f"who is {BEARER}?"}, "Content-Type: application/json", status="500 Broken"),
         moving(),
     ]
     refusals: list[Answer] = [malformed, reset, pause(0), *map(refuse, (400, 401, 403, 404))]
     if prelude:  # a mutant: one refusal that repeats the token is enough
         refusals = refusals[-1:]
     with BotApi(*refusals, ok) as api, Dashboard(*failing * 2, moving()) as dashboard:
-        (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in api.environment.items()))
+        variables = api.environment | {"CAPITAL_GOVERNOR_DASHBOARD_TOKEN": f"'{BEARER}'"}
+        (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
         program = ("-c", RAISES + prelude + MAIN)
         with Daemon(root, dashboard.url, interval=0.1, program=program, LOG_LEVEL="DEBUG") as daemon:
             api.wait_for(1, 40)
             daemon.says("Unexpected error", 2)
             daemon.says("Traceback")
+            if not prelude:
+                daemon.says("who is ********?", 3)
             daemon.end()
+        assert all(f"Authorization: Bearer {BEARER}\r\n".encode() in head for head in dashboard.heads)
         said.append(daemon.log.read_bytes())
         if prelude:
             return said
@@ -113,9 +133,10 @@ def hide_everywhere(root: Path, prelude: str = "") -> int:
 
 
 def test_p20_secrets_appear_nowhere(promise: Account, tmp_path: Path) -> None:
-    """A bot token goes through faults of Telegram, dashboard, code and settings at DEBUG, and shows up nowhere."""
+    """Two tokens go through faults of Telegram, dashboard, code and settings at DEBUG, and show up nowhere."""
     scanned = hide_everywhere(tmp_path / "root")
     assert SECRET in (tmp_path / "root/.env").read_text()
+    assert BEARER in (tmp_path / "root/.env").read_text()
     assert scanned > 50_000
     promise.figure(f"bytes scanned {scanned:,}, hits 0")
     with promise.mutant("nothing hidden at the sink"):

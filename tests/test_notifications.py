@@ -33,6 +33,7 @@ from capital_governor.settings import load
 from tests.adapters.hostile import Script
 from tests.botapi import TOKEN, Answer, BotApi, bad_gateway, hang, malformed, ok, refuse, then
 from tests.core.builders import FLEET as FIXED
+from tests.relays import NAME, Proxy
 from tests.serving import FLEET, PLAIN_ENVIRONMENT, Dashboard, Rig, fixed, fresh, record, wait_until
 from tests.test_daemon import Daemon
 
@@ -579,6 +580,38 @@ def test_a_check_sends_a_test_message(
     assert document["ok"] == (code == 0)
     assert len(api.taken) == (code == 0)
     assert SECRET not in done.stdout + done.stderr
+
+
+def test_a_proxy_that_cannot_be_used_is_told_everywhere(
+    root: Path, dashboard: Dashboard, api: BotApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence with the remedy is in log, status file, `status` and `check --notify`; the governor goes on.
+
+    The messages wait, and come when the environment is right.
+    """
+    configure(root, api)
+    with (root / ".env").open("a") as env:
+        env.write(f"TELEGRAM_API_BASE_URL=http://{NAME}/bot\n")
+    monkeypatch.setenv("ALL_PROXY", f"socks4://user:{SECRET}@127.0.0.1:9")
+    sentence = (
+        "ALL_PROXY=socks4://127.0.0.1:9 is a proxy of a kind that is not known here: use one of http://, https://"
+    )
+    with Daemon(root, dashboard.url, interval=0.2) as daemon:
+        daemon.says(f"Telegram notification delayed, trying again in 2 s: {sentence}")
+        wait_until(lambda: daemon.status()["notices_pending_detail"], 60)
+        daemon.says("No reallocation needed", 2)
+        daemon.end()
+    said = command(root, dashboard, "status").stdout, command(root, dashboard, "check", "--notify").stdout
+    assert f"telegram   1 message waiting: {sentence}" in " ".join(said[0].split("\n"))
+    assert f"telegram   {sentence}" in " ".join(said[1].split("\n"))
+    assert SECRET not in daemon.log.read_text() + "".join(said) + json.dumps(daemon.status())
+    with Proxy(api) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        with Daemon(root, dashboard.url, interval=0.2) as daemon:
+            api.wait_for(1, 60)
+            wait_until(lambda: pending(root) == 0, 60)
+            daemon.end()
+    assert len(api.taken) == 1
 
 
 def test_a_check_without_telegram_says_what_to_set(root: Path, dashboard: Dashboard) -> None:

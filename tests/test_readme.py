@@ -740,6 +740,13 @@ def test_symptoms_name_what_exists() -> None:
         "/meta/metrics",
         "no time zone",
         "2025-11-03T22:00:00Z",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+        "TLS failed",
+        "not one of Telegram's",
+        "the group has a new chat id",
+        "message thread not found",
     }
     named = {word.removeprefix("capital-governor ") for word in re.findall(r"`([^`]+)`", text)}
     unknown = {word for word in named if word.split()[0] not in known and word not in known}

@@ -22,8 +22,8 @@ from capital_governor.adapters.memory import MemoryJournal
 from capital_governor.adapters.orders import Order
 from capital_governor.adapters.outbox import Refused, Retry, Sent
 from capital_governor.adapters.primary import NotOurs, read_primary
+from capital_governor.adapters.rights import denied
 from capital_governor.adapters.sqlite import open_sqlite
-from capital_governor.adapters.sqlite_file import denied
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.adapters.wire import parse
 from capital_governor.core.hold import EXITS
@@ -159,11 +159,11 @@ def check(
     """Check settings and dashboard; exit 75 if not ready.
 
     Exit 78 where Telegram is not set up or refuses the test message, or the journal is another program's or a newer
-    version's. Writes nothing. --json: `root`, `dashboard`; `status`, `payload` and `journal`, each in words;
-    `telegram`, what came of the test message, null if none was asked for; `ok`; `agents` (good records), `faults` by
-    agent, `warnings`; `next`, what a cycle would do now (`reason`, `message`, `hold`, `exit`); `leeway`, how far scores
-    can move a weight (`agents`, `lowest_weight`, `highest_weight`, `forced_reserve`, `frozen`, `text`), null without
-    agents.
+    version's. Writes nothing. --json: `root`, `dashboard`; `status`, `payload`, `runtime` (whether this user can write
+    there) and `journal`, each in words; `telegram`, what came of the test message, null if none was asked for; `ok`;
+    `agents` (good records), `faults` by agent, `warnings`; `next`, what a cycle would do now (`reason`, `message`,
+    `hold`, `exit`); `leeway`, how far scores can move a weight (`agents`, `lowest_weight`, `highest_weight`,
+    `forced_reserve`, `frozen`, `text`), null without agents.
     """
     with explained():
         settings = load(root)
@@ -172,6 +172,7 @@ def check(
     rules = settings.rules()
     with explained():
         outcome, up, journal = _checked(settings)
+        runtime = denied(files.Paths(settings.root).lock) or "writable"
     payload, reason, hold = outcome.inputs.payload, outcome.decision.reason, outcome.decision.trace.hold
     snapshot = payload if isinstance(payload, Snapshot) else None
     document: dict[str, Any] = {
@@ -179,11 +180,13 @@ def check(
         "dashboard": settings.dashboard_url,
         "status": up.detail if isinstance(up, Refusal) else "up",
         "payload": payload.detail if isinstance(payload, Refusal) else _described(payload, settings),
+        "runtime": runtime,
         "journal": journal,
         "telegram": None if told is None else "test message sent" if isinstance(told, Sent) else told.detail,
         "ok": reason not in PAYLOAD_HOLDS
         and not isinstance(up, Refusal)
         and not isinstance(told, Refused | Retry)
+        and runtime == "writable"
         and journal in {"readable", "none yet"},
         "agents": None if snapshot is None else len(snapshot.metrics),
         "faults": {} if snapshot is None else dict(snapshot.faults),

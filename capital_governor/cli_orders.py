@@ -21,6 +21,7 @@ from capital_governor.adapters.files import Paths
 from capital_governor.adapters.journal import LIVE
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.orders import Order, OrderEnd, OrderKind, new_key
+from capital_governor.adapters.rights import locked_out
 from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.adapters.wire import RESERVED_NAMES, clean, escape_name, valid_name
 from capital_governor.core.model import Agent, Rules
@@ -239,9 +240,12 @@ def _desk(root: Path | None, *, dry_run: bool, nothing: str = "") -> Iterator[_D
         settings, sound = place(root)
         paths = Paths(settings.root, dry_run)
         path = paths.journal(settings.journal_path)
-        if nothing and not path.exists():
+        found = path.exists()
+        if nothing and not found:
             fail(USAGE, nothing)
         journal = open_sqlite(path, busy_seconds=BUSY_SECONDS)
+        if not found and (problem := locked_out(path)):
+            warn(problem)
         try:
             rules = settings.rules() if sound else None
             yield _Desk(journal, rules, time.time(), _author(), is_held(paths.lock))

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 from typing import Final, NoReturn
 
-from capital_governor.adapters.files import REMEDIES
 from capital_governor.adapters.journal import JournalError, JournalRefusedError
 from capital_governor.adapters.lock import LockHeldError
+from capital_governor.adapters.refusals import remedy
 from capital_governor.settings import SettingsError
 
 OK: Final = 0
@@ -38,8 +38,8 @@ def explained() -> Iterator[None]:
     except JournalError as error:
         fail(TEMPORARY, str(error))
     except OSError as error:
-        remedy = f"; {REMEDIES[error.errno]}" if error.errno in REMEDIES else ""
-        line = f"{error.filename or 'the file system'}: {error.strerror or error}{remedy}"
+        clause = remedy(error)
+        line = f"{error.filename or 'the file system'}: {error.strerror or error}{clause and f'; {clause}'}"
         fail(TEMPORARY if error.errno in _PASSING else CONFIGURATION, line)
 
 

@@ -183,7 +183,7 @@ Format = Annotated[Literal["console", "json"], _takes("console or json")]
 Level = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper), _takes("DEBUG, INFO, WARNING or ERROR")
 ]
-Root = Annotated[Path, _takes("a folder that can be written to")]
+Root = Annotated[Path, _takes("the folder with runtime/, state/, logs/ and .env")]
 File = Annotated[Path, AfterValidator(_file), _takes("the path of a file, relative to the root")]
 _HTTP: Final = "an http:// or https:// URL without user and password"
 Dashboard = Annotated[str, AfterValidator(_dashboard), _takes(f"{_HTTP}, query and fragment")]

@@ -7,12 +7,10 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import fields
@@ -66,7 +64,6 @@ _SHORTEST_SECRET: Final = 6
 _SHORTEST_KEY: Final = 16
 _LONGEST_SHOWN: Final = 80
 _SECRET_FIELDS: Final = ("telegram_bot_token", "heartbeat_url", "dashboard_token")
-_READ_ONLY: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
 class SettingsError(ValueError):
@@ -248,7 +245,7 @@ def variables() -> tuple[str, ...]:
 
 
 def load(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read and check all settings.
+    """Read and check all settings. The root need not be writable: who only looks writes nothing.
 
     Args:
         root: the ``--root`` argument; without it NEOLIGHT_ROOT of the environment, else the current folder.
@@ -276,7 +273,7 @@ def load_place(root: Path | None = None, environ: Mapping[str, str] | None = Non
     """Read what a command needs that only looks, or puts down an order: where the root and its journal are.
 
     Nothing else that is wrong, in a ``.env`` that other programs share, may take the operator's hand off a running
-    governor, and a root need not be writable to be looked at.
+    governor.
 
     Args:
         root: see ``load``.
@@ -290,7 +287,7 @@ def load_place(root: Path | None = None, environ: Mapping[str, str] | None = Non
     """
     environ = os.environ if environ is None else environ
     folder, origin = _root(root, environ)
-    if (problem := _no_folder(folder)) is not None:
+    if (problem := check_root(folder)) is not None:
         raise SettingsError((_refused_root(folder, origin, problem),))
     layers, faults = _sources(folder, environ)
     settings, refused = _build(folder, layers)
@@ -312,28 +309,18 @@ def _sources(folder: Path, environ: Mapping[str, str]) -> tuple[tuple[Layer, ...
 
 def _refused_root(folder: Path, origin: str, problem: str) -> str:
     how = {"argument": "--root ", "environment": f"{ROOT}="}.get(origin, "the root, which is the current folder, ")
-    return f"{how}{_shown(str(folder))} {problem}; it takes a folder that can be written to"
+    return f"{how}{_shown(str(folder))} {problem}; it takes {Settings.model_fields['root'].description}"
 
 
-def _no_folder(root: Path) -> str | None:
+def check_root(root: Path) -> str | None:
+    """Return what is wrong with the root folder, one clause without its name; None if it is a folder.
+
+    Whether it can be written to matters to none but those who write, and to them the folders below it may be enough.
+    """
     try:
         return None if stat.S_ISDIR(root.stat().st_mode) else "is not a folder"
     except (OSError, ValueError) as error:
         return f"is not a folder ({getattr(error, 'strerror', None) or 'not a path'})"
-
-
-def check_root(root: Path) -> str | None:
-    """Return what is wrong with the root folder, one clause without its name; None if it can be written to.
-
-    A full disk is not wrong: it passes, and what writes later has to live with it anyway.
-    """
-    if (problem := _no_folder(root)) is not None:
-        return problem
-    try:
-        with tempfile.TemporaryFile(dir=root):  # access() would say yes to a superuser on a read-only file system
-            return None
-    except OSError as error:
-        return f"cannot be written to ({error.strerror})" if error.errno in _READ_ONLY else None
 
 
 def _name(field: str) -> str:

@@ -6,22 +6,23 @@ from pathlib import Path
 
 from capital_governor import daemon
 from capital_governor.adapters import logs
+from capital_governor.adapters.files import Paths
 from capital_governor.exits import explained
-from capital_governor.settings import Settings, load
+from capital_governor.settings import Settings, SettingsError, load
 from capital_governor.status import Outcome
 
 
 def govern(root: Path | None, *, dry_run: bool = False) -> int:
     """Govern until a signal ends it; return the exit code. Raises SystemExit where it cannot start."""
     with explained():
-        settings = load(root)
+        settings = _load(root, dry_run=dry_run)
         return daemon.run(settings, log_to(settings), dry_run=dry_run)
 
 
 def govern_once(root: Path | None) -> tuple[Settings, Outcome]:
     """Take one tick for good and return what came of it. Raises SystemExit where it cannot start."""
     with explained():
-        settings = load(root)
+        settings = _load(root)
         return settings, daemon.once(settings, log_to(settings))
 
 
@@ -30,3 +31,11 @@ def log_to(settings: Settings) -> logs.Sink:
     sink = logs.configure(level=settings.log_level, fmt=settings.log_format, secrets=settings.secrets())
     logs.catch_uncaught()
     return sink
+
+
+def _load(root: Path | None, *, dry_run: bool = False) -> Settings:
+    """Return the settings of a governor that can write its files. Raises SettingsError."""
+    settings = load(root)
+    if problem := Paths(settings.root, dry_run).unwritable():
+        raise SettingsError((problem,))
+    return settings

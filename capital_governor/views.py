@@ -140,6 +140,8 @@ def show_check(document: Mapping[str, Any]) -> None:
     with new_page() as page:
         for label in ("root", "dashboard", "status", "payload"):
             page.labelled(label, document[label])
+        if document["runtime"] != "writable":
+            page.labelled("runtime", document["runtime"], "red")
         if document["journal"] not in {"readable", "none yet"}:
             page.labelled("journal", document["journal"], "red")
         if document["telegram"] is not None:

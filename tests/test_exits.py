@@ -57,7 +57,7 @@ def test_the_codes_are_those_of_sysexits() -> None:
         (
             PermissionError(errno.EACCES, "Permission denied", "/r/runtime"),
             78,
-            "/r/runtime: Permission denied; let the governor's user write to the folder",
+            "/r/runtime: Permission denied; let the governor's user write to the folder /r",
         ),
         (
             FileExistsError(errno.EEXIST, "File exists", "/r/runtime"),
@@ -179,7 +179,7 @@ def test_a_root_that_is_a_file(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.write_text("in the way")
     done = start(root, "run", {})
-    line = f"--root {root} is not a folder; it takes a folder that can be written to"
+    line = f"--root {root} is not a folder; it takes the folder with runtime/, state/, logs/ and .env"
     assert (done.returncode, done.stdout, done.stderr) == (78, "", f"capital-governor: {line}\n")
     assert root.read_text() == "in the way"
     assert list(tmp_path.iterdir()) == [root]

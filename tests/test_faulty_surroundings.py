@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,9 +16,11 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.adapters.sqlite_file import denied
+from capital_governor.adapters.files import Paths
+from capital_governor.adapters.rights import denied
 from capital_governor.settings import SettingsError, load_place
 from tests.adapters.test_files import unprivileged
+from tests.faults.strace import which
 from tests.script_machine import BOUND_BY_PERMISSIONS
 from tests.serving import Dashboard, fresh
 from tests.test_cli import Said, call, environment, loaded, tree
@@ -119,11 +123,137 @@ def test_a_user_who_may_only_read_sees_how_it_stands(open_root: Path, dashboard:
     assert (status.code, status.err) == (75, "")
     assert "ended" in status.out
     assert (limits.code, limits.out) == (0, "The operator has ordered nothing\n")
-    assert once.code == 78
-    assert "cannot be written to" in once.err
+    for words in (("once", "--dry-run"), ("show-config",), ("explain", "SmartTrader")):
+        assert ask(open_root, dashboard.url, *words).code == 0, words
+    check = ask(open_root, dashboard.url, "check", "--json")
+    document = json.loads(check.out)
+    assert (check.code, document["status"], document["agents"], document["ok"]) == (75, "up", 4, False)
+    lock = open_root / "runtime" / "capital_governor.lock"
+    assert document["runtime"].startswith(f"{lock} cannot be written to by this user")
+    runtime = open_root / "runtime"
+    line = f"{runtime} cannot be written to (Permission denied): let the governor's user write there"
+    assert (once.code, once.err) == (78, f"capital-governor: {line}\n")
     assert tree(open_root) == before
     for folder in folders:
         folder.chmod(0o755)  # so that it can be cleared away
+
+
+# --- a read-only root -------------------------------------------------------------------------------------------------
+
+READ_ONLY: Final = """
+set -e
+root=$1 folders=$2
+shift 2
+mount --bind "$root" "$root"
+for folder in $folders; do mount --bind "$root/$folder" "$root/$folder"; done
+mount -o remount,ro,bind "$root"
+exec "$@"
+"""
+
+
+def ask_read_only(root: Path, writable: str, url: str, *words: str) -> Said:
+    """Run a command where the root is mounted read-only, but for these folders below it."""
+    mapped = [] if os.geteuid() == 0 else ["--map-root-user"]
+    name, *rest = words
+    alone = [which("unshare"), *mapped, "--mount", "bash", "-c", READ_ONLY, "bash", str(root), writable]
+    done = subprocess.run(
+        [*alone, sys.executable, "-P", "-m", "capital_governor", name, "--root", str(root), *rest],
+        env=environment(url) | {"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_read_only_root_with_writable_folders_is_governed(tmp_path: Path, dashboard: Dashboard) -> None:
+    """A container's root may be read-only where runtime/ and state/ are not: nothing is written elsewhere."""
+    for name in ("runtime", "state"):
+        (tmp_path / name).mkdir()
+
+    def said(*words: str) -> Said:
+        return ask_read_only(tmp_path, "runtime state", dashboard.url, *words)
+
+    for words in (("check",), ("once", "--dry-run"), ("show-config",), ("limits",)):
+        assert said(*words).code == 0, words
+    assert not [*(tmp_path / "runtime").iterdir(), *(tmp_path / "state").iterdir()]
+    once = said("once")
+    assert once.code == 0, once.err
+    assert files(tmp_path)["generation"] == 1
+    for words in (("explain", "SmartTrader"), ("hold",), ("limits",), ("resume",)):
+        assert said(*words).code == 0, words
+    assert (said("status").code, "ended" in said("status").out) == (75, True)  # none is running
+
+
+def test_a_root_that_is_read_only_all_through_can_be_looked_at(tmp_path: Path, dashboard: Dashboard) -> None:
+    """What only looks works; a start and an order name the folder, or the journal, and what to do; nothing changes."""
+    assert call(tmp_path, "once", url=dashboard.url).code == 0
+    before = tree(tmp_path)
+
+    def said(*words: str) -> Said:
+        return ask_read_only(tmp_path, "", dashboard.url, *words)
+
+    for words in (("once", "--dry-run"), ("show-config",), ("explain", "SmartTrader"), ("limits",)):
+        assert said(*words).code == 0, words
+    assert "ended" in said("status").out
+    check = json.loads(said("check", "--json").out)
+    lock = tmp_path / "runtime" / "capital_governor.lock"
+    assert check["runtime"] == f"{lock} is on a read-only file system: remount the file system writable"
+    assert (check["status"], check["agents"], check["ok"]) == ("up", 4, False)
+    for name in ("run", "once"):
+        started = said(name)
+        line = f"{tmp_path}/runtime cannot be written to (Read-only file system): remount the file system writable"
+        assert (started.code, started.err) == (78, f"capital-governor: {line}\n")
+    hold = said("hold")
+    assert hold.code == 75
+    assert re.search(r"state/capital_governor.sqlite3.* is on a read-only file system: remount", hold.err)
+    assert tree(tmp_path) == before
+
+
+def test_a_read_only_root_without_the_folder_says_what_to_make(tmp_path: Path, dashboard: Dashboard) -> None:
+    """Where runtime/ has to be made first, the line names the root and that folder."""
+    (tmp_path / "state").mkdir()
+    for words in (("once",), ("run", "--dry-run")):
+        started = ask_read_only(tmp_path, "state", dashboard.url, *words)
+        assert started.code == 78
+        assert f"{tmp_path} cannot be written to (Read-only file system): remount" in started.err
+        assert f", or make {tmp_path}/runtime" in started.err
+
+
+def test_a_journal_on_a_read_only_file_system_costs_the_memory_alone(tmp_path: Path, dashboard: Dashboard) -> None:
+    """With runtime/ writable and state/ not, memory takes over: it publishes, and says how to have a journal."""
+    for name in ("runtime", "state"):
+        (tmp_path / name).mkdir()
+    said = ask_read_only(tmp_path, "runtime", dashboard.url, "once", "--json")
+    assert (said.code, files(tmp_path)["generation"]) == (75, 1)
+    assert json.loads(said.out)["journal_problem"] == (
+        f"the journal {tmp_path}/state/capital_governor.sqlite3: Read-only file system;"
+        " remount the file system writable, or name a file on a local disk as the journal (CAPITAL_GOVERNOR_JOURNAL)"
+    )
+
+
+def test_a_full_disk_is_no_lack_of_a_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full at the start may have room in the next cycle: the start goes on."""
+
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    assert Paths(tmp_path).unwritable() == ""
+
+
+def test_a_lock_of_another_user_is_named(open_root: Path, dashboard: Dashboard) -> None:
+    """Where the folder can be written to and the lock of an earlier user's governor cannot, the line says so."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to make a file of another user")
+    lock = open_root / "runtime" / "capital_governor.lock"
+    lock.parent.mkdir(mode=0o755)
+    lock.touch(mode=0o600)
+    os.chown(lock, 23456, 23456)
+    once = ask(open_root, dashboard.url, "once")
+    assert once.code == 78
+    assert once.err == f"capital-governor: {lock}: Permission denied; give the file to the governor's user\n"
 
 
 # --- a journal that cannot be written ---------------------------------------------------------------------------------

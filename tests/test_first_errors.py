@@ -146,14 +146,14 @@ WALK: Final[dict[str, tuple[Callable[[Path], Said], int, str, str]]] = {
     "no write permission": (
         lambda _: refused(Path("/proc")),
         78,
-        r"--root /proc cannot be written to",
-        r"it takes a folder that can be written to",
+        r"/proc cannot be written to",
+        r"let the governor's user write there, or make /proc/runtime there for that user",
     ),
     "a root that is none": (
         lambda root: refused(root / "missing"),
         78,
         r"missing is not a folder",
-        r"it takes a folder that can be written to",
+        r"it takes the folder with runtime/, state/, logs/ and \.env",
     ),
     "something in the place of a folder": (
         runtime_in_the_way,

@@ -735,6 +735,8 @@ def test_symptoms_name_what_exists() -> None:
         "runtime/",
         "degraded mode",
         "Another writer",
+        "cannot be written to",
+        "could not keep its owner",
         "never move anything",
         "problem",
         "/meta/metrics",

@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
+from capital_governor.adapters.durability import SyncError, sync_file, sync_folder
 from capital_governor.adapters.primary import source_of
+from capital_governor.adapters.refusals import RemediedError, problem
+from capital_governor.adapters.rights import PRIVATE, ModeRefusedError, inherit, unwritable
 from capital_governor.core.publication import SOURCE
 
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -28,16 +31,21 @@ _TEMPORARY: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 OverridePolicy: TypeAlias = Literal["assert", "report", "off"]
 
 
-class NotAFile(OSError):  # noqa: N818 - stands beside IsADirectoryError, and says what was found rather than what failed
+class NotAFile(RemediedError):  # noqa: N818 - stands beside IsADirectoryError, and says what was found rather than what failed
     """Something that is no regular file (folder, FIFO, device, loop of symlinks) where a file of ours belongs."""
 
-
-class _SyncError(OSError):
-    """fsync failed: what was written so far may be lost silently, so it has to be written anew."""
+    remedy = "move it away"
 
 
 class _StopError(Exception):
     """STOP was seen right before the rename."""
+
+
+class Swept(NamedTuple):
+    """What became of leftover temporaries: those that are ``gone``, and what kept the others, empty if nothing did."""
+
+    gone: tuple[Path, ...]
+    problem: str
 
 
 # --- where ------------------------------------------------------------------------------------------------------------
@@ -85,15 +93,33 @@ class Paths:
         for folder in (self.root / "runtime", self.folder):
             if not folder.is_dir():
                 folder.mkdir(exist_ok=True)
-                _sync_folder(folder.parent)
+                sync_folder(folder.parent)
 
-    def sweep(self) -> tuple[Path, ...]:
-        """Delete the temporaries that a kill left beside the real files, and return them. Raises OSError.
+    def unwritable(self) -> str:
+        """Return which folder would have to be writable for the three files, one sentence; empty if it is.
+
+        The root need not be, where the folders are there. Of what stands in the place of one, ``make_folder`` tells.
+        """
+        missing: Path | None = None
+        for folder in dict.fromkeys((self.folder, self.root / "runtime", self.root)):
+            if folder.is_dir():
+                reason = unwritable(folder)
+                made = f", or make {missing} there for that user" if missing else ""
+                return reason and f"{reason}{made}"
+            if os.path.lexists(folder):
+                break
+            missing = folder
+        return ""
+
+    def sweep(self) -> Swept:
+        """Delete the temporaries that a kill left beside the real files; what cannot be deleted is only told.
 
         Only for the owner of the root's lock: another governor's temporary may be about to be renamed.
         """
         real = [Path(os.path.realpath(path)) for path in (self.primary, self.override, self.status)]
-        return tuple(gone for path in real for gone in sweep(path.parent, [path.name]))
+        swept = [sweep(path.parent, [path.name]) for path in real]
+        problems = dict.fromkeys(each.problem for each in swept if each.problem)
+        return Swept(tuple(path for each in swept for path in each.gone), " ".join(problems))
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -101,61 +127,94 @@ class Paths:
 
 def replace(
     target: Path, content: bytes, *, durable: bool = True, before_rename: Callable[[], None] | None = None
-) -> None:
+) -> str:
     """Put ``content`` in place of the file at ``target``, so that a reader sees all of the old or all of the new.
 
     A symlink survives and its real file is replaced. Mode and owner of the old file are kept; a new file gets 0666
     less the umask. With ``durable``, the content and its name have reached the disk on return. ``before_rename`` is
     called when all that is left is to rename; what it raises is propagated and the old file stays.
 
+    Returns:
+        What the file system could not keep (mode, owner, what outlasts a power loss), one sentence; empty if all was.
+
     Raises:
         NotAFile: the real target exists and is no regular file.
+        NotKeptError: a reader of the old file could not read the new one, or somebody could who may not.
         OSError: the target's folder is missing or the disk refused; the old file stays, unless only the last fsync,
             that of the folder, failed.
     """
     real = Path(os.path.realpath(target))
     try:
-        _replace_once(real, content, durable, before_rename)
-    except _SyncError:
+        lacks = _replace_once(real, content, durable, before_rename)
+    except SyncError:
         # The kernel may have dropped the unwritten pages and marked them clean: a second fsync of the same file would
         # then report a success that is none. A new file is the only honest second try.
-        _replace_once(real, content, durable, before_rename)
+        lacks = _replace_once(real, content, durable, before_rename)
+    return f"{real} was written, but {'; '.join(lacks)}" if lacks else ""
 
 
-def sweep(folder: Path, names: Iterable[str]) -> tuple[Path, ...]:
-    """Delete from ``folder`` the leftover temporaries of the files called ``names``, and return what was deleted.
+def sweep(folder: Path, names: Iterable[str]) -> Swept:
+    """Delete from ``folder`` the leftover temporaries of the files called ``names``; what stays is only told.
 
-    Only regular files of exactly the pattern that ``replace`` uses. Raises OSError; a missing folder holds nothing.
+    Only regular files of exactly the pattern that ``replace`` uses. A missing folder holds nothing.
     """
     wanted = frozenset(names)
     try:
         entries = sorted(folder.iterdir())
     except FileNotFoundError:
-        return ()
-    leftovers = tuple(entry for entry in entries if _is_leftover(entry, wanted))
-    for leftover in leftovers:
-        leftover.unlink(missing_ok=True)
-    return leftovers
+        return Swept((), "")
+    except OSError as error:
+        return Swept((), f"{folder} could not be searched for leftover temporary files: {error.strerror}.")
+    gone, problems = [], []
+    for entry in entries:
+        try:
+            if _is_leftover(entry, wanted):
+                entry.unlink(missing_ok=True)
+                gone.append(entry)
+        except OSError as error:
+            problems.append(f"{entry} was left behind and cannot be deleted: {error.strerror}.")
+    return Swept(tuple(gone), " ".join(problems))
 
 
 def _is_leftover(entry: Path, names: frozenset[str]) -> bool:
     match = _TEMPORARY.fullmatch(entry.name)
-    return match is not None and match[1] in names and not entry.is_symlink() and entry.is_file()
+    return match is not None and match[1] in names and stat.S_ISREG(entry.lstat().st_mode)
 
 
-def _replace_once(real: Path, content: bytes, durable: bool, before_rename: Callable[[], None] | None) -> None:  # noqa: FBT001 - private, and the caller hands its own keyword on
+def _replace_once(
+    real: Path,
+    content: bytes,
+    durable: bool,  # noqa: FBT001 - private, and the caller hands its own keyword on
+    before_rename: Callable[[], None] | None,
+) -> list[str]:
     old = _regular(real)
+    try:
+        return _replace(real, content, durable, before_rename, old, PRIVATE)
+    except ModeRefusedError as refused:
+        return _replace(real, content, durable, before_rename, old, refused.mode)
+
+
+def _replace(
+    real: Path,
+    content: bytes,
+    durable: bool,  # noqa: FBT001 - as above
+    before_rename: Callable[[], None] | None,
+    old: os.stat_result | None,
+    mode: int,
+) -> list[str]:
+    """Replace ``old`` by a file made with ``mode``, and return what was not kept."""
     temporary = real.with_name(f".{real.name}.{os.urandom(8).hex()}.tmp")
     flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
     # What replaces a private file is never readable by others, not even for the moment before fchmod.
-    fd = os.open(temporary, flags, 0o666 if old is None else 0o600)
+    fd = os.open(temporary, flags, 0o666 if old is None else mode)
+    lacks = []
     try:
         try:
             if old is not None:
-                _inherit(fd, old)
+                lacks.append(inherit(fd, old, mode))
             _write_all(fd, content)
             if durable:
-                _sync(fd)
+                lacks.append(sync_file(fd))
         finally:
             os.close(fd)
         if before_rename is not None:
@@ -165,7 +224,8 @@ def _replace_once(real: Path, content: bytes, durable: bool, before_rename: Call
         _discard(temporary, error)
         raise
     if durable:
-        _sync_folder(real.parent)
+        lacks.append(sync_folder(real.parent))
+    return [lack for lack in lacks if lack]
 
 
 def _regular(real: Path) -> os.stat_result | None:
@@ -186,37 +246,10 @@ def _refuse_irregular(mode: int, path: Path) -> None:
     raise NotAFile(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, f"is {kind}, not a file", str(path))
 
 
-def _inherit(fd: int, old: os.stat_result) -> None:
-    new = os.fstat(fd)
-    if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
-        os.fchown(fd, old.st_uid, old.st_gid)
-    os.fchmod(fd, stat.S_IMODE(old.st_mode))  # after fchown, which clears bits
-
-
 def _write_all(fd: int, content: bytes) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(fd, rest) :]
-
-
-def _sync(fd: int) -> None:
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        raise _SyncError(error.errno, error.strerror) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _sync(fd)
-    except _SyncError as error:
-        # A file system (shared folders of virtual machines) that cannot sync folders at all says EINVAL, always:
-        # there is nothing to do again, and the rename has happened.
-        if error.errno != errno.EINVAL:
-            raise
-    finally:
-        os.close(fd)
 
 
 def _discard(temporary: Path, error: BaseException) -> None:
@@ -274,10 +307,17 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of one file: DIFFERS is left alone on purpose, ``problem`` is the sentence of a FAILED one."""
+    """What became of one file.
+
+    Args:
+        outcome: DIFFERS is left alone on purpose.
+        problem: the sentence of a FAILED one.
+        warning: what the file system could not keep of a WRITTEN one, see ``replace``; empty if all was kept.
+    """
 
     outcome: Outcome
     problem: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +339,11 @@ class Convergence:
     def rival(self) -> bool:
         """Whether somebody else wrote the override: it held something else than wanted, and not signed by us."""
         return self.found is not None and self.found != SOURCE
+
+    @property
+    def warning(self) -> str:
+        """What a file system could not keep of a file that was written, the first if of both; empty if all was kept."""
+        return self.primary.warning or self.override.warning
 
 
 def converge(
@@ -326,7 +371,7 @@ def _settle(paths: Paths, path: Path, wanted: bytes, stopped: Callable[[], bool]
         content = _read_start(path, max(MAX_BYTES, len(wanted)) + 1)
     except OSError as error:
         if stopped is None:
-            return Settled(Outcome.FAILED, _problem(path, "read", error)), None
+            return Settled(Outcome.FAILED, problem(path, "read", error)), None
     else:
         if content == wanted:
             return Settled(Outcome.UNCHANGED), None
@@ -345,30 +390,9 @@ def _write(paths: Paths, path: Path, wanted: bytes, stopped: Callable[[], bool])
     try:
         refuse_when_stopped()
         paths.make_folder()
-        replace(path, wanted, before_rename=refuse_when_stopped)
+        warning = replace(path, wanted, before_rename=refuse_when_stopped)
     except _StopError:
         return Settled(Outcome.STOPPED)
     except OSError as error:
-        return Settled(Outcome.FAILED, _problem(path, "written", error))
-    return Settled(Outcome.WRITTEN)
-
-
-REMEDIES: Final = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space or raise the quota",
-    errno.EROFS: "remount the file system writable",
-    errno.EACCES: "let the governor's user write to the folder",
-    errno.EPERM: "give the file to the governor's user",
-    errno.EBUSY: "mount the file's folder rather than the file",
-    errno.EIO: "check the disk",
-    errno.ENOENT: "create the folder that is missing",
-    errno.EEXIST: "move away what is in the place of its folder",
-    errno.ENOTDIR: "move away what is in the place of its folder",
-}
-"""By number of an error: what a person does about it."""
-
-
-def _problem(path: Path, done: str, error: OSError) -> str:
-    remedy = "move it away" if isinstance(error, NotAFile) else REMEDIES.get(error.errno or 0, "see to this path")
-    code = errno.errorcode.get(error.errno or 0, "unknown error")
-    return f"{path} could not be {done}: {error.strerror} ({code}); {remedy}, the next cycle tries again."
+        return Settled(Outcome.FAILED, problem(path, "written", error))
+    return Settled(Outcome.WRITTEN, warning=warning)

@@ -15,13 +15,17 @@ from typing import Any, Final
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from capital_governor.adapters import sqlite_notices, sqlite_orders
+from capital_governor.adapters.durability import sync_folder
 from capital_governor.adapters.journal import JournalCorruptError, JournalRefusedError, JournalUnavailableError
+from capital_governor.adapters.refusals import remedy
+from capital_governor.adapters.rights import denied, hand_over
 
 SCHEMA_VERSION: Final = 3
 """Raise it with every change of the tables or of what the stored types mean; say in ``_UPGRADES`` how to get there."""
 APPLICATION_ID: Final = 0x43474F56  # "CGOV": tells our file from any other program's
 QUICK_CHECK_BYTES: Final = 16 * 1024 * 1024  # about 0.1 s; beyond that a start would feel it
 WAL_KEEP_BYTES: Final = 4 * 1024 * 1024
+ELSEWHERE: Final = "name a file on a local disk as the journal (CAPITAL_GOVERNOR_JOURNAL)"
 CACHE_KIB: Final = 512  # a cycle uses few pages twice: SQLite's 2,000 is not faster, with ten thousand agents either
 
 _SCHEMA: Final = (
@@ -86,15 +90,6 @@ def connect(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Conn
         return connection
 
 
-def denied(path: Path) -> str:
-    """Return why this user may not write a journal at ``path``, one sentence; empty if permissions allow it."""
-    there = next(place for place in (path, *path.parents) if place.exists())
-    for place in (there, there if there.is_dir() else there.parent):  # SQLite makes files beside its own
-        if not os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0), effective_ids=True):
-            return f"{place} cannot be written to by this user: give it to the one who runs the governor"
-    return ""
-
-
 def set_aside(path: Path, now: float) -> Path:
     """Move a damaged journal out of the way, to NAME.corrupt-YYYYmmddTHHMMSSZ (UTC of ``now``), and return that path.
 
@@ -109,7 +104,7 @@ def set_aside(path: Path, now: float) -> Path:
         companion = Path(f"{path}{suffix}")
         if companion.exists():
             companion.rename(f"{aside}{suffix}")
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return aside
 
 
@@ -123,22 +118,15 @@ def _make_file(path: Path) -> None:
             raise JournalUnavailableError(f"{path} is not a regular file: move it, or name another journal") from None
         return
     os.close(handle)
-    _hand_over(path)
-    _sync_folder(path.parent)
+    hand_over(path)
+    sync_folder(path.parent)
 
 
 def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _hand_over(folder)
-
-
-def _hand_over(made: Path) -> None:
-    """Give what root has made to the owner of the folder that it is in: a command of root must not lock them out."""
-    if os.geteuid() == 0:
-        owner = made.parent.stat()
-        os.chown(made, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        hand_over(folder)
 
 
 def _reading_uri(path: Path) -> str:
@@ -194,9 +182,7 @@ def _configure(connection: sqlite3.Connection, path: Path, *, empty: bool) -> No
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only possible before the first table
     (mode,) = _when_not_busy(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
     if mode != "wal":
-        raise JournalUnavailableError(
-            f"the file system of {path} cannot hold a WAL journal ({mode}): name another place"
-        )
+        raise JournalUnavailableError(f"the file system of {path} cannot hold a WAL journal ({mode}): {ELSEWHERE}")
     for setting in (
         "synchronous = FULL",
         "foreign_keys = ON",
@@ -270,21 +256,31 @@ def typed(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # without: a text that is not UTF-8
         damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         kind = JournalCorruptError if damaged else JournalUnavailableError
-        raise kind(f"the journal {path}: {error} ({getattr(error, 'sqlite_errorname', 'no code')})") from error
+        name = getattr(error, "sqlite_errorname", "no code")
+        clause = "" if damaged else _remedy(path, name)
+        raise kind(f"the journal {path}: {error} ({name}){clause and f'; {clause}'}") from error
     except OSError as error:
-        raise JournalUnavailableError(f"the journal {path}: {error.strerror or error}") from error
+        clause = f"{remedy(error)}, or {ELSEWHERE}" if remedy(error) else ELSEWHERE
+        raise JournalUnavailableError(f"the journal {path}: {error.strerror or error}; {clause}") from error
+
+
+def _remedy(path: Path, name: str) -> str:
+    """Return what a person does about an error of SQLite's, by its name, as one clause."""
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
+        return denied(path) or f"let the governor's user write to it and to its folder, or {ELSEWHERE}"
+    if name.startswith("SQLITE_BUSY"):
+        return f"end the program that holds it; if none does, its file system cannot lock files: {ELSEWHERE}"
+    if name.startswith(("SQLITE_PROTOCOL", "SQLITE_NOLFS", "SQLITE_IOERR_SHM")) or name in _NO_LOCKS:
+        return f"its file system cannot lock or share files as SQLite needs it: {ELSEWHERE}"
+    if name.startswith("SQLITE_FULL"):
+        return "free some space"
+    return "check the disk" if name.startswith("SQLITE_IOERR") else ""
+
+
+_NO_LOCKS: Final = {f"SQLITE_IOERR_{what}" for what in ("LOCK", "UNLOCK", "RDLOCK", "CHECKRESERVEDLOCK")}
 
 
 def inode(path: Path) -> tuple[int, int]:
     """Return what tells this file from another that took its name."""
     found = path.stat()
     return found.st_dev, found.st_ino
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` last."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

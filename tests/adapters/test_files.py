@@ -20,6 +20,7 @@ import pytest
 
 from capital_governor.adapters import files
 from capital_governor.adapters.files import NotAFile, Outcome, Paths, converge, read, replace, sweep
+from capital_governor.adapters.rights import NotKeptError
 from tests.adapters.documents import document, encoded
 
 NOBODY = 65534
@@ -161,14 +162,15 @@ def test_temporary_of_a_private_file_is_private_from_the_start(tmp_path: Path, m
 
 
 def test_owner_that_cannot_be_kept_leaves_the_old_file() -> None:
-    """Where the file belongs to somebody else and may not be given back to them, nothing is replaced."""
+    """Where a private file belongs to somebody else and may not be given back to them, nothing is replaced."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o777)
         target = folder / "a.json"
         target.write_bytes(b"old")
+        target.chmod(0o600)
         if os.geteuid() == 0:
-            with unprivileged(), pytest.raises(PermissionError):
+            with unprivileged(), pytest.raises(NotKeptError, match="uid 0, could not read it any more"):
                 replace(target, b"new")
         else:  # without root no file of another owner can be made; the one of our own must go through
             replace(target, b"old")
@@ -258,7 +260,7 @@ def test_killed_writer_leaves_the_old_file_and_a_temporary_that_the_sweep_takes(
     done = subprocess.run([sys.executable, "-c", script, paths.primary], check=False, timeout=20)
     assert done.returncode == -signal.SIGKILL
     assert (paths.primary.read_bytes(), len(names(paths.folder))) == (b"old", 2)
-    assert len(paths.sweep()) == 1
+    assert len(paths.sweep().gone) == 1
     assert (paths.primary.read_bytes(), names(paths.folder)) == (b"old", [paths.primary.name])
 
 
@@ -387,19 +389,51 @@ def test_fsync_that_keeps_failing_leaves_the_old_file(tmp_path: Path, monkeypatc
     assert ((tmp_path / "a.json").read_bytes(), names(tmp_path), open_files()) == (b"old", ["a.json"], before)
 
 
-def test_file_system_that_cannot_sync_folders_is_put_up_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """EINVAL from the folder's fsync (shared folders of virtual machines) is not a failure: it would be for ever."""
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM])
+def test_file_system_that_cannot_sync_folders_is_put_up_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A folder's fsync that is refused for ever (shared folders of virtual machines) is told, and no failure."""
     real, refused = os.fsync, []
 
     def no_folders(fd: int) -> None:
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             refused.append(fd)
-            raise OSError(errno.EINVAL, "Invalid argument")
+            raise OSError(number, os.strerror(number))
         real(fd)
 
     monkeypatch.setattr(os, "fsync", no_folders)
-    replace(tmp_path / "a.json", b"new")
+    said = replace(tmp_path / "a.json", b"new")
     assert (len(refused), (tmp_path / "a.json").read_bytes()) == (1, b"new")
+    assert said == (
+        f"{tmp_path / 'a.json'} was written, but the folder {tmp_path} cannot be synced ({errno.errorcode[number]}),"
+        " so that a power loss may undo it"
+    )
+
+
+def test_a_folder_that_may_not_be_opened_is_written_all_the_same() -> None:
+    """A folder that its writer may enter and not read cannot be synced, which is told; the file is there."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o733)
+        with unprivileged():
+            if os.access(folder, os.R_OK, effective_ids=True):
+                pytest.skip("the folder's owner reads it")
+            said = replace(folder / "a.json", b"new")
+        assert f"the folder {folder} cannot be synced (EACCES)" in said
+        assert (folder / "a.json").read_bytes() == b"new"
+
+
+def test_a_file_system_that_cannot_sync_files_is_put_up_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without fsync takes the file, and what that means is told."""
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    said = replace(tmp_path / "a.json", b"new")
+    assert "its file system cannot sync files (ENOSYS), so that a power loss may undo it; the folder" in said
+    assert (tmp_path / "a.json").read_bytes() == b"new"
 
 
 def test_leftover_that_cannot_be_removed_is_told_with_the_error(
@@ -439,10 +473,33 @@ def test_sweep_takes_only_our_own_pattern(tmp_path: Path) -> None:
     make_odd("fifo", tmp_path / ".a.json.0000000000000002.tmp")
     (tmp_path / ".a.json.0000000000000003.tmp").symlink_to("a.json")
     before = names(tmp_path)
-    assert sweep(tmp_path, ["a.json"]) == (tmp_path / ours,)
+    assert sweep(tmp_path, ["a.json"]) == ((tmp_path / ours,), "")
     assert names(tmp_path) == [name for name in before if name != ours]
-    assert sweep(tmp_path, []) == ()
-    assert sweep(tmp_path / "gone", ["a.json"]) == ()
+    assert sweep(tmp_path, []) == ((), "")
+    assert sweep(tmp_path / "gone", ["a.json"]) == ((), "")
+
+
+def test_leftovers_that_cannot_be_deleted_are_told() -> None:
+    """Another user's leftover in a folder like /tmp, and a folder that may not be read: told, never raised."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        mine, others = (folder / f".a.json.{number:016x}.tmp" for number in (1, 2))
+        others.write_bytes(b"half")
+        folder.chmod(0o1777)
+        with unprivileged():
+            mine.write_bytes(b"half")
+            swept = sweep(folder, ["a.json"])
+        if os.geteuid() == 0:
+            assert swept == ((mine,), f"{others} was left behind and cannot be deleted: Operation not permitted.")
+            folder.chmod(0o733)
+            with unprivileged():
+                gone, problem = sweep(folder, ["a.json"])
+            assert (gone, problem) == (
+                (),
+                f"{folder} could not be searched for leftover temporary files: Permission denied.",
+            )
+        else:
+            assert swept == ((mine, others), "")
 
 
 def test_sweep_of_a_root_goes_where_the_real_files_are(paths: Paths, tmp_path: Path) -> None:
@@ -456,7 +513,7 @@ def test_sweep_of_a_root_goes_where_the_real_files_are(paths: Paths, tmp_path: P
     )
     for leftover in leftovers:
         leftover.write_bytes(b"")
-    assert paths.sweep() == leftovers
+    assert paths.sweep() == (leftovers, "")
     assert names(tmp_path / "real") == []
 
 
@@ -669,7 +726,60 @@ def test_folder_that_may_not_be_written_is_told() -> None:
         (root / "runtime").chmod(0o555)
         with unprivileged():
             result = converge(Paths(root), b"1", b"2", policy="assert", stopped=never)
-        assert "(EACCES); let the governor's user write to the folder" in result.primary.problem
+        assert f"(EACCES); let the governor's user write to the folder {root / 'runtime'}," in result.primary.problem
     finally:
         (root / "runtime").chmod(0o755)
         shutil.rmtree(root)
+
+
+def test_a_name_that_is_too_long_is_told(paths: Paths) -> None:
+    """A symlink to a name that leaves the temporary file no room: the sentence says what is to be shorter."""
+    paths.primary.symlink_to("x" * 250)
+    result = converge(paths, b"1", b"2", policy="assert", stopped=never)
+    assert "(ENAMETOOLONG); give it, or what its symlink leads to, a shorter name" in result.primary.problem
+    assert result.override.outcome is Outcome.WRITTEN
+
+
+def test_an_override_that_may_not_be_read_is_told() -> None:
+    """Under report the remedy for a file that cannot be read is the right to read it."""
+    with tempfile.TemporaryDirectory() as name:
+        paths = Paths(Path(name))
+        Path(name).chmod(0o755)
+        paths.make_folder()
+        paths.folder.chmod(0o777)
+        paths.override.write_bytes(b"{}")
+        paths.override.chmod(0)
+        with unprivileged():
+            result = converge(paths, b"1", b"2", policy="report", stopped=never)
+        assert (
+            "could not be read: Permission denied (EACCES); let the governor's user read it" in result.override.problem
+        )
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EROFS, "remount the file system writable"),
+        (errno.EDQUOT, "raise the quota"),
+        (errno.ELOOP, "remove the loop of symlinks"),
+        (errno.ETXTBSY, "end the program that is run from this file"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ESTALE, "mount the network share again"),
+        (errno.EXDEV, "on one file system"),
+        (errno.ENOTCONN, "mount the file system again"),
+        (errno.ENOSYS, "on a local disk"),
+        (errno.ENOTSUP, "on a local disk"),
+        (errno.EPERM, "lsattr shows them"),
+    ],
+)
+def test_each_refusal_has_its_remedy(paths: Paths, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str) -> None:
+    """Whatever the rename is refused with, the sentence names the file and what a person does about that."""
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(number, os.strerror(number), source, None, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    result = converge(paths, b"1", b"2", policy="assert", stopped=never)
+    assert result.primary.problem.startswith(f"{paths.primary} could not be written: {os.strerror(number)} (")
+    assert remedy in result.primary.problem
+    assert names(paths.folder) == []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from capital_governor.adapters import files
-from capital_governor.adapters.files import Convergence, OverridePolicy, Paths
+from capital_governor.adapters import files, rights
+from capital_governor.adapters.durability import sync_folder
+from capital_governor.adapters.files import Convergence, OverridePolicy, Paths, Swept
 
 REAL_CONVERGE: Final = files.converge
 REAL_REPLACE: Final = files.replace
@@ -46,7 +48,7 @@ def order_swapped(
         os.fsync(fd)
     os.close(fd)
     if durable:
-        files._sync_folder(real.parent)
+        sync_folder(real.parent)
 
 
 def override_after_the_primary_only(
@@ -103,23 +105,26 @@ def leaving_temporaries(temporary: Path, error: BaseException) -> None:
     """Clean nothing up after a failure."""
 
 
-def ignoring(*_: object) -> None:
-    """Do nothing."""
+def keeping(*_: object) -> str:
+    """Do nothing, and say that all was kept."""
+    return ""
 
 
 CHANGES: Final[Mapping[str, tuple[object, str, Any]]] = {
     "written in place": (files, "replace", in_place),
     "order swapped": (files, "replace", order_swapped),
-    "no fsync": (files, "_sync", ignoring),
-    "no folder fsync": (files, "_sync_folder", ignoring),
+    "no fsync": (files, "sync_file", keeping),
+    "no folder fsync": (files, "sync_folder", keeping),
     "temporaries left": (files, "_discard", leaving_temporaries),
     "override only with the primary": (files, "converge", override_after_the_primary_only),
     "errors dropped": (files, "replace", dropped_errors),
     "descriptors left": (files, "_discard", descriptor_left),
-    "mode and owner forgotten": (files, "_inherit", ignoring),
+    "mode and owner forgotten": (files, "inherit", keeping),
+    "mode kept for another group": (rights, "_permitted", lambda old, _: stat.S_IMODE(old.st_mode)),
+    "readers forgotten": (rights, "_refuse_losses", lambda *_: None),
     "temporary beside the link": (files, "replace", temporary_beside_the_link),
     "link replaced": (files, "replace", link_replaced),
-    "no sweep": (files.Paths, "sweep", lambda _: ()),
+    "no sweep": (files.Paths, "sweep", lambda _: Swept((), "")),
 }
 """What each mutant puts in whose place."""
 

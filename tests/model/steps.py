@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from capital_governor.adapters import files, interlocks
+from capital_governor.adapters import durability, files, interlocks, rights
 from capital_governor.adapters.sqlite import SqliteJournal
 
 Step = Callable[[str], None]
@@ -24,7 +24,7 @@ class Killed(BaseException):
 
 
 class _Os:
-    """The module ``os`` as ``files`` sees it, its changing calls made steps."""
+    """The module ``os`` as what writes files sees it, its changing calls made steps."""
 
     def __init__(self, stepped: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
         self.write = stepped("write", os.write)
@@ -74,6 +74,8 @@ def every_step(step: Step) -> Iterator[None]:
 
     with (
         patch.object(files, "os", _Os(stepped)),
+        patch.object(rights, "os", _Os(stepped)),
+        patch.object(durability, "os", _Os(stepped)),
         patch.object(Path, "replace", rename),
         patch.object(Path, "unlink", stepped("unlink", real_unlink)),
         patch.object(interlocks, "stop_present", stepped("look for STOP", interlocks.stop_present)),

@@ -5,10 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 import stat
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from capital_governor.adapters.files import Outcome, Paths, converge
+from capital_governor.adapters.rights import NotKeptError, inherit
+from tests.adapters.test_files import NOBODY, unprivileged
+from tests.adapters.test_rights import old_file
 from tests.faults.mutants import mutated
 from tests.promises.ledger import Account, require
 
@@ -69,6 +74,64 @@ def keep_what_was_set(folder: Path) -> int:
     return cases
 
 
+# --- where mode or owner cannot be kept -------------------------------------------------------------------------------
+
+US: Final = os.geteuid() or NOBODY
+STRANGERS: Final = 23456
+"""A user and a group that the one who writes is not in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who may read or write a file by the bits of one of its three classes."""
+
+    uid: int
+    groups: frozenset[int]
+
+    def may(self, uid: int, gid: int, mode: int) -> int:
+        return (mode >> (6 if self.uid == uid else 3 if gid in self.groups else 0)) & 0o6
+
+
+def who_may_after(folder: Path, old: os.stat_result) -> tuple[int, int, int] | None:
+    """Owner, group and mode of what replaces such a file, made by one who may not give files away; None if refused."""
+    path = folder / "new"
+    with unprivileged():
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            inherit(fd, old)
+            new = os.fstat(fd)
+            return new.st_uid, new.st_gid, stat.S_IMODE(new.st_mode)
+        except NotKeptError:
+            return None
+        finally:
+            os.close(fd)
+            path.unlink()
+
+
+def keep_what_others_may(folder: Path) -> int:
+    """Replace files of every mode and owner; return how many there were."""
+    folder.chmod(0o777)
+    ours = who_may_after(folder, old_file(US, folder.stat().st_gid, 0o600))
+    assert ours is not None
+    cases = 0
+    for uid, gid, *bits in itertools.product((US, STRANGERS), (ours[1], STRANGERS), *[(0, 2, 4, 6)] * 3):
+        mode = bits[0] << 6 | bits[1] << 3 | bits[2]
+        new = who_may_after(folder, old_file(uid, gid, mode))
+        cases += 1
+        if new is None:
+            require((uid, gid) != (US, ours[1]), f"mode {mode:o} of our own file was refused")
+            continue
+        for user, groups in itertools.product((STRANGERS, 34567), ((), (ours[1],), (STRANGERS,), (ours[1], STRANGERS))):
+            person = Person(user, frozenset(groups))
+            before, after = person.may(uid, gid, mode), person.may(*new)
+            where = f"{person} and a file of {uid}:{gid} {mode:o}, now {new[0]}:{new[1]} {new[2]:o}"
+            if user != uid:  # who owns it could give themselves every right
+                require(not after & ~before, f"{where}: gains")
+            if user != uid or gid != new[1] or gid in groups:  # whose group is kept is taken to be in it
+                require(not before & ~after & 0o4, f"{where}: loses it")
+    return cases
+
+
 def test_p06_mode_owner_and_symlinks_survive(promise: Account, tmp_path: Path) -> None:
     """Files of six modes under three umasks, ours and somebody else's, behind links or not, stay what they were."""
     cases = keep_what_was_set(tmp_path)
@@ -76,3 +139,12 @@ def test_p06_mode_owner_and_symlinks_survive(promise: Account, tmp_path: Path) -
     for mutant in ("mode and owner forgotten", "link replaced"):
         with mutated(mutant), promise.mutant(mutant):
             keep_what_was_set(tmp_path)
+
+
+def test_p06_where_owner_or_group_cannot_be_kept_nobody_gains_and_no_reader_loses(promise: Account) -> None:
+    """A user who may not give files away replaces them, or is refused; what others may do with them says which."""
+    with tempfile.TemporaryDirectory() as name:
+        promise.figure(f"owner or group not to be kept: cases {keep_what_others_may(Path(name))}, violations 0")
+        for mutant in ("mode kept for another group", "readers forgotten"):
+            with mutated(mutant), promise.mutant(mutant):
+                keep_what_others_may(Path(name))

@@ -303,16 +303,22 @@ def _checked(settings: Settings) -> tuple[Outcome, int | Refusal, str]:
 
 
 def _copied(path: Path) -> MemoryJournal:
-    """Return a journal in memory that goes on where the one at ``path`` ends; an empty one if there is none."""
+    """Return a journal in memory that goes on where the one at ``path`` ends; an empty one if there is none.
+
+    It knows what a start looks at: state, newest cycle, what reached the agents, and every order. One that has ended
+    must be known as such, else an older status file brings it back.
+    """
     journal = MemoryJournal()
     if not path.exists():
         return journal
     stored = open_sqlite(path, read_only=True)
     try:
         state = stored.state(Cycle.book)
+        for entry in stored.entries(Cycle.book, last=1):
+            journal.record(entry)
         if state is not None:
             journal.prime(Cycle.book, state, stored.last_reached(Cycle.book))
-        journal.put_orders(stored.orders(time.time()))
+        journal.put_orders(stored.order_history())
     finally:
         stored.close()
     return journal

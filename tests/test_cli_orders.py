@@ -140,6 +140,26 @@ def test_a_limit_beside_a_running_governor(place: Place, governor: Daemon) -> No
     governor.says("Operator's order is over: limit RangeTrader --max 0.1")
 
 
+@pytest.mark.parametrize(
+    ("given", "taken_back"),
+    [(("hold",), ("resume",)), (("limit", "RangeTrader", "--max", "0.1"), ("unlimit", "RangeTrader"))],
+)
+def test_a_preview_does_not_obey_what_was_taken_back(
+    place: Place, given: tuple[str, ...], taken_back: tuple[str, ...]
+) -> None:
+    """The status file still tells of an order of the last cycle; one that has ended stays ended, here as in `once`."""
+    place.call("once")
+    place.call(*given)
+    obeyed = place.call("once", "--json").json
+    assert len(obeyed["orders"]) == len(place.status()["orders"]) == 1
+    place.call(*taken_back)
+    foretold, checked = place.call("once", "--dry-run", "--json").json, place.call("check", "--json").json
+    done = place.call("once", "--json").json
+    assert foretold["orders"] == done["orders"] == []
+    assert (foretold["reason"], foretold["agents"]) == (done["reason"], done["agents"])
+    assert (checked["next"]["reason"], checked["next"]["hold"]) == (done["reason"], done["hold"])
+
+
 def test_a_limit_given_during_a_hold_shows_in_explain_before_it_is_obeyed(place: Place) -> None:
     """`explain` has it as one to come, for its agent alone, until a decision has it among that agent's limits."""
     assert place.call("once").code == 0

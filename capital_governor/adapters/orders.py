@@ -141,8 +141,16 @@ class MemoryOrders:
         """See ``OrderStore.put_orders``."""
         for order in orders:
             known = self._orders.get(order.key)
-            if known is None or known.ended_at is None:
+            if known is None:
                 self._orders[order.key] = order
+            elif known.ended_at is None and order.ended_at is not None:
+                self._orders[order.key] = replace(
+                    known,
+                    ended_at=order.ended_at,
+                    ended_by=order.ended_by,
+                    end=order.end,
+                    end_detail=order.end_detail,
+                )
 
     def in_force(self, now: float) -> tuple[Order, ...]:
         """See ``OrderStore.orders``."""

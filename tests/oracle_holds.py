@@ -73,9 +73,14 @@ class Watch:
             return "faulty_majority"
         if not members and not good:
             return "no_agents"
+        grace = settings.membership_grace_cycles
+        leaving = {name for name in members - set(payload.records) if people[name].absent_cycles >= grace}
+        if not good and leaving == members and not self.all_excused(members):
+            # Waiting would not end this one: nobody would be left.
+            return "no_agents"
         gone = {name for name in members - set(payload.records) if people[name].absent_cycles == 0}
         all_right = accept or not members or 2 * len(gone - self.excused) < len(members)
-        if all_right or self.gone_cycles >= 4 * settings.membership_grace_cycles:
+        if all_right or self.gone_cycles >= 4 * max(1, grace):
             self.gone_cycles = 0
             return None
         self.gone_cycles += 1

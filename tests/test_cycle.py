@@ -387,3 +387,24 @@ def test_a_clock_set_back_takes_no_payload_from_the_future(rig: Rig) -> None:
     assert rig.cycle(said).decision.reason is Reason.PAYLOAD_FUTURE
     assert rig.see(FLEET).decision.reason is Reason.UNCHANGED
     assert rig.now == NOW + 3 * INTERVAL - 3600
+
+
+def test_without_a_grace_a_fleet_that_vanishes_is_held_over_restarts(tmp_path: Path) -> None:
+    """MEMBERSHIP_GRACE=0 is about one agent: nine of ten gone at once hold for 4 cycles, counted in the journal."""
+    fleet = {f"A{number}": 0.5 for number in range(10)}
+    with Rig(tmp_path, MEMBERSHIP_GRACE=0, MAX_ALLOC=0.4) as rig:
+        rig.see(fleet)
+        before = rig.primary.read_bytes()
+        for count in range(1, 5):
+            rig.restart()
+            rig.governor.recover()
+            held = rig.see({"A0": 0.5}).decision.trace.hold
+            assert held is not None
+            assert (held.reason, held.detail) == (
+                Reason.MEMBERS_GONE,
+                f"9 of 10 members are gone at once, cycle {count} of 4",
+            )
+            assert rig.primary.read_bytes() == before
+        rig.restart()
+        rig.governor.recover()
+        assert rig.see({"A0": 0.5}).decision.reason is Reason.MEMBER_LEFT

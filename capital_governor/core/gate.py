@@ -159,7 +159,7 @@ def _agents_hold(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) 
     if 2 * len(faulty) > len(members | payload.metrics.keys()):
         return True
     gone = {agent for agent in missed - faulty if state.agents[agent].absent == 0}
-    waited = state.latches.gone_cycles >= 4 * rules.membership_grace_cycles
+    waited = state.latches.gone_cycles >= max(4, 4 * rules.membership_grace_cycles)
     return bool(gone) and 2 * len(gone) >= len(members) and not waited
 
 

@@ -28,7 +28,8 @@ EXITS: Final[Mapping[Reason, str]] = {
     Reason.NO_AGENTS: "the next payload with agents: let one report there, or, where members are published, "
     "`capital-governor accept`",
     Reason.FAULTY_MAJORITY: "the next payload with more good records, or `capital-governor accept`",
-    Reason.MEMBERS_GONE: "they return, or it lasts 4 x MEMBERSHIP_GRACE cycles, or `capital-governor accept`",
+    Reason.MEMBERS_GONE: "they return, or it lasts 4 x MEMBERSHIP_GRACE cycles (4 where that is 0), or "
+    "`capital-governor accept`",
     Reason.INTERNAL_ERROR: "the next cycle that ends without an unexpected error",
 }
 """What ends each hold, in words for the operator."""
@@ -160,10 +161,12 @@ def _judge_agents(
     hold = _agents_problem(snapshot, state, rules, roll, excused, accept=accept)
     cycles = latches.gone_cycles
     if hold is None:
-        if gone and 2 * len(gone) >= len(roll.members) and cycles < 4 * rules.membership_grace_cycles:
+        # Not 0 without a grace: that says how long one agent may be silent, not that a fleet may vanish in a cycle.
+        longest = 4 * max(1, rules.membership_grace_cycles)
+        if gone and 2 * len(gone) >= len(roll.members) and cycles < longest:
             cycles += 1
             of = f"{len(gone)} of {len(roll.members)} members are gone at once"
-            hold = Hold(Reason.MEMBERS_GONE, f"{of}, cycle {cycles} of {4 * rules.membership_grace_cycles}")
+            hold = Hold(Reason.MEMBERS_GONE, f"{of}, cycle {cycles} of {longest}")
         else:
             cycles = 0
     latches = replace(latches, gone_cycles=cycles, accepted=tuple(sorted(excused)))

@@ -215,6 +215,15 @@ def test_a_rise_in_an_agents_hold_is_refused(inputs: Inputs, state: State) -> No
         assert _judged(inputs, state, **_lines(Ada=0, Bob=0, Cyd=192_000)) is None
 
 
+def test_without_a_grace_a_rise_is_refused_while_half_are_gone() -> None:
+    """The wait of four cycles does not depend on MEMBERSHIP_GRACE, here as in the hold."""
+    rules = replace(PLAIN, membership_grace_cycles=0)
+    rise = _lines(Ada=0, Bob=0, Cyd=192_001)
+    for cycles, refusal in ((0, Reason.GATE_RISE), (3, Reason.GATE_RISE), (4, None)):
+        waited = replace(STATE, latches=replace(STATE.latches, gone_cycles=cycles))
+        assert _judged(HALF_GONE, waited, rules, **rise) is refusal
+
+
 @pytest.mark.parametrize(
     ("inputs", "state"),
     [

@@ -249,6 +249,34 @@ def test_gone_members_are_waited_for() -> None:
     assert (verdict.hold, verdict.latches.gone_cycles) == (None, 0)
 
 
+def test_without_a_grace_the_gone_are_still_waited_for() -> None:
+    """MEMBERSHIP_GRACE=0 is about one agent; half of the fleet gone at once holds for 4 cycles whatever it is."""
+    rules, state = replace(PLAIN, membership_grace_cycles=0), STATE
+    for count in range(1, 5):
+        verdict = judge(_of(_present("Ada", "Bob")), state, rules)
+        assert verdict.hold is not None
+        assert verdict.hold.reason is Reason.MEMBERS_GONE
+        assert verdict.hold.detail == f"2 of 4 members are gone at once, cycle {count} of 4"
+        state = replace(state, latches=verdict.latches)
+    assert judge(_of(_present("Ada", "Bob")), state, rules).hold is None
+
+
+def test_a_stale_payload_says_what_its_missing_zone_has_to_do_with_it() -> None:
+    """Where the time stamp says no zone, the sentence names the reading that counts and the remedy."""
+    note = "timestamp has no time zone, and it is so old if taken as local time: let the producer write Z or +00:00"
+    verdict = _verdict(_of(replace(snapshot(FULL, at=NOW - 19_805), at_note=note)))
+    assert verdict.hold is not None
+    assert verdict.hold.detail == f"the payload is 19805 s old, more than 900 s: {note}"
+
+
+def test_a_pause_says_how_its_end_was_read() -> None:
+    """Where the pause file says no zone, the sentence has the time that counts."""
+    note = "`until` has no time zone and counts as UTC, 2025-11-03 12:00:00 UTC: write an offset or Z"
+    verdict = _verdict(_of(pause=replace(SHUT, until=NOW + 1, note=note)))
+    assert verdict.hold is not None
+    assert verdict.hold.detail == f"the pause file says: cooldown ({note})"
+
+
 def test_the_return_of_the_gone_ends_the_count() -> None:
     """A cycle in which agents are judged and not too many are gone starts the count anew."""
     state = replace(STATE, latches=replace(WATCHED, gone_cycles=7))

@@ -434,7 +434,7 @@ class Loop(RuleBasedStateMachine):
         if reason in ACCEPTABLE and accept and not world.journal.lost and (fleet or reason is not Reason.NO_AGENTS):
             world.order(OrderKind.ACCEPT, 86_400.0, accepts=reason.value)
         elif reason is Reason.MEMBERS_GONE and wait:
-            self._cycles(4 * world.rules.membership_grace_cycles)
+            self._cycles(4 * max(1, world.rules.membership_grace_cycles))
         elif reason is Reason.STOPPED:
             world.stop.unlink()
         elif reason is Reason.OPERATOR_HOLD and wait and holds and all(hold.until is not None for hold in holds):

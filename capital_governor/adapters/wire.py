@@ -32,6 +32,7 @@ RESERVED_NAMES: Final = frozenset({"allocations", RESERVE})
 """Names that would be mistaken for lines of our own files, in any case."""
 _MAX_PERCENT: Final = 100.0
 _NAME_RULE: Final = "the name is not 1 to 64 of A-Z a-z 0-9 space _ . : - with a letter or digit first"
+_PROBLEM_CHARACTERS: Final = 160
 _EXPECTED: Final[Mapping[str, str]] = {
     "pnl_7d": "within -1e12..1e12",
     "winrate_30d": "within 0..1",
@@ -222,7 +223,7 @@ def _metrics(record: object) -> Metrics | str:
     try:
         return _good(_RECORD.validate_python(record))
     except ValidationError as error:
-        return _fault(error, "")
+        return _fault(error, "", clean(record.get("problem"), _PROBLEM_CHARACTERS).strip())
 
 
 def _good(record: _Record) -> Metrics:
@@ -256,19 +257,23 @@ def _regime(block: object) -> Regime | None:
 # --- the words -------------------------------------------------------------------------------------------------------
 
 
-def _fault(error: ValidationError, prefix: str) -> str:
+def _fault(error: ValidationError, prefix: str, cause: str = "") -> str:
+    """Return what is wrong, and the ``cause`` as the producer tells it."""
     problem = error.errors(include_url=False, include_context=False)[0]
     field, value = f"{prefix}{problem['loc'][0]}", _shown(problem["input"])
     match problem["type"]:
         case "missing":
-            return f"{field} is missing"
+            fault = f"{field} is missing"
         case "finite_number":
-            return f"{field} is {value}"
+            fault = f"{field} is {value}"
         case "float_type" if type(problem["input"]) is int:
-            return f"{field} is {value}, too large"
+            fault = f"{field} is {value}, too large"
+        case "float_type" if problem["input"] is None and cause:
+            fault = f"{field} is null"
         case kind:
             expected = {"float_type": "a number", "bool_type": "true or false"}.get(kind) or _EXPECTED[field]
-            return f"{field} is {value}, not {expected}"
+            fault = f"{field} is {value}, not {expected}"
+    return f"{fault}: {cause}" if cause else fault
 
 
 def _shown(value: object) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from typing import Final
 
 from capital_governor.adapters.orders import Order, OrderKind, limits_of
 from capital_governor.core.model import WHOLE, Agent, Inputs, Ppm, Rules, State
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Bounds, Decision, Trigger
-from capital_governor.messages import count_text, message
+from capital_governor.messages import brake_text, count_text, message, ratio_text
+
+_ROUNDING: Final = 1e-9
+"""By how much a weight may miss a limit for the last digits of a float alone."""
 
 
 def explain(agent: Agent, before: State, rules: Rules, decision: Decision) -> dict[str, object] | None:
@@ -60,24 +64,23 @@ def explain_lines(agent: Agent, before: State, rules: Rules, decision: Decision)
     if agent in trace.faulty:
         yield f"record     faulty, so it may not gain: {trace.faulty[agent]}"
     if agent in trace.absent:
-        yield f"record     absent for {trace.absent[agent]} of {rules.membership_grace_cycles} cycles: it may not gain"
+        yield f"record     {_absence(trace.absent[agent], rules)}: it may not gain"
     yield from _score_lines(agent, rules, decision)
     if agent in trace.limits:
         yield from _weight_lines(agent, trace.limits[agent], decision)
     if trace.multipliers:
-        each = ", ".join(f"{m.name} {m.value:.4g} ({m.origin})" for m in trace.multipliers)
-        yield f"exposure   {trace.exposure:.4g}, set by {trace.exposure_by}: the smallest of {each}"
+        each = ", ".join(f"{m.name} {m.value:.6g} ({m.origin})" for m in trace.multipliers)
+        by = f"set by {trace.exposure_by}: the smallest of" if trace.exposure < 1.0 else "lowered by nothing:"
+        yield f"exposure   {trace.exposure:.6g}, {by} {each}"
     if agent in trace.shares:
         cut = f", cut by {_percent(trace.cuts[agent])} since it may not gain" if agent in trace.cuts else ""
         if trace.shares[agent] - trace.cuts.get(agent, 0) != after:
             cut += ", not published"
-        yield f"share      {trace.weights[agent]:.6f} x {trace.exposure:.4g} = {_percent(trace.shares[agent])}{cut}"
+        yield f"share      {trace.weights[agent]:.6f} x {trace.exposure:.6g} = {_percent(trace.shares[agent])}{cut}"
     for trigger in trace.triggers:
         yield f"threshold  {_trigger_text(trigger)}"
     for brake in trace.brakes:
-        unit = "s" if brake.reason is Reason.COOLDOWN else "cycles"
-        state = f"on: {brake.value:.0f} of {brake.limit:.0f} {unit}" if brake.active else "off"
-        yield f"brake      {brake.reason.value}: {state}"
+        yield f"brake      {brake.reason.value}: {f'on: {brake_text(brake)}' if brake.active else 'off'}"
 
 
 def limits_to_come(agent: Agent, orders: Iterable[Order], decided: Inputs) -> tuple[Order, ...]:
@@ -97,30 +100,50 @@ def _score_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str
         f"score      {score.total:.4f} = PnL {score.pnl:.4f} + Sharpe {score.sharpe:.4f}"
         f" + win rate {score.winrate:.4f} + drawdown {score.drawdown:.4f}"
     )
-    yield f"             PnL: {rules.pnl_weight:.2f} x {seen.pnl_7d:.2f} / {rules.pnl_scale:.0f}, in 0..1"
-    yield f"             Sharpe: {rules.sharpe_weight:.2f} x {seen.sharpe_30d:.3f} / {rules.sharpe_scale:g}, in 0..1"
-    yield f"             win rate: {rules.winrate_weight:.2f} x {seen.winrate_30d:.3f}"
+    yield f"             PnL: {ratio_text(rules.pnl_weight)} x {seen.pnl_7d:.2f} / {rules.pnl_scale:.15g}, in 0..1"
+    sharpe_weight = ratio_text(rules.sharpe_weight)
+    yield f"             Sharpe: {sharpe_weight} x {seen.sharpe_30d:.3f} / {rules.sharpe_scale:g}, in 0..1"
+    yield f"             win rate: {ratio_text(rules.winrate_weight)} x {seen.winrate_30d:.3f}"
     yield (
-        f"             drawdown: {rules.drawdown_weight:.2f} x (1 - {seen.max_dd_30d:.2f} %"
+        f"             drawdown: {ratio_text(rules.drawdown_weight)} x (1 - {seen.max_dd_30d:.2f} %"
         f" / {rules.drawdown_scale_percent:g} %), in 0..1"
     )
 
 
 def _weight_lines(agent: Agent, bounds: Bounds, decision: Decision) -> Iterator[str]:
     trace, weight = decision.trace, decision.trace.projected.get(agent)
-    for name, binding, limits in (("floor", bounds.lo_by, bounds.floors), ("cap", bounds.hi_by, bounds.caps)):
+    lowest = bounds.lo * trace.floor_scale
+    for name, binding, limits, end in (
+        ("floor", bounds.lo_by, bounds.floors, lowest),
+        ("cap", bounds.hi_by, bounds.caps, bounds.hi),
+    ):
         for limit in limits:
             said = f" {limit.detail}" if limit.detail else ""
-            binds = " (binds)" if limit == binding and weight == binding.value else ""
+            binds = " (binds)" if limit == binding and weight == end else ""
             yield f"{name:<10} {limit.value:.4f} {limit.source.value}{said}{binds}"
     if trace.floor_scale < 1.0:
         yield f"floors     do not fit: all are lowered to {trace.floor_scale:.4f} of themselves"
     if weight is None:
         return
-    where = "at its cap" if weight >= bounds.hi else "at its floor" if weight <= bounds.lo else "between its limits"
-    yield f"weight     {weight:.6f}, {where}"
+    yield f"weight     {weight:.6f}, {_place(weight, lowest, bounds.hi)}"
     if trace.step < 1.0:
         yield f"step       MAX_STEP allows {trace.step:.2%} of the way: {trace.weights[agent]:.6f}"
+
+
+def _place(weight: float, lowest: float, highest: float) -> str:
+    """Return where a weight stands; beyond its limits only in a proposal that the gate refuses."""
+    if weight > highest + _ROUNDING:
+        return "above its cap"
+    if weight >= highest:
+        return "at its cap"
+    if weight < lowest - _ROUNDING:
+        return "below its floor"
+    return "at its floor" if weight <= lowest else "between its limits"
+
+
+def _absence(cycles: int, rules: Rules) -> str:
+    """Return for how long there has been no record; the cycles of a hold do not count."""
+    return f"absent for {cycles} of {rules.membership_grace_cycles} cycles" if cycles else "none in this payload"
 
 
 def _trigger_text(trigger: Trigger) -> str:

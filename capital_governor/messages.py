@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,8 +11,8 @@ from typing import Final
 from capital_governor.core.hold import EXITS
 from capital_governor.core.leeway import Leeway
 from capital_governor.core.model import RESERVE, WHOLE, Agent, Ppm, Publication, Rules, Snapshot, State
-from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
-from capital_governor.core.trace import Decision
+from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, STAYS, Reason
+from capital_governor.core.trace import Brake, Decision
 
 MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.FIRST_ALLOCATION: "Reallocation triggered (first allocation)",
@@ -20,12 +21,12 @@ MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.MEMBER_LEFT: "Reallocation triggered (an agent with a share left the fleet)",
     Reason.MEMBER_JOINED: "Reallocation triggered (an agent joined the fleet)",
     Reason.BELOW_FLOOR: "Reallocation triggered (a published share is below its floor)",
-    Reason.THRESHOLD: "Reallocation triggered (change >= {threshold:.2f})",
-    Reason.DERISK: "Reallocation triggered (reserve must grow >= {derisk:.2f})",
-    Reason.TURNOVER: "Reallocation triggered (turnover >= {turnover:.2f})",
+    Reason.THRESHOLD: "Reallocation triggered (change >= {threshold})",
+    Reason.DERISK: "Reallocation triggered (reserve must grow >= {derisk})",
+    Reason.TURNOVER: "Reallocation triggered (turnover >= {turnover})",
     Reason.CUT_LIMIT: "Shares cut (a published share is above its limit)",
     Reason.CUT_EXPOSURE_ZERO: "Shares cut (exposure is 0)",
-    Reason.CUT_DERISK: "Shares cut (lower exposure frees >= {derisk:.2f})",
+    Reason.CUT_DERISK: "Shares cut (lower exposure frees >= {derisk})",
     Reason.UNCHANGED: "No reallocation needed (the proposal is what is published)",
     Reason.BELOW_THRESHOLD: "No reallocation needed (no change is worth a move)",
     Reason.COOLDOWN: "Reallocation wanted, but cooling down since the last move",
@@ -86,8 +87,22 @@ class Line:
 def message(reason: Reason, rules: Rules) -> str:
     """Return the sentence of a reason."""
     return MESSAGES[reason].format(
-        threshold=rules.threshold, derisk=rules.derisk_threshold, turnover=rules.turnover_threshold
+        threshold=ratio_text(rules.threshold),
+        derisk=ratio_text(rules.derisk_threshold),
+        turnover=ratio_text(rules.turnover_threshold),
     )
+
+
+def ratio_text(value: float) -> str:
+    """Return a ratio with two digits, or with as many more as it has, at most six: 0.10, 0.125."""
+    whole = f"{value:.6f}".rstrip("0")
+    return whole if len(whole) - whole.index(".") > 2 else f"{value:.2f}"  # noqa: PLR2004 - said above
+
+
+def figures(value: Ppm, limit: Ppm) -> tuple[str, str]:
+    """Return two shares with four digits, or with all six where four would show them as equal, and they are not."""
+    digits = 4 if value == limit or abs(value - limit) >= 100 else 6  # noqa: PLR2004 - the last of four digits
+    return f"{value / WHOLE:.{digits}f}", f"{limit / WHOLE:.{digits}f}"
 
 
 def outcome(reason: Reason) -> str:
@@ -163,7 +178,8 @@ def decided_lines(decision: Decision, rules: Rules) -> Iterator[Line]:
     for multiplier in trace.multipliers:
         if multiplier.name == trace.exposure_by and multiplier.value < 1.0:
             yield Line(
-                "info", f"Applied risk multiplier: {multiplier.value:.2f} ({multiplier.name}, {multiplier.origin})"
+                "info",
+                f"Applied risk multiplier: {multiplier.value:.2f} ({multiplier.name}, {multiplier.origin})",
             )
     if decision.proposal is None:
         yield Line("info", message(decision.reason, rules) + _nearest_miss(decision))
@@ -174,8 +190,8 @@ def start_lines(rules: Rules, now: float, *, telegram: bool, dry_run: bool = Fal
     yield Line(
         "info", f"Starting Capital Governor Intelligence @ {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
     )
-    limits = f"min_alloc={rules.min_alloc:.2f}, max_alloc={rules.max_alloc:.2f}, threshold={rules.threshold:.2f}"
-    yield Line("info", f"Config: {limits}")
+    limits = f"min_alloc={ratio_text(rules.min_alloc)}, max_alloc={ratio_text(rules.max_alloc)}"
+    yield Line("info", f"Config: {limits}, threshold={ratio_text(rules.threshold)}")
     if telegram:
         sends = "a dry run sends nothing" if dry_run else "moves and alerts are sent"
         yield Line("info", f"Telegram is set up: {sends}")
@@ -259,10 +275,10 @@ def _length(*lines: str) -> int:
 
 def leeway_line(room: Leeway, rules: Rules) -> Line:
     """Return how far scores can move a share, as a warning where that is less than what moves."""
-    fleet = f"{count_text(room.agents, 'agent')} within {rules.min_alloc:.2f} and {rules.max_alloc:.2f}"
+    fleet = f"{count_text(room.agents, 'agent')} within {ratio_text(rules.min_alloc)} and {ratio_text(rules.max_alloc)}"
     text = f"With {fleet}, scores can move a weight between {room.lowest:.4f} and {room.highest:.4f}"
     if room.forced_reserve > 0:
-        text += f"; the bounds leave {room.forced_reserve:.2f} in reserve"
+        text += f"; the bounds leave {ratio_text(room.forced_reserve)} in reserve"
     if room.freezes(rules):
         remedy = (
             "lower CAPITAL_GOVERNOR_MIN_ALLOC" if room.highest < rules.max_alloc else "raise CAPITAL_GOVERNOR_MAX_ALLOC"
@@ -289,7 +305,8 @@ def evidence(decision: Decision, before: State) -> str:
         return ""
     if decision.reason in CUTS:
         freed = (new.reserve - old.reserve) / WHOLE
-        return f": exposure {old.exposure:.2f} to {new.exposure:.2f}, {freed:.4f} more in reserve"
+        from_to = f"{ratio_text(old.exposure)} to {ratio_text(new.exposure)}"
+        return f": exposure {from_to}, {freed:.4f} more in reserve"
     if fired is None or fired.reason is Reason.EXPOSURE_ZERO:  # whose figures say no more than its message
         return ""
     if fired.reason in {Reason.MEMBER_LEFT, Reason.MEMBER_JOINED}:
@@ -300,7 +317,8 @@ def evidence(decision: Decision, before: State) -> str:
         rise = new.reserve - old.reserve if is_reserve else _line(new, fired.subject) - _line(old, fired.subject)
         sign = "+" if rise > 0 else "-"
     subject = f"{fired.subject} " if fired.subject else ""
-    return f": {subject}{sign}{fired.value / WHOLE:.4f} against {fired.limit / WHOLE:.4f}"
+    value, limit = figures(fired.value, fired.limit)
+    return f": {subject}{sign}{value} against {limit}"
 
 
 def _line(publication: Publication, agent: Agent) -> Ppm:
@@ -308,11 +326,18 @@ def _line(publication: Publication, agent: Agent) -> Ppm:
 
 
 def _nearest_miss(decision: Decision) -> str:
-    """Return the largest change next to its threshold, or how far a brake is."""
+    """Return the largest change next to its threshold, or how far a brake is; nothing where neither was missed."""
     for brake in decision.trace.brakes:
         if brake.reason is decision.reason:
-            return f": {brake.value:.0f} of {brake.limit:.0f} {'s' if brake.reason is Reason.COOLDOWN else 'cycles'}"
+            return f": {brake_text(brake)}"
     for trigger in decision.trace.triggers:
-        if trigger.reason is Reason.THRESHOLD and trigger.value:
-            return f": largest change {trigger.value / WHOLE:.4f} ({trigger.subject}) < {trigger.limit / WHOLE:.2f}"
+        if decision.reason in STAYS and trigger.reason is Reason.THRESHOLD and trigger.value and not trigger.fired:
+            value, _ = figures(trigger.value, trigger.limit)
+            return f": largest change {value} ({trigger.subject}) < {ratio_text(trigger.limit / WHOLE)}"
     return ""
+
+
+def brake_text(brake: Brake) -> str:
+    """Return how far a brake is, rounded down: one that is on has not reached its end."""
+    unit = "s" if brake.reason is Reason.COOLDOWN else "cycles"
+    return f"{math.floor(brake.value)} of {brake.limit:.15g} {unit}"

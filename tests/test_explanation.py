@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 
 from capital_governor.adapters.orders import Order, OrderKind
+from capital_governor.core.allocator import Projection
 from capital_governor.core.decision import decide
 from capital_governor.core.model import WHOLE, Inputs, Limit, Metrics, Refusal, Rules, State
 from capital_governor.core.reason import Reason
@@ -40,6 +41,40 @@ def document(agent: str, inputs: Inputs, before: State, rules: Rules = PLAIN) ->
     found = explain(agent, before, rules, cycle(inputs, before, rules)[0])
     assert found is not None
     return cast("dict[str, Any]", json.loads(json.dumps(found)))
+
+
+@pytest.mark.parametrize(
+    ("weights", "agent", "says"),
+    [
+        ([0.7, 0.2, 0.1], "Ada", "weight     0.700000, above its cap"),
+        ([0.4, 0.36, 0.24], "Ada", "weight     0.400000, at its cap"),
+        ([0.4, 0.36, 0.24], "Bob", "weight     0.360000, between its limits"),
+        ([0.4, 0.4, 0.05], "Cyd", "weight     0.050000, at its floor"),
+        ([0.4, 0.4, 0.01], "Cyd", "weight     0.010000, below its floor"),
+    ],
+)
+def test_a_weight_is_where_it_is_said_to_be(
+    monkeypatch: pytest.MonkeyPatch, weights: list[float], agent: str, says: str
+) -> None:
+    """A weight that a broken allocator puts beyond its limits is not said to stand at them."""
+    monkeypatch.setattr("capital_governor.core.allocator.project", lambda *_: Projection(weights))
+    decision = decide(observe(), settled(), PLAIN)
+    assert says in list(explain_lines(agent, settled(), PLAIN, decision))
+
+
+def test_a_lowered_floor_binds() -> None:
+    """Where the floors do not fit, the lowered one is where the weight stands."""
+    fleet = {f"A{number:02}": 0.5 for number in range(25)}
+    told = lines("A00", observe(fleet), State())
+    # 25 floors of 0.05 add up to 1.25, so each is lowered to 0.8 of itself: 0.04.
+    assert "floor      0.0500 MIN_ALLOC (binds)" in told
+    assert "weight     0.040000, at its floor" in told
+
+
+def test_an_exposure_of_1_is_set_by_nothing() -> None:
+    """Nothing is named as what reduces exposure where nothing does."""
+    told = lines("Ada", observe(risk=1.2), settled())
+    assert "exposure   1, lowered by nothing: regime 1 (payload), drawdown 1 (payload)" in told
 
 
 def test_a_move_is_explained_from_score_to_share() -> None:

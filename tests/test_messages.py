@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from capital_governor.adapters import logs
 from capital_governor.adapters.wire import parse
+from capital_governor.core.decision import decide, refuse
 from capital_governor.core.hold import EXITS
 from capital_governor.core.leeway import leeway
 from capital_governor.core.model import Guardian, Inputs, Metrics, Refusal, Rules, Snapshot, State
@@ -133,6 +134,29 @@ def test_a_stay_says_how_near_it_was() -> None:
     # 0.60 split 0.30 to 0.25 gives Bob 0.327273
     expected = "No reallocation needed (no change is worth a move): largest change 0.0327 (Bob) < 0.10"
     assert told[-1] == expected
+
+
+def test_a_refused_proposal_has_no_nearest_miss() -> None:
+    """What the gate refused had reached its threshold; neither has a proposal missed it that is what is published."""
+    before, heard = settled(), observe(SWAPPED)
+    refused = refuse(decide(heard, before, PLAIN), before, Reason.GATE_LIMIT)
+    told = [line.text for line in decided_lines(refused, before, PLAIN)]
+    assert told[-1] == "Gate refused the proposal (a share is above its limit)"
+    # Bob at 0.36 may go 0.001 of the way to 0.4, which rounds to what is published: 0 millionths.
+    still = replace(PLAIN, max_step=1e-9)
+    assert decided(heard, before, still)[-1] == "No reallocation needed (the proposal is what is published)"
+
+
+def test_figures_beside_each_other_are_as_different_as_they_are() -> None:
+    """No sentence says 0.1000 < 0.10, or that 600 of 600 s have passed, of what has not been reached."""
+    near = replace(PLAIN, threshold=0.032728, turnover_threshold=1.0)
+    told = decided(observe({"Ada": 0.5, "Bob": 0.3, "Cyd": 0.25}), settled(), near)
+    # Bob's change is 0.36 - 0.6 x 6 / 11 = 0.032727.
+    assert told[-1].endswith("largest change 0.032727 (Bob) < 0.032728")
+    cooling = replace(PLAIN, cooldown_seconds=300.4)
+    assert decided(observe(SWAPPED), replace(settled(), moved_at=NOW - 300.3), cooling)[-1].endswith("300 of 300.4 s")
+    assert message(Reason.THRESHOLD, replace(PLAIN, threshold=0.125)) == "Reallocation triggered (change >= 0.125)"
+    assert message(Reason.THRESHOLD, replace(PLAIN, threshold=0.1)) == "Reallocation triggered (change >= 0.10)"
 
 
 def test_a_brake_says_how_far_it_is() -> None:

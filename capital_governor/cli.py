@@ -28,7 +28,7 @@ from capital_governor.adapters.telegram import Telegram
 from capital_governor.adapters.wire import parse
 from capital_governor.core.hold import EXITS
 from capital_governor.core.leeway import leeway
-from capital_governor.core.model import WHOLE, Refusal, Rules, Snapshot
+from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, WHOLE, Refusal, Rules, Snapshot
 from capital_governor.core.reason import PAYLOAD_HOLDS
 from capital_governor.core.trace import Decision
 from capital_governor.cycle import Cycle
@@ -86,7 +86,8 @@ def once(
 
     And where files or journal could not be written. --json: `reason`, `message` and `outcome` (move, cut, stay, hold,
     refused); `hold` and `exit`, the facts of a hold and what ends it; `generation`, `reserve`, `reserve_change`, and
-    `moved`, whether this cycle published them; `exposure` and `exposure_by`; `files_problem` and `journal_problem`;
+    `moved`, whether this cycle published them; `exposure` and `exposure_by` of this cycle, `published_exposure`;
+    `files_problem` and `journal_problem`;
     `orders`, the operator's that it obeyed, as in the status file; `warnings`; `leeway` as in check; `dry_run`; and
     `agents` by falling share, each with `agent`, `score`, `weight`, `limit` (where the weight stands at one), `wanted`
     (the share before any threshold), `share`, `change` and `fault` (why it may not gain). Shares and weights are 0..1;
@@ -162,8 +163,8 @@ def check(
     version's. Writes nothing. --json: `root`, `dashboard`; `status`, `payload`, `runtime` (whether this user can write
     there) and `journal`, each in words; `telegram`, what came of the test message, null if none was asked for; `ok`;
     `agents` (good records), `faults` by agent, `warnings`; `next`, what a cycle would do now (`reason`, `message`,
-    `hold`, `exit`); `leeway`, how far scores can move a weight (`agents`, `lowest_weight`, `highest_weight`,
-    `forced_reserve`, `frozen`, `text`), null without agents.
+    `hold`, `exit`); `leeway`, how far scores can move a weight (`agents`, the members after that cycle,
+    `lowest_weight`, `highest_weight`, `forced_reserve`, `frozen`, `text`), null without agents.
     """
     with explained():
         settings = load(root)
@@ -175,6 +176,7 @@ def check(
         runtime = denied(files.Paths(settings.root).lock) or "writable"
     payload, reason, hold = outcome.inputs.payload, outcome.decision.reason, outcome.decision.trace.hold
     snapshot = payload if isinstance(payload, Snapshot) else None
+    members = _fleet(outcome, snapshot)
     document: dict[str, Any] = {
         "root": str(settings.root),
         "dashboard": settings.dashboard_url,
@@ -190,16 +192,22 @@ def check(
         and journal in {"readable", "none yet"},
         "agents": None if snapshot is None else len(snapshot.metrics),
         "faults": {} if snapshot is None else dict(snapshot.faults),
-        "warnings": [*token_warnings(settings), *(() if snapshot is None else snapshot.warnings)],
+        "warnings": list(
+            dict.fromkeys(
+                (
+                    *token_warnings(settings),
+                    *(snapshot.warnings if snapshot else ()),
+                    *outcome.decision.trace.warnings,
+                )
+            )
+        ),
         "next": {
             "reason": reason.value,
             "message": message(reason, rules),
             "hold": None if hold is None else hold.detail,
             "exit": None if hold is None else EXITS[hold.reason],
         },
-        "leeway": once_view.leeway_document(leeway(len(snapshot.metrics), rules), rules)
-        if snapshot is not None and snapshot.metrics
-        else None,
+        "leeway": once_view.leeway_document(leeway(members, rules), rules) if members else None,
     }
     page.show_json(document) if as_json else views.show_check(document)
     failed = CONFIGURATION if isinstance(told, Refused) else TEMPORARY
@@ -340,11 +348,22 @@ async def _notify(telegram: Telegram | None) -> Sent | Retry | Refused:
         await telegram.close()
 
 
+def _fleet(outcome: Outcome, snapshot: Snapshot | None) -> int:
+    """Return how many members the fleet has after this cycle; before there are any, how many this payload makes."""
+    if outcome.decision.trace.limits:
+        return len(outcome.decision.trace.limits)
+    members = sum(memory.member for memory in outcome.decision.after.agents.values())
+    return members or (0 if snapshot is None else len(snapshot.metrics))
+
+
 def _described(payload: Snapshot, settings: Settings) -> str:
     text = f"{len(payload.metrics)} good and {len(payload.faults)} faulty records"
     if payload.at is None:
         return f"{text}, without a time stamp"
     age = time.time() - payload.at
+    if age < -FUTURE_TOLERANCE_SECONDS:
+        return f"{text}, {-age:.0f} s in the future"
+    age = max(0.0, age)
     stale = f", older than {settings.max_age_seconds:.0f} s: stale" if age > settings.max_age_seconds else ""
     return f"{text}, {age:.0f} s old{stale}"
 

@@ -21,8 +21,7 @@ from capital_governor.adapters.primary import NotOurs, generation_of, read_prima
 from capital_governor.core.adoption import abandon, adopt, recall
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
-from capital_governor.core.hold import FUTURE_TOLERANCE_SECONDS
-from capital_governor.core.model import Inputs, Publication, Refusal, Snapshot, State
+from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Inputs, Publication, Refusal, Snapshot, State
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import SILENT_HOLDS
 from capital_governor.core.trace import Decision

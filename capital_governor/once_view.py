@@ -15,6 +15,8 @@ from capital_governor.messages import leeway_line, message, outcome
 from capital_governor.page import NARROW_COLUMNS, Page, largest, new_page, new_table, number, percent, signed_percent
 from capital_governor.status import Outcome, order_document
 
+_ROUNDING: Final = 1e-9
+"""By how much a weight may be above its limit for the last digits of a float alone."""
 _COLORS: Final = {"move": "green", "cut": "yellow", "hold": "yellow", "refused": "red", "stay": ""}
 
 
@@ -22,11 +24,12 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
     """Return what ``once`` decided, as ``once --json`` shows it.
 
     ``reason``, ``message`` and ``outcome`` (move, cut, stay, hold, refused) say how the cycle ended; of a hold also
-    ``hold``, the facts, and ``exit``, what ends it. ``generation``, ``reserve`` and each ``share`` are of what is
-    published afterwards (in a dry run: would be), ``moved`` whether this cycle published it. ``exposure``,
-    ``exposure_by``, and each agent's ``score``, ``weight``, ``limit`` (the one at which the weight stands) and
-    ``wanted`` (the share before any threshold) are of this cycle's decision. ``change`` is that of the published share,
-    ``fault`` why an agent may not gain. Shares, weights, scores and changes are 0..1; null is "there is none".
+    ``hold``, the facts, and ``exit``, what ends it. ``generation``, ``published_exposure``, ``reserve`` and each
+    ``share`` are of what is published afterwards (in a dry run: would be), ``moved`` whether this cycle published it.
+    ``exposure``, ``exposure_by``, and each agent's ``score``, ``weight``, ``limit`` (the one at which the weight
+    stands) and ``wanted`` (the share before any threshold) are of this cycle's decision. ``change`` is that of the
+    published share, ``fault`` why an agent may not gain. Shares, weights, scores and changes are 0..1; null is "there
+    is none".
     Agents come by falling share. ``leeway`` is as in ``check``, ``orders`` are the operator's that this cycle obeyed.
     """
     decision, published, before = done.decision, done.published, done.before.published
@@ -44,6 +47,7 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
         "moved": decision.proposal is not None,
         "exposure": trace.exposure if trace.multipliers else None,
         "exposure_by": trace.exposure_by or None,
+        "published_exposure": None if published is None else published.exposure,
         "reserve": None if published is None else published.reserve / WHOLE,
         "reserve_change": None if published is None or before is None else (published.reserve - before.reserve) / WHOLE,
         "files_problem": done.files_problem or None,
@@ -84,6 +88,8 @@ def _binding(decision: Decision, agent: Agent) -> str | None:
     bounds, weight = decision.trace.limits.get(agent), decision.trace.weights.get(agent)
     if bounds is None or weight is None:
         return None
+    if weight > bounds.hi + _ROUNDING:
+        return None  # a proposal that the gate refuses
     if weight >= bounds.hi:
         return bounds.hi_by.source.value
     return bounds.lo_by.source.value if weight <= bounds.lo * decision.trace.floor_scale else None
@@ -137,9 +143,19 @@ def _show_agents(page: Page, document: Mapping[str, Any]) -> None:
         page.line(others, "dim")
     announced = " (not published)" if document["dry_run"] and document["moved"] else ""
     said = [f"generation {document['generation'] or 'none'}{announced}"]
-    if document["exposure"] is not None:
-        said.append(f"exposure {document['exposure']:.4g}, set by {document['exposure_by']}")
+    said += _exposure_texts(document)
     page.line(", ".join(said), "dim", indent=2)
+
+
+def _exposure_texts(document: Mapping[str, Any]) -> list[str]:
+    """Return the exposure of what is published, and that of this cycle where it is another one or has a cause."""
+    published, now = document["published_exposure"], document["exposure"]
+    if now is None:
+        return [] if published is None else [f"exposure {published:.4g}"]
+    by = f"set by {document['exposure_by']}" if now < 1.0 else "lowered by nothing"
+    if published is None or published == now:
+        return [f"exposure {now:.4g}", by]
+    return [f"exposure {published:.4g}", f"this cycle's {now:.4g}", by]
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, Text]:

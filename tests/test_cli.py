@@ -554,6 +554,40 @@ def test_check_of_a_frozen_fleet(tmp_path: Path) -> None:
     assert said.code == 0
 
 
+def test_check_tells_the_leeway_of_the_members_not_of_the_good_records(tmp_path: Path) -> None:
+    """With one of four members faulty the next cycle still has four: `check` says of them what `once` says."""
+    with Dashboard(fresh(FLEET)) as server:
+        call(tmp_path, "once", url=server.url)
+        server.next(*[fresh({**FLEET, "ScoutBot": {**FLEET["ScoutBot"], "sharpe_30d": None}})] * 4)
+        checked, done = (call(tmp_path, *words, "--json", url=server.url).json for words in (("check",), ("once",)))
+    assert (checked["agents"], len(checked["faults"])) == (3, 1)
+    assert checked["leeway"]["agents"] == 4
+    assert checked["leeway"] == done["leeway"]
+
+
+def test_check_has_the_warnings_of_the_cycle(tmp_path: Path) -> None:
+    """What the next cycle would warn of, `check` warns of, not only what is odd in the payload's own words."""
+    bare = {key: value for key, value in payload().items() if key not in {"guardian", "market_regime"}}
+    with Dashboard(fixed(bare)) as server:
+        server.next(fixed(bare))
+        found = call(tmp_path, "check", "--json", url=server.url).json["warnings"]
+    assert found == [
+        "neither market regime nor drawdown has ever been sent: exposure is 100 %",
+        "the payload has no guardian block: taken as not paused",
+    ]
+
+
+def test_once_tells_the_exposure_of_the_shares_from_that_of_the_cycle(tmp_path: Path) -> None:
+    """Where the cycle moves nothing, what is published keeps its own exposure, and is not said to have another."""
+    with Dashboard(fresh(risk=1.0)) as server:
+        first = call(tmp_path, "once", url=server.url)
+        server.next(*[fresh(risk=0.97)] * 4)
+        said, document = (call(tmp_path, "once", *more, url=server.url) for more in ((), ("--json",)))
+    assert "generation 1, exposure 1, lowered by nothing" in first.out
+    assert "generation 1, exposure 1, this cycle's 0.97, set by regime" in said.out
+    assert (document.json["published_exposure"], document.json["exposure"]) == (1.0, 0.97)
+
+
 def test_check_without_a_dashboard(tmp_path: Path) -> None:
     """A dashboard that is down makes `check` exit 75, and say who refused the connection."""
     before = tree(tmp_path)

@@ -7,11 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from capital_governor.core.membership import Roll, call_roll
-from capital_governor.core.model import Agent, Guardian, Inputs, Latches, Refusal, Rules, Snapshot, State, signed
+from capital_governor.core.model import (
+    FUTURE_TOLERANCE_SECONDS,
+    Agent,
+    Guardian,
+    Inputs,
+    Latches,
+    Refusal,
+    Rules,
+    Snapshot,
+    State,
+    signed,
+)
 from capital_governor.core.reason import AGENT_HOLDS, Reason
 from capital_governor.core.trace import Hold
-
-FUTURE_TOLERANCE_SECONDS: Final = 60.0
 
 EXITS: Final[Mapping[Reason, str]] = {
     Reason.STOPPED: "remove runtime/capital_governor.STOP",

@@ -24,6 +24,8 @@ Ppm: TypeAlias = int
 
 WHOLE: Final[Ppm] = 1_000_000
 DAY_SECONDS: Final = 86_400.0
+FUTURE_TOLERANCE_SECONDS: Final = 60.0
+"""How far another machine's clock may be ahead of ours."""
 
 RESERVE: Final = "reserve"
 """What the reserve is called where it stands among the agents; no agent may have that name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 from capital_governor.adapters.files import Convergence
@@ -79,7 +79,9 @@ class Report:
         self._tell_hold(hold, hold_line(decision, self._rules))
         if isinstance(payload, Snapshot) and outcome.fetched:
             self._tell_daily(decision.trace.warnings, outcome.inputs.now)
-            self._tell_unwell(unwell_texts(decision, payload))
+            if decision.trace.hold is None or decision.trace.hold.reason in AGENT_HOLDS:
+                # No other hold calls the roll: who is missing or faulty, and who no longer is, it does not say.
+                self._tell_unwell(unwell_texts(decision, payload), payload, decision.trace.retired)
         if decision.trace.limits:
             self._tell_fleet(len(decision.trace.limits))
         if decision.trace.hold is None or proposed is not None:
@@ -177,12 +179,16 @@ class Report:
         if self._warned and min(self._warned.values()) < now - DAY_SECONDS:
             self._warned = {text: at for text, at in self._warned.items() if at > now - DAY_SECONDS}
 
-    def _tell_unwell(self, texts: Mapping[Agent, str]) -> None:
-        """Tell of each agent once when it becomes faulty or absent, and once when it no longer is."""
+    def _tell_unwell(self, texts: Mapping[Agent, str], payload: Snapshot, retired: Collection[Agent]) -> None:
+        """Tell of each agent once when it becomes faulty or absent, and once when it no longer is.
+
+        That a member was retired is told as such; a stranger with a faulty record may be gone with it.
+        """
         for agent in sorted(texts.keys() - self._unwell):
             self._say(Line("warning", f"{agent}: {texts[agent]}"))
-        for agent in sorted(self._unwell - texts.keys()):
-            self._say(Line("info", f"{agent}: no longer faulty or absent"))
+        for agent in sorted(self._unwell - texts.keys() - set(retired)):
+            over = "no longer faulty or absent" if agent in payload.metrics else "no longer in the payload"
+            self._say(Line("info", f"{agent}: {over}"))
         self._unwell = set(texts)
 
     def _tell_fleet(self, agents: int) -> None:

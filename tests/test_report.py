@@ -591,7 +591,7 @@ def test_degraded_mode_is_told_once_and_its_end_once(rig: Rig) -> None:
 
 def test_a_lasting_oddity_is_told_once_a_day(rig: Rig) -> None:
     """What stands in every payload is told when first seen, and again a day later."""
-    odd = "timestamp has no time zone, taken as UTC"
+    odd = "timestamp has no time zone and counts as UTC: let its producer write an offset or Z"
     for hours in (0, 1, 23, 24.5, 25):
         rig.now = 1_762_207_200.0 + hours * 3_600
         rig.cycle(replace(snapshot(at=rig.now), warnings=(odd,)))
@@ -607,8 +607,27 @@ def test_who_is_absent_is_told_at_both_ends(rig: Rig) -> None:
     told = [line for line in rig.texts() if line.startswith("Cyd: ") and "score" not in line]
     assert told == [
         "Cyd: no record, may not gain",
-        "Cyd: no longer faulty or absent",
         "Cyd: absent for too long, no longer a member",
+    ]
+
+
+def test_who_is_well_again_is_told_so_and_who_is_gone_is_not(rig: Rig) -> None:
+    """A good record ends it; a stranger with a faulty record that is gone was never well."""
+    rig.see()
+    rig.see({"Ada": 0.5, "Bob": 0.3}, faulty=["Cyd", "Zed"])
+    rig.see()
+    told = [line for line in rig.texts("info") if "longer" in line]
+    assert told == ["Cyd: no longer faulty or absent", "Zed: no longer in the payload"]
+
+
+def test_a_hold_in_which_nobody_is_counted_says_nothing_of_the_agents(rig: Rig) -> None:
+    """An agent that is absent when Guardian pauses is not said to be back by that, nor a faulty member a stranger."""
+    rig.see()
+    rig.see({"Ada": 0.5, "Bob": 0.3})
+    rig.see({"Ada": 0.5}, faulty=["Bob"], paused=True)
+    rig.see({"Ada": 0.5, "Bob": 0.3})
+    assert [line for line in rig.texts() if "absent" in line or "faulty" in line or "no record" in line] == [
+        "Cyd: no record, may not gain"
     ]
 
 

@@ -68,7 +68,7 @@ class Oracle:
         if reason is not None:
             return _hold(reason)
         assert isinstance(seen.payload, Payload)
-        exposure = self._exposure(seen.payload, settings)
+        exposure = self._exposure(seen.payload, seen.now, settings)
         accept = seen.accepts(*AGENT_HOLDS)
         reason = self.watch.look_at_agents(seen.payload, self.fleet.people, settings, accept=accept)
         founding = self.published is None
@@ -82,12 +82,21 @@ class Oracle:
         self.fleet.look_at_probation(settings)
         return self._cut(seen, settings, exposure) or _hold(reason)
 
-    def _exposure(self, payload: Payload, settings: Settings) -> float:
-        if payload.multiplier is not None:
-            self.known["regime"] = clip01(payload.multiplier)
+    def _exposure(self, payload: Payload, now: float, settings: Settings) -> float:
+        self._learn_regime(payload, now, settings)
         if payload.guardian is not None and payload.guardian.drawdown is not None:
             self.known["drawdown"] = drawdown_multiplier(payload.guardian.drawdown, settings)
         return min([1.0, *self.known.values()])
+
+    def _learn_regime(self, payload: Payload, now: float, settings: Settings) -> None:
+        if payload.multiplier is None:
+            return
+        said, age = clip01(payload.multiplier), 0.0 if payload.regime_at is None else now - payload.regime_at
+        if "regime" not in self.known or -60 <= age <= settings.max_age_seconds:
+            self.known["regime"] = said
+        elif age < 0:
+            # Nobody knows how old one from the future is: it may warn, and not give the all-clear.
+            self.known["regime"] = min(said, self.known["regime"])
 
     # --- the decision ------------------------------------------------------------------------------------------------
 

@@ -47,12 +47,13 @@ class GuardianBlock:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A payload that could be read; a record that is None is a faulty one."""
+    """A payload that could be read; a record that is None is a faulty one, ``regime_at`` the regime's own stamp."""
 
     at: float | None
     records: dict[str, dict[str, float] | None]
     guardian: GuardianBlock | None
     multiplier: float | None
+    regime_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

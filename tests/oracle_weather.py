@@ -27,6 +27,8 @@ MISHAPS = (
     "no_regime",
     "no_drawdown",
     "files",
+    "old_regime",
+    "early_regime",
 )
 
 
@@ -212,4 +214,13 @@ class Weather:
             records={} if "empty" in mishaps else records,
             guardian=None if "no_guardian" in mishaps else guardian,
             multiplier=None if "no_regime" in mishaps else self.multiplier,
+            regime_at=self._regime_at(),
         )
+
+    def _regime_at(self) -> float | None:
+        rng = self.rng
+        if "old_regime" in self.mishaps:
+            return self.now - rng.choice((599, 600, 601, 900, 901, 3601, 200_000))
+        if "early_regime" in self.mishaps:
+            return self.now + rng.choice((60, 61, 5000))
+        return rng.choice((None, self.now, self.now - 300))

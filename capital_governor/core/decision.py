@@ -38,7 +38,7 @@ def decide(inputs: Inputs, state: State, rules: Rules) -> Decision:
     )
     if verdict.roll is None or isinstance(inputs.payload, Refusal):
         return _keep_still(verdict, state)
-    exposure = expose(inputs.payload, state.multipliers, rules)
+    exposure = expose(inputs.payload, state.multipliers, inputs.now, rules)
     state = replace(state, multipliers=exposure.known)
     case = _Case(inputs, inputs.payload, state, rules, verdict, verdict.roll, exposure)
     return _allocate(case) if verdict.hold is None else _cut_in_hold(case, verdict.hold)
@@ -97,7 +97,7 @@ def _cut_in_hold(case: _Case, hold: Hold) -> Decision:
         multipliers=exposure.multipliers,
         exposure=exposure.value,
         exposure_by=exposure.by,
-        warnings=_warnings(case.snapshot, 1.0),
+        warnings=_warnings(case, 1.0),
     )
     return _cut_or(hold.reason, case, case.state, bounds, trace)
 
@@ -152,7 +152,7 @@ def _allocate(case: _Case) -> Decision:
         cuts=cuts,
         triggers=threshold.compare(proposal, published, agents, now, rules),
         brakes=threshold.brakes(case.state, now, rules),
-        warnings=_warnings(case.snapshot, projection.floor_scale),
+        warnings=_warnings(case, projection.floor_scale),
     )
     state = replace(case.state, agents=agents)
     fired = next((trigger.reason for trigger in trace.triggers if trigger.fired), None)
@@ -257,8 +257,8 @@ def _publication(
     )
 
 
-def _warnings(snapshot: Snapshot, floor_scale: float) -> tuple[str, ...]:
-    warnings = list(snapshot.warnings)
+def _warnings(case: _Case, floor_scale: float) -> tuple[str, ...]:
+    snapshot, warnings = case.snapshot, [*case.snapshot.warnings, *case.exposure.warnings]
     if snapshot.guardian is None:
         warnings.append("the payload has no guardian block: taken as not paused")
     if snapshot.at is None:

@@ -2,48 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
-from capital_governor.core.model import DRAWDOWN, REGIME, Rules, Snapshot
+from capital_governor.core.model import (
+    DAY_SECONDS,
+    DRAWDOWN,
+    FUTURE_TOLERANCE_SECONDS,
+    REGIME,
+    Regime,
+    Rules,
+    Snapshot,
+)
 from capital_governor.core.trace import Multiplier
+
+DEFAULT: Final = "default"
+"""The origin of a multiplier that was never heard of."""
+HOUR_SECONDS: Final = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """The smallest multiplier, its name, all of them, and what is known of each from here on."""
+    """The smallest multiplier, its name, all of them, what is known of each from here on, and what is odd about it."""
 
     value: float
     by: str
     multipliers: tuple[Multiplier, ...]
     known: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
 
-def expose(snapshot: Snapshot, known: Mapping[str, float], rules: Rules) -> Exposure:
+def expose(snapshot: Snapshot, known: Mapping[str, float], now: float, rules: Rules) -> Exposure:
     """Return the exposure for a usable payload.
+
+    A regime that says it is older than MAX_AGE counts as missing, so that a dead detector is not taken for a calm
+    market; where none was ever known it counts as it is, since 1 might be more. One that says it is of the future may
+    lower the last known multiplier and not raise it.
 
     Args:
         snapshot: its regime's ``risk_multiplier`` (above 1 counts as 1: there is no leverage) and its guardian's
             drawdown in percent; either may be missing.
         known: the last known value of each multiplier. What is missing now counts as that; what never was known, as 1.
-        rules: the line along which drawdown cuts.
+        now: the time of the decision, in seconds since 1970 UTC.
+        rules: the line along which drawdown cuts, and MAX_AGE.
     """
-    raw = {
-        REGIME: None if snapshot.regime is None else snapshot.regime.risk_multiplier,
-        DRAWDOWN: None if snapshot.guardian is None else snapshot.guardian.drawdown_percent,
-    }
-    multipliers = []
-    for name, value in raw.items():
-        if value is not None:
-            clipped = min(1.0, max(0.0, value)) if name == REGIME else drawdown_multiplier(value, rules)
-            multipliers.append(Multiplier(name, clipped, "payload", value))
-        elif name in known:
-            multipliers.append(Multiplier(name, known[name], "last known"))
-        else:
-            multipliers.append(Multiplier(name, 1.0, "default"))
+    percent = None if snapshot.guardian is None else snapshot.guardian.drawdown_percent
+    drawdown = _unsaid(DRAWDOWN, known)
+    if percent is not None:
+        drawdown = Multiplier(DRAWDOWN, drawdown_multiplier(percent, rules), "payload", percent)
+    regime, warnings = _regime(snapshot.regime, known, now, rules)
+    multipliers = (regime, drawdown)
     smallest = min(multipliers, key=lambda multiplier: multiplier.value)
-    learnt = {multiplier.name: multiplier.value for multiplier in multipliers if multiplier.origin != "default"}
-    return Exposure(smallest.value, smallest.name, tuple(multipliers), dict(known) | learnt)
+    learnt = {multiplier.name: multiplier.value for multiplier in multipliers if multiplier.origin != DEFAULT}
+    warnings += _never_sent(multipliers)
+    return Exposure(smallest.value, smallest.name, multipliers, dict(known) | learnt, tuple(warnings))
+
+
+def _unsaid(name: str, known: Mapping[str, float]) -> Multiplier:
+    return Multiplier(name, known[name], "last known") if name in known else Multiplier(name, 1.0, DEFAULT)
+
+
+def _regime(
+    regime: Regime | None, known: Mapping[str, float], now: float, rules: Rules
+) -> tuple[Multiplier, list[str]]:
+    last = _unsaid(REGIME, known)
+    if regime is None or regime.risk_multiplier is None:
+        return last, []
+    said = Multiplier(REGIME, min(1.0, max(0.0, regime.risk_multiplier)), "payload", regime.risk_multiplier)
+    age = 0.0 if regime.at is None else now - regime.at
+    if age > rules.max_age_seconds:
+        old = f"the market regime is {_age_text(age, rules)} old"
+        dead = "its detector may be dead"
+        if last.origin == DEFAULT:
+            return replace(said, origin="stale payload"), [f"{old}, and none was known before: taken as it is; {dead}"]
+        return last, [f"{old}: the last known one counts; {dead}"]
+    if age < -FUTURE_TOLERANCE_SECONDS:
+        odd = "the market regime's time stamp is in the future: it may lower exposure, and not raise it"
+        return (said if last.origin == DEFAULT or said.value <= last.value else last), [odd]
+    return said, []
+
+
+def _age_text(age: float, rules: Rules) -> str:
+    """Return an age above MAX_AGE, so coarse that the warning is the same for an hour at least: it is told daily."""
+    if age >= 2 * DAY_SECONDS:
+        return f"over {int(age // DAY_SECONDS)} d"
+    if age >= max(HOUR_SECONDS, rules.max_age_seconds):
+        return f"over {int(age // HOUR_SECONDS)} h"
+    return f"over {rules.max_age_seconds:.0f} s"
+
+
+def _never_sent(multipliers: Sequence[Multiplier]) -> list[str]:
+    """Return what was never heard of, so that nothing can lower exposure."""
+    missing = {multiplier.name for multiplier in multipliers if multiplier.origin == DEFAULT}
+    if missing == {REGIME, DRAWDOWN}:
+        return ["neither market regime nor drawdown has ever been sent: exposure is 100 %"]
+    if REGIME in missing:
+        return ["no market regime has ever been sent: only drawdown lowers exposure"]
+    return ["no drawdown has ever been sent: only the market regime lowers exposure"] if missing else []
 
 
 def drawdown_multiplier(percent: float, rules: Rules) -> float:

@@ -47,7 +47,7 @@ def gate(decision: Decision, inputs: Inputs, state: State, rules: Rules) -> Reas
         Reason.GATE_EXPOSURE: sum(new.shares.values()) <= ppm(1.0, new.exposure),
         Reason.GATE_LIMIT: _within_limits(new, inputs, rules),
         Reason.GATE_FAULTY_GAIN: _no_gain_unwell(new.shares, old, inputs.payload),
-        Reason.GATE_MULTIPLIER: new.exposure <= _most_exposure(inputs.payload, state, rules),
+        Reason.GATE_MULTIPLIER: new.exposure <= _most_exposure(inputs, inputs.payload, state, rules),
         Reason.GATE_STRANGER: _no_strangers(new.shares, old, inputs.payload, state.agents),
         Reason.GATE_RISE: not _is_braked(inputs, inputs.payload, state, rules) or _nothing_rises(new.shares, old),
         Reason.GATE_GENERATION: new.generation == 1 + max(state.generation, inputs.known_generation),
@@ -108,11 +108,9 @@ def _no_gain_unwell(new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], payload:
     return all(new[agent] <= old.get(agent, 0) for agent in new.keys() - payload.metrics.keys())
 
 
-def _most_exposure(payload: Snapshot, state: State, rules: Rules) -> float:
+def _most_exposure(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> float:
     """Return the smallest multiplier, worked out from the payload or else from what is last known."""
-    regime = payload.regime.risk_multiplier if payload.regime is not None else None
-    if regime is None:
-        regime = state.multipliers.get(REGIME, 1.0)
+    regime = _regime(payload, inputs.now, state.multipliers.get(REGIME), rules)
     percent = payload.guardian.drawdown_percent if payload.guardian is not None else None
     if percent is None:
         drawdown = state.multipliers.get(DRAWDOWN, 1.0)
@@ -125,6 +123,18 @@ def _most_exposure(payload: Snapshot, state: State, rules: Rules) -> float:
         # The same line as decide() draws, computed another way: equal but for the last digits.
         drawdown = 1.0 - steep * (percent - rules.drawdown_cut_start_percent) + 1e-12
     return min(1.0, regime, drawdown)
+
+
+def _regime(payload: Snapshot, now: float, known: float | None, rules: Rules) -> float:
+    """Return the most that the market regime allows: one that is not of now raises nothing."""
+    block = payload.regime
+    if block is None or block.risk_multiplier is None:
+        return 1.0 if known is None else known
+    if known is None or block.at is None:
+        return block.risk_multiplier
+    if block.at < now - rules.max_age_seconds:
+        return known
+    return min(known, block.risk_multiplier) if block.at > now + MAX_FUTURE_SECONDS else block.risk_multiplier
 
 
 def _no_strangers(

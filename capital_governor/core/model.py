@@ -74,10 +74,17 @@ class Guardian:
 
 @dataclass(frozen=True, slots=True)
 class Regime:
-    """The payload's market regime; ``risk_multiplier`` 0..10, None where it is unknown."""
+    """The payload's market regime.
+
+    Args:
+        name: what it is called.
+        risk_multiplier: 0..10, None where it is unknown.
+        at: when it was detected, None where its age is unknown; without a time zone the older reading.
+    """
 
     name: str = ""
     risk_multiplier: float | None = None
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Multiplier:
-    """One exposure multiplier, 0..1. ``origin`` is "payload", "last known" or "default"."""
+    """One exposure multiplier, 0..1. ``origin`` is "payload", "stale payload", "last known" or "default"."""
 
     name: str
     value: float

@@ -78,7 +78,7 @@ def payload_of(seen: Observation) -> Snapshot | Refusal:
         metrics={name: Metrics(**record) for name, record in payload.records.items() if record is not None},
         faults={name: "a fault" for name, record in payload.records.items() if record is None},
         guardian=None if block is None else Guardian(block.paused, block.drawdown, block.reason),
-        regime=None if payload.multiplier is None else Regime("BULL", payload.multiplier),
+        regime=None if payload.multiplier is None else Regime("BULL", payload.multiplier, payload.regime_at),
     )
 
 

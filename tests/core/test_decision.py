@@ -141,7 +141,8 @@ def test_warnings_are_passed_on_and_added_to() -> None:
     assert cycle(observe(), State())[0].trace.warnings == ()
     payload = Snapshot(None, {f"A{i:02}": rated(0.5) for i in range(25)}, warnings=("odd",))
     decision, _ = cycle(Inputs(NOW, payload), State())
-    odd, guardian, stamp, floors = decision.trace.warnings
+    odd, unsent, guardian, stamp, floors = decision.trace.warnings
+    assert unsent == "neither market regime nor drawdown has ever been sent: exposure is 100 %"
     assert odd == "odd"
     assert ("guardian" in guardian, "time stamp" in stamp) == (True, True)
     assert floors == "the floors do not fit: lowered to 80.00% of themselves"

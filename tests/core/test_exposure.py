@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capital_governor.core.exposure import drawdown_multiplier, expose
-from capital_governor.core.model import DRAWDOWN, REGIME, Rules
+from capital_governor.core.exposure import Exposure, drawdown_multiplier, expose
+from capital_governor.core.model import DRAWDOWN, REGIME, Regime, Rules
 from capital_governor.core.trace import Multiplier
-from tests.core.builders import examples, snapshot
+from tests.core.builders import NOW, examples, snapshot
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_more_drawdown_never_means_more_exposure(one: float, other: float, floor
 )
 def test_the_most_cautious_multiplier_wins_and_is_named(risk: float, drawdown: float, value: float, by: str) -> None:
     """Exposure is the smallest multiplier, and says which that was."""
-    found = expose(snapshot(risk=risk, drawdown=drawdown), {}, Rules())
+    found = expose(snapshot(risk=risk, drawdown=drawdown), {}, NOW, Rules())
     assert (found.value, found.by) == (value, by)
 
 
 def test_each_multiplier_says_where_it_comes_from() -> None:
     """A regime of 1.2 counts as 1 and is shown as sent; a missing drawdown is the last known one."""
-    found = expose(snapshot(risk=1.2, drawdown=None), {DRAWDOWN: 0.7}, Rules())
+    found = expose(snapshot(risk=1.2, drawdown=None), {DRAWDOWN: 0.7}, NOW, Rules())
     assert found.multipliers == (
         Multiplier(REGIME, 1.0, "payload", 1.2),
         Multiplier(DRAWDOWN, 0.7, "last known"),
@@ -74,7 +74,7 @@ def test_each_multiplier_says_where_it_comes_from() -> None:
 
 def test_what_was_never_known_counts_as_1_and_stays_unknown() -> None:
     """A default is not remembered as if the dashboard had said it."""
-    found = expose(snapshot(risk=None, drawdown=None), {}, Rules())
+    found = expose(snapshot(risk=None, drawdown=None), {}, NOW, Rules())
     assert [(m.value, m.origin) for m in found.multipliers] == [(1.0, "default"), (1.0, "default")]
     assert found.value == 1.0
     assert found.known == {}
@@ -83,13 +83,75 @@ def test_what_was_never_known_counts_as_1_and_stays_unknown() -> None:
 def test_missing_blocks_are_like_missing_numbers() -> None:
     """Without guardian and regime both multipliers are the last known ones."""
     bare = replace(snapshot(), guardian=None, regime=None)
-    found = expose(bare, {REGIME: 0.6, DRAWDOWN: 0.9}, Rules())
+    found = expose(bare, {REGIME: 0.6, DRAWDOWN: 0.9}, NOW, Rules())
     assert (found.value, found.by) == (0.6, REGIME)
     assert found.known == {REGIME: 0.6, DRAWDOWN: 0.9}
 
 
 def test_what_the_payload_says_is_known_from_here_on() -> None:
     """The remembered multipliers follow the payload, clipped, and keep what it does not say."""
-    found = expose(snapshot(risk=1.2, drawdown=None), {REGIME: 0.5, DRAWDOWN: 0.9}, Rules())
+    found = expose(snapshot(risk=1.2, drawdown=None), {REGIME: 0.5, DRAWDOWN: 0.9}, NOW, Rules())
     assert found.known == {REGIME: 1.0, DRAWDOWN: 0.9}
-    assert expose(snapshot(risk=0.8, drawdown=10.0), {}, Rules()).known == {REGIME: 0.8, DRAWDOWN: 0.625}
+    assert expose(snapshot(risk=0.8, drawdown=10.0), {}, NOW, Rules()).known == {REGIME: 0.8, DRAWDOWN: 0.625}
+
+
+def _aged(risk: float | None, age: float | None, known: dict[str, float]) -> Exposure:
+    """The exposure where the regime says that it is so old, in seconds; MAX_AGE is 900 s."""
+    at = None if age is None else NOW - age
+    return expose(replace(snapshot(), regime=Regime("BULL", risk, at)), {DRAWDOWN: 1.0, **known}, NOW, Rules())
+
+
+@pytest.mark.parametrize(
+    ("age", "known", "value", "origin", "warning"),
+    [
+        pytest.param(900.0, 0.5, 0.8, "payload", "", id="of now"),
+        pytest.param(-60.0, 0.5, 0.8, "payload", "", id="as far ahead as clocks may be"),
+        pytest.param(None, 0.5, 0.8, "payload", "", id="of unknown age"),
+        pytest.param(901.0, 0.5, 0.5, "last known", "over 900 s old: the last known one counts", id="old, would raise"),
+        pytest.param(11_000.0, 0.9, 0.9, "last known", "over 3 h old: the last known one", id="old, would lower"),
+        pytest.param(200_000.0, None, 0.8, "stale payload", "over 2 d old, and none was known before", id="old, alone"),
+        pytest.param(-61.0, 0.5, 0.5, "last known", "may lower exposure, and not raise it", id="ahead, would raise"),
+        pytest.param(-61.0, 0.9, 0.8, "payload", "may lower exposure, and not raise it", id="ahead, would lower"),
+        pytest.param(-61.0, None, 0.8, "payload", "may lower exposure, and not raise it", id="ahead, alone"),
+    ],
+)
+def test_a_regime_that_is_not_of_now_raises_nothing(
+    age: float | None, known: float | None, value: float, origin: str, warning: str
+) -> None:
+    """One older than MAX_AGE counts as the last known, one of the future may only lower; either is said."""
+    found = _aged(0.8, age, {} if known is None else {REGIME: known})
+    assert (found.value, found.multipliers[0].origin) == (value, origin)
+    assert found.known[REGIME] == value
+    assert len(found.warnings) == (1 if warning else 0)
+    assert all(warning in text for text in found.warnings)
+
+
+def test_an_old_regime_that_was_taken_cannot_rise_afterwards() -> None:
+    """Where none was known an old 0.6 counts; an old 1.2 after it does not, and never counts as more than 1."""
+    first = _aged(0.6, 5_000.0, {})
+    assert (first.value, _aged(1.2, 5_000.0, dict(first.known)).value) == (0.6, 0.6)
+    assert _aged(1.2, 5_000.0, {}).value == 1.0
+
+
+def test_the_warning_of_an_old_regime_is_the_same_for_an_hour() -> None:
+    """It is told once a day for each text, so it must not change with every cycle."""
+    texts = {_aged(0.8, 7_200.0 + 300 * cycle, {REGIME: 0.8}).warnings for cycle in range(12)}
+    assert texts == {("the market regime is over 2 h old: the last known one counts; its detector may be dead",)}
+
+
+@pytest.mark.parametrize(
+    ("risk", "drawdown", "known", "warning"),
+    [
+        (None, None, {}, "neither market regime nor drawdown has ever been sent: exposure is 100 %"),
+        (None, 0.0, {}, "no market regime has ever been sent: only drawdown lowers exposure"),
+        (1.0, None, {}, "no drawdown has ever been sent: only the market regime lowers exposure"),
+        (None, None, {REGIME: 0.8, DRAWDOWN: 1.0}, None),
+        (1.0, 0.0, {}, None),
+    ],
+)
+def test_what_has_never_been_sent_is_said(
+    risk: float | None, drawdown: float | None, known: dict[str, float], warning: str | None
+) -> None:
+    """A dashboard that never sends a regime or a drawdown is said in one sentence, until it does."""
+    found = expose(snapshot(risk=risk, drawdown=drawdown), known, NOW, Rules())
+    assert found.warnings == (() if warning is None else (warning,))

@@ -359,6 +359,21 @@ def _uncapped(members: Collection[Agent], **given: Any) -> dict[Agent, Bounds]:
     return {agent: replace(bound, hi=1.0) for agent, bound in real_bounds(members, **given).items()}
 
 
+def _trusting(payload: Snapshot, *others: Any) -> Any:
+    """Take the regime as it is, whatever it says of its age."""
+    assert payload.regime is not None
+    return real_expose(replace(payload, regime=replace(payload.regime, at=None)), *others)
+
+
+def _of_age(seconds: float) -> Inputs:
+    """The regime says 1, and that it is so old; the last known one was 0.8."""
+    payload = snapshot(at=NOW, risk=1.0)
+    assert payload.regime is not None
+    return Inputs(NOW, replace(payload, regime=replace(payload.regime, at=NOW - seconds)))
+
+
+OLD_REGIME, EARLY_REGIME = _of_age(901.0), _of_age(-61.0)
+
 BROKEN: Final = [
     Broken("allocator.project", lambda *_: Projection([0.2, 0.35, 0.45]), Reason.GATE_LIMIT),
     Broken("allocator.project", lambda s, lo, _: real_project(s, lo, [1.0] * 3), Reason.GATE_LIMIT),
@@ -372,6 +387,8 @@ BROKEN: Final = [
     Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Ada": 192_000.0}, Reason.GATE_SUM),
     Broken("decision._gains", lambda *_: {}, Reason.GATE_FAULTY_GAIN, UNWELL, WELL_ONCE),
     Broken("decision.expose", lambda *a: replace(real_expose(*a), value=0.9), Reason.GATE_MULTIPLIER),
+    Broken("decision.expose", _trusting, Reason.GATE_MULTIPLIER, OLD_REGIME),
+    Broken("decision.expose", _trusting, Reason.GATE_MULTIPLIER, EARLY_REGIME),
     Broken("threshold.brakes", lambda *_: (), Reason.GATE_RISE, rules=BRAKED),
     Broken("threshold.cut", lambda *_: Cut(Reason.CUT_LIMIT, dict(RIGHT), {}, 0.8), Reason.GATE_RISE, rules=BRAKED),
     Broken("decision.judge", lambda *_: judge(HEARD, STATE, PLAIN), Reason.GATE_FORBIDDEN, STOPPED),

@@ -56,8 +56,10 @@ def foresee(oracle: Oracle, seen: Observation, rules: OracleSettings) -> Before:
     return Before(before, oracle.copy().step(replace(seen, payload=healed), rules))
 
 
-def adds_no_capital(before: Before, seen: Observation, expected: Outcome, decision: Decision) -> None:
-    """P10: bad data adds capital to nobody, and a missing regime no exposure."""
+def adds_no_capital(
+    before: Before, seen: Observation, rules: OracleSettings, expected: Outcome, decision: Decision
+) -> None:
+    """P10: bad data adds capital to nobody, and a missing regime no exposure, nor one that is not of now."""
     proposal, payload = decision.proposal, seen.payload
     if proposal is None or not isinstance(payload, Payload):
         return
@@ -65,7 +67,9 @@ def adds_no_capital(before: Before, seen: Observation, expected: Outcome, decisi
     for name, share in proposal.shares.items():
         if payload.records.get(name) is None:
             require(share <= old.get(name, 0), f"{name} has no good record and rises: {old.get(name, 0)} to {share}")
-    if payload.multiplier is None and "regime" in before.oracle.known:
+    age = 0.0 if payload.regime_at is None else seen.now - payload.regime_at
+    of_now = payload.multiplier is not None and -60 <= age <= rules.max_age_seconds
+    if not of_now and "regime" in before.oracle.known:
         known = before.oracle.known["regime"]
         require(proposal.exposure <= known + 1e-12, f"without a regime exposure is {proposal.exposure}, above {known}")
     healed = before.healed

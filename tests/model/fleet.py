@@ -48,6 +48,7 @@ class Dashboard:
     paused: bool = False
     said: str = ""
     stranger: bool = False
+    regime_age: float | None = None
 
     def rescore(self, seed: int, names: set[str]) -> None:
         """Give these agents new records; those that were unknown join."""
@@ -58,7 +59,7 @@ class Dashboard:
     def heal(self) -> None:
         """Let everything that is wrong with the payload be over; the fleet is what it was."""
         self.faulty, self.absent, self.lacks = {}, set(), set()
-        self.paused, self.stranger = False, False
+        self.paused, self.stranger, self.regime_age = False, False, None
 
     def payload(self, at: float) -> Said:
         """Return what is said at this time."""
@@ -70,11 +71,14 @@ class Dashboard:
         if self.stranger:
             agents[STRANGER], seen["../x\\n"] = dict.fromkeys(("pnl_7d", "sharpe_30d"), 1.0), None
         guardian = {"is_paused": self.paused, "drawdown": self.drawdown, "reason": self.said}
-        regime = {"regime": "BULL", "risk_multiplier": self.multiplier}
+        regime: dict[str, Any] = {"regime": "BULL", "risk_multiplier": self.multiplier}
         if "drawdown" in self.lacks:
             guardian["drawdown"] = None
         if "multiplier" in self.lacks:
             del regime["risk_multiplier"]
+        regime_at = None if self.regime_age is None else at - self.regime_age
+        if regime_at is not None:
+            regime["timestamp"] = datetime.fromtimestamp(regime_at, UTC).isoformat()
         document = {
             "timestamp": datetime.fromtimestamp(at, UTC).isoformat(),
             "per_agent": agents,
@@ -91,6 +95,7 @@ class Dashboard:
             records=seen,
             guardian=None if "guardian" in self.lacks else block,
             multiplier=self.multiplier if known else None,
+            regime_at=regime_at,
         )
         return Said(json.dumps(document).encode(), payload)
 

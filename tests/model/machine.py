@@ -135,6 +135,12 @@ class Loop(RuleBasedStateMachine):
         self.dashboard.multiplier, self.dashboard.drawdown = multiplier, drawdown
         self._cycles(1)
 
+    @rule(age=st.sampled_from((None, 0.0, 300.0, 1_000.0, 4_000.0, 200_000.0, -100.0)))
+    def regime_ages(self, age: float | None) -> None:
+        """The regime says how old it is: of now, old since its detector is dead, or of the future."""
+        self.dashboard.regime_age = age
+        self._cycles(1)
+
     @rule(
         kind=st.sampled_from(
             ("fetch_failed", "error", "torn", "schema", "stale", "future", "edge", "reordered", "regime")
@@ -325,7 +331,7 @@ class Loop(RuleBasedStateMachine):
             seen = replace(seen, accept=True, accept_about=given.accepts)
         before = check.foresee(world.oracle, seen, world.rules)
         expected = world.oracle.step(seen, world.rules)
-        check.adds_no_capital(before, seen, expected, decision)
+        check.adds_no_capital(before, seen, self.on.rules, expected, decision)
         check.obeys_brakes(before, seen, world.rules, decision)
         require(decision.reason not in GATE_REFUSALS, f"the gate refused: {decision.reason}")
         self.last = decision

@@ -7,6 +7,7 @@ These are the sequences of the model of the whole loop, which checks everything 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows
 
 
 def test_p10_bad_data_never_adds_capital(promise: Account) -> None:
-    """No bad record lifts anybody, no missing regime lifts exposure, and whatever else the model checks holds."""
+    """No bad record lifts anybody, no missing or old regime lifts exposure, and all else that is checked holds."""
     tally = run()
     promise.figure(f"{tally}; violations 0")
     # Each of these is met often enough to mean something.
@@ -30,9 +31,14 @@ def test_p10_bad_data_never_adds_capital(promise: Account) -> None:
     assert not missed, f"the model never meets {sorted(missed)}"
 
 
-def _no_regime_is_the_best(snapshot: Snapshot, known: Any, rules: Any) -> Exposure:
+def _no_regime_is_the_best(snapshot: Snapshot, known: Any, now: float, rules: Any) -> Exposure:
     forgotten = {name: value for name, value in known.items() if name != REGIME or snapshot.regime is not None}
-    return expose(snapshot, forgotten, rules)
+    return expose(snapshot, forgotten, now, rules)
+
+
+def _no_regime_is_too_old(snapshot: Snapshot, known: Any, now: float, rules: Any) -> Exposure:
+    regime = None if snapshot.regime is None else replace(snapshot.regime, at=None)
+    return expose(replace(snapshot, regime=regime), known, now, rules)
 
 
 def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,6 +51,7 @@ def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("faulty agents may gain", "capital_governor.core.decision._gains", lambda *_: {}),
         ("a missing regime counts as the best", "capital_governor.core.decision.expose", _no_regime_is_the_best),
+        ("a regime counts however old it is", "capital_governor.core.decision.expose", _no_regime_is_too_old),
     ],
 )
 def test_p10_mutants_of_the_decision(

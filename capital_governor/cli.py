@@ -6,7 +6,6 @@ import asyncio
 import difflib
 import json
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -15,6 +14,7 @@ import typer
 from capital_governor import __version__, cli_orders, once_view, page, views
 from capital_governor.adapters import files
 from capital_governor.adapters.dashboard import dashboard_of, token_warnings
+from capital_governor.adapters.instants import read_instant
 from capital_governor.adapters.journal import Entry, JournalCorruptError, JournalUnavailableError
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.logs import get_logger
@@ -382,7 +382,8 @@ def _status(paths: files.Paths, now: float) -> dict[str, Any]:
     try:
         said: dict[str, Any] = json.loads(content)
         missing = json.loads(_BLANK).keys() - said.keys()
-        fresh = now <= datetime.fromisoformat(said["valid_until"]).timestamp()
+        until = read_instant(said["valid_until"])
+        fresh = until is not None and now <= until.earliest
     except (ValueError, KeyError, TypeError, AttributeError):
         missing = {"its form"}
     if missing:

@@ -334,12 +334,17 @@ def _refuse(constant: str) -> None:
 
 
 def _instant(document: dict[str, object], name: str) -> float:
-    """Return a field's ISO time, UTC unless it says otherwise, as seconds since 1970. Raises _UnusableError."""
+    """Return a field's ISO time as seconds since 1970 UTC. Raises _UnusableError.
+
+    Without a zone, which the governor never writes, it is the older of UTC and local time.
+    """
     text = document.get(name)
     try:
         moment = datetime.fromisoformat(text if isinstance(text, str) else "")
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except ValueError:
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+        return min(moment.replace(tzinfo=UTC).timestamp(), *(moment.replace(fold=fold).timestamp() for fold in (0, 1)))
+    except (ValueError, OverflowError):
         raise _UnusableError(f"the status file has no {name}") from None
 
 

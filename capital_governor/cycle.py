@@ -187,7 +187,9 @@ class Cycle:
             self._journal.put_orders(replaced(self._journal.orders(now), now))
         told = None if content is None else remembered(content)
         if told is not None and (last_at is None or told.at > last_at):
-            self.state = recall(self.state, told.latches, told.multipliers)
+            known = self.state.multipliers if told.undated else {}
+            later = {name: min(value, known.get(name, value)) for name, value in told.multipliers.items()}
+            self.state = recall(self.state, told.latches, later)
         return told
 
     def _is_recent(self, moment: float) -> bool:

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from capital_governor.adapters.instants import read_instant
 from capital_governor.exits import TEMPORARY, fail
 
 WIDTH_WITHOUT_TERMINAL: Final = 1_000
@@ -148,7 +149,8 @@ def moment(at: float) -> str:
 
 def ago(iso: str, now: float) -> str:
     """Return how long ago a time of the status file was, as people say it."""
-    return f"{span(now - datetime.fromisoformat(iso).timestamp())} ago"
+    at = read_instant(iso)
+    return "at an unknown time" if at is None else f"{span(now - at.earliest)} ago"
 
 
 def span(seconds: float) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from capital_governor import __version__
 from capital_governor.adapters.files import Convergence
 from capital_governor.adapters.files import Outcome as FileOutcome
+from capital_governor.adapters.instants import read_instant
 from capital_governor.adapters.notices import Backlog
 from capital_governor.adapters.orders import Order, OrderKind
 from capital_governor.adapters.primary import instant
@@ -249,35 +250,33 @@ class Remembered:
     """What a status file says that is known: after the cycle at ``at``, in seconds since 1970 UTC.
 
     ``generation`` is the one that the operator was told of last; 0 if none. How often a hold has passed, and what an
-    operator accepted, is not in it.
+    operator accepted, is not in it. ``undated``: its time says no zone, so ``at`` is the later reading, and what would
+    raise exposure must not count.
     """
 
     at: float
     latches: Latches
     multipliers: Mapping[str, float]
     generation: int = 0
+    undated: bool = False
 
 
 def remembered(content: bytes) -> Remembered | None:
     """Return what a status file says that is known; None if it cannot be read, or says what cannot be."""
     try:
         document = json.loads(content)
-        at, latches = instant(document["timestamp"]), {name: document["latches"][name] for name in LATCHES}
+        when, latches = read_instant(document["timestamp"]), {name: document["latches"][name] for name in LATCHES}
         known = {name: document["multipliers"].get(name) for name in (REGIME, DRAWDOWN)}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if at is None or not all(isinstance(latch, bool) for latch in latches.values()):
+    if when is None or not all(isinstance(latch, bool) for latch in latches.values()):
         return None
     multipliers = {name: value for name, value in known.items() if value is not None}
     if not all(type(value) in (int, float) and 0 <= value <= 1 for value in multipliers.values()):
         return None
-    generation = document.get("generation")
-    return Remembered(
-        at,
-        Latches(**latches),
-        {name: float(value) for name, value in multipliers.items()},
-        generation if type(generation) is int else 0,
-    )
+    values, generation = {name: float(value) for name, value in multipliers.items()}, document.get("generation")
+    shown = generation if type(generation) is int else 0
+    return Remembered(when.latest, Latches(**latches), values, shown, undated=when.naive)
 
 
 def _order(said: dict[str, Any]) -> Order:

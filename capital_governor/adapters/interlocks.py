@@ -5,13 +5,15 @@ Whatever cannot be read counts as "do not move": a pause for the one, a stop for
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Final
 
 from capital_governor.adapters.files import read
-from capital_governor.adapters.primary import instant, load_object
+from capital_governor.adapters.instants import Instant, read_instant
+from capital_governor.adapters.primary import load_object
 from capital_governor.adapters.wire import clean
-from capital_governor.core.model import Pause
+from capital_governor.core.model import Pause, utc_text
 
 PAUSE_MAX_BYTES: Final = 1024 * 1024
 
@@ -19,9 +21,10 @@ PAUSE_MAX_BYTES: Final = 1024 * 1024
 def read_pause(path: Path) -> Pause | None:
     """Return what Guardian's pause file says, None if there is none.
 
-    ``until`` is in seconds since 1970 UTC (a time without zone is taken as UTC). A file that cannot be read or
-    understood is a pause whose ``problem`` says why in one printable sentence. Nothing is raised for a bad file, and
-    a FIFO does not block.
+    ``until`` is in seconds since 1970 UTC. Where the file says no time zone the pause lasts until the later of UTC and
+    this machine's local time, and ``note`` says so. The file may be UTF-8, UTF-16 or UTF-32, with a byte-order mark or
+    without, as editors on Windows write it. One that cannot be read or understood is a pause whose ``problem`` says
+    why in one printable sentence. Nothing is raised for a bad file, and a FIFO does not block.
     """
     try:
         content = read(path, PAUSE_MAX_BYTES)
@@ -31,7 +34,7 @@ def read_pause(path: Path) -> Pause | None:
         # A symlink to nothing is there, but whoever set it up meant a file (on a disk not mounted, say).
         return _unknown(path, "it is a symlink to a file that is missing") if path.is_symlink() else None
     try:
-        return _understand(load_object(content))
+        return _understand(load_object(_utf8(content)))
     except ValueError as error:
         return _unknown(path, str(error))
 
@@ -47,15 +50,36 @@ def stop_present(path: Path) -> bool:
     return True
 
 
+def _utf8(content: bytes) -> bytes:
+    """Return text of any Unicode encoding as UTF-8 without a byte-order mark. Raises ValueError where it is none."""
+    encoding = json.detect_encoding(content)
+    if encoding == "utf-8":
+        return content
+    try:
+        return content.decode(encoding).encode()
+    except UnicodeError:
+        raise ValueError(f"it begins as {encoding.upper()} and is none: save it as UTF-8") from None
+
+
 def _understand(document: dict[str, object]) -> Pause:
     """Return the pause a document stands for. Raises ValueError if it does not say."""
     paused, until, reason = document.get("paused"), document.get("until"), clean(document.get("reason"))
     if not isinstance(paused, bool):
         raise ValueError("`paused` is neither true nor false")  # noqa: TRY004 - the content is at fault, not a type
-    end = instant(until)
+    end = read_instant(until)
+    end = end if end is not None and end.writable else None
     if paused and until is not None and end is None:
-        raise ValueError(f"`until` is no time: {clean(str(until), 40)!r}")
-    return Pause(paused=paused, until=end, reason=reason)
+        raise ValueError(f"`until` is no time, such as 2025-11-03T22:30:00Z: {clean(str(until), 40)!r}")
+    if end is None:
+        return Pause(paused=paused, reason=reason)
+    return Pause(paused=paused, until=end.latest, reason=reason, note=_note(end) if paused else "")
+
+
+def _note(end: Instant) -> str:
+    if not end.naive:
+        return ""
+    how = "the later of UTC and this machine's local time" if end.ambiguous else "UTC"
+    return f"`until` has no time zone and counts as {how}, {utc_text(end.latest)}: write an offset or Z"
 
 
 def _unknown(path: Path, what: str) -> Pause:

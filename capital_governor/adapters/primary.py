@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 import jiter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from capital_governor.adapters.instants import read_instant
 from capital_governor.adapters.wire import clean, valid_name
 from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, ppm
 from capital_governor.core.publication import SOURCE
@@ -105,17 +105,13 @@ def load_object(content: bytes) -> dict[str, Any]:
 
 
 def instant(text: object) -> float | None:
-    """Return an ISO time as seconds since 1970 UTC, naive ones taken as UTC; None if it is no time.
+    """Return an ISO time as seconds since 1970 UTC; None if it is no time.
 
-    A time that only its zone puts outside of the years 1 to 9999 is none: it could be read and never written.
+    Without a zone it counts as the later of UTC and this machine's local time: an order then lasts no shorter than its
+    author meant, nor does a cool-down.
     """
-    try:
-        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-        if moment is None:
-            return None
-        return (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
+    found = read_instant(text)
+    return found.latest if found is not None and found.writable else None
 
 
 def _publication(document: dict[str, Any]) -> Publication:

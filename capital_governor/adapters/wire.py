@@ -1,7 +1,8 @@
 """The dashboard's payload: bytes -> Snapshot, or the reason why not.
 
 What cannot be trusted as a whole is a Refusal; what is wrong with one agent is a fault of that agent, and the others go
-on. Nothing here reads a clock or a file: the same bytes always give the same answer.
+on. Nothing here reads a clock or a file: the same bytes always give the same answer in the same time zone, which counts
+for times that say none (see ``instants``).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import hashlib
 import json
 import re
 from collections import Counter
-from datetime import UTC, datetime
 from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -20,6 +20,7 @@ import jiter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from capital_governor.adapters.instants import Instant, read_instant
 from capital_governor.core.model import RESERVE, Guardian, Metrics, Refusal, Regime, Snapshot, of_fields
 from capital_governor.core.reason import Reason
 
@@ -31,8 +32,8 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:-]{0,63}")
 RESERVED_NAMES: Final = frozenset({"allocations", RESERVE})
 """Names that would be mistaken for lines of our own files, in any case."""
 _MAX_PERCENT: Final = 100.0
-_NAME_RULE: Final = "the name is not 1 to 64 of A-Z a-z 0-9 space _ . : - with a letter or digit first"
 _PROBLEM_CHARACTERS: Final = 160
+_NAME_RULE: Final = "the name is not 1 to 64 of A-Z a-z 0-9 space _ . : - with a letter or digit first"
 _EXPECTED: Final[Mapping[str, str]] = {
     "pnl_7d": "within -1e12..1e12",
     "winrate_30d": "within 0..1",
@@ -72,6 +73,7 @@ class _Guardian(_Strict):
 class _Regime(_Strict):
     regime: Any = None
     risk_multiplier: Annotated[float, Field(ge=0, le=10)] | None = None
+    timestamp: Any = None
 
 
 class _UnusableError(ValueError):
@@ -155,35 +157,54 @@ def _snapshot(document: dict[str, Any], max_agents: int) -> Snapshot:
         raise _UnusableError(f"per_agent is {found}, not an object of agents: another schema")
     if len(agents) > max_agents:
         raise _UnusableError(f"the payload has {len(agents)} agents, more than {max_agents}")
-    at, warnings = _timestamp(document.get("timestamp"))
+    stamp = _timestamp(document.get("timestamp"))
+    regime, odd = _regime(document.get("market_regime"))
     metrics, faults = _sift(agents)
-    warnings += tuple(
+    warnings = [*_zone_warnings("timestamp", stamp), *odd]
+    warnings.extend(
         f"{agent}: max_dd_30d is above 100 percent, counted as the worst drawdown"
         for agent, good in metrics.items()
         if good.max_dd_30d > _MAX_PERCENT
     )
     return Snapshot(
-        at=at,
+        at=None if stamp is None else stamp.earliest,
         metrics=metrics,
         faults=faults,
         guardian=_guardian(document.get("guardian")),
-        regime=_regime(document.get("market_regime")),
-        warnings=warnings,
+        regime=regime,
+        warnings=tuple(warnings),
+        at_note=_stamp_note(stamp),
     )
 
 
-def _timestamp(stamp: object) -> tuple[float | None, tuple[str, ...]]:
+def _timestamp(stamp: object) -> Instant | None:
     if stamp is None:
-        return None, ()
+        return None
     if not isinstance(stamp, str):
         raise _UnusableError(f"timestamp is {_shown(stamp)}, not a string")
-    try:
-        moment = datetime.fromisoformat(stamp)
-        naive = moment.utcoffset() is None
-        seconds = (moment.replace(tzinfo=UTC) if naive else moment).timestamp()
-    except (ValueError, OverflowError):
-        raise _UnusableError(f"timestamp is {_shown(stamp)}, not an ISO 8601 time") from None
-    return seconds, ("timestamp has no time zone, taken as UTC",) if naive else ()
+    found = read_instant(stamp)
+    if found is None:
+        raise _UnusableError(f"timestamp is {_shown(stamp)}, not an ISO 8601 time")
+    return found
+
+
+def _zone_warnings(field: str, stamp: Instant | None) -> list[str]:
+    if stamp is None or not stamp.naive:
+        return []
+    how = "the older of UTC and this machine's local time" if stamp.ambiguous else "UTC"
+    return [f"{field} has no time zone and counts as {how}: let its producer write an offset or Z"]
+
+
+def _stamp_note(stamp: Instant | None) -> str:
+    """Return why a time stamp without a zone may look old, and the remedy; empty where its zone plays no part."""
+    if stamp is None or not stamp.ambiguous:
+        return ""
+    if stamp.earliest_is_utc:
+        return "timestamp has no time zone, and it is so old if taken as UTC: let the producer write its offset"
+    return (
+        "timestamp has no time zone, and it is so old if taken as local time: let the producer write Z or +00:00, or "
+        "start the governor with TZ=UTC"
+    )
 
 
 def _sift(agents: dict[str, Any]) -> tuple[dict[str, Metrics], dict[str, str]]:
@@ -242,16 +263,22 @@ def _guardian(block: object) -> Guardian | None:
     return Guardian(is_paused=good.is_paused, drawdown_percent=good.drawdown, reason=clean(good.reason))
 
 
-def _regime(block: object) -> Regime | None:
+def _regime(block: object) -> tuple[Regime | None, list[str]]:
+    """Return the regime, and what is odd about its time stamp, which is no reason to refuse the payload."""
     if block is None:
-        return None
+        return None, []
     if not isinstance(block, dict):
         raise _UnusableError(f"market_regime is {_shown(block)}, not an object")
     try:
         good = _Regime.model_validate(block)
     except ValidationError as error:
         raise _UnusableError(_fault(error, "market_regime.")) from None
-    return Regime(name=clean(good.regime), risk_multiplier=good.risk_multiplier)
+    stamp = read_instant(good.timestamp)
+    odd = _zone_warnings("market_regime.timestamp", stamp)
+    if stamp is None and good.timestamp is not None:
+        odd = [f"market_regime.timestamp is {_shown(good.timestamp)}, not an ISO 8601 time: its age is unknown"]
+    at = None if stamp is None else stamp.earliest
+    return Regime(name=clean(good.regime), risk_multiplier=good.risk_multiplier, at=at), odd
 
 
 # --- the words -------------------------------------------------------------------------------------------------------

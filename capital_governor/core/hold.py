@@ -93,8 +93,9 @@ def _payload_problem(inputs: Inputs, latches: Latches, rules: Rules) -> Hold | N
     if payload.at is not None:
         age = inputs.now - payload.at
         if age > rules.max_age_seconds:
+            note = f": {payload.at_note}" if payload.at_note else ""
             limit = rules.max_age_seconds
-            return Hold(Reason.PAYLOAD_STALE, f"the payload is {age:.0f} s old, more than {limit:.0f} s")
+            return Hold(Reason.PAYLOAD_STALE, f"the payload is {age:.0f} s old, more than {limit:.0f} s{note}")
         if age < -FUTURE_TOLERANCE_SECONDS:
             return Hold(Reason.PAYLOAD_FUTURE, f"the payload's time stamp is {-age:.0f} s in the future")
     if payload.guardian is None and latches.guardian_seen and not inputs.accepts(Reason.GUARDIAN_LOST):
@@ -131,7 +132,8 @@ def _pause(inputs: Inputs, latches: Latches, problem: Hold | None) -> Hold | Non
     if file is not None and file.problem:
         return Hold(Reason.PAUSED, f"the pause file cannot be read, which counts as paused: {file.problem}")
     if file is not None and file.paused and _runs(file.until, inputs.now):
-        return Hold(Reason.PAUSED, f"the pause file says: {file.reason or 'paused'}")
+        note = f" ({file.note})" if file.note else ""
+        return Hold(Reason.PAUSED, f"the pause file says: {file.reason or 'paused'}{note}")
     if guardian is not None and guardian.is_paused and not _is_over(guardian, inputs):
         return Hold(Reason.PAUSED, f"the payload says: {guardian.reason or 'paused'}")
     if latches.paused:

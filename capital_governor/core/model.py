@@ -92,13 +92,14 @@ class Snapshot:
     """One payload that could be read, agent by agent.
 
     Args:
-        at: the producer's time stamp, None if it sent none.
+        at: the producer's time stamp, None if it sent none; without a time zone the older reading.
         metrics: the agents whose record is good.
         faults: the agents whose record is not, and what is wrong with it; names that are themselves at fault are
             escaped, so every key here can be printed.
         guardian: None if the block is missing.
         regime: None if the block is missing.
         warnings: what was odd but usable, one sentence each.
+        at_note: where the time stamp says no zone and its readings differ, how it was read and what to do about it.
     """
 
     at: float | None
@@ -107,6 +108,7 @@ class Snapshot:
     guardian: Guardian | None = None
     regime: Regime | None = None
     warnings: tuple[str, ...] = ()
+    at_note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +121,31 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The Guardian's pause file as it stands. ``problem`` says why it could not be read; unknown counts as paused."""
+    """The Guardian's pause file as it stands.
+
+    Args:
+        paused: whether it says so.
+        until: when the pause is over by itself; without a time zone the later reading.
+        reason: the Guardian's words.
+        problem: why the file could not be read; unknown counts as paused.
+        note: how ``until`` was read where it says no time zone.
+    """
 
     paused: bool
     until: float | None = None
     reason: str = ""
     problem: str = ""
+    note: str = ""
+
+
+def utc_text(at: float) -> str:
+    """Return a time in words, to the second."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def signed(author: str, until: float | None, reason: str) -> str:
     """Return who gave an order, until when and why, in words."""
-    ends = "" if until is None else f" until {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    ends = "" if until is None else f" until {utc_text(until)}"
     return f"by {author}{ends}" + (f": {reason}" if reason else "")
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from capital_governor.adapters.interlocks import PAUSE_MAX_BYTES, read_pause, stop_present
 from capital_governor.core.model import Pause
+from tests.local_time import KOLKATA, NEW_YORK, local_time
 
 NOBODY = 65534
 NOON = 1_762_171_200.0  # 2025-11-03T12:00:00Z
@@ -84,16 +85,53 @@ def test_no_file_is_no_pause(pause_file: Path) -> None:
             {"paused": True, "reason": "Auto rate-limit cooldown", "until": "2025-11-03T12:00:00Z"},
             Pause(paused=True, until=NOON, reason="Auto rate-limit cooldown"),
         ),
-        ({"paused": True, "until": "2025-11-03T12:00:00"}, Pause(paused=True, until=NOON)),
         ({"paused": True, "until": "2025-11-03T13:00:00+01:00"}, Pause(paused=True, until=NOON)),
         ({"paused": False, "reason": "over"}, Pause(paused=False, reason="over")),
         ({"paused": False, "until": "whenever"}, Pause(paused=False)),
     ],
 )
 def test_pause_is_read_as_it_stands(pause_file: Path, content: dict[str, object], expected: Pause) -> None:
-    """Whether, until when (UTC where no zone is given) and why; a broken end of no pause does not matter."""
+    """Whether, until when and why; a broken end of no pause does not matter."""
     pause_file.write_text(json.dumps(content))
     assert read_pause(pause_file) == expected
+
+
+@pytest.mark.parametrize(
+    ("zone", "until", "note"),
+    [
+        ("UTC0", NOON, "UTC, 2025-11-03 12:00:00 UTC"),
+        (NEW_YORK, NOON + 5 * 3_600, "the later of UTC and this machine's local time, 2025-11-03 17:00:00 UTC"),
+        (KOLKATA, NOON, "the later of UTC and this machine's local time, 2025-11-03 12:00:00 UTC"),
+    ],
+)
+def test_an_end_without_a_zone_is_the_later_reading(
+    monkeypatch: pytest.MonkeyPatch, pause_file: Path, zone: str, until: float, note: str
+) -> None:
+    """UTC or local time, nobody can tell: the pause lasts until the later, and says so; no pause says nothing."""
+    with local_time(monkeypatch, zone):
+        pause_file.write_text('{"paused": true, "until": "2025-11-03T12:00:00"}')
+        said = f"`until` has no time zone and counts as {note}: write an offset or Z"
+        assert read_pause(pause_file) == Pause(paused=True, until=until, note=said)
+        pause_file.write_text('{"paused": false, "until": "2025-11-03T12:00:00"}')
+        assert read_pause(pause_file) == Pause(paused=False, until=until)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("paused", [True, False])
+def test_what_an_editor_of_windows_writes_is_read(pause_file: Path, encoding: str, paused: bool) -> None:
+    """With a byte-order mark, in UTF-16, with CRLF: the file says what it says."""
+    text = json.dumps({"paused": paused, "reason": "Wartung über Nacht"}, indent=1)
+    pause_file.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    assert read_pause(pause_file) == Pause(paused=paused, reason="Wartung über Nacht")
+
+
+def test_a_broken_encoding_says_what_to_do(pause_file: Path) -> None:
+    """What begins as UTF-16 and is none is a pause that names the file and the remedy."""
+    pause_file.write_bytes('{"paused": false}'.encode("utf-16")[:-1])
+    pause = read_pause(pause_file)
+    assert_unknown(pause, pause_file)
+    assert pause is not None
+    assert "save it as UTF-8" in pause.problem
 
 
 def test_reason_is_cut_and_freed_of_control_characters(pause_file: Path) -> None:
@@ -122,8 +160,8 @@ def test_reason_is_cut_and_freed_of_control_characters(pause_file: Path) -> None
         b'{"paused": 0}',
         b'{"paused": true, "paused": false}',
         b'{"paused": false} x',
-        b'\xef\xbb\xbf{"paused": false}',
-        '{"paused": false}'.encode("utf-16"),
+        b'\xef\xbb\xbf\xef\xbb\xbf{"paused": false}',
+        '{"paused": false}'.encode("utf-16")[:-1],
         b'{"paused": false, "reason": "\xff"}',
         b"[" * 100_000,
         b'{"paused": true, "until": "soon"}',
@@ -189,7 +227,7 @@ def test_only_a_plain_false_is_not_paused(tmp_path_factory: pytest.TempPathFacto
     assert pause is not None
     assert pause.reason.isprintable()
     if not pause.paused:
-        assert json.loads(content)["paused"] is False
+        assert json.loads(content)["paused"] is False  # which takes every Unicode encoding too
 
 
 # --- the STOP file ----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from capital_governor.adapters.wire import NAME, clean, escape_name, parse, valid_name
 from capital_governor.core.model import Guardian, Metrics, Refusal, Regime, Snapshot
 from capital_governor.core.reason import Reason
+from tests.local_time import KOLKATA, NEW_YORK, local_time
 
 RECORD: dict[str, Any] = {
     "pnl_1d": 125.5,
@@ -35,6 +36,9 @@ PAYLOAD: dict[str, Any] = {
     "mode": "TEST_MODE",
     "market_regime": {"regime": "SIDEWAYS", "risk_multiplier": 0.8, "timestamp": "2025-11-03T22:00:00+00:00"},
 }
+
+
+NAIVE, ZULU = "2025-11-03T22:00:00", "2025-11-03T22:00:00Z"
 
 
 class Raw(str):
@@ -82,7 +86,7 @@ def test_a_whole_payload_is_read() -> None:
         at=1762207200.0,
         metrics={"DropshipAgent": Metrics(350.0, 1.234, 0.65, 2.5), "SmartTrader": METRICS},
         guardian=Guardian(is_paused=False, drawdown_percent=1.5, reason="Normal operation"),
-        regime=Regime(name="SIDEWAYS", risk_multiplier=0.8),
+        regime=Regime(name="SIDEWAYS", risk_multiplier=0.8, at=1762207200.0),
     )
 
 
@@ -356,11 +360,62 @@ def test_a_time_stamp_is_seconds_since_1970(stamp: str | None, at: float | None)
 
 
 @pytest.mark.parametrize("stamp", ["2025-11-03T22:00:00", "2025-11-03 22:00:00.000"])
-def test_a_naive_time_stamp_is_taken_as_utc_with_a_warning(stamp: str) -> None:
-    """The machine's own time zone never plays a part."""
-    snapshot = good(payload(timestamp=stamp))
-    assert snapshot.at == 1762207200.0
-    assert snapshot.warnings == ("timestamp has no time zone, taken as UTC",)
+@pytest.mark.parametrize(
+    ("zone", "at", "how", "note"),
+    [
+        ("UTC0", 1762207200.0, "UTC", ""),
+        # 22:00 in New York is 03:00 UTC of the next day: the reading as UTC is five hours older.
+        (NEW_YORK, 1762207200.0, "the older of UTC and this machine's local time", "let the producer write its offset"),
+        # 22:00 in Kolkata is 16:30 UTC: the reading as local time is five and a half hours older.
+        (KOLKATA, 1762187400.0, "the older of UTC and this machine's local time", "or start the governor with TZ=UTC"),
+    ],
+)
+def test_a_time_stamp_without_a_zone_counts_as_the_older_reading(
+    monkeypatch: pytest.MonkeyPatch, stamp: str, zone: str, at: float, how: str, note: str
+) -> None:
+    """It may be UTC or local time: the older counts, so that a dead producer does not look fresh, with a warning."""
+    with local_time(monkeypatch, zone):
+        snapshot = good(payload(timestamp=stamp))
+    assert snapshot.at == at
+    assert snapshot.warnings == (
+        f"timestamp has no time zone and counts as {how}: let its producer write an offset or Z",
+    )
+    assert snapshot.at_note.endswith(note)
+    assert bool(snapshot.at_note) == bool(note)
+
+
+def test_the_time_of_the_regime_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a zone as it is, without one as the older reading; what is no time is an unknown age, and no refusal."""
+    said = {"regime": "BULL", "risk_multiplier": 1.2}
+    with local_time(monkeypatch, KOLKATA):
+        stamps = {stamp: good(payload(market_regime={**said, "timestamp": stamp})) for stamp in ("soon", NAIVE, ZULU)}
+        number = good(payload(market_regime={**said, "timestamp": 1762207200}))
+        none = good(payload(market_regime=said))
+    assert stamps[ZULU].regime == Regime("BULL", 1.2, 1762207200.0)
+    assert stamps[NAIVE].regime == Regime("BULL", 1.2, 1762187400.0)
+    assert stamps["soon"].regime == number.regime == none.regime == Regime("BULL", 1.2)
+    assert stamps[ZULU].warnings == none.warnings == ()
+    how = "counts as the older of UTC and this machine's local time: let its producer write an offset or Z"
+    assert stamps[NAIVE].warnings == (f"market_regime.timestamp has no time zone and {how}",)
+    assert stamps["soon"].warnings == ('market_regime.timestamp is "soon", not an ISO 8601 time: its age is unknown',)
+    assert number.warnings == ("market_regime.timestamp is 1762207200, not an ISO 8601 time: its age is unknown",)
+
+
+@pytest.mark.parametrize(
+    ("record", "fault"),
+    [
+        ({"sharpe_30d": None}, "sharpe_30d is null: its decisions reach back 20 h, it needs two days"),
+        ({"winrate_30d": 65}, "winrate_30d is 65, not within 0..1: its decisions reach back 20 h, it needs two days"),
+        ({"sharpe_30d": None, "problem": " \u202e\x00"}, "sharpe_30d is null, not a number"),
+        ({"sharpe_30d": None, "problem": {"a": 1}}, "sharpe_30d is null, not a number"),
+        ({"sharpe_30d": None, "problem": "x" * 1_000}, "sharpe_30d is null: " + "x" * 160),
+    ],
+)
+def test_the_producer_s_own_word_on_a_fault_travels_with_it(record: dict[str, object], fault: str) -> None:
+    """A faulty record that says its problem says it in the fault, printable and cut; a good one has none."""
+    said = {"problem": "its decisions\n reach back 20 h, it needs two days"}
+    assert good(with_record(**{**said, **record})).faults == {"Bad": fault}
+    assert good(with_record(**said)).faults == {}
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,10 @@ class Cycle:
         A primary file that is not taken up is about to be written over, so it is kept beside.
         """
         self.paths.make_folder()
-        self.paths.sweep()
+        left_over = self.paths.sweep().problem
         found = self.resume()
+        if left_over:
+            self.remarks.append(Line("warning", left_over))
         if self._refused_primary is not None:
             self.remarks.append(self._keep_beside(self._refused_primary))
             self._refused_primary = None

@@ -13,6 +13,7 @@ from capital_governor.core.model import DAY_SECONDS, Agent, Rules, Snapshot
 from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, Reason
 from capital_governor.messages import (
     MESSAGES,
+    Announcement,
     Line,
     announcement_lines,
     decided_lines,
@@ -71,8 +72,7 @@ class Report:
         hold = None if decision.trace.hold is None else decision.trace.hold.reason
         if decision.reason in GATE_REFUSALS:
             hold = decision.reason
-        proposed = decision.proposal
-        late = [told for told in outcome.announcements if told.publication is not proposed]
+        late = [told for told in outcome.announcements if told.publication is not decision.proposal]
         for told in late:  # decided in an earlier cycle
             self._say_all(announcement_lines(told, self._rules))
         self._tell_orders(outcome)
@@ -84,17 +84,22 @@ class Report:
                 self._tell_unwell(unwell_texts(decision, payload), payload, decision.trace.retired)
         if decision.trace.limits:
             self._tell_fleet(len(decision.trace.limits))
-        if decision.trace.hold is None or proposed is not None:
+        if decision.trace.hold is None or decision.proposal is not None:
             self._say_all(decided_lines(decision, self._rules))
-        for told in outcome.announcements[len(late) :]:
-            self._say_all(announcement_lines(told, self._rules))
-        if proposed is not None and outcome.waiting is proposed:
-            self._say(waiting_line(proposed, outcome.visible))
+        self._tell_move(outcome, outcome.announcements[len(late) :])
         self._tell_files(outcome)
         if self._broken or "internal_error" in self._told:
             text = "Cycles end without an unexpected error again"
             self._say(Line("info", text, self._end("internal_error"), over=True))
             self._broken = False
+
+    def _tell_move(self, outcome: Outcome, announcements: Iterable[Announcement]) -> None:
+        """Tell of the move or cut that this cycle decided, or that it waits."""
+        for told in announcements:
+            self._say_all(announcement_lines(told, self._rules))
+        proposed = outcome.decision.proposal
+        if proposed is not None and outcome.waiting is proposed:
+            self._say(waiting_line(proposed, outcome.visible))
 
     def _say_all(self, lines: Iterable[Line]) -> None:
         for line in lines:
@@ -204,6 +209,12 @@ class Report:
             problem = message(hold.reason, self._rules) + f": {hold.detail}"
         if convergence is not None or problem:
             self.episode("files", problem, "Both allocation files can be written again", alert=True)
+        if convergence is not None and FileOutcome.WRITTEN in {
+            convergence.primary.outcome,
+            convergence.override.outcome,
+        }:
+            over = "The file system kept all of the allocation files again"
+            self.episode("kept", convergence.warning, over, level="warning")
         if convergence is None or visible is None:
             return
         if convergence.primary.outcome is FileOutcome.WRITTEN:

@@ -140,7 +140,7 @@ def test_a_refused_proposal_has_no_nearest_miss() -> None:
     """What the gate refused had reached its threshold; neither has a proposal missed it that is what is published."""
     before, heard = settled(), observe(SWAPPED)
     refused = refuse(decide(heard, before, PLAIN), before, Reason.GATE_LIMIT)
-    told = [line.text for line in decided_lines(refused, before, PLAIN)]
+    told = [line.text for line in decided_lines(refused, PLAIN)]
     assert told[-1] == "Gate refused the proposal (a share is above its limit)"
     # Bob at 0.36 may go 0.001 of the way to 0.4, which rounds to what is published: 0 millionths.
     still = replace(PLAIN, max_step=1e-9)

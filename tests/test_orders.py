@@ -564,7 +564,17 @@ def test_an_order_that_was_taken_back_does_not_return_from_the_status_file(tmp_p
 
 
 @pytest.mark.parametrize(
-    "damage", ["kind = 'obey'", "until = 'soon'", "given_at = 'once'", "kind = 'accept', accepts = 'all'"]
+    "damage",
+    [
+        "kind = 'obey'",
+        "until = 'soon'",
+        "until = 1e300",
+        "given_at = 'once'",
+        "given_at = -1e12",
+        "cap = -0.1",
+        "floor = 7.0",
+        "kind = 'accept', accepts = 'all'",
+    ],
 )
 def test_orders_outlive_their_damaged_table(tmp_path: Path, damage: str) -> None:
     """Where the journal has its state and no legible orders, those of the status file go on, and all is begun anew."""

@@ -34,6 +34,9 @@ _PUT: Final = f"""INSERT INTO orders ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?
 _IN_FORCE: Final = f"""SELECT {_COLUMNS} FROM orders
     WHERE ended_at IS NULL AND (until IS NULL OR until > ?) ORDER BY id"""  # noqa: S608 - constants
 _HISTORY: Final = f"SELECT {_COLUMNS} FROM orders ORDER BY id"  # noqa: S608 - constants
+_FIRST: Final = -62_135_596_800.0
+_LAST: Final = 253_402_300_799.0
+"""The first and the last second of the years 1 to 9999."""
 _EXPIRED: Final = "SELECT id FROM orders WHERE min(ifnull(ended_at, until), ifnull(until, ended_at)) < ? LIMIT ?"
 
 
@@ -93,6 +96,11 @@ def _order(row: tuple[Any, ...]) -> Order:
         raise JournalCorruptError(f"a stored order cannot be read: {key}: {error}") from None
     if not all(isinstance(number, float) for number in numbers):
         raise JournalCorruptError(f"a stored order cannot be read: {key}: a time or a weight is no number")
+    # What cannot be said in words, or obeyed, would end every cycle until it is over, which may be never.
+    if not all(_FIRST <= moment <= _LAST for moment in (given_at, until, ended_at) if moment is not None):
+        raise JournalCorruptError(f"a stored order cannot be read: {key}: a time is outside of the years 1 to 9999")
+    if not all(0.0 <= weight <= 1.0 for weight in (cap, floor) if weight is not None):
+        raise JournalCorruptError(f"a stored order cannot be read: {key}: a weight is outside of 0 to 1")
     return Order(
         key=key,
         kind=what,

@@ -18,6 +18,8 @@ from typing import Final
 WHOLE: Final = 1_000_000
 HEADING: Final = "🎯 Capital Reallocation:"
 COPY_SECONDS: Final = 0.5
+UNANSWERED: Final = frozenset({"fetch_failed", "payload_refused", "payload_stale"})
+"""Cycles that show that the dashboard is not back yet, however long that takes."""
 
 Move = tuple[int, tuple[tuple[str, int], ...], int]
 """Generation, shares by agent and reserve, both in millionths."""
@@ -30,6 +32,11 @@ class Row:
     at: float
     reason: str
     decided: bool
+
+    @property
+    def governed(self) -> bool:
+        """Whether it decided, and the gate let that pass."""
+        return self.decided and not self.reason.startswith("gate_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,3 +202,17 @@ def longest_gap(cycles: Iterable[Row], windows: Iterable[tuple[float, float]]) -
         if not any(begin <= later and end >= sooner for begin, end in closed)
     ]
     return max(gaps, default=0.0)
+
+
+def cycles_until_governed(cycles: Iterable[Row], since: float) -> int | None:
+    """Return how many cycles after ``since`` it took until one governed, that one included; None if none did.
+
+    Those without a usable answer of the dashboard do not count: its fault is not over yet.
+    """
+    count = 0
+    for row in cycles:
+        if row.at > since and row.reason not in UNANSWERED:
+            count += 1
+            if row.governed:
+                return count
+    return None

@@ -29,7 +29,7 @@ class SoakOver(Exception):  # noqa: N818 - the end of a soak is no error
 
 @dataclass(slots=True)
 class Window:
-    """One fault: when it began, when the governor decided again after it, and whether it was seen to happen.
+    """One fault: when it began and was over, when the governor decided again, and whether it was seen to happen.
 
     Times in seconds since 1970 UTC. ``disturbs``: cycles need not come as far as scores meanwhile; ``excuses``: nor
     need any complete, for there is no governor to speak of, or no journal that knows.
@@ -39,6 +39,7 @@ class Window:
     begin: float
     disturbs: bool = True
     excuses: bool = False
+    over: float = float("inf")
     end: float = float("inf")
     fired: bool = False
     recovered: bool = True
@@ -53,6 +54,7 @@ class Stage:
         calm: held by what disturbs Telegram, and by what needs it undisturbed.
         over: set when all lanes are to end.
         found: what has been found wrong so far, in words.
+        rested: when the last fault was over, in seconds since 1970 UTC.
         noticed: how often damage of the journal was noticed while running (True), or at the next start.
     """
 
@@ -69,6 +71,7 @@ class Stage:
     restarts: int = 0
     crashes: int = 0
     forbidden_writes: int = 0
+    rested: float = float("inf")
     noticed: Counter[bool] = field(default_factory=Counter)
 
     def rest(self, seconds: float) -> None:
@@ -103,9 +106,9 @@ class Stage:
         window = Window(kind, time.time(), disturbs, excuses)
         self.windows.append(window)
         yield window
+        window.over = time.time()
         if disturbs:
-            ended = time.time()
-            window.recovered = self.until(lambda: self.decided(ended))
+            window.recovered = self.until(lambda: self.decided(window.over))
         window.end = time.time()
 
     def watch_stillness(self, seconds: float) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -15,9 +16,19 @@ from tests.core.builders import FLEET
 from tests.serving import Rig
 from tests.soak.faults import FAULTS, THRICE
 from tests.soak.lanes import rounds
-from tests.soak.ledger import Ledger, Row, Told, alerts_account, head, longest_gap, moves_account
+from tests.soak.ledger import (
+    Ledger,
+    Row,
+    Told,
+    alerts_account,
+    cycles_until_governed,
+    head,
+    longest_gap,
+    moves_account,
+)
 from tests.soak.reader import Reader, fault_of
-from tests.soak.verdict import Verdict, hive_line
+from tests.soak.stage import Stage, Window
+from tests.soak.verdict import Verdict, hive_line, liveness_line
 
 GOOD: dict[str, Any] = {
     "allocations": {"A": 0.32, "B": 0.4},
@@ -110,6 +121,42 @@ def test_the_longest_gap_leaves_out_what_a_fault_explains() -> None:
     assert longest_gap(cycles, [(7.0, 8.0)]) == 4.0
     assert longest_gap(cycles, [(7.0, float("inf")), (2.0, 3.0)]) == 1.5
     assert longest_gap([], []) == 0.0
+
+
+def test_cycles_are_counted_until_one_governs() -> None:
+    """By the journal's rows: holds and refusals count, cycles before the dashboard is back do not."""
+    reasons = ["threshold", "fetch_failed", "paused", "members_gone", "gate_sum", "unchanged", "paused"]
+    decided = {"threshold", "gate_sum", "unchanged"}
+    cycles = [Row(float(at), reason, reason in decided) for at, reason in enumerate(reasons)]
+    assert cycles_until_governed(cycles, -1.0) == 1
+    assert cycles_until_governed(cycles, 0.0) == 4
+    assert cycles_until_governed(cycles, 4.0) == 1
+    assert cycles_until_governed(cycles, 5.0) is None
+
+
+@pytest.mark.parametrize(
+    ("reasons", "figure", "wrong"),
+    [
+        (["paused", "unchanged", "stopped", "below_threshold"], "2 / 2", ""),
+        (["unchanged", *["members_gone"] * 12, "member_left"], "13 / 1", ""),
+        (["unchanged", *["members_gone"] * 13, "member_left"], "14 / 1", "14, at most 13 are due"),
+        (["unchanged", "paused", "paused"], "none / 1", "none governed: unchanged, paused, paused"),
+    ],
+)
+def test_a_soak_that_ends_in_a_hold_is_found_wrong(reasons: list[str], figure: str, wrong: str) -> None:
+    """A fault is over before the first cycle, the last one when the first that governed has passed."""
+    decided = {"unchanged", "below_threshold", "member_left"}
+    rows = [Row(float(at), reason, reason in decided) for at, reason in enumerate(reasons)]
+    rested = next(row.at for row in rows if row.decided)
+    stage = SimpleNamespace(
+        ledger=SimpleNamespace(cycles=lambda: rows),
+        rested=rested,
+        windows=[Window("pause", -2.0, over=-1.0), Window("Telegram: down", -2.0, disturbs=False, over=-1.5)],
+    )
+    verdict = Verdict()
+    liveness_line(verdict, cast("Stage", stage))
+    assert verdict.lines[0][1] == figure
+    assert [text.partition("after one: ")[2] for text in verdict.wrong] == ([wrong] if wrong else [])
 
 
 def test_the_ledger_has_every_cycle_also_those_of_a_journal_that_was_lost(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tests.soak.ledger import Account, alerts_account, longest_gap, moves_account, seen_moves
+from tests.soak.ledger import Account, alerts_account, cycles_until_governed, longest_gap, moves_account, seen_moves
 from tests.soak.plant import Burden
 from tests.soak.stage import Stage
 
 LONGEST_GAP_SECONDS: Final = 6.0
 """At an interval of 1 s and a fetch deadline of 3 s."""
+MOST_CYCLES: Final = 4 * 3 + 1
+"""Until one governs after a fault: as long as half of the members may be gone, by MEMBERSHIP_GRACE, and the next."""
 MOST_KIB: Final = 80 * 1024
 MOST_FILES: Final = 64
 MOVES: Final = frozenset(
@@ -77,6 +79,7 @@ def judge(stage: Stage, burden: Burden, findings: Findings) -> Verdict:
     verdict = Verdict()
     verdict.line("minutes", f"{findings.minutes:.1f}, seed {findings.seed}")
     _cycles(verdict, stage)
+    liveness_line(verdict, stage)
     hive_line(verdict, findings.hive)
     _faults(verdict, stage, findings.skipped)
     _notifications(verdict, stage, findings)
@@ -108,6 +111,20 @@ def _cycles(verdict: Verdict, stage: Stage) -> None:
     verdict.line("restarts", stage.restarts)
     refusals = sum(count for reason, count in reasons.items() if reason.startswith("gate_"))
     verdict.line("refusals of the gate", refusals, refusals)
+
+
+def liveness_line(verdict: Verdict, stage: Stage) -> None:
+    """Add how many cycles it took after each fault until one governed; a run that ends in a hold is found wrong."""
+    cycles = stage.ledger.cycles()
+    last = cycles_until_governed(cycles, stage.rested)
+    over = [each.over for each in stage.windows if each.disturbs and each.over < stage.rested]
+    took = [cycles_until_governed(cycles, moment) for moment in over]
+    longest = max((count for count in took if count is not None), default=0)
+    wrong = "" if last is not None else f"none governed: {', '.join(row.reason for row in cycles[-5:])}"
+    if last is not None and max(last, longest) > MOST_CYCLES:
+        wrong = f"{max(last, longest)}, at most {MOST_CYCLES} are due"
+    figures = f"{'none' if last is None else last} / {longest}"
+    verdict.line("cycles until it governed: after the last fault / longest after one", figures, wrong)
 
 
 def hive_line(verdict: Verdict, hive: dict[str, int]) -> None:

@@ -22,7 +22,7 @@ from capital_governor.core.adoption import abandon, adopt, recall
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
 from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Inputs, Publication, Refusal, Snapshot, State
-from capital_governor.core.publication import documents
+from capital_governor.core.publication import adopted_document, documents
 from capital_governor.core.reason import SILENT_HOLDS
 from capital_governor.core.trace import Decision
 from capital_governor.messages import Announcement, Line, evidence, taken_back_text, telegram_text
@@ -395,6 +395,8 @@ class Cycle:
     def _converge(self) -> files.Convergence | None:
         primary, override = self._published_documents()
         published = self.state.published
+        if published is not None and published.generation == 0:
+            return self._restore(published)
         if primary is None or override is None or published is None:
             return None
         convergence = files.converge(
@@ -403,6 +405,23 @@ class Cycle:
         if convergence.primary.outcome in {files.Outcome.WRITTEN, files.Outcome.UNCHANGED}:
             self._show(published)
         self._failed = bool(self._unwritable(convergence))
+        return convergence
+
+    def _restore(self, published: Publication) -> files.Convergence | None:
+        """Put back what another program published, where its file is gone or damaged: the agents go by it.
+
+        One that can be read stays, whatever it says: that program may still be running.
+        """
+        try:
+            content = files.read(self.paths.primary)
+        except OSError:
+            content = None
+        if content is not None and isinstance(read_primary(content), Publication):
+            return None
+        convergence = files.converge(
+            self.paths, adopted_document(published), b"", policy="off", stopped=self._stopped
+        )
+        self._failed = bool(convergence.primary.problem)
         return convergence
 
     def _primary_on_disk(self) -> Publication | None:

@@ -12,11 +12,13 @@ from typing import Any, Final
 import pytest
 
 from capital_governor.adapters import files
+from capital_governor.adapters.primary import read_primary
 from capital_governor.core.decision import decide
 from capital_governor.core.model import Inputs, Refusal, Rules, Snapshot, State
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
+from tests.adapters.documents import previous
 from tests.core.builders import FLEET, INTERVAL, NOW, snapshot
 from tests.serving import Rig, footprint
 
@@ -55,6 +57,36 @@ def test_a_first_allocation_is_on_disk_and_in_the_journal(rig: Rig) -> None:
     assert (entry.reason, entry.generation, entry.after.published) == (Reason.FIRST_ALLOCATION, 1, published)
     assert rig.journal.unreached("live") is None
     assert rig.journal.last_reached("live") == published
+
+
+@pytest.mark.parametrize("damage", ["torn", "gone"])
+def test_what_another_program_published_is_put_back(tmp_path: Path, damage: str) -> None:
+    """Its file was adopted, and nothing has moved since: the agents go by that file, so it must not stay away.
+
+    It is put back in its own form, read back as the same, and not under STOP; one that can be read is left alone.
+    """
+    with Rig(tmp_path) as rig:
+        shares = {"Ada": 0.4, "Bob": 0.3600001, "Cyd": 0.2399999}
+        rig.primary.write_text(json.dumps(previous(allocations=shares, timestamp="2025-11-03T21:59:59.123456")))
+        rig.restart()
+        assert rig.see().decision.reason is Reason.BELOW_THRESHOLD
+        adopted, written = rig.governor.state.published, rig.primary.read_bytes()
+        rig.see()
+        assert rig.primary.read_bytes() == written
+        if damage == "torn":
+            rig.primary.write_bytes(written[:40])
+        else:
+            rig.primary.unlink()
+        rig.stop_file.touch()
+        before = footprint(rig.primary)
+        rig.see()
+        assert footprint(rig.primary) == before
+        rig.stop_file.unlink()
+        assert rig.see().decision.reason is Reason.BELOW_THRESHOLD
+        assert read_primary(rig.primary.read_bytes()) == adopted
+        assert not rig.override.exists()
+        rig.restart()
+        assert rig.found == "resumed at generation 0"
 
 
 def test_what_is_unchanged_is_not_written_again(rig: Rig) -> None:

@@ -66,6 +66,18 @@ def documents(publication: Publication) -> tuple[bytes, bytes]:
     return f"{{\n{common},\n{_lines(more)}\n}}\n".encode(), f"{{\n{common}\n}}\n".encode()
 
 
+def adopted_document(publication: Publication) -> bytes:
+    """Return the primary file of what another program published: without a generation, read back as the same."""
+    head = {
+        "allocations": publication.weights,
+        "source": SOURCE,
+        "timestamp": datetime.fromtimestamp(publication.at, UTC).isoformat(),
+        "min_allocation": publication.min_alloc,
+        "max_allocation": publication.max_alloc,
+    }
+    return f"{{\n{_lines(head)}\n}}\n".encode()
+
+
 def _lines(fields: Mapping[str, object]) -> str:
     """Like ``json.dumps(fields, indent=2)`` without the braces, ten times as fast: that leaves the C encoder."""
     return ",\n".join(f'  "{key}": {_value(value)}' for key, value in fields.items())

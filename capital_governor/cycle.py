@@ -418,9 +418,7 @@ class Cycle:
             content = None
         if content is not None and isinstance(read_primary(content), Publication):
             return None
-        convergence = files.converge(
-            self.paths, adopted_document(published), b"", policy="off", stopped=self._stopped
-        )
+        convergence = files.converge(self.paths, adopted_document(published), b"", policy="off", stopped=self._stopped)
         self._failed = bool(convergence.primary.problem)
         return convergence
 

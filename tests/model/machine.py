@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Final
@@ -14,10 +15,11 @@ from capital_governor.adapters.orders import OrderKind
 from capital_governor.core.model import Inputs
 from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, HOLDS, SILENT_HOLDS, Reason
 from capital_governor.core.trace import Decision
+from capital_governor.status import Outcome
 from tests.core.test_against_oracle import as_published, assert_same
-from tests.model import check, tamper
+from tests.model import check, ending, tamper
 from tests.model.fleet import FAULTS, LOST, NAMES, Dashboard, Said
-from tests.model.steps import Killed
+from tests.model.steps import Killed, Step
 from tests.model.world import Done, World
 from tests.oracle_sight import Observation
 from tests.promises.ledger import require
@@ -31,7 +33,11 @@ ACCEPTABLE: Final = AGENT_HOLDS | {Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST}
 
 @dataclass(slots=True)
 class Tally:
-    """What all sequences of a run have met; ``undecided``: given up where a float's last digit decides."""
+    """What all sequences of a run have met; ``undecided``: given up where a float's last digit decides.
+
+    Attributes:
+        slowest: by the kind of ending, the most cycles that it took to govern again after the last fault.
+    """
 
     sequences: int = 0
     cycles: int = 0
@@ -40,11 +46,14 @@ class Tally:
     exits: int = 0
     undecided: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    slowest: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Tally) -> None:
         """Add what another part of the run has met."""
+        slowest = self.slowest | other.slowest  # of each the larger one
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+        self.slowest = slowest
 
     def __str__(self) -> str:
         said = f"{self.sequences:,} sequences, {self.cycles:,} cycles, {self.starts:,} restarts, {self.kills:,} kills"
@@ -66,10 +75,19 @@ class Loop(RuleBasedStateMachine):
         self.earlier: list[Said] = []
         self.over = False
         self.last: Decision | None = None
+        self.ending = ending.Ending()
+        self.ahead = 0.0
+        self.outcome: Outcome | None = None
+        self.outside = sys.exception()
 
     def teardown(self) -> None:
-        if self.world is not None:
-            self.tally.sequences += 1
+        if self.world is None:
+            return
+        self.tally.sequences += 1
+        try:
+            if sys.exception() is self.outside:  # no rule has failed, and none was given up
+                self._end()
+        finally:
             self.world.close()
 
     @property
@@ -84,11 +102,22 @@ class Loop(RuleBasedStateMachine):
         fleet=SEEDS,
         found=st.sampled_from((None, None, None, "ours", "previous")),
         multiplier=st.sampled_from((1.0, 0.8, 1.2)),
+        kind=st.sampled_from(("mended", "mended", *ending.KINDS)),
+        starts=st.sampled_from(("none", "none", *ending.STARTS)),
     )
-    def begin(
-        self, settings: int, policy: str, names: set[str], fleet: int, found: str | None, multiplier: float
+    def begin(  # noqa: PLR0913 - by name, each a value that hypothesis picks
+        self,
+        settings: int,
+        policy: str,
+        names: set[str],
+        fleet: int,
+        found: str | None,
+        multiplier: float,
+        kind: ending.Kind,
+        starts: ending.Starts,
     ) -> None:
         """A root, on which something may have governed before; the first cycle."""
+        self.ending = ending.Ending(kind, starts)
         self.world = World(tamper.rules(settings), policy)
         self.dashboard.multiplier = multiplier
         self.dashboard.rescore(fleet, names)
@@ -203,6 +232,7 @@ class Loop(RuleBasedStateMachine):
     def clock_jumps(self, seconds: int) -> None:
         """The clock is set forward or back, or the machine slept."""
         self.on.now += seconds
+        self.ahead += seconds
         self._cycles(1)
 
     @rule(kind=st.sampled_from(tamper.RIVALS), seed=SEEDS)
@@ -299,7 +329,9 @@ class Loop(RuleBasedStateMachine):
         world = self.on
         self.earlier = [*self.earlier[-5:], said]
         seen, files = world.look(said), footprint(*tamper.regular(world))
-        outcome = world.conclude(said)
+        outcome = self.outcome = self._conclude(said)
+        if self.over:
+            return
         assert outcome is not None
         try:
             self._settle(seen, outcome.inputs, outcome.decision)
@@ -318,6 +350,17 @@ class Loop(RuleBasedStateMachine):
             error.add_note(f"{outcome.inputs}\nbefore: {outcome.before}\n{world.rules}\n{proposed}")
             raise
         world.now += INTERVAL
+
+    def _conclude(self, said: Said, step: Step | None = None) -> Outcome | None:
+        """Let the governor have a cycle; an unexpected error of a mutant ends the cycle, and the oracle's part."""
+        try:
+            return self.on.conclude(said, step)
+        except Exception as error:
+            if not self.parts_with_oracle:
+                raise
+            self.on.cycle.fail(repr(error))
+            self.over = True
+            return None
 
     def _settle(self, seen: Observation, inputs: Inputs, decision: Decision) -> None:
         """Compare a recorded decision with the oracle's, and let the oracle go on from it."""
@@ -403,9 +446,11 @@ class Loop(RuleBasedStateMachine):
                 raise Killed
 
         before, seen = tamper.documents_of(world), world.look(said)
-        outcome = world.conclude(said, take)
+        outcome = self._conclude(said, take)
         after = tamper.documents_of(world)
         self._down(graceful=False)
+        if self.over:
+            return
         if outcome is not None:
             self._settle(seen, outcome.inputs, outcome.decision)
         elif world.rows() > len(world.done):
@@ -423,15 +468,7 @@ class Loop(RuleBasedStateMachine):
         if self.on.journal.lost:
             self._cycles(1)
             require(self.over or not self.on.journal.lost, "a journal that can be written is still lost")
-        self.dashboard.heal()
-        self.dashboard.rescore(7, set(NAMES) - set(self.dashboard.records))
-        tamper.pause(self.on, "gone", "")
-        self.on.stop.unlink(missing_ok=True)
-        for path in (self.on.primary, self.on.override):
-            if path.is_dir():
-                tamper.clear(path)
-        if self.on.standing(OrderKind.HOLD):
-            self.on.take_back(OrderKind.HOLD)
+        ending.mend(self.on, self.dashboard)
 
     def _take_exit(self, reason: Reason, *, wait: bool, accept: bool) -> None:
         """Do what the exit of this hold says and no more, and see that it ends with the next cycle."""
@@ -453,3 +490,29 @@ class Loop(RuleBasedStateMachine):
             still = self.last.trace.hold
             require(still is None or still.reason is not reason, f"its exit was taken, and it still holds: {still}")
             self.tally.exits += 1
+
+    # --- the end of a sequence ---
+
+    def _end(self) -> None:
+        """Let all faults be over, the clock be right again, and see that the governor governs again."""
+        world = self.on
+        world.now -= self.ahead
+        if self.over or world.journal.lost:
+            # So that there is a journal in which a hold can be taken back.
+            self._pass(self.dashboard.payload(world.now))
+        if self.over:
+            world.take_back(OrderKind.HOLD)  # beside the oracle nobody knows whether one is in force
+        ending.mend(world, self.dashboard)
+        took = ending.govern_again(world, self.dashboard, self.ending, cycle=self._pass, start=self._start_again)
+        self.tally.slowest[self.ending.kind] = max(took, self.tally.slowest[self.ending.kind])
+
+    def _pass(self, said: Said) -> Outcome | None:
+        """Let one cycle pass, beside the oracle while that goes along."""
+        if self.over:
+            return ending.let_pass(self.on, said, INTERVAL)
+        self._cycle(said)
+        return self.outcome
+
+    def _start_again(self) -> None:
+        self._down(graceful=False)
+        self._restart()

@@ -57,6 +57,7 @@ PROMISES: Final[Mapping[int, str]] = {
     20: "secrets appear nowhere",
     21: "a rival writer is overruled once a cycle at most",
     22: "a permanent error has exit code 78 and no restart loop",
+    23: "after the last fault it governs again within a stated number of cycles",
     25: "a move is told when agents can see it, and when it is off",
 }
 README: Final = REPOSITORY / "README.md"

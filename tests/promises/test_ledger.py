@@ -61,7 +61,7 @@ def test_the_table_tells_promise_by_promise(tmp_path: Path) -> None:
     """Figures and mutants of each are shown; an uncaught mutant breaks a promise; what nobody showed is missing."""
     code, rows = run(tmp_path)
     assert code == 1
-    assert len(rows) == 22
+    assert len(rows) == len(PROMISES)
     assert rows["P1"].split()[1:3] == ["kept", "1/1"]
     assert rows["P1"].endswith("torn / reads = 0 / 7")
     assert rows["P2"].split()[1:3] == ["BROKEN", "0/0"]
@@ -109,7 +109,8 @@ def test_the_readme_is_refreshed_by_a_run_that_shows_everything() -> None:
     assert ledger.complete
     after = ledger.refreshed(before)
     assert "earlier" not in after
-    assert "22 of 22 promises kept, mutants caught / tried 22/22." in after
+    every = len(PROMISES)
+    assert f"{every} of {every} promises kept, mutants caught / tried {every}/{every}." in after
     assert "- **P7** exactly one governor per root: *figure of 7*; mutants caught 1 of 1\n" in after
     assert (after[:16], after[-14:]) == (before[:16], before[-14:])
     assert ledger.refreshed(after) == after

@@ -15,7 +15,7 @@ import pytest
 from capital_governor.core.exposure import Exposure, expose
 from capital_governor.core.model import REGIME, Snapshot
 from capital_governor.core.reason import Reason
-from tests.model.running import run, run_mutant
+from tests.model.running import run_mutant, usual_run
 from tests.promises.ledger import Account
 
 pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows
 
 def test_p10_bad_data_never_adds_capital(promise: Account) -> None:
     """No bad record lifts anybody, no missing or old regime lifts exposure, and all else that is checked holds."""
-    tally = run()
+    tally = usual_run()
     promise.figure(f"{tally}; violations 0")
     # Each of these is met often enough to mean something.
     elsewhere = {Reason.INTERNAL_ERROR} | {reason for reason in Reason if reason.name.startswith("GATE_")}

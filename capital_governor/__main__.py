@@ -5,7 +5,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+from capital_governor.isolation import isolate
+
+# Before anything else is imported: what is imported then comes from where `isolate` allows.
+if __name__ == "__main__":
+    isolate(started_by=os.curdir)
+elif os.path.basename(sys.argv[0]) == "capital-governor":  # noqa: PTH119 - pathlib is not safe to import yet
+    isolate(started_by=os.path.dirname(sys.argv[0]))  # noqa: PTH120
 
 from capital_governor.early_end import end_at_signals
 

@@ -1,10 +1,15 @@
-"""A ``.env`` file, read as data: nothing in it is executed or replaced."""
+"""A ``.env`` file, read as data: nothing in it is executed or replaced.
+
+``python -m capital_governor.env_file NAME FILE`` prints what one variable is there, for ``neo_light_fix.sh``.
+"""
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 import stat
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -12,6 +17,8 @@ from typing import Final
 from dotenv.parser import parse_stream
 
 _LARGEST_ENV_FILE_BYTES: Final = 1 << 20
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_CONFIGURATION: Final = 78
 _ENV_LINE: Final = re.compile(r"\s*(?:(?:export|set)\s+)?['\"]?(\w+)", re.ASCII)
 
 
@@ -22,6 +29,8 @@ def printable(text: str) -> str:
 
 def read_env_file(path: Path, own: Collection[str], prefix: str) -> tuple[dict[str, str], list[str]]:
     """Return what the file sets, literally, and what is wrong with it; a missing file sets nothing.
+
+    It is UTF-8, or UTF-16 with a byte-order mark; the mark and the line ends may be those of any system.
 
     Args:
         path: of the file.
@@ -38,11 +47,23 @@ def read_env_file(path: Path, own: Collection[str], prefix: str) -> tuple[dict[s
             content = file.read(_LARGEST_ENV_FILE_BYTES + 1)
         if len(content) > _LARGEST_ENV_FILE_BYTES:
             return {}, [f"{name} is larger than 1 MiB; it takes lines NAME=value"]
-        return _parse_env(content.decode("utf-8-sig"), own, prefix)
+        return _parse_env(_decode(content), own, prefix)
     except UnicodeDecodeError:
         return {}, [f"{name} is not UTF-8 text; save it as UTF-8"]
     except OSError as error:
         return {}, [f"{name} cannot be read ({error.strerror}); let this user read it, or remove it"]
+
+
+def _decode(content: bytes) -> str:
+    """Return the text without any byte-order mark: each file of which this one was put together may have had one.
+
+    Raises:
+        UnicodeDecodeError: it is neither UTF-8 nor UTF-16 with a mark.
+    """
+    text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8")
+    if (at := text.find("\0")) >= 0:  # UTF-16 without a mark passes for UTF-8, in which it sets nothing at all
+        raise UnicodeDecodeError("utf-8", content, at, at + 1, "no text has this character")
+    return text.replace("\ufeff", "")
 
 
 def _parse_env(text: str, own: Collection[str], prefix: str) -> tuple[dict[str, str], list[str]]:
@@ -63,3 +84,22 @@ def _parse_env(text: str, own: Collection[str], prefix: str) -> tuple[dict[str, 
             if match and (match[1] in own or match[1].upper().startswith(prefix))
         ]
     return values, faults
+
+
+def main() -> None:
+    """Print the value of one variable in a file, both from the command line; nothing if it is not set there.
+
+    Raises:
+        SystemExit: 78 if it cannot be known, which is said on stderr.
+    """
+    name, path = sys.argv[1:]
+    values, faults = read_env_file(Path(path), {name}, name)
+    for fault in faults:
+        print(f"neo_light_fix.sh: {fault}", file=sys.stderr)  # noqa: T201 - its user reads the script's messages
+    if faults:
+        raise SystemExit(_CONFIGURATION)
+    print(values.get(name, ""))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -591,6 +591,32 @@ def test_lost_line(tmp_path: Path, text: str) -> None:
     assert fault.startswith("CAPITAL_GOVERNOR_MAX_ALLOC (.env) is not read: ")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_env_of_another_system(tmp_path: Path, encoding: str, ends: str) -> None:
+    """A .env is read as it was meant whatever its line ends, with a byte-order mark or as UTF-16 that has one."""
+    text = f"export CAPITAL_GOVERNOR_THRESHOLD=0.2{ends}CAPITAL_GOVERNOR_MAX_ALLOC='0.5'{ends}"
+    mark = "\ufeff" if encoding in {"utf-16-le", "utf-16-be"} else ""
+    (tmp_path / ".env").write_bytes(f"{mark}{text}".encode(encoding))
+    settings = load(tmp_path, {})
+    assert (settings.threshold, settings.max_alloc) == (0.2, 0.5)
+
+
+def test_env_put_together_from_files_with_marks(tmp_path: Path) -> None:
+    """A byte-order mark in the midst of the file does not make a limit another, unknown variable."""
+    text = "A=1\n\ufeffCAPITAL_GOVERNOR_MAX_ALLOC=0.5\n"
+    (tmp_path / ".env").write_text(text, encoding="utf-8")
+    assert load(tmp_path, {}).max_alloc == 0.5
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
+def test_env_in_another_encoding(tmp_path: Path, encoding: str) -> None:
+    """UTF-16 without a mark, which UTF-8 would read as names of its own, is refused with the remedy."""
+    path = tmp_path / ".env"
+    path.write_bytes("CAPITAL_GOVERNOR_MAX_ALLOC=0.5\n".encode(encoding))
+    assert refused(tmp_path, {}) == (f"{path} is not UTF-8 text; save it as UTF-8",)
+
+
 def test_unreadable_env(tmp_path: Path) -> None:
     """A .env that is there but cannot be read as text is refused, rather than taken for empty."""
     path = tmp_path / ".env"

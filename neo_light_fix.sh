@@ -11,8 +11,28 @@
 #       not help
 set -Eeuo pipefail
 trap 'note "line $LINENO failed unexpectedly"' ERR
+# Exported, they would hand the options of this shell to the shells of the agents.
+export -n SHELLOPTS BASHOPTS
 
-SCRIPT=$(readlink -f -- "${BASH_SOURCE[0]}")
+folder_of() {
+    case $1 in
+        */*) printf '%s/' "${1%/*}" ;;
+        *) printf './' ;;
+    esac
+}
+
+# Prints a file's path without any link in it: the option -f of readlink is not everywhere.
+resolve() {
+    local path=$1 link
+    while [[ -L $path ]]; do
+        link=$(readlink -- "$path")
+        [[ $link == /* ]] || link=$(folder_of "$path")$link
+        path=$link
+    done
+    printf '%s/%s' "$(cd -P -- "$(folder_of "$path")" && pwd -P)" "${path##*/}"
+}
+
+SCRIPT=$(resolve "${BASH_SOURCE[0]}")
 readonly SCRIPT
 readonly PROJECT=${SCRIPT%/*}
 readonly VENV=$PROJECT/.venv
@@ -116,6 +136,7 @@ venv_is_sound() {
 
 venv_is_ready() {
     local extra=$1 stamp
+    command -v cksum >/dev/null || die "$EXIT_PERMANENT" "cksum is missing: install it (Debian, Ubuntu: coreutils)"
     [[ -e $STAMP ]] || return 1
     stamp=$(<"$STAMP")
     # Whoever has the test extra has all that a run without it needs.
@@ -174,11 +195,14 @@ install_project() {
 }
 
 # The lock is on the folder itself, so it outlives every remaking of .venv and leaves no file behind. A pip that
-# survives a killed script holds it too. Without flock (not a Linux) two simultaneous first uses are not guarded.
+# survives a killed script holds it too. Without flock (not a Linux), or on a file system without locks, two
+# simultaneous first uses are not guarded.
 lock_project() {
+    local status=0
     command -v flock >/dev/null || return 0
     exec 9<"$PROJECT"
-    flock -n 9 && return
+    flock -n 9 2>/dev/null || status=$?
+    ((status == 1)) || return 0
     note "waiting for another neo_light_fix.sh that is preparing .venv"
     flock 9 || die "$EXIT_TRY_LATER" "cannot lock $PROJECT"
 }
@@ -314,15 +338,26 @@ test_project() {
 # --- agents -------------------------------------------------------------------------------------------------------
 # Filled by ensure_running, in the order of the calls; each array is indexed by the agent's name.
 
-declare -a NAMES=()
-declare -A COMMAND=() LOG=() LOG_OWNER=()
+NAMES=()
+
+# Bash 4.4 brought 'mapfile -d', the newest of what supervising needs. Macs have 3.2, which has no such tables either.
+demand_bash() {
+    # shellcheck disable=SC2034 # it is only tried
+    (mapfile -d '' -t nothing) </dev/null 2>/dev/null ||
+        die "$EXIT_PERMANENT" "bash 4.4 or newer is needed to supervise, and this is $BASH_VERSION: install a newer one\
+ (macOS: brew install bash) and put it first on PATH; run, once and hive work without"
+    declare -gA COMMAND=() OWN=() LOG=() LOG_OWNER=()
+    declare -gA STATE=() KEEPER=() AGENT_PID=() SINCE=() STARTED_MS=() DUE_MS=() DUE=() WAIT_MS=() LAST_EXIT=()
+}
+
+readonly AGENT_NAME='^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'
 
 # ensure_running NAME COMMAND [LOGFILE]: COMMAND is a line of bash, run in NEOLIGHT_ROOT. It must stay in the
 # foreground: what it leaves running when it ends is ended too. LOGFILE is relative to NEOLIGHT_ROOT; default:
 # logs/NAME.log.
 ensure_running() {
     local name=${1-} command=${2-} log=${3:-logs/${1-}.log}
-    [[ $name =~ ^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$ ]] ||
+    [[ $name =~ $AGENT_NAME ]] ||
         die "$EXIT_PERMANENT" "ensure_running '$name': a name is 1 to 64 letters, digits, '_', '.' or '-'"
     [[ -n $command ]] || die "$EXIT_PERMANENT" "ensure_running $name: its second argument, the command, is missing"
     [[ -z ${COMMAND[$name]-} && $name != neo_light_fix ]] ||
@@ -386,10 +421,14 @@ load_agents() {
 
 # --- the supervisor's root, settings and files --------------------------------------------------------------------
 
+# In variables, since not every bash takes such patterns as they are.
+readonly SECONDS_GIVEN='^([0-9]{1,6})(\.([0-9]{1,3}))?$'
+readonly PID_MESSAGE='^([^ ;]+) ([0-9]+);(.*)$'
+
 # Prints a number of seconds, given with up to three decimals, in milliseconds.
 milliseconds() {
     local name=$1 value=$2 fraction
-    [[ $value =~ ^([0-9]{1,6})(\.([0-9]{1,3}))?$ ]] ||
+    [[ $value =~ $SECONDS_GIVEN ]] ||
         die "$EXIT_PERMANENT" "$name is '$value': it takes seconds, 0 to 999999, with up to three decimals"
     fraction=${BASH_REMATCH[3]}000
     printf '%d' "$((10#${BASH_REMATCH[1]} * 1000 + 10#${fraction:0:3}))"
@@ -417,6 +456,7 @@ read_supervision_settings() {
 
 # Agents run in the root, so everything below it is named in full.
 choose_root() {
+    demand_bash
     export NEOLIGHT_ROOT=${NEOLIGHT_ROOT:-$PROJECT}
     ROOT=$(cd -- "$NEOLIGHT_ROOT" 2>/dev/null && pwd) ||
         die "$EXIT_PERMANENT" "NEOLIGHT_ROOT is '$NEOLIGHT_ROOT': no folder that can be entered"
@@ -430,8 +470,12 @@ choose_root() {
 }
 
 prepare_root() {
-    command -v flock >/dev/null && [[ -r /proc/self/stat ]] ||
+    command -v flock >/dev/null && command -v setsid >/dev/null && [[ -r /proc/self/stat ]] ||
         die "$EXIT_PERMANENT" "supervising needs Linux, with flock and setsid (package util-linux)"
+    # On a pipe of its own, which nobody else can have locked.
+    flock -w 1 5 5< <(:) 2>/dev/null ||
+        die "$EXIT_PERMANENT" "supervising needs the flock of util-linux, and this is another one, which has no option\
+ -w (busybox's has none): install the package util-linux"
     mkdir -p -- "$ROOT/runtime" "$ROOT/logs" 2>/dev/null && [[ -w $ROOT/runtime && -w $ROOT/logs ]] ||
         die "$EXIT_PERMANENT" "cannot write to runtime/ and logs/ in $ROOT: let this user write there, move away what\
  is no folder, or give another root in NEOLIGHT_ROOT"
@@ -463,7 +507,10 @@ is_my_child() {
 
 # A shared lock, so that two that look do not see each other; gone again when the subshell ends.
 is_locked() {
-    [[ -e $1 ]] && ! (flock -n -s 5) 5<"$1"
+    local status=0
+    [[ -e $1 ]] && command -v flock >/dev/null || return 1
+    (flock -n -s 5) 5<"$1" || status=$?
+    ((status == 1))
 }
 
 # --- supervising --------------------------------------------------------------------------------------------------
@@ -471,7 +518,6 @@ is_locked() {
 # File descriptors: 8 the supervisor's lock, which nobody inherits; 7 the lock that keepers hold with it, so that a new
 # supervisor waits until the agents of a killed one have ended; 6 a channel on which keepers say the pids of agents.
 
-declare -A STATE=() KEEPER=() AGENT_PID=() SINCE=() STARTED_MS=() DUE_MS=() DUE=() WAIT_MS=() LAST_EXIT=()
 STOPPING=''
 DIRTY=''
 HEARD=''
@@ -485,7 +531,7 @@ report() {
 # Renamed, never truncated, before a line is written; only the supervisor writes here. What cannot be renamed grows on.
 rotate_own_log() {
     local size number=1
-    size=$(stat -c %s -- "$OWN_LOG" 2>/dev/null) || size=0
+    size=$(wc -c 2>/dev/null <"$OWN_LOG") || size=0
     ((size >= LOG_MAX_BYTES)) || return 0
     while ((number < LOG_KEEP)) && [[ -e $OWN_LOG.$number ]]; do
         number=$((number + 1))
@@ -553,7 +599,7 @@ listen() {
     local part patience=0.2
     while IFS= read -rt "$patience" -u 6 part || [[ -n $part ]]; do
         HEARD+=$part
-        while [[ $HEARD =~ ^([^ ;]+)\ ([0-9]+)\;(.*)$ ]]; do
+        while [[ $HEARD =~ $PID_MESSAGE ]]; do
             HEARD=${BASH_REMATCH[3]}
             note_pid "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
         done
@@ -627,16 +673,25 @@ end_agents() {
     write_state
 }
 
+# lock DESCRIPTOR FILE OPTION...: fails if somebody else has the lock on the file, which is open as DESCRIPTOR.
+lock() {
+    local status=0
+    flock "${@:3}" "$1" || status=$?
+    ((status < 2)) || die "$EXIT_PERMANENT" "cannot lock $2: see above; a file system without locks cannot have it"
+    return "$status"
+}
+
 become_the_supervisor() {
     { true 8>>"$SUPERVISOR_LOCK" 7>>"$AGENTS_LOCK"; } 2>/dev/null ||
         die "$EXIT_PERMANENT" "cannot write in $ROOT/runtime: let this user write to neo_light_fix.lock and\
  neo_light_fix.agents.lock there, or move away what is in their place"
     exec 8>>"$SUPERVISOR_LOCK" 7>>"$AGENTS_LOCK"
     # A second's patience is for those who only look.
-    flock -w 1 8 || die "$EXIT_TRY_LATER" "another supervisor runs on $ROOT: 'neo_light_fix.sh status' shows it"
-    if ! flock -n 7; then
+    lock 8 "$SUPERVISOR_LOCK" -w 1 ||
+        die "$EXIT_TRY_LATER" "another supervisor runs on $ROOT: 'neo_light_fix.sh status' shows it"
+    if ! lock 7 "$AGENTS_LOCK" -n; then
         report "waiting for the agents of a supervisor that was killed to end"
-        flock -w "$((PATIENCE_MS / 1000 + 1))" 7 ||
+        lock 7 "$AGENTS_LOCK" -w "$((PATIENCE_MS / 1000 + 1))" ||
             die "$EXIT_TRY_LATER" "the agents of a supervisor that was killed still run on $ROOT: try again later"
     fi
     read_process "$$"
@@ -712,8 +767,8 @@ start_supervisor() {
         die "$EXIT_TRY_LATER" "a supervisor runs on $ROOT already: 'neo_light_fix.sh status' shows it"
     [[ ! -e $OWN_LOG || (! -d $OWN_LOG && -w $OWN_LOG) ]] ||
         die "$EXIT_PERMANENT" "cannot write to $OWN_LOG: let this user write there, or move away what is in its place"
-    [[ ! -e $OWN_LOG ]] || before=$(stat -c %s -- "$OWN_LOG")
-    setsid "$BASH" "$SCRIPT" _background </dev/null >/dev/null 2>>"$OWN_LOG" &
+    [[ ! -e $OWN_LOG ]] || before=$(wc -c <"$OWN_LOG")
+    setsid "$BASH" -p -- "$SCRIPT" _background </dev/null >/dev/null 2>>"$OWN_LOG" &
     child=$!
     until find_supervisor && [[ $PID == "$child" ]]; do
         if ! is_my_child "$child"; then

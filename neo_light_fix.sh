@@ -385,30 +385,53 @@ source "$1"
 printf "end\0" >&"$handover"
 '
 
-readonly HIVE_LINE="^[[:space:]]*(export[[:space:]]+)?['\"]?CAPITAL_GOVERNOR_HIVE['\"]?[[:space:]]*=\
-[[:space:]]*['\"]?([^'\"#[:space:]]*)"
-
-# The environment, else the last such line of .env, which is data and never run. The program checks the value.
+# The environment, else .env, which the program reads: it alone knows what is in there, whatever wrote it. Without a .env
+# nobody need be asked. What cannot be known is said: the governor refuses the same .env, and the other agents shall run.
 hive_is_on() {
-    local value=${CAPITAL_GOVERNOR_HIVE-} line
-    if [[ -z $value && -f $ROOT/.env && -r $ROOT/.env ]]; then
-        while IFS= read -r line || [[ -n $line ]]; do
-            [[ ! $line =~ $HIVE_LINE ]] || value=${BASH_REMATCH[2]}
-        done 2>/dev/null <"$ROOT/.env"
+    local name=CAPITAL_GOVERNOR_HIVE value=${CAPITAL_GOVERNOR_HIVE-} problem="the line above says why"
+    if [[ -z $value && (-e $ROOT/.env || -L $ROOT/.env) ]]; then
+        value=$("$VENV/bin/python" -I -m capital_governor.env_file "$name" "$ROOT/.env") || value=unknown
     fi
-    [[ $value == 1 ]]
+    case $value in
+        1) return 0 ;;
+        '' | 0) return 1 ;;
+        unknown) ;;
+        *) problem="it is '$value' and takes 0 or 1" ;;
+    esac
+    note "whether to keep the hive cannot be told from $name ($problem), so it is not kept: put that right, then\
+ 'neo_light_fix.sh restart'"
+    return 1
 }
 
+# An editor of another system may have saved it; bash would fail in words that name neither cause nor remedy.
+demand_plain_text() {
+    local file=$1 text='' LC_ALL=C
+    [[ -f $file && -r $file ]] || return 0
+    ! IFS= read -rd '' text <"$file" ||
+        die "$EXIT_PERMANENT" "$file is no plain text (it may be UTF-16): save it as UTF-8"
+    [[ $text != $'\xef\xbb\xbf'* ]] ||
+        die "$EXIT_PERMANENT" "$file begins with a byte-order mark, which bash takes for a command: save it as UTF-8\
+ without one (sed -i '1s/^...//' does it, with LC_ALL=C)"
+    [[ $text != *$'\r\n'* ]] ||
+        die "$EXIT_PERMANENT" "$file has the line ends of Windows, which bash takes for a part of each command: save it\
+ with those of Unix (sed -i 's/\r\$//' does it)"
+}
+
+own_command() {
+    printf 'exec %q -I -m capital_governor %s' "$VENV/bin/python" "$1"
+}
+
+# The operator's agents and the governor; the environment need not be there for that.
 load_agents() {
     local -a words=()
     local position
-    NAMES=() COMMAND=() LOG=() LOG_OWNER=()
-    ensure_running capital_governor "$(printf '%q -P -m capital_governor run' "$VENV/bin/python")" \
-        logs/capital_governor.log
-    ! hive_is_on || ensure_running hive "$(printf '%q -P -m capital_governor hive' "$VENV/bin/python")"
+    NAMES=() COMMAND=() OWN=() LOG=() LOG_OWNER=()
+    ensure_running capital_governor "$(own_command run)"
+    OWN[capital_governor]=yes
     [[ -z $DEMO && -e $AGENTS_FILE ]] || return 0
+    demand_plain_text "$AGENTS_FILE"
     "$BASH" -n "$AGENTS_FILE" || die "$EXIT_PERMANENT" "$AGENTS_FILE is not valid bash: see above"
-    mapfile -d '' -t words < <("$BASH" -c "$READ_AGENTS" .agents.sh "$AGENTS_FILE" </dev/null || :)
+    mapfile -d '' -t words < <("$BASH" -p -c "$READ_AGENTS" .agents.sh "$AGENTS_FILE" </dev/null || :)
     ((${#words[@]} % 4 == 1)) && [[ ${words[-1]} == end ]] ||
         die "$EXIT_PERMANENT" "$AGENTS_FILE ended before its last line: it may not use\
  'exit', and with 'set -e' no command in it may fail"
@@ -417,6 +440,14 @@ load_agents() {
  ${words[position]} arguments are too many: put the command, with all its own, in quotes"
         ensure_running "${words[@]:position+1:3}"
     done
+}
+
+# Comes before the operator's agents, which may need what it serves.
+load_hive() {
+    hive_is_on || return 0
+    ensure_running hive "$(own_command hive)"
+    OWN[hive]=yes
+    NAMES=(capital_governor hive "${NAMES[@]:1:${#NAMES[@]}-2}")
 }
 
 # --- the supervisor's root, settings and files --------------------------------------------------------------------
@@ -720,11 +751,17 @@ keep_all_running() {
     done
 }
 
-supervise() {
-    [[ -n ${ROOT-} ]] || choose_root
+# All that may keep a supervisor from starting is found here, before anything is stopped or started.
+prepare_all() {
     prepare_root
     load_agents
     [[ -n $DEMO ]] || ensure_venv ''
+    load_hive
+}
+
+supervise() {
+    [[ -n ${ROOT-} ]] || choose_root
+    prepare_all
     cd -- "$ROOT"
     become_the_supervisor
     report "supervising on $ROOT: ${NAMES[*]}"
@@ -758,11 +795,13 @@ find_supervisor() {
 }
 
 start_supervisor() {
-    local child code=0 before=0
     choose_root
-    prepare_root
-    load_agents
-    ensure_venv ''
+    prepare_all
+    launch_supervisor
+}
+
+launch_supervisor() {
+    local child code=0 before=0
     ! is_locked "$SUPERVISOR_LOCK" ||
         die "$EXIT_TRY_LATER" "a supervisor runs on $ROOT already: 'neo_light_fix.sh status' shows it"
     [[ ! -e $OWN_LOG || (! -d $OWN_LOG && -w $OWN_LOG) ]] ||
@@ -801,6 +840,10 @@ await_the_end() {
 
 stop_supervisor() {
     choose_root
+    end_supervisor
+}
+
+end_supervisor() {
     if find_supervisor; then
         kill -TERM "$PID" 2>/dev/null || : # it has just ended
         await_the_end
@@ -816,14 +859,11 @@ stop_supervisor() {
     fi
 }
 
-# What would keep the new supervisor from starting is looked for while the old one still runs.
 restart_supervisor() {
     choose_root
-    prepare_root
-    load_agents
-    ensure_venv ''
-    stop_supervisor
-    start_supervisor
+    prepare_all
+    end_supervisor
+    launch_supervisor
 }
 
 show_agent() {
@@ -854,6 +894,7 @@ show_status() {
     else
         status=$EXIT_NOT_RUNNING
         load_agents
+        ! venv_is_ready '' || load_hive
         printf '%-24s not running\n' supervisor
         for name in "${NAMES[@]}"; do
             show_agent "$name" stopped - 0 - -
@@ -879,6 +920,7 @@ follow_logs() {
     local -a files=()
     choose_root
     load_agents
+    ! venv_is_ready '' || load_hive
     for name in "${NAMES[@]}"; do
         if [[ -z $wanted || $wanted == "$name" ]]; then
             files+=("${LOG[$name]}")

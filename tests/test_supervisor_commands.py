@@ -280,6 +280,10 @@ def test_logs_follows_all_or_one(site: Site) -> None:
         (None, 'CAPITAL_GOVERNOR_HIVE="1"', True),
         (None, "# CAPITAL_GOVERNOR_HIVE=1\nMY_CAPITAL_GOVERNOR_HIVE=1", False),
         (None, "OTHER=CAPITAL_GOVERNOR_HIVE=1", False),
+        (None, "\ufeffCAPITAL_GOVERNOR_HIVE=1\r\n", True),
+        (None, "A=1\r\n\ufeffCAPITAL_GOVERNOR_HIVE=1\r\n", True),
+        (None, "export\tCAPITAL_GOVERNOR_HIVE='1'", True),
+        (None, "CAPITAL_GOVERNOR_HIVE=1 # on", True),
     ],
 )
 def test_the_hive_is_kept_where_its_setting_is_1(
@@ -293,6 +297,78 @@ def test_the_hive_is_kept_where_its_setting_is_1(
     shown = site.run("status").out
     assert bool(re.search(r"^hive +stopped$", shown, flags=re.MULTILINE)) is kept
     assert load(site.root, given).hive is kept
+
+
+def test_the_hive_is_kept_where_a_file_in_utf_16_says_so(site: Site) -> None:
+    """As Windows editors save it, with a byte-order mark."""
+    (site.root / ".env").write_text("CAPITAL_GOVERNOR_HIVE=1\r\n", encoding="utf-16")
+    assert re.search(r"^hive +stopped$", site.run("status").out, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("CAPITAL_GOVERNOR_HIVE=1\n".encode("utf-16-le"), ".env is not UTF-8 text; save it as UTF-8"),
+        (b'CAPITAL_GOVERNOR_HIVE="1\n', "CAPITAL_GOVERNOR_HIVE (.env) is not read: its line"),
+        (b"CAPITAL_GOVERNOR_HIVE=yes\n", "it is 'yes' and takes 0 or 1"),
+    ],
+)
+def test_a_hive_that_cannot_be_known_of_is_said(site: Site, content: bytes, complaint: str) -> None:
+    """A .env that cannot be read keeps no agent down; that there is no hive, and why, is said by whoever starts it."""
+    (site.root / ".env").write_bytes(content)
+    site.agents(UP)
+    started = site.run("start")
+    assert started.code == 0
+    assert complaint in started.err
+    assert started.err.count("whether to keep the hive cannot be told from CAPITAL_GOVERNOR_HIVE") == 1
+    eventually(lambda: "up" in site.log("up"))
+    assert "so it is not kept" in site.log("neo_light_fix")
+    assert site.pids("hive") == []
+    site.run("stop")
+
+
+def test_status_and_stop_need_no_environment(site: Site) -> None:
+    """Where .venv is not there yet nobody makes it to find out about the hive, and both commands answer."""
+    (site.root / ".env").write_text("CAPITAL_GOVERNOR_HIVE=1\n")
+    (site.project / ".venv/neo_light_fix.stamp").unlink()
+    shown, stopped = site.run("status"), site.run("stop")
+    assert (shown.code, stopped.code) == (3, 0)
+    assert re.search(r"^capital_governor +stopped$", shown.out, flags=re.MULTILINE)
+    assert "the environment is not ready" in shown.err
+    assert not (site.project / ".venv/neo_light_fix.stamp").exists()
+
+
+def test_a_name_of_the_hives_is_taken(site: Site) -> None:
+    """An agent called hive beside the hive is refused before anything starts."""
+    site.settings["CAPITAL_GOVERNOR_HIVE"] = "1"
+    site.agents("ensure_running hive 'sleep 900'")
+    refused = site.run("start")
+    assert (refused.code, refused.err) == (78, "neo_light_fix.sh: ensure_running hive: this name is taken\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (f"{UP}\r\n".encode(), "the line ends of Windows"),
+        (f"\ufeff{UP}\n".encode(), "begins with a byte-order mark"),
+        (f"{UP}\n".encode("utf-16"), "is no plain text (it may be UTF-16)"),
+        (f"{UP}\n".encode("utf-16-le"), "is no plain text (it may be UTF-16)"),
+    ],
+)
+def test_an_agents_file_of_another_system_is_refused(site: Site, content: bytes, complaint: str) -> None:
+    """One line names the file, what is wrong with it and how to save it; the supervisor that runs goes on."""
+    site.agents(UP)
+    site.run("start")
+    pid = site.pid("up")
+    file = site.project / ".agents.sh"
+    file.write_bytes(content)
+    refused = site.run("restart")
+    assert (refused.code, refused.err.count("\n")) == (78, 1), refused.err
+    assert f"{file} " in refused.err
+    assert complaint in refused.err
+    assert "save it" in refused.err
+    assert site.running("sleep 900") == [pid]
+    site.run("stop")
 
 
 def test_a_hive_serves_and_one_without_a_port_gives_up(site: Site) -> None:

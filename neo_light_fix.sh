@@ -9,6 +9,18 @@
 #       example without a network; the same command may work later
 #   78  no suitable Python on this machine, no right to write, a wrong setting or a faulty .agents.sh; trying again does
 #       not help
+#
+# All of it is read by bash 3.2, which macOS has: what is newer stands in what supervises, and is reached by that alone.
+
+# Started as 'sh neo_light_fix.sh' it is another shell, or bash in its POSIX mode, that reads this.
+case ${BASH_VERSION:+${BASH##*/}} in
+    '' | sh) exec bash -p -- "$0" "$@" ;;
+esac
+# A privileged (-p) bash takes no functions, options or start file (BASH_ENV) from the environment: what somebody
+# exports for other scripts cannot change this one. The environment stays as it is, for the operator's agents.
+[[ $- == *p* ]] || exec "$BASH" -p -- "${BASH_SOURCE[0]}" "$@"
+
+set +o posix # the environment can ask for it, too
 set -Eeuo pipefail
 trap 'note "line $LINENO failed unexpectedly"' ERR
 # Exported, they would hand the options of this shell to the shells of the agents.
@@ -103,6 +115,14 @@ find_python() {
  apt-get install python3 python3-venv; elsewhere see python.org) and run this again"
 }
 
+# For what starts further Pythons without -I, as pip and the tests do: PYTHONPATH and its like are for other programs.
+forget_python_settings() {
+    local name
+    for name in ${!PYTHON*}; do
+        unset "$name"
+    done
+}
+
 # --- the virtual environment --------------------------------------------------------------------------------------
 # The stamp's first line is the folder it was made for, the second its state: 'installing' while files are changing
 # (found later, it means that the work was interrupted), 'pending' when pip gave up, otherwise what is installed.
@@ -158,13 +178,19 @@ make_venv() {
     note "making .venv with $python"
     { rm -rf -- "$VENV" && mkdir -- "$VENV" && write_stamp installing; } ||
         die "$EXIT_TRY_LATER" "cannot write $VENV: see above, mend that and run this again"
-    "$python" -I -m venv "$VENV" >&2 || die "$EXIT_TRY_LATER" "$python could not make $VENV: see above"
+    (forget_python_settings && exec "$python" -I -m venv "$VENV" >&2) ||
+        die "$EXIT_TRY_LATER" "$python could not make $VENV: see above"
 }
 
-# In the project's folder, because pip would take brackets at the end of a path for the name of an extra.
+# In the project's folder, because pip would take brackets at the end of a path for the name of an extra. Where packages
+# come from is for the operator's settings of pip to say, but not where they go, which, and for what Python.
 pip_install() (
+    forget_python_settings
+    unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI
+    unset PIP_DRY_RUN PIP_NO_DEPS PIP_NO_DEPENDENCIES PIP_NO_BUILD_ISOLATION PIP_REQUIREMENT PIP_EDITABLE
     cd -- "$PROJECT" &&
-        PIP_DISABLE_PIP_VERSION_CHECK=1 exec "$VENV/bin/python" -I -m pip install "$@"
+        PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+            exec "$VENV/bin/python" -I -m pip install --no-user --target= --root=/ --prefix="$VENV" "$@"
 )
 
 # Did pip give up on the index? It tries again before it does, so that only its last attempt counts.
@@ -240,13 +266,13 @@ names_a_root() {
     return 1
 }
 
-# -P keeps the caller's folder off the import path: a file of the same name there must not replace a module.
+# -I, here and wherever Python is started: neither the caller's folder nor one of PYTHONPATH may replace a module.
 start_program() {
     ensure_venv ''
     if [[ -z ${NEOLIGHT_ROOT-} ]] && ! names_a_root "$@"; then
         export NEOLIGHT_ROOT=$PROJECT
     fi
-    exec "$VENV/bin/python" -P -m capital_governor "$@"
+    exec "$VENV/bin/python" -I -m capital_governor "$@"
 }
 
 # --- demo ---------------------------------------------------------------------------------------------------------
@@ -254,7 +280,7 @@ start_program() {
 # It takes nothing from the environment or the root of the real thing, and writes to .demo beside this file only.
 show_demo() {
     ensure_venv ''
-    exec "$VENV/bin/python" -P -m capital_governor demo "$@"
+    exec "$VENV/bin/python" -I -m capital_governor demo "$@"
 }
 
 # --- test ---------------------------------------------------------------------------------------------------------
@@ -576,9 +602,11 @@ rotate_own_log() {
 
 launch() {
     local name=$1
+    local -a shell=("$BASH")
+    [[ -z ${OWN[$name]-} ]] || shell+=(-p) # an operator's agent has all that the operator's environment brings
     "$VENV/bin/python" -I -m capital_governor.keeper --name "$name" --parent "$$" --tell 6 \
         --stop-seconds "$STOP_SECONDS" --log "${LOG[$name]}" --max-bytes "$LOG_MAX_BYTES" --keep "$LOG_KEEP" \
-        -- "$BASH" -c "${COMMAND[$name]}" </dev/null 8>&- &
+        -- "${shell[@]}" -c "${COMMAND[$name]}" </dev/null 8>&- &
     KEEPER[$name]=$!
     AGENT_PID[$name]=''
     STARTED_MS[$name]=$NOW_MS
@@ -820,7 +848,7 @@ launch_supervisor() {
     note "the supervisor runs, pid $child; it writes to $OWN_LOG, its agents to $ROOT/logs/NAME.log ('neo_light_fix.sh\
  logs' follows them, 'neo_light_fix.sh status' shows how they are)"
     # Whoever reads this is still here; the governor's log, where it says the same, may not be looked at for hours.
-    "$VENV/bin/python" -P -m capital_governor show-config >/dev/null ||
+    "$VENV/bin/python" -I -m capital_governor show-config >/dev/null ||
         note "so the governor does not govern; all other agents run. Put the setting right, then 'neo_light_fix.sh\
  restart'"
 }
@@ -909,7 +937,7 @@ show_status() {
 show_governor() {
     printf '\n'
     if venv_is_ready ''; then
-        "$VENV/bin/python" -P -m capital_governor status || :
+        "$VENV/bin/python" -I -m capital_governor status || :
     else
         note "the environment is not ready, so the governor cannot be asked: 'neo_light_fix.sh start' makes it"
     fi
@@ -982,7 +1010,7 @@ main() {
         '') supervise ;;
         run | once | hive) start_program "$@" ;;
         demo) show_demo "${@:2}" ;;
-        test) test_project "${@:2}" ;;
+        test) forget_python_settings && test_project "${@:2}" ;;
         logs) take_no_more_than 1 "$@" && follow_logs "${2-}" ;;
         start) take_no_more_than 0 "$@" && start_supervisor ;;
         stop) take_no_more_than 0 "$@" && stop_supervisor ;;

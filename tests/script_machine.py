@@ -182,12 +182,14 @@ def make_venv_call(machine: Machine, python: str = "python3") -> Call:
     return [python, "-I", "-m", "venv", str(machine.venv)]
 
 
-def pip_call(extra: str = "") -> Call:
-    return ["python", "-I", "-m", "pip", "install", "--editable", f".{extra}"]
+def pip_call(machine: Machine, extra: str = "") -> Call:
+    # However the operator has set up pip, it installs into the environment.
+    where = ["--no-user", "--target=", "--root=/", f"--prefix={machine.venv}"]
+    return ["python", "-I", "-m", "pip", "install", *where, "--editable", f".{extra}"]
 
 
 def program_call(*arguments: str) -> Call:
-    return ["python", "-P", "-m", "capital_governor", *arguments]
+    return ["python", "-I", "-m", "capital_governor", *arguments]
 
 
 def bare_machine(tmp_path: Path) -> Machine:

@@ -25,8 +25,8 @@ PATIENCE_SECONDS = 20.0
 PYTHON = """\
 #!/bin/bash
 case "$*" in
-    "-P -m capital_governor run") [[ ! -e {governor} ]] || exec /bin/bash {governor} ;;
-    "-P -m capital_governor status") [[ ! -e {governor} ]] || exec echo "the governor's own report" ;;
+    "-I -m capital_governor run") [[ ! -e {governor} ]] || exec /bin/bash {governor} ;;
+    "-I -m capital_governor status") [[ ! -e {governor} ]] || exec echo "the governor's own report" ;;
 esac
 exec {python} "$@"
 """

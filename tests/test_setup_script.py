@@ -153,7 +153,7 @@ def test_first_use_makes_the_environment_and_starts_the_program(machine: Machine
     assert (run.code, run.out) == (7, "out of python\n")
     assert machine.calls() == [
         make_venv_call(machine),
-        pip_call(),
+        pip_call(machine),
         program_call(command, "--json", "two words", "*"),
     ]
 
@@ -173,7 +173,7 @@ def test_changed_requirements_are_installed_into_the_same_environment(machine: M
     (machine.project / "pyproject.toml").write_text("[project] # changed\n")
     machine.run("once")
     machine.run("once")
-    assert machine.calls() == [pip_call(), program_call("once"), program_call("once")]
+    assert machine.calls() == [pip_call(machine), program_call("once"), program_call("once")]
 
 
 def test_the_test_extra_is_added_once_and_serves_a_run_too(machine: Machine) -> None:
@@ -182,7 +182,7 @@ def test_the_test_extra_is_added_once_and_serves_a_run_too(machine: Machine) -> 
     machine.calls()
     for command in ("test", "once", "test"):
         machine.run(command)
-    assert [call for call in machine.calls() if "pip" in call] == [pip_call("[test]")]
+    assert [call for call in machine.calls() if "pip" in call] == [pip_call(machine, "[test]")]
 
 
 @pytest.mark.parametrize("through_link", [False, True])
@@ -197,7 +197,7 @@ def test_the_script_works_from_any_folder_and_through_a_link(
     run = machine.run("once", script=link if through_link else machine.script, cwd=elsewhere)
     assert (run.code, machine.entries()[-1]["cwd"]) == (0, str(elsewhere))
     assert machine.entries()[1]["cwd"] == str(machine.project)
-    assert machine.calls()[:2] == [make_venv_call(machine), pip_call()]
+    assert machine.calls()[:2] == [make_venv_call(machine), pip_call(machine)]
     assert list(elsewhere.iterdir()) == [link]
 
 
@@ -240,7 +240,7 @@ def test_an_interrupted_installation_is_made_anew(machine: Machine) -> None:
     debris.touch()
     machine.let("pip-sleeps", 0)
     assert machine.run("once").code == 0
-    assert machine.calls() == [make_venv_call(machine), pip_call(), program_call("once")]
+    assert machine.calls() == [make_venv_call(machine), pip_call(machine), program_call("once")]
     assert not debris.exists()
 
 
@@ -265,7 +265,7 @@ def test_an_unusable_environment_is_made_anew(machine: Machine, how: str) -> Non
             shutil.rmtree(machine.venv)
             machine.venv.mkdir()
     assert after.run("once").code == 0
-    assert after.calls() == [make_venv_call(after), pip_call(), program_call("once")]
+    assert after.calls() == [make_venv_call(after), pip_call(after), program_call("once")]
 
 
 def test_an_environment_made_by_hand_is_kept(machine: Machine) -> None:
@@ -276,7 +276,7 @@ def test_an_environment_made_by_hand_is_kept(machine: Machine) -> None:
     treasure = machine.venv / "treasure"
     treasure.touch()
     assert machine.run("once").code == 0
-    assert machine.calls() == [pip_call(), program_call("once")]
+    assert machine.calls() == [pip_call(machine), program_call("once")]
     assert treasure.exists()
 
 
@@ -288,10 +288,10 @@ def test_a_failing_pip_is_shown_and_tried_again(machine: Machine) -> None:
     assert "pip prints this" in run.err
     assert "exit code 3" in run.err
     assert str(machine.venv / "neo_light_fix.log") in run.err
-    assert machine.calls() == [make_venv_call(machine), pip_call()]
+    assert machine.calls() == [make_venv_call(machine), pip_call(machine)]
     machine.let("pip-exits", 0)
     assert machine.run("once").code == 0
-    assert machine.calls() == [pip_call(), program_call("once")]
+    assert machine.calls() == [pip_call(machine), program_call("once")]
 
 
 def test_simultaneous_first_uses_make_one_environment(machine: Machine) -> None:
@@ -305,7 +305,7 @@ def test_simultaneous_first_uses_make_one_environment(machine: Machine) -> None:
     assert [run.code for run in runs] == [0] * 5
     assert sum("waiting for another" in run.err for run in runs) >= 1
     assert sorted(machine.calls()) == sorted(
-        [make_venv_call(machine), pip_call(), *[program_call("once")] * 5],
+        [make_venv_call(machine), pip_call(machine), *[program_call("once")] * 5],
     )
 
 
@@ -320,5 +320,5 @@ def test_a_running_program_does_not_hold_the_lock(machine: Machine) -> None:
         run = machine.run("once")
         assert governor.poll() is None
         os.killpg(governor.pid, signal.SIGKILL)
-    assert (run.code, machine.calls()) == (0, [pip_call(), program_call("once")])
+    assert (run.code, machine.calls()) == (0, [pip_call(machine), program_call("once")])
     assert "waiting" not in run.err

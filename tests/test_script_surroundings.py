@@ -1,0 +1,398 @@
+"""neo_light_fix.sh in an environment that was made for other scripts, by old shells, and among few or foreign tools."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.script_machine import REPOSITORY, Machine, bare_machine, program_call
+from tests.supervised import Site, eventually
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with one good Python."""
+    machine = bare_machine(tmp_path)
+    machine.add_python("python3")
+    return machine
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A site of which no process is left afterwards."""
+    site = Site(tmp_path)
+    yield site
+    site.clear()
+
+
+# --- the environment --------------------------------------------------------------------------------------------------
+
+
+def exported(tmp_path: Path) -> dict[str, str]:
+    """What an operator may export for other scripts; nothing of it is for this one."""
+    start_file = tmp_path / "start file"
+    start_file.write_text("shopt -s nocasematch; set -f; cd() { :; }; printf() { echo of the start file; }\n")
+    return {
+        "BASH_ENV": str(start_file),
+        "BASH_FUNC_flock%%": "() {  echo stands in for flock; return 1; }",
+        "BASH_FUNC_printf%%": "() {  echo stands in for printf; }",
+        "BASH_FUNC_note%%": "() {  echo stands in for note; }",
+        "CDPATH": f"{tmp_path}:/",
+        "GLOBIGNORE": "*",
+        "SHELLOPTS": "noglob:allexport",
+        "BASHOPTS": "nocasematch:failglob",
+        "POSIXLY_CORRECT": "1",
+    }
+
+
+def test_nothing_that_was_exported_for_bash_reaches_the_script(machine: Machine, tmp_path: Path) -> None:
+    """Functions, options, search paths and a start file change neither what it does nor what it prints."""
+    assert machine.run("once", environment=exported(tmp_path)).code == 0
+    machine.calls()
+    run = machine.run("once", "a b", environment=exported(tmp_path))
+    assert (run.code, run.out, run.err) == (0, "out of python\n", "")
+    assert machine.calls() == [program_call("once", "a b")]
+    assert machine.run("help", environment=exported(tmp_path)).out == machine.run("help").out
+
+
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash --posix"])
+def test_another_shell_hands_the_script_to_bash(machine: Machine, shell: str) -> None:
+    """As `sh neo_light_fix.sh` it works, whatever shell `sh` is."""
+    name, *options = shell.split()
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"there is no {name}")
+    run = subprocess.run(
+        [found, *options, machine.script, "help"],
+        env={"PATH": str(machine.home / "tools")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == machine.run("help").out
+
+
+def test_agents_have_the_operators_environment(site: Site, tmp_path: Path) -> None:
+    """What was exported for Python, pip and bash is the agents'; governor and hive work in spite of it."""
+    stand_in = tmp_path / "stand-in"
+    stand_in.mkdir()
+    (stand_in / "platform.py").write_text("x = 1\n")
+    start_file = tmp_path / "start file"
+    start_file.write_text("greeting='from the start file'\n")
+    given = {
+        "PYTHONPATH": str(stand_in),
+        "PYTHONHOME": "/nonexistent",
+        "PYTHONSTARTUP": "x",
+        "PIP_USER": "1",
+        "CDPATH": "/",
+        "BASH_ENV": str(start_file),
+        "BASH_FUNC_greet%%": "() {  echo greetings $greeting\n}",
+        "BASH_FUNC_flock%%": "() {  return 1\n}",
+    }
+    site.settings |= given | {"CAPITAL_GOVERNOR_HIVE": "1"}
+    site.govern(None)
+    site.agents("ensure_running a 'greet >said; env -0 >environment; echo $- >options; exec sleep 900'")
+    with site.started() as supervisor:
+        eventually((site.root / "options").exists)
+        eventually(lambda: "Config:" in site.log("capital_governor"))
+        site.pid("hive")
+        supervisor.terminate()
+        supervisor.wait(60)
+    assert (site.root / "said").read_text() == "greetings from the start file\n"
+    assert (site.root / "options").read_text() == "hBc\n"
+    found = dict(word.split("=", 1) for word in (site.root / "environment").read_text().split("\0") if word)
+    assert {name: found.get(name) for name in given} == given
+    assert "Traceback" not in site.log("capital_governor") + site.log("hive")
+
+
+def test_a_start_file_that_prints_does_not_disturb_the_agents_file(site: Site, tmp_path: Path) -> None:
+    """The list of agents is read without what BASH_ENV says or exported functions do."""
+    start_file = tmp_path / "start file"
+    start_file.write_text("echo noise\n")
+    site.settings |= {"BASH_ENV": str(start_file), "BASH_FUNC_printf%%": "() {  echo no; }"}
+    site.agents("ensure_running a 'exec sleep 900'")
+    shown = site.run("status")
+    assert shown.code == 3
+    assert re.search(r"^a +stopped$", shown.out, flags=re.MULTILINE), shown.err
+
+
+PROJECT = """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+
+[project]
+name = "capital-governor"
+version = "0.1.0"
+"""
+
+BACKEND = """\
+from pathlib import Path
+from zipfile import ZipFile
+
+
+def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
+    name, info = "capital_governor-0.1.0-py3-none-any.whl", "capital_governor-0.1.0.dist-info"
+    with ZipFile(Path(wheel_directory, name), "w") as wheel:
+        wheel.writestr("here.pth", str(Path.cwd()))
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: capital-governor\\nVersion: 0.1.0\\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return name
+"""
+
+
+def test_packages_go_into_the_environment_whatever_the_operator_has_told_pip(tmp_path: Path) -> None:
+    """The real pip, told by environment and file to install elsewhere, in part or for another Python, fills .venv."""
+    project, elsewhere, stand_in = tmp_path / "pro ject", tmp_path / "elsewhere", tmp_path / "stand-in"
+    (project / "capital_governor").mkdir(parents=True)
+    stand_in.mkdir()
+    shutil.copy(REPOSITORY / "neo_light_fix.sh", project)
+    (project / "pyproject.toml").write_text(PROJECT)
+    (project / "backend.py").write_text(BACKEND)
+    (project / "capital_governor/__init__.py").touch()
+    (project / "capital_governor/__main__.py").write_text("import platform, sys\nprint(platform.system(), sys.path)\n")
+    (stand_in / "platform.py").write_text("raise ImportError('of another program')\n")
+    (tmp_path / "pip.conf").write_text(f"[install]\nuser = yes\nprefix = {elsewhere}\nroot = {elsewhere}\n")
+    environment = {
+        "PATH": f"{Path(sys.executable).resolve().parent}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(elsewhere),
+        "PYTHONPATH": str(stand_in),
+        "PYTHONUSERBASE": str(elsewhere),
+        "PYTHONSTARTUP": str(elsewhere),
+        "PYTHONHOME": "/nonexistent",
+        "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"),
+        "PIP_USER": "1",
+        "PIP_TARGET": str(elsewhere),
+        "PIP_PREFIX": str(elsewhere),
+        "PIP_DRY_RUN": "1",
+        "PIP_PYTHON": "/nonexistent/python",
+        "PIP_REQUIRE_VIRTUALENV": "1",
+        "PIP_NO_INDEX": "1",
+    }
+    done = subprocess.run(
+        [project / "neo_light_fix.sh", "once"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Linux [")
+    assert str(stand_in) not in done.stdout
+    assert list((project / ".venv").rglob("capital_governor-0.1.0.dist-info"))
+    assert not list(elsewhere.rglob("capital_governor*"))
+
+
+def test_what_says_where_packages_come_from_is_the_operators(machine: Machine) -> None:
+    """Index, links, certificate and proxies reach pip as they are."""
+    own = {
+        "PIP_INDEX_URL": "i",
+        "PIP_FIND_LINKS": "f",
+        "PIP_CERT": "c",
+        "PIP_CONSTRAINT": "k",
+        "PIP_CONFIG_FILE": "x",
+        "https_proxy": "p",
+    }
+    elsewhere = {"PIP_TARGET": "t", "PIP_PREFIX": "t", "PIP_ROOT": "t", "PIP_USER": "1"}
+    assert machine.run("once", environment=own | elsewhere).code == 0
+    pip = machine.environment_of("python", "pip")
+    assert pip.items() >= own.items()
+    assert {name: pip.get(name) for name in elsewhere} == {
+        "PIP_TARGET": None,
+        "PIP_PREFIX": None,
+        "PIP_ROOT": None,
+        "PIP_USER": "0",
+    }
+
+
+def test_settings_of_python_do_not_reach_the_checks(machine: Machine) -> None:
+    """ruff, mypy, pytest and what they start have none of what was exported for other Pythons."""
+    given = {"PYTHONPATH": "p", "PYTHONHOME": "h", "PYTHONSTARTUP": "s", "PYTHONUSERBASE": "u", "PYTHONOPTIMIZE": "2"}
+    assert machine.run("test", environment=given).code == 0
+    for checker in ("mypy", "pytest"):
+        assert not given.keys() & machine.environment_of(checker).keys()
+
+
+# --- old shells -------------------------------------------------------------------------------------------------------
+
+# What bash 3.2 does with what is newer, as far as a newer bash can be made to: it has no associative arrays, no
+# 'mapfile', no times in 'printf' and no 'printf -v' of an element. macOS before 12.3 has no 'readlink -f'.
+BASH_3_2 = """\
+declare() {
+    case " $* " in *' -A'* | *' -g'*) echo 'declare: -A: invalid option' >&2; return 2 ;; esac
+    builtin declare "$@"
+}
+mapfile() { echo 'mapfile: command not found' >&2; return 127; }
+readarray() { echo 'readarray: command not found' >&2; return 127; }
+printf() {
+    case "$*" in *'%('*) echo 'printf: `(: invalid format character' >&2; return 1 ;; esac
+    case "$*" in '-v '*'['*) echo 'printf: not a valid identifier' >&2; return 2 ;; esac
+    builtin printf "$@"
+}
+readlink() {
+    [[ $1 != -f ]] || { echo 'readlink: illegal option -- f' >&2; return 1; }
+    command readlink "$@"
+}
+"""
+
+
+@pytest.fixture
+def mac(machine: Machine) -> Machine:
+    """A machine without the tools of Linux, whose bash acts as version 3.2 does."""
+    (machine.home / "tools" / "flock").unlink()  # 'setsid' and 'stat' were never there
+    first, rest = machine.script.read_text().split("\n", 1)
+    machine.script.write_text(f"{first}\n{BASH_3_2}{rest}")
+    return machine
+
+
+def test_an_old_bash_runs_what_does_not_supervise(mac: Machine, tmp_path: Path) -> None:
+    """help, once, run, hive and demo work from any folder and through a link, and nothing is said."""
+    link = tmp_path / "gover nor"
+    link.symlink_to(Path(os.path.relpath(mac.script, tmp_path)))
+    help_text = (REPOSITORY / "neo_light_fix.sh").read_text().partition("<<'HELP'\n")[2].partition("HELP\n")[0]
+    assert mac.run("help").out == help_text
+    assert mac.run("once", "--json", script=link, cwd=tmp_path).code == 0
+    mac.calls()
+    for command in ("once", "run", "hive", "demo"):
+        run = mac.run(command, "a b", "*", script=link, cwd=tmp_path)
+        assert (run.code, run.out, run.err) == (0, "out of python\n", "")
+        assert mac.calls() == [program_call(command, "a b", "*")]
+        assert mac.run(command).code == 0
+        assert mac.calls() == [program_call(command)]
+    assert mac.run("test", "-k", "x y").code == 0
+    assert mac.calls()[-1][-2:] == ["-k", "x y"]
+
+
+@pytest.mark.parametrize("command", ["", "start", "stop", "restart", "status", "logs", "_background", "_demo"])
+def test_an_old_bash_that_cannot_supervise_says_so(mac: Machine, command: str) -> None:
+    """One line names the version that is needed and the one that is there; nothing is made."""
+    run = mac.run(*command.split())
+    assert (run.code, run.out, run.err.count("\n")) == (78, "", 1), run.err
+    assert re.search(r"bash 4\.4 or newer is needed to supervise, and this is \d", run.err)
+    assert "run, once and hive work without" in run.err
+    assert not mac.venv.exists()
+
+
+def test_the_script_is_written_for_the_parser_of_bash_3_2() -> None:
+    """Every line is read by the oldest bash, whether it is reached or not: none has what that cannot parse."""
+    text = (REPOSITORY / "neo_light_fix.sh").read_text()
+    code = "\n".join(line for line in text.partition("<<'HELP'")[0].splitlines() if not line.lstrip().startswith("#"))
+    newer = {
+        "&>> and |&": r"&>>|\|&",
+        ";& and ;;&": r";;?&",
+        "changes of case": r"\$\{\w+(\[[^]]*\])?[,^]{1,2}\}",
+        "declared references": r"(local|declare) -n",
+        "numbers of descriptors in variables outside a quoted text": r"^ *exec \{",
+        "a pattern with blanks or parentheses after =~": r"=~ [^$]*[ (].*\]\]",
+        "a case inside $( )": r"\$\(\s*case",
+        "declare -A that is always reached": r"^declare",
+    }
+    quoted = re.sub(r"readonly READ_AGENTS='.*?\n'\n", "", code, flags=re.DOTALL)
+    assert {
+        name: found for name, pattern in newer.items() if (found := re.findall(pattern, quoted, re.MULTILINE))
+    } == {}
+
+
+# --- other tools ------------------------------------------------------------------------------------------------------
+
+
+def stand_in(site: Site, name: str, script: str) -> None:
+    """Put a tool first on the site's PATH."""
+    folder = site.home / "tools"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    site.settings |= {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+BUSYBOX_FLOCK = f"""\
+for word in "$@"; do
+    case $word in -w | -E | --*) echo "flock: unrecognized option: $word" >&2; exit 1 ;; esac
+done
+exec {shutil.which("flock")} "$@"
+"""
+
+
+@pytest.mark.parametrize("command", ["", "start", "restart"])
+def test_a_flock_that_cannot_wait_is_named(site: Site, command: str) -> None:
+    """Where it knows no -w, as busybox's, one line names the package to install, and no other supervisor is made up."""
+    stand_in(site, "flock", BUSYBOX_FLOCK)
+    with site.started(*command.split()) as script:
+        _, err = script.communicate(timeout=60)
+    said = err or site.said()
+    assert (script.returncode, said.count("\n")) == (78, 1), said
+    assert "needs the flock of util-linux" in said
+    assert "install the package util-linux" in said
+    assert list(site.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("refuses", ["neo_light_fix.lock", "neo_light_fix.agents.lock"])
+def test_a_file_system_without_locks_is_named(site: Site, refuses: str) -> None:
+    """Where flock fails for another reason than somebody else's lock, the file is named, and nobody is blamed."""
+    number = {"neo_light_fix.lock": 8, "neo_light_fix.agents.lock": 7}[refuses]
+    failing = f"for last; do :; done\n[ $last != {number} ] || {{ echo 'flock: No locks available' >&2; exit 71; }}\n"
+    stand_in(site, "flock", f'{failing}exec {shutil.which("flock")} "$@"')
+    with site.started() as script:
+        assert script.wait(60) == 78
+    assert "flock: No locks available" in site.said()
+    assert f"cannot lock {site.root}/runtime/{refuses}" in site.said()
+    assert "another supervisor" not in site.said()
+
+
+def test_a_project_on_a_file_system_without_locks_is_set_up(machine: Machine) -> None:
+    """The first use is then not guarded against another at the same time, and works."""
+    flock = machine.home / "tools" / "flock"
+    flock.unlink()
+    flock.write_text("#!/bin/sh\nexit 71\n")
+    flock.chmod(0o755)
+    assert machine.run("once").code == 0
+
+
+def test_sizes_are_told_without_stat(site: Site) -> None:
+    """`start` shows the reason of a failure, and a log is rotated, where `stat` knows no format."""
+    stand_in(site, "stat", "echo 'stat: unrecognized option: c' >&2; exit 1")
+    (site.root / "logs").mkdir()
+    (site.root / "logs/neo_light_fix.log").write_text("old\n" * 100)
+    site.settings |= {"NEO_LIGHT_LOG_MAX_BYTES": "200"}
+    assert site.run("start").code == 0
+    eventually((site.root / "logs/neo_light_fix.log.1").exists)
+    assert site.run("stop").code == 0
+
+
+def test_a_machine_without_cksum_is_told_of_the_package(machine: Machine) -> None:
+    """Without it every use would install anew: one line names what to install, and nothing is made."""
+    (machine.home / "tools" / "cksum").unlink()
+    run = machine.run("once")
+    assert (run.code, run.out, run.err.count("\n")) == (78, "", 1), run.err
+    assert "cksum is missing: install it (Debian, Ubuntu: coreutils)" in run.err
+    assert machine.calls() == []
+
+
+def test_a_clone_with_windows_line_ends_has_none(tmp_path: Path) -> None:
+    """Where git is set to write the line ends of Windows, the script is checked out with those that bash can read."""
+    git = shutil.which("git")
+    if git is None:
+        pytest.skip("there is no git")
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    identity = ["-c", "user.name=x", "-c", "user.email=x@localhost", "-c", "core.autocrlf=false"]
+    subprocess.run([git, "init", "-q", origin], check=True)
+    for name in (".gitattributes", "neo_light_fix.sh"):
+        shutil.copy(REPOSITORY / name, origin)
+    subprocess.run([git, *identity, "add", "."], cwd=origin, check=True)
+    subprocess.run([git, *identity, "commit", "-qm", "x"], cwd=origin, check=True)
+    windows = ["-c", "core.autocrlf=true", "-c", "core.eol=crlf"]
+    subprocess.run([git, *windows, "clone", "-q", *windows, origin, clone], check=True)
+    script = clone / "neo_light_fix.sh"
+    assert b"\r" not in script.read_bytes()
+    assert subprocess.run([script, "help"], capture_output=True, check=False).returncode == 0

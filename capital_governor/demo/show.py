@@ -102,7 +102,9 @@ class Demo:
     def _failure(self) -> str:
         scene = self.progress.scene
         if self.supervisor.poll() is not None:
-            return f"the supervisor ended with exit code {self.supervisor.returncode}: see {self.root / LOG}"
+            said = (self.root / LOG).read_text(errors="replace").strip().rpartition("\n")[2]
+            why = f": {said}" if said else ""
+            return f"the supervisor ended with exit code {self.supervisor.returncode}{why} (log: {self.root / LOG})"
         if scene is None or self.progress.seen:
             return ""
         plays = (scene.ends_day - scene.begins_day) * self.seconds / DAYS

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -752,6 +752,8 @@ def test_symptoms_name_what_exists() -> None:
     }
     named = {word.removeprefix("capital-governor ") for word in re.findall(r"`([^`]+)`", text)}
     unknown = {word for word in named if word.split()[0] not in known and word not in known}
+    spoken = "".join((REPOSITORY / name).read_text() for name in SPEAKS)
+    unknown = {word for word in unknown if word not in spoken}
     assert unknown == {"read_allocations().reason", "./neo_light_fix.sh restart", "./neo_light_fix.sh status"}
     assert callable(client.read_allocations)
 
@@ -820,9 +822,53 @@ def test_the_agents_of_the_supervisor_as_shown(tmp_path: Path) -> None:
         site.clear()
 
 
+SPEAKS: Final = ("neo_light_fix.sh", "capital_governor/isolation.py")
+"""Where sentences stand that the trouble table quotes."""
+
+STARTS_IT: Final = ('"$SHELL" -c "$2" >>"$3" 2>&1 &', '$2 >>"$3" 2>&1 &', 'eval "$2" >>"$3" 2>&1 &')
+"""What another supervisor's ensure_running may do with its second argument."""
+
+
+def matching(line: str) -> set[int]:
+    """The pids that a line with `pgrep -f` prints; without a pgrep here, those whose command line has its pattern."""
+    if shutil.which("pgrep"):
+        return set(map(int, subprocess.check_output(["/bin/sh", "-c", f"exec {line}"]).split()))
+    *_, pattern = shlex.split(line)
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            if re.search(pattern, entry.read_text().replace("\0", " ")):
+                found.add(int(entry.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("starts_it", STARTS_IT)
+def test_the_governor_under_a_supervisor_of_another_program(tmp_path: Path, starts_it: str) -> None:
+    """The README's lines start it in a root with blanks, among modules of another program, and pgrep finds it so."""
+    lines, pgrep, *_ = blocks(section("NeoLight's supervisor"), "sh")
+    home = tmp_path / "of the site"
+    home.mkdir()
+    site = Site(home)
+    site.govern(None)
+    (tmp_path / "capital-governor").symlink_to(site.project)
+    for name in ("telegram", "platform", "logging"):
+        (site.root / f"{name}.py").write_text("x = 1\n")
+    (site.root / "logs").mkdir()
+    environment = site.environment() | {"HOME": str(tmp_path), "PYTHONPATH": str(site.root), "SHELL": "/bin/bash"}
+    del environment["NEOLIGHT_ROOT"]
+    script = f"ensure_running() {{ {starts_it} }}; ROOT='{site.root}'\n{lines}"
+    try:
+        subprocess.run(["/bin/bash", "-eu", "-c", script], env=environment, timeout=60, check=True)
+        eventually(lambda: "Config:" in site.log("capital_governor"), seconds=60)
+        (governor,) = site.running(f"{sys.executable} -I -m capital_governor run")
+        assert governor in matching(pgrep)
+    finally:
+        site.clear()
+
+
 def test_the_line_for_a_supervisor(tmp_path: Path) -> None:
     """The README's ``ensure_running`` line gives a name, a command that this script takes, and a log file."""
-    (line,) = blocks(section("NeoLight's supervisor"), "sh")
+    line = blocks(section("NeoLight's supervisor"), "sh")[0]
     script = f'ensure_running() {{ printf "%s\\n" "$@"; }}; HOME=/home/me; ROOT={tmp_path}\n{line}'
     bash = ["/usr/bin/env", "bash", "-eu", "-c", script]
     ran = subprocess.run(bash, capture_output=True, text=True, timeout=10, check=True)
@@ -830,7 +876,7 @@ def test_the_line_for_a_supervisor(tmp_path: Path) -> None:
     program, *arguments = command.split()
     assert (name, log) == ("capital_governor", f"{tmp_path}/logs/capital_governor.log")
     assert (REPOSITORY / Path(program).name).exists()
-    assert _plain_run(arguments) == (tmp_path, False)
+    assert _plain_run(arguments) == (None, False)
 
 
 @pytest.fixture(scope="module")

@@ -468,6 +468,11 @@ load_agents() {
     done
 }
 
+# For those who only look: an environment that is out of date, or that somebody is making, can answer, too.
+can_ask_program() {
+    "$VENV/bin/python" -I -c 'import capital_governor.env_file' >/dev/null 2>&1
+}
+
 # Comes before the operator's agents, which may need what it serves.
 load_hive() {
     hive_is_on || return 0
@@ -922,7 +927,7 @@ show_status() {
     else
         status=$EXIT_NOT_RUNNING
         load_agents
-        ! venv_is_ready '' || load_hive
+        ! can_ask_program || load_hive
         printf '%-24s not running\n' supervisor
         for name in "${NAMES[@]}"; do
             show_agent "$name" stopped - 0 - -
@@ -948,7 +953,7 @@ follow_logs() {
     local -a files=()
     choose_root
     load_agents
-    ! venv_is_ready '' || load_hive
+    ! can_ask_program || load_hive
     for name in "${NAMES[@]}"; do
         if [[ -z $wanted || $wanted == "$name" ]]; then
             files+=("${LOG[$name]}")

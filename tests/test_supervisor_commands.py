@@ -327,15 +327,17 @@ def test_a_hive_that_cannot_be_known_of_is_said(site: Site, content: bytes, comp
     site.run("stop")
 
 
-def test_status_and_stop_need_no_environment(site: Site) -> None:
-    """Where .venv is not there yet nobody makes it to find out about the hive, and both commands answer."""
+@pytest.mark.parametrize("missing", ["neo_light_fix.stamp", "bin/python"])
+def test_status_and_stop_need_no_environment(site: Site, missing: str) -> None:
+    """Nobody makes .venv to find out about the hive; both commands answer, and one out of date can still tell."""
     (site.root / ".env").write_text("CAPITAL_GOVERNOR_HIVE=1\n")
-    (site.project / ".venv/neo_light_fix.stamp").unlink()
+    (site.project / ".venv" / missing).unlink()
     shown, stopped = site.run("status"), site.run("stop")
     assert (shown.code, stopped.code) == (3, 0)
     assert re.search(r"^capital_governor +stopped$", shown.out, flags=re.MULTILINE)
+    assert ("hive" in shown.out) is (missing == "neo_light_fix.stamp")
     assert "the environment is not ready" in shown.err
-    assert not (site.project / ".venv/neo_light_fix.stamp").exists()
+    assert not (site.project / ".venv" / missing).exists()
 
 
 def test_a_name_of_the_hives_is_taken(site: Site) -> None:

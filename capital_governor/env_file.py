@@ -61,8 +61,8 @@ def _decode(content: bytes) -> str:
         UnicodeDecodeError: it is neither UTF-8 nor UTF-16 with a mark.
     """
     text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8")
-    if (at := text.find("\0")) >= 0:  # UTF-16 without a mark passes for UTF-8, in which it sets nothing at all
-        raise UnicodeDecodeError("utf-8", content, at, at + 1, "no text has this character")
+    if "\0" in text[:2]:  # UTF-16 without a mark passes for UTF-8, in which it sets nothing at all
+        raise UnicodeDecodeError("utf-8", content, 0, 2, "UTF-16 without a mark")
     return text.replace("\ufeff", "")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final, NoReturn
 
 from capital_governor.adapters.journal import JournalError, JournalRefusedError
-from capital_governor.adapters.lock import LockHeldError
+from capital_governor.adapters.lock import LockHeldError, LockRefusedError
 from capital_governor.adapters.refusals import remedy
 from capital_governor.settings import SettingsError
 
@@ -37,6 +37,8 @@ def explained() -> Iterator[None]:
         fail(CONFIGURATION, str(error))
     except JournalError as error:
         fail(TEMPORARY, str(error))
+    except LockRefusedError as error:
+        fail(TEMPORARY if error.errno in _PASSING else CONFIGURATION, f"{error.filename}: {error.strerror}")
     except OSError as error:
         clause = remedy(error)
         line = f"{error.filename or 'the file system'}: {error.strerror or error}{clause and f'; {clause}'}"

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout
+
+PATIENCE_SECONDS: Final = 1.0
+"""How long ``acquire`` tries again: whoever looks at a lock has a share of it for a moment."""
+
+_POLL_SECONDS: Final = 0.01
+_NO_LOCKS: Final = "this file system has no file locks: put runtime/ on a local disk, or mount this one with locks"
+_NOT_OURS: Final = "let the governor's user write to it, or remove it while no governor runs here"
+_REMEDIES: Final = {
+    errno.ENOLCK: _NO_LOCKS,
+    errno.ENOSYS: _NO_LOCKS,
+    errno.EOPNOTSUPP: _NO_LOCKS,
+    errno.EINVAL: _NO_LOCKS,
+    errno.EACCES: _NOT_OURS,
+    errno.EPERM: _NOT_OURS,
+    errno.ELOOP: "it is a symbolic link: remove it while no governor runs here",
+    errno.EISDIR: "move away the folder in its place",
+}
 
 
 class LockHeldError(Exception):
     """Another governor holds this root."""
+
+
+class LockRefusedError(OSError):
+    """The file of the lock cannot be opened or locked; its text has the remedy."""
 
 
 class RootLock:
@@ -23,20 +46,31 @@ class RootLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = FileLock(path, timeout=0, fallback_to_soft=False, preserve_lock_file=True, thread_local=False)
+        self._lock = FileLock(
+            path,
+            timeout=PATIENCE_SECONDS,
+            poll_interval=_POLL_SECONDS,
+            fallback_to_soft=False,
+            preserve_lock_file=True,
+            thread_local=False,
+        )
 
     def acquire(self) -> None:
-        """Take the lock at once.
+        """Take the lock, within ``PATIENCE_SECONDS``.
 
         Raises:
             LockHeldError: another process has it.
-            OSError: the file cannot be opened.
+            OSError: the file cannot be opened or locked; with its name, and the remedy where one is known.
         """
         try:
             self._lock.acquire()
         except Timeout:
             remedy = "stop it first, or use `once --dry-run`, which works beside it"
             raise LockHeldError(f"another governor runs on this root: it holds {self._path}; {remedy}") from None
+        except OSError as error:
+            remedy = _REMEDIES.get(error.errno or 0, "")
+            problem = f"the lock cannot be taken ({error.strerror or error})" + (f": {remedy}" if remedy else "")
+            raise LockRefusedError(error.errno, problem, str(self._path)) from None
 
     def release(self) -> None:
         """Give the lock back."""
@@ -47,7 +81,7 @@ def is_held(path: Path) -> bool | None:
     """Return whether a governor holds this lock, which ends with it however it dies; None if that is unknown."""
     try:
         with path.open("rb") as file:
-            # Shared and given back at once: nobody but a governor that starts in these microseconds could notice.
+            # Shared and given back at once: a governor that starts in these microseconds tries again.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -583,11 +583,31 @@ is_locked() {
 STOPPING=''
 DIRTY=''
 HEARD=''
+UNSAID=0
 
-# Neither a full disk nor a closed terminal may end the supervisor: what cannot be said is not said.
+# Neither a full disk nor a closed terminal may end the supervisor, nor may a reader that has stalled (a paused pager, a
+# terminal stopped with Ctrl-S) hold it up. So another process writes the line and says so on a pipe; it is killed when
+# that takes too long. What cannot be said is counted, and the count is said with the next line that can be.
 report() {
+    local line lost='' told='' written patience=1
     [[ -z $BACKGROUND ]] || rotate_own_log
-    TZ=UTC0 printf '%(%FT%TZ)T neo_light_fix.sh: %s\n' -1 "$1" >&2 2>/dev/null || return 0
+    TZ=UTC0 printf -v line '%(%FT%TZ)T neo_light_fix.sh: %s\n' -1 "$1"
+    if ((UNSAID)); then
+        patience=0.05
+        TZ=UTC0 printf -v lost '%(%FT%TZ)T neo_light_fix.sh: messages that could not be written: %d\n' -1 "$UNSAID"
+    fi
+    exec {written}< <(
+        exec 6>&- 7>&- 8>&-
+        printf %s "$lost$line" >&2 2>/dev/null && printf .
+    ) || return 0
+    IFS= read -rt "$patience" -N 1 -u "$written" told || :
+    if [[ $told == . ]]; then
+        UNSAID=0
+    else
+        UNSAID=$((UNSAID + 1))
+        kill -KILL "$!" 2>/dev/null || : # it has just ended, without a word
+    fi
+    exec {written}<&-
 }
 
 # Renamed, never truncated, before a line is written; only the supervisor writes here. What cannot be renamed grows on.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -191,3 +193,40 @@ def test_a_wrong_setting_is_refused(site: Site, name: str, value: str) -> None:
     assert site.said().count("\n") == 1
     assert name in site.said()
     assert list(site.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("read_again", [False, True])
+def test_a_reader_that_stalls_stops_no_restart_and_no_signal(site: Site, read_again: bool) -> None:
+    """With a full pipe behind its messages the supervisor goes on; read again, it says how many could not be said."""
+    site.agents("ensure_running brief 'echo once more; exit 3'")
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writing, b"x" * 4095 + b"\n")
+    os.set_blocking(reading, False)
+    with subprocess.Popen(
+        [site.project / "neo_light_fix.sh"],
+        cwd=site.home,
+        env=site.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=writing,
+        start_new_session=True,
+    ) as supervisor:
+        try:
+            eventually(lambda: site.log("brief").count("once more") >= 4, seconds=60)
+            said = bytearray()
+
+            def confessed() -> bool:
+                with contextlib.suppress(BlockingIOError):
+                    said.extend(os.read(reading, 1 << 16))
+                return b"neo_light_fix.sh: messages that could not be written: " in said
+
+            if read_again:
+                eventually(confessed, seconds=60)
+            supervisor.send_signal(signal.SIGTERM)
+            assert supervisor.wait(60) == 0
+        finally:
+            supervisor.kill()
+            os.close(reading)
+            os.close(writing)
+    eventually(lambda: not site.processes(), seconds=60)

@@ -16,7 +16,7 @@ if __name__ == "__main__":
 elif os.path.basename(sys.argv[0]) == "capital-governor":  # noqa: PTH119 - pathlib is not safe to import yet
     isolate(started_by=os.path.dirname(sys.argv[0]))  # noqa: PTH120
 
-from capital_governor.early_end import end_at_signals
+from capital_governor.early_end import end_at_signals, wait_with_reloads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Run the command of ``sys.argv``. Raises SystemExit with its code."""
     if sys.argv[1:2] == ["run"]:
+        wait_with_reloads()
         end_at_signals()
     plain = _plain_run(sys.argv[1:])
     if plain is None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+
+_NAME: Final = "disk"
 
 T = TypeVar("T")
 
@@ -14,7 +17,7 @@ class Disk:
     """The one thread that owns files and SQLite: name look-ups have others, so neither waits for the other."""
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(1, "disk")
+        self._executor = ThreadPoolExecutor(1, _NAME)
         self._busy: asyncio.Future[Any] | None = None
 
     async def __call__(self, work: Callable[[], T]) -> T:
@@ -31,3 +34,8 @@ class Disk:
     def close(self) -> None:
         """Begin nothing any more; what hangs is left to hang."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def at_work() -> bool:
+    """Whether a thread of any ``Disk`` is there: one that was closed is gone when its last work is done."""
+    return any(thread.name.startswith(_NAME) for thread in threading.enumerate())

@@ -213,8 +213,11 @@ class Governor:
         gc.freeze()
         gc.set_threshold(50_000, 10, 10)
 
-    async def close(self) -> None:
-        """End: let what is being written be finished, say so in the status file, close the journal."""
+    async def close(self, *, goes_on: bool = False) -> None:
+        """End: let what is being written be finished, say so in the status file, close the journal.
+
+        With ``goes_on`` another governor follows in this process, and the status file stays as it is.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
                 if self._heartbeat is not None:
@@ -223,7 +226,8 @@ class Governor:
                     await self._delivery.close()
                 await self._on_disk.quiet()
                 await self._tell_cycle()  # one whose tick was given up while the disk was at work on it
-                await self._say_in_status(self._cycle.leave)
+                if not goes_on:
+                    await self._say_in_status(self._cycle.leave)
                 await self._on_disk(self._journal.close)
         self._tell_journal()
         self._on_disk.close()

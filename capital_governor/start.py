@@ -16,19 +16,22 @@ def govern(root: Path | None, *, dry_run: bool = False) -> int:
     """Govern until a signal ends it; return the exit code. Raises SystemExit where it cannot start."""
     with explained():
         settings = _load(root, dry_run=dry_run)
-        return daemon.run(settings, log_to(settings), dry_run=dry_run)
+        return daemon.run(settings, log_to(settings, background=True), dry_run=dry_run)
 
 
 def govern_once(root: Path | None) -> tuple[Settings, Outcome]:
-    """Take one tick for good and return what came of it. Raises SystemExit where it cannot start."""
+    """Take one tick for good and return what came of it. Raises SystemExit where it cannot start, or was ended."""
     with explained():
         settings = _load(root)
-        return settings, daemon.once(settings, log_to(settings))
+        return settings, daemon.once(settings, log_to(settings, background=True))
 
 
-def log_to(settings: Settings) -> logs.Sink:
-    """Set up the logs as the settings say, also for what nothing catches, and return their sink."""
-    sink = logs.configure(level=settings.log_level, fmt=settings.log_format, secrets=settings.secrets())
+def log_to(settings: Settings, *, background: bool = False) -> logs.Sink:
+    """Set up the logs as the settings say, also for what nothing catches, and return their sink.
+
+    With ``background`` no reader of them can stop this process: for what holds the root's lock.
+    """
+    sink = daemon.log_to(settings, background=background)
     logs.catch_uncaught()
     return sink
 

@@ -7,6 +7,7 @@ cannot be written is counted and otherwise ignored: control must not depend on i
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 from urllib.parse import quote, quote_plus
 
 from capital_governor.lean import without
+from capital_governor.line_writer import LineWriter, Output
 
 with without("rich"):  # structlog's console renderer would load it; ours does not
     import structlog
@@ -141,42 +143,83 @@ class Sink:
     """Where every line ends up, redacted, in one write.
 
     A file or terminal is written to below Python's buffers: a line that could not be written is lost rather than kept
-    for a later flush, so that a full disk costs no memory and no exit code.
+    for a later flush, so that a full disk costs no memory and no exit code. Where ``LineWriter`` does the writing, a
+    line waits until its reader takes it, and the caller does not.
 
     Args:
         secrets: texts that must not appear (those shorter than four characters are ignored).
         stream: where to; None is whatever ``sys.stderr`` is at the time.
 
     Attributes:
-        failures: how many lines could not be written so far.
-        last_error: why the last of them could not; "" if all could.
+        secrets: as given.
+        writer: what writes the lines in the background; None: each is written at once.
+        tell: makes a line of what the sink itself has to say.
     """
 
     def __init__(self, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
-        self.failures = 0
-        self.last_error = ""
+        self.secrets = tuple(secrets)
+        self.writer: LineWriter | None = None
+        self.tell: Callable[[str], str] = escape
         self._stream = stream
-        self._secrets = _redactor(secrets)
-        self._torn = False
+        self._redactor = _redactor(self.secrets)
+        self._output = Output(patient=False)
+        self._failures = 0
+        self._last_error = ""
+
+    @property
+    def failures(self) -> int:
+        """How many lines could not be written so far."""
+        return self._failures + (0 if self.writer is None else self.writer.failures)
+
+    @property
+    def last_error(self) -> str:
+        """Why the last of them could not; "" if all could."""
+        return self.redact("" if self.writer is None else self.writer.last_error) or self._last_error
 
     def redact(self, text: str) -> str:
         """Return the text without any secret, anything like a Bot API token, or user and password of a URL."""
-        if self._secrets is not None:
-            text = self._secrets.sub(HIDDEN, text)
+        if self._redactor is not None:
+            text = self._redactor.sub(HIDDEN, text)
         text = _BOT_TOKEN.sub(HIDDEN, text)
         return _USERINFO.sub(f"://{HIDDEN}@", text) if "@" in text else text
 
     def write(self, text: str) -> None:
         """Write one event, redacted. Never raises for what the stream does."""
         line = self.redact(text) + "\n"
+        if self.writer is not None:
+            self.writer.write(line)
+            return
         try:
             self._put(sys.stderr if self._stream is None else self._stream, line)
         except (OSError, ValueError, RuntimeError, AttributeError) as error:
             # Full disk, closed pipe or file, re-entry from a signal handler, or no stderr at all.
-            self.failures += 1
-            self.last_error = self.redact(str(error) or type(error).__name__)
+            self._failures += 1
+            self._last_error = self.redact(str(error) or type(error).__name__)
 
     debug = info = warning = warn = error = critical = fatal = exception = msg = log = write
+
+    def flush(self) -> None:
+        """Wait a moment until what was said is written: for the end of the process."""
+        if self.writer is not None:
+            self.writer.flush()
+
+    def write_in_background(self, former: LineWriter | None = None) -> None:
+        """Have lines written by a thread from now on, if there is a file or terminal at all.
+
+        Args:
+            former: goes on instead of a new one, with the lines that wait in it.
+        """
+        stream = sys.stderr if self._stream is None else self._stream
+        if former is not None:
+            former.confess = self._confess
+            self.writer = former
+        elif stream is not None:
+            with contextlib.suppress(OSError, ValueError):  # a stream in memory, or a closed one
+                self.writer = LineWriter(stream.fileno(), self._confess, encoding=stream.encoding or "utf-8")
+
+    def _confess(self, count: int, why: str) -> str:
+        lines = "1 log line was" if count == 1 else f"{count} log lines were"
+        return self.redact(self.tell(f"{lines} lost: {why}")) + "\n"
 
     def _put(self, stream: TextIO, line: str) -> None:
         try:
@@ -185,13 +228,7 @@ class Sink:
             stream.write(line)
             stream.flush()
             return
-        data = line.encode(stream.encoding or "utf-8", "backslashreplace")
-        if self._torn:  # what is left of a line that a full disk cut off ends here
-            data = b"\n" + data
-        while data:
-            written = os.write(descriptor, data)
-            data = data[written:]
-            self._torn = bool(data)
+        self._output.put(descriptor, line.encode(stream.encoding or "utf-8", "backslashreplace"))
 
 
 # --- what a line looks like -----------------------------------------------------------------------------------------
@@ -288,6 +325,7 @@ def configure(
     sink = Sink(secrets, stream)
     number = logging.getLevelNamesMapping()[level]
     renderer = Renderer(fmt, color=_colored(stream) if color is None else color, redact=sink.redact, now=now)
+    sink.tell = lambda text: renderer(None, "warning", {"event": text})
     _configure_structlog(sink, renderer, number)
     root = logging.getLogger()
     for former in [handler for handler in root.handlers if isinstance(handler, Bridge)]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import re
 import signal
 import socket
@@ -26,6 +27,7 @@ from capital_governor.hive.metrics import payload
 from capital_governor.hive.past_file import LONGEST_SECONDS, Memory
 from capital_governor.hive.sampler import Sampler
 from capital_governor.hive.state_files import PERFORMANCE, REGIME, StateFile, Watch, read, read_all
+from capital_governor.line_writer import LineWriter
 
 HOST: Final = "127.0.0.1"
 OWN_HOSTS: Final = frozenset({"localhost", HOST})
@@ -34,6 +36,35 @@ GRACE_SECONDS: Final = 2
 
 OK: Final = 200
 UNAVAILABLE: Final = 503
+
+
+class Log(logging.Handler):
+    """The hive's log on standard error, and with it what its libraries say from WARNING on; no reader can stop it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        # Without a standard error there is no log.
+        self._writer = None if sys.stderr is None else LineWriter(sys.stderr.fileno(), _lost, encoding="utf-8")
+        logging.getLogger().addHandler(self)
+        logging.captureWarnings(capture=True)
+
+    def say(self, sentence: str) -> None:
+        """Write one line."""
+        if self._writer is not None:
+            self._writer.write(_line(sentence))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write what a library says, a traceback included."""
+        for sentence in self.format(record).splitlines():
+            self.say(sentence)
+
+
+def _line(sentence: str) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} [hive] {sentence}\n"
+
+
+def _lost(count: int, why: str) -> str:
+    return _line(f"lines of this log that were lost: {count} ({why})")
 
 
 class HiveError(Exception):
@@ -168,7 +199,8 @@ def serve(root: Path, dashboard_url: str, capital: float) -> None:
         HiveError: it cannot serve there.
     """
     listener = bind(address(dashboard_url), others=urlsplit(dashboard_url).hostname == "localhost")
-    hive = Hive(root, capital, _say)
+    say = Log().say
+    hive = Hive(root, capital, say)
     config = uvicorn.Config(
         hive.app(),
         loop="asyncio",
@@ -183,10 +215,10 @@ def serve(root: Path, dashboard_url: str, capital: float) -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     with contextlib.closing(listener), _signals_end_in_order():
-        _say(f"serving {root} at http://{HOST}:{listener.getsockname()[1]}/meta/metrics")
-        with Sampler(hive.sample, _say, LONGEST_SECONDS):
+        say(f"serving {root} at http://{HOST}:{listener.getsockname()[1]}/meta/metrics")
+        with Sampler(hive.sample, say, LONGEST_SECONDS):
             uvicorn.Server(config).run(sockets=[listener])
-    _say("stopped")
+    say("stopped")
 
 
 @contextlib.contextmanager
@@ -198,12 +230,6 @@ def _signals_end_in_order() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _say(sentence: str) -> None:
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    with contextlib.suppress(OSError):  # a log that cannot be written must not end what it tells of
-        print(f"{stamp} [hive] {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - its log is standard error
 
 
 def _content(path: Path, file: StateFile) -> Response:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -328,3 +330,34 @@ def test_two_hives_do_not_share_a_port() -> None:
     """A second socket at the same port is refused, though addresses are reused for restarts."""
     with bind(0) as first, pytest.raises(HiveError, match="is taken"):
         bind(first.getsockname()[1])
+
+
+def test_a_log_that_nobody_reads_stops_no_answer(tmp_path: Path) -> None:
+    """With a stalled reader behind its standard error the hive answers, and a signal ends it."""
+    for folder in ("state", "runtime"):
+        (tmp_path / folder).mkdir()
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writing, b"x" * 4096)
+    port = free_port()
+    url = f"http://localhost:{port}"
+    process = subprocess.Popen(command(tmp_path), env=environment(url), stderr=writing)
+    try:
+        server = Served(tmp_path, url, process, tmp_path / "none")
+
+        def up() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return server.get("/status").status_code == 200
+            return False
+
+        wait_until(up, 60)
+        for content in ("[]", "{") * 3:  # each is news for the log
+            server.put(REGIME, content)
+            assert server.get("/meta/metrics").status_code == 503
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+        os.close(reading)
+        os.close(writing)

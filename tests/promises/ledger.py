@@ -59,6 +59,7 @@ PROMISES: Final[Mapping[int, str]] = {
     22: "a permanent error has exit code 78 and no restart loop",
     23: "after the last fault it governs again within a stated number of cycles",
     25: "a move is told when agents can see it, and when it is off",
+    26: "no reader of output stops a cycle or a signal",
 }
 README: Final = REPOSITORY / "README.md"
 README_WIDTH: Final = 120

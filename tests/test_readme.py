@@ -12,6 +12,7 @@ import pwd
 import re
 import shlex
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -376,6 +377,7 @@ def test_words_of_settings(tmp_path: Path) -> None:
 def test_exit_codes_are_complete() -> None:
     """The README's exit codes are the program's."""
     codes = {exits.OK, exits.UNEXPECTED, exits.USAGE, exits.TEMPORARY, exits.CONFIGURATION}
+    codes |= {128 + signal.SIGINT, 128 + signal.SIGTERM}
     assert {int(code) for code in names(section("Exit codes"))} == codes
 
 
@@ -749,6 +751,8 @@ def test_symptoms_name_what_exists() -> None:
         "not one of Telegram's",
         "the group has a new chat id",
         "message thread not found",
+        "the lock cannot be taken",
+        "Setting changed",
     }
     named = {word.removeprefix("capital-governor ") for word in re.findall(r"`([^`]+)`", text)}
     unknown = {word for word in named if word.split()[0] not in known and word not in known}

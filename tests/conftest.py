@@ -1,4 +1,4 @@
-"""What holds for a whole test run: the ledger of the promises, long forms, and no skip where CI is true."""
+"""What holds for a whole test run: hypothesis's profile, the promises' ledger, long forms, no skip where CI is true."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.promises.ledger import README, Account, Ledger, number_of
 
 LEDGER: Final = pytest.StashKey[Ledger]()
 
+# No verdict may depend on how fast the machine is. This also replaces the profile that hypothesis loads by itself where
+# CI is set, and comes before the test modules, whose own settings are made from it.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own there
 ROOM_BYTES: Final = 2 * 1024**3

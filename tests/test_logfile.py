@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from capital_governor.logfile import LogFile
@@ -42,7 +42,6 @@ def largest_file(size: int) -> Iterator[None]:
 lines = st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"") + b"\n"), max_size=30)
 
 
-@settings(deadline=None)
 @given(lines, st.lists(st.integers(1, 60), min_size=1), st.integers(1, 60))
 def test_every_byte_is_kept_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, wanted: list[bytes], sizes: list[int], max_bytes: int

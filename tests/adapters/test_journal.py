@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capital_governor.adapters.journal import (
@@ -226,7 +226,7 @@ def test_whatever_is_encoded_comes_back_the_same(kind: Any) -> None:
     """A value and what is decoded of its bytes are equal, signs of zero and order of keys included."""
     seen = 0
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=60)
     @given(values(kind))
     def same(value: Any) -> None:
         nonlocal seen
@@ -510,7 +510,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=40)
 @given(steps=STEPS)
 def test_both_stores_agree_whatever_happens(tmp_path_factory: pytest.TempPathFactory, steps: list[Step]) -> None:
     """Any sequence of cycles, marks, retention and restarts leaves the two journals with the same answers."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capital_governor.adapters.journal import Journal, Record
@@ -158,7 +158,7 @@ def test_a_text_that_utf8_cannot_say_is_still_a_notice(journal: Journal) -> None
     assert texts(journal.pending_notices(1)) == ["Ada ?"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=40)
 @given(steps=st.lists(st.tuples(st.sampled_from(["new", "sent", "later", "refused", "prune"]), st.integers(0, 7))))
 def test_both_stores_agree_whatever_happens(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]

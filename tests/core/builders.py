@@ -47,7 +47,7 @@ FLEET_SHARES: Final[Mapping[Agent, Ppm]] = {"Ada": 400_000, "Bob": 360_000, "Cyd
 def examples(count: int) -> settings:
     """How many examples a property gets; the same ones in every run unless PROPERTY_SCALE asks for more."""
     scale = int(os.environ.get("PROPERTY_SCALE", "1"))
-    return settings(max_examples=count * scale, deadline=None, derandomize=scale == 1, database=None)
+    return settings(max_examples=count * scale, derandomize=scale == 1)
 
 
 # --- one at a time ----------------------------------------------------------------------------------------------------

@@ -295,12 +295,15 @@ step() {
     fi
 }
 
-# What the operator has set for the real thing must neither steer a test nor be reached by one.
+# What the operator has set for the real thing must neither steer a test nor be reached by one. Without compiled modules
+# each of the hundreds of processes that tests start would compile them anew.
 # shellcheck disable=SC2329 # 'step' runs it
 without_operator_settings() (
     for name in $(compgen -e); do
         case $name in
-            CAPITAL_GOVERNOR_* | NEOLIGHT_* | NEO_LIGHT_* | TELEGRAM_* | *_proxy | *_PROXY) unset "$name" ;;
+            CAPITAL_GOVERNOR_* | NEOLIGHT_* | NEO_LIGHT_* | TELEGRAM_* | *_proxy | *_PROXY | PYTHONDONTWRITEBYTECODE)
+                unset "$name"
+                ;;
         esac
     done
     exec "$@"
@@ -337,14 +340,18 @@ run_soak() {
 }
 
 run_checks() {
+    local -a coverage=()
+    if [[ ${1-} == --coverage ]]; then
+        shift
+        coverage=(--cov --cov-branch --cov-report=term:skip-covered)
+    fi
     ensure_fault_tools
     step 'ruff format' "$VENV/bin/ruff" format --check
     step 'ruff check' "$VENV/bin/ruff" check
     step mypy "$VENV/bin/mypy"
     step lint-imports "$VENV/bin/lint-imports"
     step shellcheck "$VENV/bin/shellcheck" neo_light_fix.sh .ci/run
-    step pytest without_operator_settings "$VENV/bin/pytest" -W error -m 'not bench' \
-        --cov --cov-branch --cov-report=term:skip-covered "$@"
+    step pytest without_operator_settings "$VENV/bin/pytest" -W error -m 'not bench' "${coverage[@]}" "$@"
 }
 
 test_project() {
@@ -1008,7 +1015,8 @@ Without a command: keep the governor and the agents of .agents.sh running, in th
   once [OPTION...]           one cycle, then exit
   hive [OPTION...]           serve the metrics itself, where there is no dashboard
   demo [OPTION...]           see it govern: a simulated fleet in .demo, nothing real is touched
-  test [PYTEST-ARGUMENT...]  format, lint, types, imports, shell, tests with coverage
+  test [PYTEST-ARGUMENT...]  format, lint, types, imports, shell, tests
+  test --coverage            the same, and which lines the tests reach; slower
   test --bench               only the benchmarks
   test --soak MINUTES        the real thing among faults, then a table; --seed N has others
   help                       this text

@@ -81,11 +81,19 @@ def test_the_checks_run_in_order_from_the_project_folder(machine: Machine) -> No
         ["mypy"],
         ["lint-imports"],
         ["shellcheck", "neo_light_fix.sh", ".ci/run"],
-        [
-            *("pytest", "-W", "error", "-m", "not bench"),
-            *("--cov", "--cov-branch", "--cov-report=term:skip-covered"),
-            *("-k", "two words"),
-        ],
+        ["pytest", "-W", "error", "-m", "not bench", "-k", "two words"],
+    ]
+
+
+def test_coverage_is_measured_on_demand(machine: Machine) -> None:
+    """With ``--coverage`` in front the checks are the same, pytest also measures which lines it reaches."""
+    assert machine.run("test", "--coverage", "-k", "two words").code == 0
+    calls = machine.calls()
+    assert [call[0] for call in calls[-6:]] == ["ruff", "ruff", "mypy", "lint-imports", "shellcheck", "pytest"]
+    assert calls[-1] == [
+        *("pytest", "-W", "error", "-m", "not bench"),
+        *("--cov", "--cov-branch", "--cov-report=term:skip-covered"),
+        *("-k", "two words"),
     ]
 
 

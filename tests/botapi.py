@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final, Self
 from urllib.parse import parse_qs
 
-from tests.adapters.hostile import Connection, Server, http
+from tests.adapters.hostile import PATIENCE_SECONDS, Connection, Server, http, stay
 from tests.serving import wait_until
 
 TOKEN: Final = "123456789:CANARYabcdefghijklmnopqrstuvwxyz-_0"  # noqa: S105 - of no bot
@@ -57,7 +57,7 @@ def ok(exchange: Exchange) -> None:
 
 def hang(exchange: Exchange) -> None:
     """Neither answer nor close."""
-    exchange.connection.stop.wait(30)
+    stay(exchange.connection)
 
 
 def reset(exchange: Exchange) -> None:
@@ -127,8 +127,8 @@ class BotApi(Server):
         topics: the forum topic of each request, "" for none.
     """
 
-    def __init__(self, *scripts: Answer, port: int = 0) -> None:
-        super().__init__(self._serve, port=port)
+    def __init__(self, *scripts: Answer, port: int = 0, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        super().__init__(self._serve, port=port, patience_seconds=patience_seconds)
         self.changing = threading.Lock()
         self.taken: list[str] = []
         self.asked: list[str] = []
@@ -151,12 +151,12 @@ class BotApi(Server):
         with self.changing:
             self._queue = deque(scripts)
 
-    def wait_for(self, messages: int, seconds: float = 15.0) -> list[str]:
+    def wait_for(self, messages: int, seconds: float = PATIENCE_SECONDS) -> list[str]:
         """Wait until so many messages were taken in all, and return them."""
         wait_until(lambda: len(self.taken) >= messages, seconds)
         return list(self.taken)
 
-    def wait_asked(self, requests: int, seconds: float = 15.0) -> None:
+    def wait_asked(self, requests: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until so many requests have come in all."""
         wait_until(lambda: len(self.asked) >= requests, seconds)
 

@@ -22,7 +22,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOOLS = ("bash", "cat", "cksum", "dirname", "env", "flock", "mkdir", "mv", "readlink", "rm", "tail")
 CHECKERS = ("ruff", "mypy", "lint-imports", "shellcheck", "pytest")
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 Call: TypeAlias = list[str]
 Env: TypeAlias = dict[str, str]

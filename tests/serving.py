@@ -30,7 +30,7 @@ from capital_governor.messages import Line
 from capital_governor.report import Report
 from capital_governor.settings import Settings, load
 from capital_governor.status import Outcome
-from tests.adapters.hostile import Connection, Script, Server, http
+from tests.adapters.hostile import PATIENCE_SECONDS, Connection, Script, Server, http
 from tests.core.builders import FLEET as SCORES
 from tests.core.builders import INTERVAL, NOW, snapshot
 
@@ -154,7 +154,7 @@ class Dashboard(Server):
         """Forget what was to come, and answer with these from the next question on."""
         self._queue = deque(scripts)
 
-    def wait_for(self, questions: int, seconds: float = 10.0) -> None:
+    def wait_for(self, questions: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until metrics have been asked for so many times in all."""
         wait_until(lambda: len(self.asked) >= questions, seconds)
 
@@ -168,7 +168,7 @@ class Dashboard(Server):
         script(_Heard(connection.sock, self))
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for what another thread or process does; fail if it does not do it in time."""
     end = time.monotonic() + seconds
     while not condition():

@@ -191,7 +191,7 @@ def test_orders_survive_restarts(place: Place) -> None:
         place.call("hold")
         place.wait_for("operator_hold")
         running.process.kill()
-        running.process.wait(10)
+        running.process.wait(60)
     before = place.files()
     with Daemon(place.root, place.dashboard.url) as running:
         cycles_of(place, 2)

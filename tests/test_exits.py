@@ -25,7 +25,7 @@ def start(root: Path, name: str, env: Mapping[str, str]) -> subprocess.Completed
         env={"PATH": os.defpath, "HOME": "/nonexistent", "NEOLIGHT_DASHBOARD_URL": "http://127.0.0.1:1"} | dict(env),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

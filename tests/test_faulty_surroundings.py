@@ -76,11 +76,11 @@ def test_an_order_needs_to_know_the_journal(tmp_path: Path) -> None:
         load_place(tmp_path, TYPO | {"CAPITAL_GOVERNOR_JOURNAL": "a\0b"})
 
 
-def test_a_root_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_root_that_is_none_is_refused() -> None:
     """There is nothing to look at, and nobody to obey."""
-    said = call(tmp_path / "missing", "hold")
+    said = call(Path("/proc/missing"), "hold")
     assert said.code == 78
-    assert re.fullmatch(r"capital-governor: --root \S+/missing is not a folder.*\n", said.err)
+    assert re.fullmatch(r"capital-governor: --root /proc/missing is not a folder.*\n", said.err)
 
 
 # --- another user -----------------------------------------------------------------------------------------------------

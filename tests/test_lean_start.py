@@ -48,10 +48,10 @@ def test_a_governor_loads_nothing_that_it_does_not_use(tmp_path: Path, arguments
             wait_until(status.exists)
             server.wait_for(4)
             process.send_signal(signal.SIGTERM)
-            out, _ = process.communicate(timeout=10)
+            out, _ = process.communicate(timeout=60)
         finally:
             process.kill()
-            process.wait(10)
+            process.wait(60)
     said = json.loads(out)
     assert said["code"] == 0
     loaded = {name.partition(".")[0] for name in said["modules"]}

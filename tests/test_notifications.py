@@ -35,7 +35,7 @@ from tests.botapi import TOKEN, Answer, BotApi, bad_gateway, hang, malformed, ok
 from tests.core.builders import FLEET as FIXED
 from tests.relays import NAME, Proxy
 from tests.serving import FLEET, PLAIN_ENVIRONMENT, Dashboard, Rig, fixed, fresh, record, wait_until
-from tests.test_daemon import Daemon
+from tests.test_daemon import MAIN, PATIENT_END, Daemon
 
 SECRET: Final = TOKEN.partition(":")[2]
 DOWN: Final = fixed(b"", status="401 Unauthorized")
@@ -114,7 +114,7 @@ class Run:
         """What the chat shows once nothing is pending."""
 
         async def until_quiet() -> None:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while await self.governor._on_disk(self.governor._journal.backlog) != Backlog():  # noqa: ASYNC110 - no event tells
                     await asyncio.sleep(0.01)
 
@@ -422,7 +422,7 @@ def test_dead_letters_are_in_the_status_file_at_once(run: Run, api: BotApi) -> N
     status_file = run.root / "runtime" / "capital_governor_status.json"
 
     async def until_refused() -> dict[str, Any]:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not (said := json.loads(status_file.read_bytes()))["notices_refused"]:  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.01)
         found: dict[str, Any] = said
@@ -472,7 +472,7 @@ def test_an_outage_of_telegram_stops_no_cycle_and_ends_by_itself(root: Path, das
     """While Telegram hangs, breaks off and errs, moves go on; afterwards each is told once, in order."""
     configure(root, api)
     enough = threading.Event()
-    api.next(then(lambda: enough.wait(30), take=False))
+    api.next(then(lambda: enough.wait(60), take=False))
     dashboard.next(moving())
     with Daemon(root, dashboard.url, interval=0.1) as daemon:
         api.wait_asked(1)
@@ -482,7 +482,7 @@ def test_an_outage_of_telegram_stops_no_cycle_and_ends_by_itself(root: Path, das
         api.next(bad_gateway, ok)
         enough.set()
         dashboard.next(DOWN)
-        wait_until(lambda: pending(root) == 0, 30)
+        wait_until(lambda: pending(root) == 0)
         daemon.end()
     published, written = reading(root, moves_told)
     assert published > 20
@@ -494,12 +494,13 @@ def test_an_outage_of_telegram_stops_no_cycle_and_ends_by_itself(root: Path, das
 
 
 def test_the_end_does_not_wait_for_telegram(root: Path, dashboard: Dashboard, api: BotApi) -> None:
-    """With a message on its way to a server that hangs, SIGTERM is an exit with 0 within two seconds."""
+    """With a message on its way to a server that hangs, SIGTERM is an exit with 0."""
     configure(root, api)
     api.next(hang)
-    with Daemon(root, dashboard.url) as daemon:
+    with Daemon(root, dashboard.url, program=("-c", PATIENT_END + MAIN)) as daemon:
         api.wait_asked(1)
-        assert daemon.end() < 2.0
+        daemon.end()
+        assert api.gave_up == 0
         assert daemon.status()["state"] == "ended"
         assert daemon.status()["notices_pending"] == 1
         assert "Traceback" not in daemon.log.read_text()

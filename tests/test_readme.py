@@ -120,7 +120,7 @@ class Place:
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            words, cwd=self.root, env=self.environment(), capture_output=True, text=True, timeout=30, check=False
+            words, cwd=self.root, env=self.environment(), capture_output=True, text=True, timeout=60, check=False
         )
 
     def govern(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -141,7 +141,7 @@ class Place:
                 yield
             finally:
                 process.terminate()
-                assert process.wait(10) == 0
+                assert process.wait(60) == 0
 
 
 def records(fleet: Mapping[str, Metrics]) -> dict[str, Any]:
@@ -591,7 +591,7 @@ def test_reader(session: dict[str, str], place: Place, tmp_path: Path) -> None:
 
     def share(agent: str = "CryptoTrend") -> float:
         call = f"{code}\nprint(share({agent!r}, Path({str(tmp_path)!r})))"
-        ran = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, timeout=10, check=True)
+        ran = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, timeout=60, check=True)
         return float(ran.stdout)
 
     def change(name: str, field: str, value: object) -> None:
@@ -635,7 +635,7 @@ def test_the_client_as_shown(session: dict[str, str], place: Place, tmp_path: Pa
 
     def run(code: str) -> list[str]:
         program = f"equity = 100_000\n{code.replace(SHOWN_ROOT, str(tmp_path))}\nprint(round(capital, 3))"
-        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
         return ran.stdout.splitlines()
 
     assert (run(simple), run(record)) == (["23171.2"], ["23171.2"])
@@ -878,7 +878,7 @@ def test_the_line_for_a_supervisor(tmp_path: Path) -> None:
     line = blocks(section("NeoLight's supervisor"), "sh")[0]
     script = f'ensure_running() {{ printf "%s\\n" "$@"; }}; HOME=/home/me; ROOT={tmp_path}\n{line}'
     bash = ["/usr/bin/env", "bash", "-eu", "-c", script]
-    ran = subprocess.run(bash, capture_output=True, text=True, timeout=10, check=True)
+    ran = subprocess.run(bash, capture_output=True, text=True, timeout=60, check=True)
     name, command, log = ran.stdout.splitlines()
     program, *arguments = command.split()
     assert (name, log) == ("capital_governor", f"{tmp_path}/logs/capital_governor.log")

@@ -63,7 +63,7 @@ def documents(root: Path) -> list[dict[str, Any]]:
 
 def published(root: Path, generation: int) -> dict[str, float]:
     """Wait for a generation in both files, and return its lines, which are the same in both, with the reserve."""
-    wait_until(lambda: [each["generation"] for each in documents(root)] == [generation] * 2, 30)
+    wait_until(lambda: [each["generation"] for each in documents(root)] == [generation] * 2)
     primary, override = documents(root)
     lines: Mapping[str, float] = primary["allocations"]
     assert override["allocations"] == lines
@@ -100,7 +100,7 @@ def test_a_high_performer_rises_to_its_maximum_and_telegram_is_told(
             "ScoutBot": 0.2,
             "reserve": 0.0,
         }
-        told = api.wait_for(2, 30)
+        told = api.wait_for(2)
         daemon.says("Telegram notification sent", 2)
         daemon.end()
     assert len(told) == 2
@@ -138,7 +138,7 @@ def test_a_guardian_pause_keeps_both_files_as_they_are_and_its_end_resumes(
         assert resumed["SmartTrader"] == 0.2
         assert resumed["reserve"] == 0.5
         daemon.says("Hold is over: paused")
-        api.wait_for(4, 30)
+        api.wait_for(4)
         daemon.end()
     assert daemon.log.read_text().count(f"{PAUSED}: the pause file says: Drawdown watch") == 1
     starts = [text.partition(":")[0] for text in api.taken]
@@ -166,7 +166,7 @@ def test_a_risk_multiplier_of_one_half_halves_every_share(root: Path, dashboard:
             "ScoutBot": 0.060606,
             "reserve": 0.5,
         }
-        told = api.wait_for(2, 30)
+        told = api.wait_for(2)
         daemon.end()
     assert told[1] == (
         "🎯 Capital Reallocation:\n"
@@ -181,7 +181,7 @@ def test_a_few_points_move_nothing_and_more_than_ten_do(root: Path, dashboard: D
     dashboard.next(fleet(0.6, 0.5, 0.5, 0.4))
     with Daemon(root, dashboard.url, interval=0.2) as daemon:
         published(root, 1)
-        api.wait_for(1, 30)
+        api.wait_for(1)
         before = daemon.files()
         dashboard.next(fleet(0.66, 0.5, 0.5, 0.34))  # of 2.00 again: 0.33 and 0.17
         daemon.says("No reallocation needed (no change is worth a move): largest change 0.0300", 4)
@@ -190,7 +190,7 @@ def test_a_few_points_move_nothing_and_more_than_ten_do(root: Path, dashboard: D
         assert published(root, 2) == pytest.approx(
             {"SmartTrader": 0.18, "RangeTrader": 0.25, "DropshipAgent": 0.25, "ScoutBot": 0.32, "reserve": 0}
         )
-        told = api.wait_for(2, 30)
+        told = api.wait_for(2)
         daemon.end()
     assert len(told) == 2
     assert told[1].startswith("🎯 Capital Reallocation:\nScoutBot: 32.0%\n")

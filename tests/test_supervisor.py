@@ -31,7 +31,7 @@ def waits(site: Site, name: str) -> list[float]:
 
 def end(supervisor: subprocess.Popen[str]) -> int:
     supervisor.terminate()
-    return supervisor.wait(timeout=20)
+    return supervisor.wait(timeout=60)
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -50,11 +50,16 @@ def test_an_agent_that_ends_is_started_again_ever_later(site: Site, code: int) -
 
 def test_a_while_of_health_makes_the_next_wait_short_again(site: Site) -> None:
     """An agent that ran as long as NEO_LIGHT_HEALTHY_SECONDS is waited for as if it had failed for the first time."""
-    site.agents("""ensure_running moody 'echo x >>count; [[ $(wc -l <count) != 4 ]] || sleep 1.8; exit 1'""")
+    site.settings["NEO_LIGHT_HEALTHY_SECONDS"] = "1.5"
+    # The run after the first wait of 0.8 s is a long one.
+    long = f'! grep -q "moody.*again in 0.8" "{site.home / "said"}" || [[ -e long ]] || {{ touch long; sleep 1.8; }}'
+    site.agents(f"ensure_running moody '{long}; exit 1'")
     with site.started() as supervisor:
-        eventually(lambda: len(waits(site, "moody")) >= 5)
+        eventually(lambda: waits(site, "moody")[-1:] == [0.2] and 0.8 in waits(site, "moody"))
         end(supervisor)
-    assert waits(site, "moody")[:5] == [0.2, 0.4, 0.8, 0.2, 0.4]
+    waited = waits(site, "moody")
+    assert waited[:3] == [0.2, 0.4, 0.8] or 0.2 in waited[1:3]  # a machine may be so slow that a brief run is long
+    assert waited[waited.index(0.8) + 1] == 0.2
 
 
 def test_what_a_person_must_mend_is_said_once_and_not_tried_again(site: Site) -> None:
@@ -79,7 +84,7 @@ def test_a_signal_ends_all_in_order(site: Site, number: signal.Signals) -> None:
     with site.started() as supervisor:
         eventually(lambda: site.log("polite") == "up\n")
         os.killpg(supervisor.pid, number)
-        assert supervisor.wait(timeout=5) == 0
+        assert supervisor.wait(timeout=60) == 0
     assert site.processes() == {}
     assert site.log("polite") == "up\nbye\n"
     assert f"{number.name}: ending all agents" in site.said()
@@ -87,6 +92,7 @@ def test_a_signal_ends_all_in_order(site: Site, number: signal.Signals) -> None:
 
 def test_an_agent_that_does_not_end_is_killed_with_all_it_started(site: Site) -> None:
     """After NEO_LIGHT_STOP_SECONDS comes SIGKILL, for children that ignore SIGTERM in a session of their own, too."""
+    site.settings["NEO_LIGHT_STOP_SECONDS"] = "1"
     site.agents("ensure_running deaf \"trap '' TERM; setsid sleep 900 & sleep 901 | sleep 902\"")
     with site.started() as supervisor:
         eventually(lambda: len(site.running("sleep 90")) >= 3)
@@ -101,7 +107,7 @@ def test_nothing_outlives_a_killed_supervisor(site: Site) -> None:
         eventually(lambda: len(site.running("sleep 90")) >= 3)
         supervisor.kill()
         supervisor.wait()
-    eventually(lambda: not site.processes(), seconds=5)
+    eventually(lambda: not site.processes())
 
 
 def test_a_new_supervisor_waits_for_the_agents_of_a_killed_one(site: Site) -> None:
@@ -140,7 +146,7 @@ def test_a_root_has_one_supervisor(site: Site) -> None:
         first = site.pid("capital_governor")
         for arguments in ((), ("start",)):
             with site.started(*arguments) as second:
-                _, err = second.communicate(timeout=10)
+                _, err = second.communicate(timeout=60)
             assert second.returncode == 75
             message = err or site.said().splitlines()[-1]
             assert len(message.strip().splitlines()) == 1
@@ -189,7 +195,7 @@ def test_a_wrong_setting_is_refused(site: Site, name: str, value: str) -> None:
     """One sentence names the variable; the exit code says that trying again does not help; nothing is started."""
     site.settings[name] = value
     with site.started() as supervisor:
-        assert supervisor.wait(timeout=10) == 78
+        assert supervisor.wait(timeout=60) == 78
     assert site.said().count("\n") == 1
     assert name in site.said()
     assert list(site.root.iterdir()) == []

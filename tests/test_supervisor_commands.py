@@ -384,7 +384,7 @@ def test_a_hive_serves_and_one_without_a_port_gives_up(site: Site) -> None:
     site.run("restart")
     eventually(lambda: " serving " in site.log("hive"))
     with httpx.Client(trust_env=False) as client:
-        assert client.get(f"http://127.0.0.1:{port}/status", timeout=10).json()["status"] == "up"
+        assert client.get(f"http://127.0.0.1:{port}/status", timeout=60).json()["status"] == "up"
     site.run("stop")
     assert "[hive] stopped" in site.log("hive")
     assert site.processes() == {}
@@ -399,6 +399,6 @@ def test_a_demo_keeps_none_of_the_operators_agents(site: Site) -> None:
         eventually(lambda: state_file.exists() and "capital_governor\trunning\t" in state_file.read_text())
         kept = [line.split("\t")[0] for line in state_file.read_text().splitlines()]
         supervisor.terminate()
-        supervisor.communicate(timeout=20)
+        supervisor.communicate(timeout=60)
     assert kept == ["neo_light_fix", "capital_governor", "hive"]
     assert not list(site.home.rglob("read"))

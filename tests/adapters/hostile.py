@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+PATIENCE_SECONDS: Final = 60.0
+"""How long a test waits for what it means: whatever the machine, only something that hangs takes so long."""
 
 Script = Callable[["Connection"], None]
 """What the server does with one connection, which is closed when the script returns."""
@@ -23,6 +28,7 @@ class Connection:
         self.sock = sock
         self.server = server
         self.stop = server.stop
+        self.began = time.monotonic()
 
     def read_head(self) -> None:
         head = b""
@@ -33,15 +39,40 @@ class Connection:
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
 
+    def over(self, seconds: float) -> bool:
+        """Wait so long, and return whether to end: the test is over, or the client has been waited for long enough.
+
+        A client that is meant to leave by itself has not done so then: ``Server.gave_up`` counts it.
+        """
+        left = self.began + self.server.patience_seconds - time.monotonic()
+        if self.stop.wait(max(0.0, min(seconds, left))):
+            return True
+        if left > seconds:
+            return False
+        self.server.gave_up += 1
+        return True
+
 
 class Server:
     """Serves on ``url`` while the block lasts; the n-th connection gets the n-th script, later ones the last.
 
-    ``port`` 0 is any that is free; ``host`` an address of this machine.
+    ``port`` 0 is any that is free; ``host`` an address of this machine. A script that would go on for ever ends when the
+    client leaves or after ``patience_seconds``.
+
+    Attributes:
+        gave_up: how often a script ended because the client had not left in all that time.
     """
 
-    def __init__(self, *scripts: Script, port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        *scripts: Script,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
         self.scripts = scripts
+        self.patience_seconds = patience_seconds
+        self.gave_up = 0
         self.stop = threading.Event()
         self.heads: list[bytes] = []
         self.connections = 0
@@ -59,7 +90,7 @@ class Server:
         self.stop.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
         self._listener.close()
 
@@ -78,7 +109,7 @@ class Server:
     def _run(self, script: Script, sock: socket.socket) -> None:
         # The client leaves whenever it likes: that ends a script and is no failure of the test.
         with sock, contextlib.suppress(OSError):
-            sock.settimeout(5)
+            sock.settimeout(self.patience_seconds)
             script(Connection(sock, self))
         self.finished += 1
 
@@ -99,7 +130,7 @@ def answer_and_hang(data: bytes) -> Script:
     def script(connection: Connection) -> None:
         connection.read_head()
         connection.send(data)
-        connection.stop.wait(5)
+        stay(connection)
 
     return script
 
@@ -121,7 +152,7 @@ def repeat(head: bytes, piece: bytes, every_seconds: float = 0.0) -> Script:
     def script(connection: Connection) -> None:
         connection.read_head()
         connection.send(head)
-        while not connection.stop.wait(every_seconds) if every_seconds else not connection.stop.is_set():
+        while not connection.over(every_seconds):
             connection.send(piece)
 
     return script
@@ -129,7 +160,19 @@ def repeat(head: bytes, piece: bytes, every_seconds: float = 0.0) -> Script:
 
 def hang(connection: Connection) -> None:
     """Accept, and that is all."""
-    connection.stop.wait(5)
+    stay(connection)
+
+
+def stay(connection: Connection) -> None:
+    """Answer nothing more until the client leaves."""
+    while not connection.over(0.05):
+        if _has_left(connection.sock):
+            return
+
+
+def _has_left(sock: socket.socket) -> bool:
+    readable, _, _ = select.select([sock], [], [], 0)
+    return bool(readable) and not sock.recv(65_536)
 
 
 def http(body: bytes, *headers: str, status: str = "200 OK") -> bytes:

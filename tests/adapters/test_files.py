@@ -244,7 +244,7 @@ def test_file_size_limit_leaves_the_old_file_and_no_temporary(tmp_path: Path) ->
         "except OSError as error: print(error.errno)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "a.json"], check=True, capture_output=True, text=True, timeout=20
+        [sys.executable, "-c", script, tmp_path / "a.json"], check=True, capture_output=True, text=True, timeout=60
     )
     assert done.stdout.split() == [str(errno.EFBIG)], done.stderr
     assert ((tmp_path / "a.json").read_bytes(), names(tmp_path)) == (b"old", ["a.json"])
@@ -257,7 +257,7 @@ def test_killed_writer_leaves_the_old_file_and_a_temporary_that_the_sweep_takes(
         "import os, sys; from pathlib import Path; from capital_governor.adapters.files import replace\n"
         "replace(Path(sys.argv[1]), b'new', before_rename=lambda: os.kill(os.getpid(), 9))"
     )
-    done = subprocess.run([sys.executable, "-c", script, paths.primary], check=False, timeout=20)
+    done = subprocess.run([sys.executable, "-c", script, paths.primary], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
     assert (paths.primary.read_bytes(), len(names(paths.folder))) == (b"old", 2)
     assert len(paths.sweep().gone) == 1

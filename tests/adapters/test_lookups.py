@@ -27,7 +27,7 @@ class Resolver:
     def __call__(self, host: str, *rest: Any) -> Any:
         self.asked.append(host)
         if host.startswith("hangs"):
-            self.release.wait(30)
+            self.release.wait(60)
             raise socket.gaierror(socket.EAI_AGAIN, "try again")
         if host == "absent":
             raise socket.gaierror(socket.EAI_NONAME, "unknown")
@@ -42,13 +42,13 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
     made.release.set()
     for thread in threading.enumerate():
         if thread.name == "lookup":
-            thread.join(10)
+            thread.join(60)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     loop = LookupLoop()
     try:
-        return loop.run_until_complete(asyncio.wait_for(main, 10))
+        return loop.run_until_complete(asyncio.wait_for(main, 60))
     finally:
         loop.close()
 
@@ -136,5 +136,5 @@ def test_an_answer_after_the_end_disturbs_nobody(resolver: Resolver, capsys: pyt
     resolver.release.set()
     for thread in threading.enumerate():
         if thread.name == "lookup":
-            thread.join(10)
+            thread.join(60)
     assert capsys.readouterr().err == ""

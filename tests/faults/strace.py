@@ -31,7 +31,7 @@ from tests.faults.publisher import Job
 from tests.faults.roots import Pair
 from tests.promises.ledger import REPOSITORY
 
-PATIENCE_SECONDS: Final = 30.0
+PATIENCE_SECONDS: Final = 60.0
 CHANGING: Final = (
     "openat",
     "mkdir",

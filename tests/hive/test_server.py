@@ -46,7 +46,7 @@ class Served:
 
     def get(self, path: str) -> httpx.Response:
         with httpx.Client(trust_env=False) as client:
-            return client.get(self.url + path, timeout=10)
+            return client.get(self.url + path, timeout=60)
 
     def put(self, path: Path, document: object) -> None:
         (self.root / path).write_text(document if isinstance(document, str) else json.dumps(document))
@@ -79,12 +79,12 @@ def serving(root: Path, port: int) -> Iterator[Served]:
     with log.open("ab") as sink:
         process = subprocess.Popen(command(root), env=environment(url), stderr=sink)
     try:
-        wait_until(lambda: process.poll() is not None or " serving " in log.read_text(), 30)
+        wait_until(lambda: process.poll() is not None or " serving " in log.read_text())
         assert process.poll() is None, log.read_text()
         yield Served(root, url, process, log)
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +274,7 @@ def test_other_requests(served: Served) -> None:
     """An unknown page is 404, and nothing can be posted."""
     assert served.get("/meta").status_code == 404
     with httpx.Client(trust_env=False) as client:
-        assert client.post(f"{served.url}/meta/metrics", json={}, timeout=10).status_code == 405
+        assert client.post(f"{served.url}/meta/metrics", json={}, timeout=60).status_code == 405
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -285,7 +285,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
         with serving(tmp_path, port) as server:
             server.get("/status")
             server.process.send_signal(number)
-            assert server.process.wait(20) == 0
+            assert server.process.wait(60) == 0
             assert "stopped" in server.log.read_text()
 
 
@@ -300,7 +300,7 @@ def test_a_taken_port_is_left_to_who_has_it(tmp_path: Path, place: tuple[str, so
         port = taken.getsockname()[1]
         url = f"http://localhost:{port}"
         ran = subprocess.run(
-            command(tmp_path), env=environment(url), capture_output=True, text=True, timeout=30, check=False
+            command(tmp_path), env=environment(url), capture_output=True, text=True, timeout=60, check=False
         )
     assert (ran.returncode, ran.stdout) == (78, "")
     (line,) = ran.stderr.splitlines()

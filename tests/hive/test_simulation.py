@@ -143,7 +143,7 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
             assert (tmp_path / PAUSE).exists() is (day == PAUSED_DAYS[0])
     finally:
         done.set()
-        reader.join(10)
+        reader.join(60)
     assert problems == {""}
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == [
         "performance_attribution.json",

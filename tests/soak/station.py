@@ -32,10 +32,10 @@ class Station:
     def __exit__(self, *_: object) -> None:
         self._in.close()
         try:
-            self._process.wait(15)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(5)
+            self._process.wait(60)
         self._out.close()
 
     def order(self, words: str) -> Any:

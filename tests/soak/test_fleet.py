@@ -167,13 +167,13 @@ def test_the_real_hive_serves_the_fleet(tmp_path: Path) -> None:
         server.act(f"feed {tmp_path}")
         for _ in range(2):
             with hive(tmp_path, server.hive_port) as process:
-                wait_until(lambda: ask(gateway_port) is not None, 30)
+                wait_until(lambda: ask(gateway_port) is not None)
                 assert process.poll() is None
         assert server.gateway.counts["refused"] == 0
         assert server.gateway.counts["relayed"] >= 2
         (tmp_path / PAUSE_FILE).write_text('{"paused": true, "reason": "soak"}')
         with hive(tmp_path, server.hive_port):
-            wait_until(lambda: ask(gateway_port) is not None, 30)
+            wait_until(lambda: ask(gateway_port) is not None)
             wait_until(two_writes(tmp_path / PERFORMANCE))
             server.act("still")
             before = ask(gateway_port)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.hostile import Server, answer, answer_and_hang, http, repeat
+from tests.adapters.hostile import PATIENCE_SECONDS, Server, answer, answer_and_hang, http, repeat
 from tests.serving import FLEET, Dashboard, payload
 from tests.soak.gateway import LIES, MODES, STALE_SECONDS, Gateway, ask, worth
 
@@ -29,7 +29,7 @@ def gateway(hive: Callable[[], bytes | None], mode: str = "well") -> Iterator[tu
 
 
 def figures(port: int) -> dict[str, Any]:
-    said = ask(port)
+    said = ask(port, PATIENCE_SECONDS)
     assert said is not None
     found: dict[str, Any] = json.loads(said.partition(b"\r\n\r\n")[2])
     return found
@@ -39,7 +39,7 @@ def figures(port: int) -> dict[str, Any]:
 def test_the_hives_answer_is_handed_over_byte_for_byte(said: bytes, kind: str) -> None:
     """Status and head are the hive's, too; a refusal is counted as one."""
     with gateway(lambda: said) as (found, port):
-        assert ask(port) == said
+        assert ask(port, PATIENCE_SECONDS) == said
     assert found.counts == {"relayed": 0, "changed": 0, "refused": 0, "silent": 0} | {kind: 1}
 
 
@@ -47,10 +47,10 @@ def test_the_hives_answer_is_handed_over_byte_for_byte(said: bytes, kind: str) -
 def test_without_a_hive_nothing_is_answered(mode: str) -> None:
     """In no mode does the gateway make up a payload of its own."""
     with gateway(lambda: None, mode) as (found, port):
-        assert ask(port) is None
+        assert ask(port, PATIENCE_SECONDS) is None
     assert found.counts["silent"] == 1
     with gateway(lambda: REFUSAL, mode) as (found, port):
-        assert ask(port) == REFUSAL
+        assert ask(port, PATIENCE_SECONDS) == REFUSAL
     assert found.counts["refused"] == 1
 
 
@@ -83,9 +83,10 @@ def test_a_lie_changes_the_hives_payload_and_no_more(mode: str, lost: set[str]) 
 
 def test_what_is_stale_is_so_old() -> None:
     """The time stamp of mode "stale" is two hours ago."""
+    began = time.time()
     with gateway(lambda: WHOLE, "stale") as (_, port):
         at = datetime.fromisoformat(figures(port)["timestamp"]).timestamp()
-    assert time.time() - at == pytest.approx(STALE_SECONDS, abs=5)
+    assert began <= at + STALE_SECONDS <= time.time()
 
 
 def test_still_figures_stay_under_fresh_stamps_until_it_looks_again() -> None:
@@ -96,8 +97,8 @@ def test_still_figures_stay_under_fresh_stamps_until_it_looks_again() -> None:
         return http(json.dumps(payload(risk=next(risks), at=0.0)).encode())
 
     def seen(port: int) -> float:
-        said = figures(port)
-        assert time.time() - datetime.fromisoformat(said["timestamp"]).timestamp() < 5
+        began, said = time.time(), figures(port)
+        assert began <= datetime.fromisoformat(said["timestamp"]).timestamp() <= time.time()
         return float(said["market_regime"]["risk_multiplier"])
 
     with gateway(hive, "still") as (found, port):
@@ -130,9 +131,8 @@ def test_broken_modes_ask_no_hive() -> None:
 def test_a_hive_has_so_long_for_a_whole_answer(script: Callable[..., None]) -> None:
     """What is not whole in time is no answer, whatever comes meanwhile."""
     with Server(script) as hive:
-        began = time.monotonic()
         assert ask(hive.port, 0.4) is None
-        assert time.monotonic() - began < 1.0
+        assert hive.gave_up == 0
     assert ask(hive.port, 0.4) is None
 
 

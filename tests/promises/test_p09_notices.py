@@ -79,12 +79,12 @@ def told_despite(root: Path, kills: Sequence[Kill], prelude: str = "") -> Told:
                         daemon.process.kill()
                 else:
                     api.next(ok, then(daemon.process.kill, take=kill is Kill.AFTER_TAKEN), ok)
-                assert daemon.process.wait(30) == -signal.SIGKILL
+                assert daemon.process.wait(60) == -signal.SIGKILL
         api.next(ok)
         dashboard.next(DOWN)
         with Daemon(root, dashboard.url, interval=0.5, program=program) as daemon:
             daemon.says("Meta-metrics not fetched")
-            wait_until(lambda: pending(root) == 0, 30)
+            wait_until(lambda: pending(root) == 0)
             daemon.end()
         published, written = reading(root, moves_told)
         told = Counter(text for text in api.taken if text.startswith(FIRST))
@@ -114,9 +114,9 @@ def asked_once_each(root: Path, prelude: str = "") -> int:
     with Dashboard(moving()) as dashboard, BotApi(*map(refuse, REFUSALS), ok) as api:
         configure(root, api)
         with Daemon(root, dashboard.url, interval=0.1, program=("-c", prelude + MAIN)) as daemon:
-            api.wait_for(3, 30)
+            api.wait_for(3)
             dashboard.next(DOWN)
-            wait_until(lambda: pending(root) == 0, 30)
+            wait_until(lambda: pending(root) == 0)
             daemon.end()
         requests = len(api.asked)
     # A message that was under way at the end is a request too, and is still pending.

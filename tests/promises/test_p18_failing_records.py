@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from capital_governor.adapters.journal import Journal, JournalError
 from tests import serving
 from tests.promises.ledger import Account, require
-from tests.serving import Dashboard, Rig
+from tests.serving import Dashboard, Rig, wait_until
 from tests.test_daemon import Daemon, entries
 
 CYCLES: Final = 6
@@ -37,9 +36,7 @@ def govern_without_a_log(root: Path, prelude: str = "") -> int:
         Dashboard() as dashboard,
         Daemon(root, dashboard.url, interval=0.3, program=("-c", prelude + MAIN), stderr=Path("/dev/full")) as daemon,
     ):
-        end = time.monotonic() + 20
-        while len(dashboard.asked) < CYCLES and daemon.process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
+        wait_until(lambda: len(dashboard.asked) >= CYCLES or daemon.process.poll() is not None)
         require(daemon.process.poll() is None, f"it ended with {daemon.process.poll()}")
         daemon.end()
         asked, kept = len(dashboard.asked), len(entries(root))

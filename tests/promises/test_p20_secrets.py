@@ -88,7 +88,7 @@ def run_all_faults(root: Path, prelude: str) -> list[bytes]:
         (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
         program = ("-c", RAISES + prelude + MAIN)
         with Daemon(root, dashboard.url, interval=0.1, program=program, LOG_LEVEL="DEBUG") as daemon:
-            api.wait_for(1, 40)
+            api.wait_for(1)
             daemon.says("Unexpected error", 2)
             daemon.says("Traceback")
             if not prelude:

@@ -44,7 +44,7 @@ def give_up(home: Path, name: str, value: str, *, governor: str | None = None, p
             # By the brief agent's clock: four starts of it are two of anything else that ends at once.
             eventually(lambda: len(site.pids("brief")) > 3 and site.pids("capital_governor"), seconds=60)
             supervisor.terminate()
-            supervisor.wait(30)
+            supervisor.wait(60)
         starts, said = len(site.pids("capital_governor")), site.said()
     require(starts == 1, f"started {starts} times with {name}={value}")
     require("capital_governor gave up with exit code 78" in said, f"not given up with {name}={value}")

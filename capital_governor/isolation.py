@@ -64,8 +64,9 @@ def _demand_own_modules(foreign: set[str]) -> None:
         if top not in sys.stdlib_module_names or top in _START_FILES:
             continue
         file = getattr(module, "__file__", None) or ""
-        folder = next((folder for folder in foreign if file.startswith(os.path.join(folder, ""))), None)  # noqa: PTH118
-        if folder is not None:
+        folders = [folder for folder in foreign if file.startswith(os.path.join(folder, ""))]  # noqa: PTH118
+        if folders:
+            folder = max(folders, key=len)  # one may lie in another
             print(  # noqa: T201 - what a command says of its failure
                 f"capital-governor: {file} was imported in place of Python's own module {top}: start it without"
                 f" {folder} in PYTHONPATH, or as {sys.executable} -I -m capital_governor",

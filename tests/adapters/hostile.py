@@ -56,8 +56,8 @@ class Connection:
 class Server:
     """Serves on ``url`` while the block lasts; the n-th connection gets the n-th script, later ones the last.
 
-    ``port`` 0 is any that is free; ``host`` an address of this machine. A script that would go on for ever ends when the
-    client leaves or after ``patience_seconds``.
+    ``port`` 0 is any that is free; ``host`` an address of this machine. A script that would go on for ever ends when
+    the client leaves or after ``patience_seconds``.
 
     Attributes:
         gave_up: how often a script ended because the client had not left in all that time.

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from capital_governor.acceptance import settle
-from capital_governor.adapters import files, interlocks
+from capital_governor.adapters import files, interlocks, refusals
 from capital_governor.adapters.journal import Journal, Record
 from capital_governor.adapters.notices import Notice, move_notice
 from capital_governor.adapters.orders import Order, accept_of, hold_of, limits_of, replaced
@@ -301,7 +301,7 @@ class Cycle:
         try:
             files.replace(self.paths.status, content, durable=False)
         except OSError as error:
-            return f"{self.paths.status} could not be written: {error.strerror}"
+            return refusals.problem(self.paths.status, "written", error)
         return ""
 
     def _gather(self, payload: Snapshot | Refusal, orders: tuple[Order, ...]) -> Inputs:

@@ -213,7 +213,7 @@ class Report:
             convergence.primary.outcome,
             convergence.override.outcome,
         }:
-            over = "The file system kept all of the allocation files again"
+            over = "The allocation files were written with nothing lost"
             self.episode("kept", convergence.warning, over, level="warning")
         if convergence is None or visible is None:
             return

@@ -379,6 +379,28 @@ def test_off_does_not_even_read_the_override(tmp_path: Path) -> None:
         assert rig.see(SWAPPED).decision.reason is Reason.THRESHOLD
 
 
+def test_what_a_file_system_cannot_keep_is_told_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is written without its old owner is a warning, once until a write loses nothing; the move counts."""
+    rig.see()
+    real = files.replace
+
+    def lacking(target: Path, *arguments: Any, **more: Any) -> str:
+        real(target, *arguments, **more)
+        return f"{target} was written, but it could not keep its owner"
+
+    monkeypatch.setattr(files, "replace", lacking)
+    for scores in (SWAPPED, SWAPPED, FLEET, SWAPPED):
+        rig.see(scores)
+    assert rig.texts("warning") == [f"{rig.primary} was written, but it could not keep its owner"]
+    monkeypatch.undo()
+    rig.see(SWAPPED)
+    over = "The allocation files were written with nothing lost"
+    assert over not in rig.texts()
+    rig.see(FLEET)
+    assert rig.texts().count(over) == 1
+    assert json.loads(rig.primary.read_bytes())["generation"] == 5
+
+
 # --- dry run ----------------------------------------------------------------------------------------------------------
 
 

@@ -275,7 +275,10 @@ def test_a_status_file_that_cannot_be_written_is_told_and_stops_nothing(rig: Rig
     assert rig.see().decision.reason is Reason.FIRST_ALLOCATION
     rig.see()
     told = [text for text in rig.texts("error") if "could not be written" in text]
-    assert told == [f"{rig.governor.paths.status} could not be written: is a folder, not a file"]
+    status = rig.governor.paths.status
+    assert told == [
+        f"{status} could not be written: is a folder, not a file (EISDIR); move it away, the next cycle tries again."
+    ]
     rig.governor.paths.status.rmdir()
     rig.see()
     assert "The status file can be written again" in rig.texts("info")

@@ -60,7 +60,7 @@ def test_the_governor_takes_the_payload() -> None:
     assert (smart.pnl_7d, smart.max_dd_30d) == (30.0, 1.0)
     assert (smart.sharpe_30d, smart.winrate_30d) == pytest.approx((0.5, 2 / 3))
     assert found.metrics["DropshipAgent"].max_dd_30d == pytest.approx(100 * 2 / 1006)
-    assert (found.faults, found.warnings, found.regime) == ({}, (), Regime("SIDEWAYS", 0.8))
+    assert (found.faults, found.warnings, found.regime) == ({}, (), Regime("SIDEWAYS", 0.8, NOW))
     # The fleet's curve: 1000, 990, 995, 1005, 1006, 1036, 1034.
     assert isinstance(found.guardian, Guardian)
     assert not found.guardian.is_paused

@@ -351,7 +351,8 @@ run_checks() {
     step mypy "$VENV/bin/mypy"
     step lint-imports "$VENV/bin/lint-imports"
     step shellcheck "$VENV/bin/shellcheck" neo_light_fix.sh .ci/run
-    step pytest without_operator_settings "$VENV/bin/pytest" -W error -m 'not bench' "${coverage[@]}" "$@"
+    step pytest without_operator_settings "$VENV/bin/pytest" -W error -m 'not bench' \
+        ${coverage[@]+"${coverage[@]}"} "$@" # an empty list counts as unset for bash 3.2
 }
 
 test_project() {

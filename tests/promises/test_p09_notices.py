@@ -39,7 +39,11 @@ if path.exists():
 REFUSED_IS_LATE: Final = """
 from capital_governor.adapters import outbox, telegram
 outbox.FIRST_WAIT_SECONDS = 0.05
-telegram.Telegram._refusal = lambda self, error: ""
+answered = telegram.Telegram._answered
+def late(self, error):
+    found = answered(self, error)
+    return outbox.Retry(found.detail) if isinstance(found, outbox.Refused) else found
+telegram.Telegram._answered = late
 """
 
 

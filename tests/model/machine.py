@@ -164,10 +164,15 @@ class Loop(RuleBasedStateMachine):
         self.dashboard.multiplier, self.dashboard.drawdown = multiplier, drawdown
         self._cycles(1)
 
-    @rule(age=st.sampled_from((None, 0.0, 300.0, 1_000.0, 4_000.0, 200_000.0, -100.0)))
-    def regime_ages(self, age: float | None) -> None:
-        """The regime says how old it is: of now, old since its detector is dead, or of the future."""
+    @rule(
+        age=st.sampled_from((None, 0.0, 1_000.0, 4_000.0, 200_000.0, -100.0)),
+        multiplier=st.none() | st.sampled_from((0.0, 0.5, 1.0, 1.0)),
+    )
+    def regime_ages(self, age: float | None, multiplier: float | None) -> None:
+        """The regime says how old it is: of now, old since its detector is dead, or of the future; or what it is."""
         self.dashboard.regime_age = age
+        if multiplier is not None:
+            self.dashboard.multiplier = multiplier
         self._cycles(1)
 
     @rule(

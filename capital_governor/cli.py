@@ -86,10 +86,10 @@ def once(
 
     And where files or journal could not be written. --json: `reason`, `message` and `outcome` (move, cut, stay, hold,
     refused); `hold` and `exit`, the facts of a hold and what ends it; `generation`, `reserve`, `reserve_change`, and
-    `moved`, whether this cycle published them; `exposure` and `exposure_by` of this cycle, `published_exposure`;
-    `files_problem` and `journal_problem`;
-    `orders`, the operator's that it obeyed, as in the status file; `warnings`; `leeway` as in check; `dry_run`; and
-    `agents` by falling share, each with `agent`, `score`, `weight`, `limit` (where the weight stands at one), `wanted`
+    `moved`, whether this cycle published them; `waiting`, a generation that is decided and not in the files yet;
+    `exposure` and `exposure_by` of this cycle, `published_exposure`; `files_problem` and `journal_problem`; `orders`,
+    the operator's that it obeyed, as in the status file; `warnings`; `leeway` as in check; `dry_run`; and `agents` by
+    falling share, each with `agent`, `score`, `weight`, `limit` (where the weight stands at one), `wanted`
     (the share before any threshold), `share`, `change` and `fault` (why it may not gain). Shares and weights are 0..1;
     null is "none".
     """
@@ -101,7 +101,12 @@ def once(
         settings, outcome = govern_once(root)
     document = once_view.once_document(outcome, settings.rules(), dry_run=dry_run)
     page.show_json(document) if as_json else once_view.show_once(document)
-    failed = outcome.decision.reason in PAYLOAD_HOLDS or outcome.files_problem or outcome.journal_problem
+    failed = (
+        outcome.decision.reason in PAYLOAD_HOLDS
+        or outcome.files_problem
+        or outcome.waiting is not None
+        or outcome.journal_problem
+    )
     raise typer.Exit(leave(TEMPORARY if failed else OK))
 
 
@@ -130,25 +135,26 @@ def explain(
     """Show how an agent came by its share in the last decision.
 
     --json is what `explanation.explain` returns, and `at` and `newest_at` (of the decision, and of the newest cycle,
-    which may be a hold; seconds since 1970 UTC), `newest_reason`, and `limits_to_come`, the operator's limits on the
-    agent that are in force since, as in the status file.
+    which may be a hold; seconds since 1970 UTC), `newest_reason`, `waiting`, a generation that is decided and not in
+    the files yet, and `limits_to_come`, the operator's limits on the agent that are in force since, as in the status
+    file.
     """
     with explained():
         settings, _ = place(root)
-        entry, newest, orders = _last_decision(_journal_path(settings, dry_run=dry_run), now := time.time())
+        entry, newest, orders, waiting = _last_decision(_journal_path(settings, dry_run=dry_run), now := time.time())
     found = explain_agent(agent, entry.state, entry.rules, entry.decision)
     if found is None:
         fail(USAGE, f"{agent!r} played no part in the last decision; {_names(agent, entry.decision)}")
     to_come = limits_to_come(agent, orders, entry.inputs)
     if as_json:
-        seen = {"at": entry.at, "newest_reason": newest.reason.value, "newest_at": newest.at}
+        seen = {"at": entry.at, "newest_reason": newest.reason.value, "newest_at": newest.at, "waiting": waiting}
         page.show_json(found | seen | {"limits_to_come": [order_document(order) for order in to_come]})
         return
     hold = newest.decision.trace.hold
     since = message(newest.reason, newest.rules) + (f": {hold.detail}" if hold is not None else "")
     lines = explain_lines(agent, entry.state, entry.rules, entry.decision)
     happened = since if newest.seq != entry.seq else None
-    views.show_explanation(lines, entry.at, now, happened, (order.text for order in to_come))
+    views.show_explanation(lines, entry.at, now, happened, waiting, (order.text for order in to_come))
 
 
 @app.command()
@@ -425,8 +431,8 @@ def _journal_path(settings: Settings, *, dry_run: bool) -> Path:
     return files.Paths(settings.root, dry_run).journal(settings.journal_path)
 
 
-def _last_decision(path: Path, now: float) -> tuple[Entry, Entry, tuple[Order, ...]]:
-    """Return the newest decided cycle, the newest of all, and the orders in force.
+def _last_decision(path: Path, now: float) -> tuple[Entry, Entry, tuple[Order, ...], int | None]:
+    """Return the newest decided cycle, the newest of all, the orders in force, and a generation not in the files yet.
 
     Raises SystemExit or JournalError.
     """
@@ -435,11 +441,12 @@ def _last_decision(path: Path, now: float) -> tuple[Entry, Entry, tuple[Order, .
         decided = journal.last_decided(Cycle.book)
         newest = next(iter(journal.entries(Cycle.book, last=1)), decided)
         orders = journal.orders(now)
+        waiting = journal.unreached(Cycle.book)
     finally:
         journal.close()
     if decided is None or newest is None:
         fail(TEMPORARY, "the journal has no decision yet: `capital-governor once` takes one")
-    return decided, newest, orders
+    return decided, newest, orders, None if waiting is None else waiting.generation or None
 
 
 def _names(agent: str, decision: Decision) -> str:

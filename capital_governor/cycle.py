@@ -15,7 +15,7 @@ from pathlib import Path
 from capital_governor.acceptance import settle
 from capital_governor.adapters import files, interlocks, refusals
 from capital_governor.adapters.journal import Journal, Record
-from capital_governor.adapters.notices import Notice, move_notice
+from capital_governor.adapters.notices import Notice, move_notice, new_notice
 from capital_governor.adapters.orders import Order, accept_of, hold_of, limits_of, replaced
 from capital_governor.adapters.primary import NotOurs, generation_of, read_primary
 from capital_governor.core.adoption import abandon, adopt, recall
@@ -68,6 +68,7 @@ class Cycle:
         self._documented: Publication | None = None
         self._visible: Publication | None = None
         self._failed = False
+        self._last_problem = ""
         self._evidence = ""
         self._announcements: list[Announcement] = []
         self._resumed = False
@@ -82,7 +83,7 @@ class Cycle:
     def recover(self) -> str:
         """Make the folder ready and ``resume``; what a killed predecessor left half-written is swept away.
 
-        A primary file that is not taken up is about to be written over, so it is kept beside.
+        A primary file that is not adopted will be overwritten, so a copy is kept.
         """
         self.paths.make_folder()
         left_over = self.paths.sweep().problem
@@ -105,6 +106,7 @@ class Cycle:
         self.state = known_state or State()
         newest = next(self._journal.entries(self.book, last=1), None)
         told = self._take_up_status(None if newest is None else newest.at)
+        self._last_problem = "" if told is None else told.files_problem
         found = self._take_up_files(told)
         if newest is not None:
             # Until the first cycle is done, the status file goes on saying what the last run ended with.
@@ -120,7 +122,7 @@ class Cycle:
         return found
 
     def _take_up_files(self, told: Remembered | None) -> str:
-        """Go on with what the primary file says, where the journal does not know it or says it is on its way there."""
+        """Compare the primary file with the journal: adopt the file, resume, or give up what was never written."""
         published, found = self.state.published, self._primary_on_disk()
         known = 0 if published is None else published.generation
         unreached = self._journal.unreached(self.book) if known else None
@@ -134,7 +136,8 @@ class Cycle:
         if found is not None and self._is_news(found, published, pending=unreached is not None):
             self.state = adopt(self.state, found)
             self._visible = found
-            self._give_up(unreached, told)
+            # A later generation than the one that was on its way tells that this one was there.
+            self._give_up(None if found.generation else unreached, told)
             whose = f"generation {found.generation}" if found.generation else "another program's shares"
             return f"adopted {whose} from {self.paths.primary.name}"
         if unreached is not None and not self._is_recent(unreached.at):
@@ -155,7 +158,7 @@ class Cycle:
         return Line("warning", f"{self.paths.primary} is kept as {name}")
 
     def _give_up(self, generation: Publication | None, told: Remembered | None) -> None:
-        """Tell nobody of a move that no agent will see; where the operator was told of it, tell that it is off."""
+        """Withdraw the message of a move that is given up; if the operator was told of it before, send a correction."""
         self._journal.put_notices([notice.withdrawn() for notice in self._journal.held_notices()])
         if generation is None or told is None or told.generation < generation.generation:
             return
@@ -163,7 +166,7 @@ class Cycle:
         self.remarks.append(Line("warning", text.partition("\n")[0]))
         if self._notify:
             key = f"taken-back-{generation.decision_id}"  # of its own, so that a start that is killed tells it once
-            self._journal.put_notices([Notice(key=key, created_at=self._clock(), text=text)])
+            self._journal.put_notices([new_notice(text, self._clock(), key=key)])
 
     def _take_up_status(self, last_at: float | None) -> Remembered | None:
         """Go on with what the status file says and the journal has lost: neither hold nor pause must end by that.
@@ -214,23 +217,29 @@ class Cycle:
     def preview(self, payload: Snapshot | Refusal) -> Outcome:
         """Decide as ``conclude`` would, and write nothing."""
         orders = self._journal.orders(self._clock())
-        inputs, decision, settled = self._obey(self._gather(payload, orders), orders)
+        gathered = self._gather(payload, orders)
+        if not gathered.files_problem and self._may_wait():
+            # Whether the disk takes it now only a cycle can try: what the last one met is the best that is known.
+            gathered = replace(gathered, files_problem=self._last_problem)
+        inputs, decision, settled = self._obey(gathered, orders)
         seen = decision.proposal or decision.after.published
         return Outcome(inputs, self.state, decision, orders=orders, settled=settled, visible=seen)
 
     def conclude(self, payload: Snapshot | Refusal) -> Outcome:
         """Decide on this payload, publish what was decided, and record all of it.
 
-        A generation that is still on its way to the files goes there first. Where they cannot be written this cycle
-        holds, so that no more is decided than the agents can see.
+        A generation that is not in the primary file yet goes there first. Where that fails this cycle holds, so that no
+        more is decided than the agents can see. An override file that cannot be written is told, and holds nothing:
+        what lowers risk must reach the agents.
         """
         before, orders = self.state, self._journal.orders(self._clock())
         gathered = self._gather(payload, orders)
         inputs, decision, settled = self._obey(gathered, orders)
         convergence = self._catch_up() if self._may_publish(decision) else None
-        if convergence is not None and (problem := self._unwritable(convergence)):
-            inputs, decision, settled = self._obey(replace(gathered, files_problem=problem), orders)
-        if decision.proposal is not None and self._stopped():
+        if convergence is not None and convergence.primary.problem:
+            inputs, decision, settled = self._obey(replace(gathered, files_problem=convergence.primary.problem), orders)
+        stopped = convergence is not None and convergence.primary.outcome is files.Outcome.STOPPED
+        if stopped or (decision.proposal is not None and self._stopped()):
             inputs, decision, settled = self._obey(replace(gathered, stopped=True), orders)
         after = commit(decision)
         self._journal.record(
@@ -368,9 +377,13 @@ class Cycle:
         visible = self._visible
         return published is not None and visible is not None and published.generation == visible.generation
 
+    def _may_wait(self) -> bool:
+        """Whether something is decided that the agents may not see yet."""
+        return self.state.published is not None and not self._is_visible(self.state.published)
+
     def _catch_up(self) -> files.Convergence | None:
         """Write what the files lack from an earlier cycle, if they lack anything, before more is decided."""
-        if not self._failed and (self.state.published is None or self._is_visible(self.state.published)):
+        if not self._failed and not self._may_wait():
             return None
         convergence = self._converge()
         if self._is_visible(self.state.published):
@@ -380,11 +393,6 @@ class Cycle:
     def _mark_reached(self) -> None:
         if self._visible is not None:
             self._journal.reached(self._visible.generation)
-
-    def _unwritable(self, convergence: files.Convergence) -> str:
-        """Return why the files that this governor writes cannot be written; empty if they can."""
-        own = [convergence.primary, *([convergence.override] if self._settings.override == "assert" else [])]
-        return next((file.problem for file in own if file.problem), "")
 
     def _show(self, published: Publication) -> None:
         """Note that the agents see this generation, and that it is to be told."""
@@ -404,8 +412,13 @@ class Cycle:
         )
         if convergence.primary.outcome in {files.Outcome.WRITTEN, files.Outcome.UNCHANGED}:
             self._show(published)
-        self._failed = bool(self._unwritable(convergence))
+        self._note_failure(convergence)
         return convergence
+
+    def _note_failure(self, convergence: files.Convergence) -> None:
+        """Remember whether the primary could not be written; under STOP nobody has tried."""
+        if convergence.primary.outcome is not files.Outcome.STOPPED:
+            self._failed = bool(convergence.primary.problem)
 
     def _restore(self, published: Publication) -> files.Convergence | None:
         """Put back what another program published, where its file is gone or damaged: the agents go by it.
@@ -419,7 +432,7 @@ class Cycle:
         if content is not None and isinstance(read_primary(content), Publication):
             return None
         convergence = files.converge(self.paths, adopted_document(published), b"", policy="off", stopped=self._stopped)
-        self._failed = bool(convergence.primary.problem)
+        self._note_failure(convergence)
         return convergence
 
     def _primary_on_disk(self) -> Publication | None:

@@ -152,7 +152,9 @@ class _Life:
         self._sink = sink
         self._dry_run = dry_run
         self._stop, self._over = asyncio.Event(), asyncio.Event()
-        self._reloads = Reloads(settings, self._over.set)
+        self._governor: Governor | None = None
+        self._reloads = Reloads(settings, self._change)
+        self._change_waits = False
         self._terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and has_terminal()
         self._signs = SignsOfLife(settings)
 
@@ -180,6 +182,7 @@ class _Life:
 
     async def _govern(self, governor: Governor) -> Governor | None:
         """Govern until a signal comes; return the governor that goes on with new settings, None at the end."""
+        self._governor = governor
         try:
             self._signs.ready()
             governor.start()
@@ -217,13 +220,23 @@ class _Life:
 
     def _completed(self, outcome: Outcome) -> None:
         self._signs.completed(outcome)
+        if self._change_waits:
+            self._change()
+
+    def _change(self) -> None:
+        """Go on with the new settings after this tick; not while the journal is lost, for memory would be lost too."""
+        waited, self._change_waits = self._change_waits, self._governor is not None and self._governor.journal_lost
+        if not self._change_waits:
+            self._over.set()
+        elif not waited:
+            self._log.warning("The new settings wait until the journal can be written again")
 
     def _end(self) -> None:
         self._stop.set()
         self._over.set()
 
     def _hang_up(self) -> None:
-        """SIGHUP is a wish for new settings, or the end of the terminal that this was started in."""
+        """SIGHUP asks for a reload, or says that the terminal was closed."""
         if self._terminal and not has_terminal():
             self._end()
         else:
@@ -243,7 +256,7 @@ def log_to(settings: Settings, *, background: bool = False, former: logs.Sink | 
     Args:
         settings: validated.
         background: let no reader of the logs stop this process.
-        former: the sink until now: what is secret there is so for good, and what waits in it is not forgotten.
+        former: the sink until now: its secrets stay hidden, and its waiting lines are still written.
     """
     secrets = (*settings.secrets(), *(() if former is None else former.secrets))
     sink = logs.configure(level=settings.log_level, fmt=settings.log_format, secrets=secrets)
@@ -278,7 +291,7 @@ def _holding(settings: Settings, sink: logs.Sink, *, dry_run: bool) -> Iterator[
 
 
 _KEPT: Final[list[RootLock]] = []
-"""Locks that the end of the process lets go; they would be given back if nothing had them any more."""
+"""Locks held until the process ends. Without this reference the garbage collector would release them early."""
 
 
 def in_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -132,6 +132,11 @@ class Governor:
                 telegram, self._journal, self._on_disk, redact=sink.redact, settled=self._renew_status
             )
 
+    @property
+    def journal_lost(self) -> bool:
+        """Whether what was recorded last is in memory only."""
+        return self._journal.lost
+
     def start(self) -> None:
         """Begin what goes on beside the ticks."""
         if self._delivery is not None:

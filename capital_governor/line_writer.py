@@ -103,7 +103,7 @@ class LineWriter:
         with self._guard:
             lines = len(self._waiting) + self._writing
             if lines >= MOST_LINES or (lines and self._waiting_bytes + len(data) > MOST_BYTES):
-                self._lose([_Piece(data)], "whoever reads the log does not read on")
+                self._lose([_Piece(data)], "the reader of the log has stalled")
                 return
             if self._unsaid:  # what was lost came between what waits and this line
                 self._append_confession()
@@ -114,11 +114,15 @@ class LineWriter:
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
         """Wait until all is written, but no longer than that; return whether it is."""
         end = time.monotonic() + seconds
-        while self._waiting or self._writing:
+        while self._is_busy():
             if time.monotonic() >= end:
                 return False
             time.sleep(0.002)
         return True
+
+    def _is_busy(self) -> bool:
+        with self._guard:
+            return bool(self._waiting or self._writing)
 
     def _append(self, piece: _Piece) -> None:
         self._waiting.append(piece)

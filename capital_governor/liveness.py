@@ -33,9 +33,10 @@ class SignsOfLife:
 
     def completed(self, outcome: Outcome) -> None:
         """Give a sign of life, and say how it stands."""
-        published = outcome.visible
-        generation = "" if published is None else f"generation {published.generation}: "
-        self._tell("WATCHDOG=1", f"STATUS={generation}{message(outcome.decision.reason, self._rules)}")
+        visible = outcome.visible
+        generation = "" if visible is None else f"generation {visible.generation}: "
+        said = outcome.waiting_text or message(outcome.decision.reason, self._rules)
+        self._tell("WATCHDOG=1", f"STATUS={generation}{said}")
 
     def stopping(self) -> None:
         """Say that the end has begun."""

@@ -221,10 +221,10 @@ def taken_back_text(given_up: Publication, visible: Publication | None) -> str:
         visible: what the agents have instead; None: nothing of this governor's.
     """
     when = f"{datetime.fromtimestamp(given_up.at, UTC):%Y-%m-%d %H:%M} UTC"
-    head = f"↩️ Capital Reallocation taken back: generation {given_up.generation} of {when} did not reach the agents"
+    head = f"↩️ Capital Reallocation taken back: generation {given_up.generation} of {when} is not in force"
     if visible is None:
-        return f"{head}. They have no shares from this governor yet."
-    return _shares_notice(f"{head}. They have:", visible, [f"Reserve: {_percent(visible.reserve)}"])
+        return f"{head}. Agents have no shares from this governor yet."
+    return _shares_notice(f"{head}. Agents have:", visible, [f"Reserve: {_percent(visible.reserve)}"])
 
 
 def _shares_notice(head: str, published: Publication, tail: list[str]) -> str:

@@ -25,14 +25,16 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
 
     ``reason``, ``message`` and ``outcome`` (move, cut, stay, hold, refused) say how the cycle ended; of a hold also
     ``hold``, the facts, and ``exit``, what ends it. ``generation``, ``published_exposure``, ``reserve`` and each
-    ``share`` are of what is published afterwards (in a dry run: would be), ``moved`` whether this cycle published it.
+    ``share`` are of what the agents see afterwards (in a dry run: would see), ``moved`` whether that changed in this
+    cycle, ``waiting`` a generation that is decided and not in the files yet.
     ``exposure``, ``exposure_by``, and each agent's ``score``, ``weight``, ``limit`` (the one at which the weight
     stands) and ``wanted`` (the share before any threshold) are of this cycle's decision. ``change`` is that of the
     published share, ``fault`` why an agent may not gain. Shares, weights, scores and changes are 0..1; null is "there
     is none".
     Agents come by falling share. ``leeway`` is as in ``check``, ``orders`` are the operator's that this cycle obeyed.
     """
-    decision, published, before = done.decision, done.published, done.before.published
+    decision, published = done.decision, done.visible
+    before = done.announcements[0].before if done.announcements else done.before.published
     trace, hold = decision.trace, decision.trace.hold
     old, new = before.shares if before else {}, published.shares if published else {}
     agents = sorted(trace.limits.keys() | new.keys() | old.keys(), key=lambda name: (-new.get(name, 0), name))
@@ -44,7 +46,8 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
         "hold": None if hold is None else hold.detail,
         "exit": None if hold is None else EXITS[hold.reason],
         "generation": None if published is None else published.generation,
-        "moved": decision.proposal is not None,
+        "moved": bool(done.announcements) or (dry_run and decision.proposal is not None),
+        "waiting": None if done.waiting is None else done.waiting.generation,
         "exposure": trace.exposure if trace.multipliers else None,
         "exposure_by": trace.exposure_by or None,
         "published_exposure": None if published is None else published.exposure,
@@ -99,6 +102,8 @@ def show_once(document: Mapping[str, Any]) -> None:
     """Print what ``once`` decided."""
     with new_page() as page:
         page.line(document["message"], f"bold {_COLORS[document['outcome']]}".strip())
+        if document["waiting"]:
+            page.labelled("waiting", f"generation {document['waiting']} is decided, but not in the files yet", "red")
         if document["hold"]:
             page.labelled("because", document["hold"])
             page.labelled("ends with", document["exit"])

@@ -31,7 +31,7 @@ class Reloads:
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
-        """Have the settings read again; several wishes while they are being read are one more."""
+        """Have the settings read again. Several requests during a read cause one more read."""
         self._asked.set()
 
     async def run(self) -> None:

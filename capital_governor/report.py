@@ -207,7 +207,7 @@ class Report:
         problem = outcome.files_problem
         if not problem and hold is not None and hold.reason is Reason.FILES_UNWRITABLE:
             problem = message(hold.reason, self._rules) + f": {hold.detail}"
-        if convergence is not None or problem:
+        if problem or (convergence is not None and not outcome.was_stopped):
             self.episode("files", problem, "Both allocation files can be written again", alert=True)
         if convergence is not None and FileOutcome.WRITTEN in {
             convergence.primary.outcome,

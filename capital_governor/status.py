@@ -65,6 +65,12 @@ class Outcome:
         return None if decided is None or decided.generation == known else decided
 
     @property
+    def waiting_text(self) -> str:
+        """That something is decided and not visible, in words; empty if it is not so."""
+        waiting = self.waiting
+        return "" if waiting is None else f"generation {waiting.generation} is decided, but not in the files yet"
+
+    @property
     def files_problem(self) -> str:
         """Why a file is not as it should be; empty if both are."""
         if self.convergence is None:
@@ -136,9 +142,7 @@ class Standing:
         elif done.was_stopped:
             reason, detail = Reason.STOPPED, "the STOP file appeared while the files were being written"
             way_out = EXITS[Reason.STOPPED]
-        if done.waiting is not None:
-            waits = f"generation {done.waiting.generation} is decided, but not in the files yet"
-            detail = f"{detail}; {waits}" if detail else waits
+        detail = "; ".join(filter(None, (detail, done.waiting_text)))
         return replace(
             self,
             state="holding" if reason in HOLDS or outcome(reason) == "refused" or hold is not None else "governing",
@@ -250,8 +254,8 @@ class Remembered:
     """What a status file says that is known: after the cycle at ``at``, in seconds since 1970 UTC.
 
     ``generation`` is the one that the operator was told of last; 0 if none. How often a hold has passed, and what an
-    operator accepted, is not in it. ``undated``: its time says no zone, so ``at`` is the later reading, and what would
-    raise exposure must not count.
+    operator accepted, is not in it. ``undated``: the time has no zone; ``at`` is then the later reading, and a
+    multiplier from this file may only lower exposure. ``files_problem`` says why the files could not be written.
     """
 
     at: float
@@ -259,6 +263,7 @@ class Remembered:
     multipliers: Mapping[str, float]
     generation: int = 0
     undated: bool = False
+    files_problem: str = ""
 
 
 def remembered(content: bytes) -> Remembered | None:
@@ -276,7 +281,9 @@ def remembered(content: bytes) -> Remembered | None:
         return None
     values, generation = {name: float(value) for name, value in multipliers.items()}, document.get("generation")
     shown = generation if type(generation) is int else 0
-    return Remembered(when.latest, Latches(**latches), values, shown, undated=when.naive)
+    held = document.get("reason") == Reason.FILES_UNWRITABLE
+    problem = clean(document.get("detail"), 500) if held else ""
+    return Remembered(when.latest, Latches(**latches), values, shown, undated=when.naive, files_problem=problem)
 
 
 def _order(said: dict[str, Any]) -> Order:

@@ -114,11 +114,12 @@ def _show_shares(page: Page, document: Mapping[str, Any]) -> None:
 
 
 def show_explanation(
-    lines: Iterable[str], decided_at: float, now: float, since: str | None, to_come: Iterable[str]
+    lines: Iterable[str], decided_at: float, now: float, since: str | None, waiting: int | None, to_come: Iterable[str]
 ) -> None:
     """Print the lines of ``explanation.explain_lines``, when that was, and what has happened ``since``, if anything.
 
-    ``to_come`` are the operator's limits that the next decision obeys, in words.
+    ``waiting`` is a generation that is not in the files yet, ``to_come`` are the operator's limits that the next
+    decision obeys, in words.
     """
     with new_page() as page:
         for number, line in enumerate(lines):
@@ -126,6 +127,8 @@ def show_explanation(
         page.labelled("decided", f"{moment(decided_at)}, {span(now - decided_at)} ago", "dim")
         if since:
             page.labelled("since then", since, "yellow")
+        if waiting:
+            page.labelled("waiting", f"generation {waiting} is decided, but not in the files yet", "red")
         for order in to_come:
             page.labelled("operator", f"from the next decision on: {order}", "yellow")
 

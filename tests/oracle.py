@@ -94,8 +94,8 @@ class Oracle:
         said, age = clip01(payload.multiplier), 0.0 if payload.regime_at is None else now - payload.regime_at
         if "regime" not in self.known or -60 <= age <= settings.max_age_seconds:
             self.known["regime"] = said
-        elif age < 0:
-            # Nobody knows how old one from the future is: it may warn, and not give the all-clear.
+        else:
+            # One that is old or from the future may warn, and not give the all-clear.
             self.known["regime"] = min(said, self.known["regime"])
 
     # --- the decision ------------------------------------------------------------------------------------------------

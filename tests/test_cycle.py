@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from capital_governor.core.model import Inputs, Refusal, Rules, Snapshot, State
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
+from capital_governor.once_view import once_document
 from tests.adapters.documents import previous
 from tests.core.builders import FLEET, INTERVAL, NOW, snapshot
 from tests.serving import Rig, footprint
@@ -399,6 +401,79 @@ def test_what_a_file_system_cannot_keep_is_told_once(rig: Rig, monkeypatch: pyte
     rig.see(FLEET)
     assert rig.texts().count(over) == 1
     assert json.loads(rig.primary.read_bytes())["generation"] == 5
+
+
+def refusing(refused: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk refuse this one file."""
+    real = files.replace
+
+    def replace_or_fail(target: Path, *arguments: Any, **more: Any) -> str:
+        if target == refused:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(target, *arguments, **more)
+
+    monkeypatch.setattr(files, "replace", replace_or_fail)
+
+
+def test_an_override_that_cannot_be_written_keeps_no_risk_cut_back(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Agents read the primary: a regime that halves the exposure reaches it, whatever becomes of the override."""
+    rig.see()
+    refusing(rig.override, monkeypatch)
+    rig.see(SWAPPED)
+    assert rig.status()["reason"] == "files_unwritable"
+    outcome = rig.see(SWAPPED, risk=0.5)
+    assert outcome.decision.reason in {Reason.THRESHOLD, Reason.DERISK}
+    said = json.loads(rig.primary.read_bytes())
+    assert (said["generation"], said["reserve"]) == (3, 0.5)
+    assert json.loads(rig.override.read_bytes())["generation"] == 1
+    monkeypatch.undo()
+    rig.see(SWAPPED, risk=0.5)
+    assert json.loads(rig.override.read_bytes())["generation"] == 3
+
+
+def test_what_waits_is_shown_as_such_and_not_as_published(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`once` tells of shares that the agents see; a generation that waits is named, and has moved nothing."""
+    rules = rig.settings.rules()
+    rig.see()
+    refusing(rig.primary, monkeypatch)
+    shown = once_document(rig.see(SWAPPED), rules, dry_run=False)
+    assert (shown["generation"], shown["moved"], shown["waiting"]) == (1, False, 2)
+    assert {row["agent"]: row["share"] for row in shown["agents"]} == {"Ada": 0.4, "Bob": 0.36, "Cyd": 0.24}
+    held = rig.see(SWAPPED)
+    assert held.decision.reason is Reason.FILES_UNWRITABLE
+    assert rig.governor.preview(snapshot(SWAPPED, at=rig.now)).decision.reason is not Reason.FILES_UNWRITABLE
+    rig.restart()
+    assert rig.governor.preview(snapshot(SWAPPED, at=rig.now)).decision.reason is Reason.FILES_UNWRITABLE
+    monkeypatch.undo()
+    shown = once_document(rig.see(SWAPPED), rules, dry_run=False)
+    assert (shown["generation"], shown["moved"], shown["waiting"]) == (2, True, None)
+    assert {row["agent"]: row["change"] for row in shown["agents"]} == pytest.approx(
+        {"Ada": -0.16, "Bob": 0, "Cyd": 0.16}
+    )
+
+
+def test_a_stop_while_an_earlier_move_is_written_decides_no_further(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where STOP comes before the rename of what waits, the cycle is a stopped one, and nothing more is decided."""
+    rig.see()
+    refusing(rig.primary, monkeypatch)
+    rig.see(SWAPPED)
+    monkeypatch.undo()
+    real = files.converge
+
+    def converge(*arguments: Any, **more: Any) -> files.Convergence:
+        rig.stop_file.touch()
+        found = real(*arguments, **more)
+        rig.stop_file.unlink()
+        return found
+
+    monkeypatch.setattr(files, "converge", converge)
+    assert rig.see(FLEET).decision.reason is Reason.STOPPED
+    monkeypatch.undo()
+    assert json.loads(rig.primary.read_bytes())["generation"] == 1
+    assert "Both allocation files can be written again" not in rig.texts()
+    rig.see(SWAPPED)
+    assert json.loads(rig.primary.read_bytes())["generation"] == 2
+    assert "Both allocation files can be written again" in rig.texts()
 
 
 # --- dry run ----------------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def test_what_exceeds_the_limits_is_lost_and_said(pipe: tuple[int, int], size: i
     lost = writer.failures
     text = read_all(reading, writer).decode().splitlines()[1:]
     assert [int(line[:6]) for line in text[:-1]] == list(range(kept + 50 - lost))
-    assert text[-1] == f"lost {lost}: whoever reads the log does not read on"
+    assert text[-1] == f"lost {lost}: the reader of the log has stalled"
     writer.write("after\n")
     assert read_all(reading, writer) == b"after\n"
     assert writer.failures == lost

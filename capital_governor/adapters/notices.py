@@ -87,9 +87,9 @@ class Notice:
         return replace(self, state=NoticeState.REFUSED, detail=detail[:DETAIL_CHARACTERS])
 
 
-def new_notice(text: str, now: float, *, topic: str = "", begins: bool = True) -> Notice:
-    """Return a notice with a key that nothing else has."""
-    return Notice(key=os.urandom(12).hex(), created_at=now, text=_storable(text), topic=topic, begins=begins)
+def new_notice(text: str, now: float, *, topic: str = "", begins: bool = True, key: str = "") -> Notice:
+    """Return a notice; without ``key`` it gets one that nothing else has."""
+    return Notice(key=key or os.urandom(12).hex(), created_at=now, text=_storable(text), topic=topic, begins=begins)
 
 
 def move_notice(publication: Publication, text: str) -> Notice:

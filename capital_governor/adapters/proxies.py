@@ -1,7 +1,7 @@
 """Which proxy leads to a URL: the environment says so, for Telegram and the heartbeat alike; loopback has none.
 
-Read here rather than by httpx, which sends loopback through a proxy too, and which an entry of NO_PROXY that it cannot
-read keeps from sending anything.
+The environment is read here and not by httpx: that would send loopback requests through a proxy, and sends nothing at
+all if it cannot parse one entry of NO_PROXY.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Mode, owner and group: kept when a file is replaced, given to a folder's owner, and looked at before a start."""
+"""Keep mode, owner and group when a file is replaced, give new files to the folder's owner, check write access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_RIGHT: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.
 
 
 class NotKeptError(RemediedError):
-    """With the mode and owner that a new file can have here, readers of the old one would lose it, or others gain."""
+    """With the mode and owner that are possible here, some users would lose access to the file or gain it."""
 
     def __init__(self, happens: str, remedy: str) -> None:
         super().__init__(errno.EPERM, happens)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from capital_governor.core.model import (
-    DAY_SECONDS,
     DRAWDOWN,
     FUTURE_TOLERANCE_SECONDS,
     REGIME,
@@ -19,7 +18,6 @@ from capital_governor.core.trace import Multiplier
 
 DEFAULT: Final = "default"
 """The origin of a multiplier that was never heard of."""
-HOUR_SECONDS: Final = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +34,8 @@ class Exposure:
 def expose(snapshot: Snapshot, known: Mapping[str, float], now: float, rules: Rules) -> Exposure:
     """Return the exposure for a usable payload.
 
-    A regime that says it is older than MAX_AGE counts as missing, so that a dead detector is not taken for a calm
-    market; where none was ever known it counts as it is, since 1 might be more. One that says it is of the future may
-    lower the last known multiplier and not raise it.
+    A regime whose own time stamp is older than MAX_AGE, or in the future, may lower the last known multiplier but not
+    raise it, so that a dead detector is not taken for a calm market. If none was ever known, it is used as it is.
 
     Args:
         snapshot: its regime's ``risk_multiplier`` (above 1 counts as 1: there is no leverage) and its guardian's
@@ -72,24 +69,15 @@ def _regime(
     said = Multiplier(REGIME, min(1.0, max(0.0, regime.risk_multiplier)), "payload", regime.risk_multiplier)
     age = 0.0 if regime.at is None else now - regime.at
     if age > rules.max_age_seconds:
-        old = f"the market regime is {_age_text(age, rules)} old"
-        dead = "its detector may be dead"
-        if last.origin == DEFAULT:
-            return replace(said, origin="stale payload"), [f"{old}, and none was known before: taken as it is; {dead}"]
-        return last, [f"{old}: the last known one counts; {dead}"]
-    if age < -FUTURE_TOLERANCE_SECONDS:
-        odd = "the market regime's time stamp is in the future: it may lower exposure, and not raise it"
-        return (said if last.origin == DEFAULT or said.value <= last.value else last), [odd]
-    return said, []
-
-
-def _age_text(age: float, rules: Rules) -> str:
-    """Return an age above MAX_AGE, so coarse that the warning is the same for an hour at least: it is told daily."""
-    if age >= 2 * DAY_SECONDS:
-        return f"over {int(age // DAY_SECONDS)} d"
-    if age >= max(HOUR_SECONDS, rules.max_age_seconds):
-        return f"over {int(age // HOUR_SECONDS)} h"
-    return f"over {rules.max_age_seconds:.0f} s"
+        # The same text while it lasts: it is told once a day.
+        odd = f"the market regime is older than {rules.max_age_seconds:.0f} s, its detector may be dead"
+        said = replace(said, origin="stale payload")
+    elif age < -FUTURE_TOLERANCE_SECONDS:
+        odd = "the market regime's time stamp is in the future"
+    else:
+        return said, []
+    chosen = said if last.origin == DEFAULT or said.value < last.value else last
+    return chosen, [f"{odd}: it may lower exposure, but not raise it"]
 
 
 def _never_sent(multipliers: Sequence[Multiplier]) -> list[str]:

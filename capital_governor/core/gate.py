@@ -126,15 +126,14 @@ def _most_exposure(inputs: Inputs, payload: Snapshot, state: State, rules: Rules
 
 
 def _regime(payload: Snapshot, now: float, known: float | None, rules: Rules) -> float:
-    """Return the most that the market regime allows: one that is not of now raises nothing."""
+    """Return the most that the market regime allows: one that is too old or from the future cannot raise the limit."""
     block = payload.regime
     if block is None or block.risk_multiplier is None:
         return 1.0 if known is None else known
     if known is None or block.at is None:
         return block.risk_multiplier
-    if block.at < now - rules.max_age_seconds:
-        return known
-    return min(known, block.risk_multiplier) if block.at > now + MAX_FUTURE_SECONDS else block.risk_multiplier
+    of_now = now - rules.max_age_seconds <= block.at <= now + MAX_FUTURE_SECONDS
+    return block.risk_multiplier if of_now else min(known, block.risk_multiplier)
 
 
 def _no_strangers(

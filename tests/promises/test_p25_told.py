@@ -306,7 +306,7 @@ def test_p25_a_move_that_was_told_and_is_given_up_is_taken_back(promise: Account
     folders = roots(tmp_path)
     text = take_back(next(folders))
     assert text.split("\n") == [
-        "↩️ Capital Reallocation taken back: generation 2 of 2025-11-03 22:05 UTC did not reach the agents. They have:",
+        "↩️ Capital Reallocation taken back: generation 2 of 2025-11-03 22:05 UTC is not in force. Agents have:",
         "Ada: 40.0%",
         "Bob: 36.0%",
         "Cyd: 24.0%",

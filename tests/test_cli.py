@@ -796,7 +796,7 @@ def test_a_reader_that_leaves_changes_nothing(governed: Path, arguments: tuple[s
 
 
 def test_head_gets_the_first_line_of_a_large_fleet(tmp_path: Path) -> None:
-    """`once --dry-run | head -1` with 1,300 agents prints one line and complains of nothing."""
+    """`once --dry-run | head -1` with 1,300 agents prints one line, logs its start and complains of nothing."""
     many = {f"Agent{number:04}": FLEET["SmartTrader"] for number in range(1_300)}
     with Dashboard(fresh(many)) as server:
         line = " ".join(command("once", "--dry-run", "--root", tmp_path))
@@ -807,7 +807,9 @@ def test_head_gets_the_first_line_of_a_large_fleet(tmp_path: Path) -> None:
             text=True,
             check=False,
         )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "Reallocation triggered (first allocation)\n", "")
+    assert (done.returncode, done.stdout) == (0, "Reallocation triggered (first allocation)\n")
+    (logged,) = done.stderr.splitlines()
+    assert logged.endswith("INFO    Start: nothing is published yet")
 
 
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])

@@ -89,14 +89,16 @@ import threading
 from dataclasses import replace
 from capital_governor.cycle import Cycle
 real = Cycle.conclude
+begun = []
 def conclude(self, payload):
     def renew():
         while True:
             time.sleep(0.2)
             self.standing = replace(self.standing, at=time.time())
             self.write_status()
-    if not flag.exists() and threading.active_count() < 3:
-        threading.Thread(target=renew, daemon=True).start()
+    if not flag.exists() and not begun:
+        begun.append(threading.Thread(target=renew, daemon=True))
+        begun[0].start()
     return real(self, payload)
 Cycle.conclude = conclude
 """

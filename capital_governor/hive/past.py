@@ -67,13 +67,14 @@ class Past:
         """Take in what is in the file now, and return what is odd about the change, one sentence each.
 
         Args:
-            entries: all that the file holds, in its order. Without any, nothing is learnt.
+            entries: all that the file holds, in its order. Without any that is dated, and not ahead of ``now``,
+                nothing is learnt: the file is no history then, or the clock is far behind.
             now: seconds since 1970 UTC.
         """
-        if not entries:
+        times = _times(entries, now)
+        if not times:
             return []
         said: list[str] = []
-        times = _times(entries, now) or [now]
         if self.since is None:
             self.since = min(times)
         elif self.held:
@@ -156,20 +157,28 @@ class Past:
             self.gaps.append((before, min(later)))
             return [f"the history has a gap from {iso(before)} to {iso(min(later))}: no decision before it is left"]
         summed_to = max((sums.last_at for sums in self.fleet.values()), default=-math.inf)
-        again = any(unseen[each.key] > 0 and each.at is not None and each.at <= summed_to for each in entries)
-        if again and max(times) < before:
-            self._put_back(min(times), max(times), before)
+        # An older file begins with what was summed up already, also where new decisions have been added to it since.
+        head = entries[0]
+        if unseen[head.key] > 0 and head.at is not None and head.at <= summed_to:
+            self._put_back(min(times), max((at for at in times if at <= before), default=before), before)
             return ["the file was put back to an earlier state: the history after its oldest decision is begun anew"]
         if taken := len(missing) - len(gone):
             return [f"{taken} decisions were changed in the file or taken out of it: they do not count any more"]
         return []
 
     def _put_back(self, oldest: float, newest: float, before: float) -> None:
-        """Forget what the file itself tells again, which would count twice."""
+        """Forget what the file itself tells again, which would count twice.
+
+        Args:
+            oldest: the time of the oldest decision in the file.
+            newest: the time of the newest one that is not new.
+            before: the time of the newest decision that was known.
+        """
         day = day_of(oldest)
         if any(each >= day for each in self.fleet):
             self.gaps.append((day * DAY_SECONDS, oldest))
-        self.gaps.append((newest, before))
+        if newest < before:
+            self.gaps.append((newest, before))
         for past in self.agents.values():
             past.days = {each: sums for each, sums in past.days.items() if each < day}
         self.fleet = {each: sums for each, sums in self.fleet.items() if each < day}

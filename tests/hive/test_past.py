@@ -209,7 +209,7 @@ def test_a_gap_is_found_in_spite_of_a_decision_dated_in_the_future() -> None:
 
 
 def test_a_file_that_is_put_back_counts_once() -> None:
-    """After a restore of yesterday's file, what the hive had summed up since then is told by the file again."""
+    """After yesterday's file is restored, decisions in it count once, although the history had summed them."""
     past, fleet = Past(), BusyFleet(MIDNIGHT - 5 * DAY)
     while fleet.at < MIDNIGHT:
         fleet.run(0.25)
@@ -232,6 +232,27 @@ def test_a_file_that_is_put_back_counts_once() -> None:
     assert past.gaps[-1][0] == until
 
 
+def test_a_file_that_is_put_back_and_added_to_counts_once() -> None:
+    """A decision that was made between the restore and the look hides nothing: 999 of the backup, and a new one.
+
+    What came after the backup is a gap.
+    """
+    past, fleet = Past(), BusyFleet(MIDNIGHT - 3 * DAY)
+    while len(fleet.every) < 5_000:
+        fleet.run(500 / fleet.a_day)
+        assert look(past, fleet.document(), fleet.at) == []
+    backup, lost_until = fleet.every[1_000:1_999], time_of(fleet.every[-1])
+    fleet.run(1 / fleet.a_day)
+    restored = performance(*backup, fleet.every[-1], now=fleet.at)
+    (said,) = look(past, restored, fleet.at)
+    assert said.startswith("the file was put back to an earlier state")
+    histories = past.histories(record(restored, fleet.at), fleet.at)
+    begin = day_of(time_of(backup[0]))
+    before = sum(day_of(time_of(each)) < begin for each in fleet.every)
+    assert sum(each.total for each in histories.values()) == before + 1_000
+    assert past.gaps[-1] == (time_of(backup[-1]), lost_until)
+
+
 def test_a_file_whose_times_are_all_new_is_no_history() -> None:
     """Decisions that are dated anew take the place of those that were there: nothing counts twice."""
     past, first = Past(), pnls(1.0, 2.0, 4.0)
@@ -251,6 +272,17 @@ def test_a_clock_that_is_wrong_for_a_moment_costs_nothing() -> None:
     before = worth(past, fleet.document(), fleet.at)
     look(past, fleet.document(), fleet.at + 400 * DAY)
     assert worth(past, fleet.document(), fleet.at) == before
+
+
+def test_a_clock_that_is_behind_for_a_moment_costs_nothing() -> None:
+    """A look in 1970, when all decisions seem to be of the future, learns nothing, and the next one learns all."""
+    past, fleet = Past(), BusyFleet(MIDNIGHT - 3 * DAY)
+    for _ in range(12):
+        fleet.run(0.25)
+        assert look(past, fleet.document(), 0.0) == []
+        assert look(past, fleet.document(), fleet.at) == []
+    assert worth(past, fleet.document(), fleet.at) == {agent: sum(fleet.attributed(agent)) for agent in AGENTS}
+    assert past.warnings() == []
 
 
 def test_an_agent_that_decides_seldom_in_a_busy_fleet_stays() -> None:

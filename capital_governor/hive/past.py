@@ -21,6 +21,8 @@ from capital_governor.hive.figures import WINDOW_DAYS, Gap
 
 MOST_AGENTS: Final = 10_000
 """The governor takes no payload of more."""
+LONGEST_NAME: Final = 64
+"""The governor takes no agent of a longer name."""
 MOST_GAPS: Final = 100
 
 
@@ -197,7 +199,7 @@ class Past:
     def _add(self, entry: Entry, now: float) -> None:
         if entry.problem:
             self.unread[day_of(now)] = self.unread.get(day_of(now), 0) + 1
-        if entry.at is None or is_future(entry.at, now):
+        if entry.at is None or is_future(entry.at, now) or len(entry.agent) > LONGEST_NAME:
             return
         past = self.agents.setdefault(entry.agent, AgentPast())
         past.latest_at = max(past.latest_at, entry.at)
@@ -224,6 +226,8 @@ class Past:
             self.forgotten = len(self.agents) - MOST_AGENTS
             newest = sorted(self.agents, key=lambda name: self.agents[name].latest_at)[-MOST_AGENTS:]
             self.agents = {name: self.agents[name] for name in newest}
+        elif len(self.agents) < MOST_AGENTS:  # some were dropped for their age: those left out were older still
+            self.forgotten = 0
 
 
 def _times(entries: Sequence[Entry], now: float) -> list[float]:

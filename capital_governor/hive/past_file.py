@@ -108,10 +108,13 @@ class Memory:
 
     def seconds_to_next(self) -> float:
         """Return in how many seconds to look again, so that no decision enters the file and leaves it unseen."""
-        times = [entry.at for entry in self._past.held if entry.at is not None]
+        times = sorted(entry.at for entry in self._past.held if entry.at is not None)
         if len(times) < KEPT_DECISIONS:
             return LONGEST_SECONDS
-        return min(LONGEST_SECONDS, max(SHORTEST_SECONDS, (max(times) - min(times)) / 4))
+        odd = len(times) // 20  # a twentieth at each end may be dated wrongly
+        last = len(times) - 1
+        span = (times[last - odd] - times[odd]) * last / (last - 2 * odd)
+        return min(LONGEST_SECONDS, max(SHORTEST_SECONDS, span / 4))
 
     def _note(self, trouble: str) -> None:
         if trouble != self._trouble:
@@ -154,6 +157,8 @@ class Memory:
         content = content_of(self._past)
         if content == self._written:
             return ""
+        if len(content) > MOST_BYTES:  # it would be set aside when it is read
+            return f"{PAST} would be larger than {MOST_BYTES >> 20} MiB and is not written: {_TOO_LARGE}"
         temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         try:
             with temporary.open("xb") as file:
@@ -190,6 +195,9 @@ class Memory:
 
 
 _REMEDY: Final = "the history is kept in memory only and ends with this process; see to the folder's space and rights"
+_TOO_LARGE: Final = (
+    "the history is kept in memory only and ends with this process; see what agents write as their names"
+)
 
 
 def content_of(past: Past) -> bytes:

@@ -339,6 +339,19 @@ def test_it_stays_small() -> None:
         look(past, performance(*(decision(f"N{n}", 0, 1.0, now - 1) for n in range(first, second)), now=now), now)
     assert len(past.agents) == MOST_AGENTS
     assert any("left out" in said for said in past.warnings())
+    now += 40 * DAY  # those that were left out are beyond all windows now, as all others are
+    look(past, performance(decision("Late", 0, 1.0, now), now=now), now)
+    assert not any("left out" in said for said in past.warnings())
+
+
+def test_an_agent_of_a_name_that_the_governor_refuses_is_not_summed_up() -> None:
+    """Names are bounded too, or the history would outgrow its file."""
+    past, names = Past(), ("A" * 64, "B" * 65)
+    for hour in range(0, 60, 10):
+        now = NOW + hour * HOUR
+        decisions = [decision(name, 0, 1.0, now - index) for index in range(500) for name in names]
+        look(past, performance(*decisions, now=now), now)
+    assert past.agents.keys() == {"A" * 64}
 
 
 def test_an_empty_list_of_decisions_teaches_nothing() -> None:

@@ -248,3 +248,26 @@ def test_the_next_look_comes_before_the_file_has_turned_over(
     decisions = [decision("A", index * span_seconds / 1_000 / DAY, 1.0) for index in range(count)]
     hive.look(StateFile(performance(*decisions)), NOW)
     assert hive._memory.seconds_to_next() == pytest.approx(seconds)
+
+
+def test_a_wrong_date_does_not_slow_the_sampling(tmp_path: Path) -> None:
+    """A few decisions dated years ago or ahead do not stretch the time that a full file spans."""
+    hive = Hive(tmp_path)
+    decisions = [decision("A", index * 0.1 / DAY, 1.0) for index in range(996)]
+    odd = [decision("A", days, 1.0) for days in (-400, -1, 1, 4_000)]
+    hive.look(StateFile(performance(*decisions, *odd)), NOW)
+    assert hive._memory.seconds_to_next() == pytest.approx(25.0, rel=0.02)
+
+
+def test_a_history_too_large_to_be_read_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on in memory, and the file that was good stays."""
+    fleet, hive = grown(tmp_path), Hive(tmp_path)
+    before = (tmp_path / PAST).read_bytes()
+    monkeypatch.setattr("capital_governor.hive.past_file.MOST_BYTES", len(before))
+    fleet.run(0.25)
+    fleet.every[-1]["agent"] = "A" * len(before)
+    past, warnings = hive.look(fleet.file(), fleet.at)
+    assert past is not None
+    assert warnings == hive.said
+    assert warnings[0].startswith(f"{PAST} would be larger than")
+    assert (tmp_path / PAST).read_bytes() == before

@@ -246,6 +246,7 @@ def hive(root: Root = None) -> None:
         serve(settings.root, settings.dashboard_url, settings.hive_capital)
     except HiveError as error:
         fail(CONFIGURATION, f"hive: {error}")
+    raise typer.Exit(leave(OK))
 
 
 @app.command()

@@ -17,12 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from capital_governor.hive.day_sums import DAY_SECONDS, DaySums
 from capital_governor.hive.decisions import KEPT_DECISIONS, Entry, record_of
 from capital_governor.hive.past import AgentPast, Past
-from capital_governor.hive.state_files import StateFile, bounded
+from capital_governor.hive.state_files import StateFile, StateFiles, bounded
 
 PAST: Final = Path("state", "capital_governor_hive.json")
 VERSION: Final = 1
 MOST_BYTES: Final = 64 << 20
 """10,000 agents of 31 days take some 30 MB."""
+PATIENCE_SECONDS: Final = 5.0
+"""How long a look waits for another one's, which takes that long only if the disk hangs."""
 LONGEST_SECONDS: Final = 60.0
 SHORTEST_SECONDS: Final = 5.0
 TEMPORARY_SECONDS: Final = 3_600.0
@@ -82,29 +84,42 @@ class Memory:
         self._swept = False
 
     @contextmanager
-    def look(self, file: StateFile, now: float) -> Iterator[tuple[Past | None, list[str]]]:
-        """Take in what the file of decisions holds; give the history, which stays as it is within the block.
+    def look(self, find: Callable[[], StateFiles], now: float) -> Iterator[tuple[StateFiles, Past | None, list[str]]]:
+        """Take in what the file of decisions holds; give the files and the history, which stays so within the block.
 
-        The history is None where the decisions are simulated: those are dated anew each time they are written. Never
-        raises for what is on the disk: what is wrong with it is among the warnings that are given, and in the log.
+        The files are read when no other look is under way: a reading that was older than the history would look like
+        a file that was put back. While the disk hangs under another look, the files are given without the history,
+        and with a warning.
+
+        The history is None, too, where the decisions are simulated: those are dated anew each time they are written.
+        Never raises for what is on the disk: what is wrong with it is among the warnings, and in the log.
 
         Args:
-            file: of the decisions, as it was found.
+            find: reads the files, of which that of the decisions counts here.
             now: seconds since 1970 UTC.
         """
-        with self._lock:
-            document = file.document or {}
-            if document.get("simulated") is True:
-                yield None, []
-                return
-            record = record_of(document, now)
-            if not isinstance(record, str):
-                trouble = self._refresh(now)
-                if trouble or self._trouble or not self._written or self._past.held != record.entries:
-                    for sentence in self._past.look(record.entries, now):
-                        self._say(sentence)
-                    self._note(trouble or self._save())
-            yield self._past, [*filter(None, (self._lost, self._trouble)), *self._past.warnings()]
+        if not self._lock.acquire(timeout=PATIENCE_SECONDS):
+            yield find(), None, [_BUSY]
+            return
+        try:
+            files = find()
+            past, warnings = self._taken_in(files.performance, now)
+            yield files, past, warnings
+        finally:
+            self._lock.release()
+
+    def _taken_in(self, file: StateFile, now: float) -> tuple[Past | None, list[str]]:
+        document = file.document or {}
+        if document.get("simulated") is True:
+            return None, []
+        record = record_of(document, now)
+        if not isinstance(record, str):
+            trouble = self._refresh(now)
+            if trouble or self._trouble or not self._written or self._past.held != record.entries:
+                for sentence in self._past.look(record.entries, now):
+                    self._say(sentence)
+                self._note(trouble or self._save())
+        return self._past, [*filter(None, (self._lost, self._trouble)), *self._past.warnings()]
 
     def seconds_to_next(self) -> float:
         """Return in how many seconds to look again, so that no decision enters the file and leaves it unseen."""
@@ -195,6 +210,9 @@ class Memory:
 
 
 _REMEDY: Final = "the history is kept in memory only and ends with this process; see to the folder's space and rights"
+_BUSY: Final = (
+    f"{PAST}: the history is busy: its disk hangs; figures are those of the file of decisions alone, see to the disk"
+)
 _TOO_LARGE: Final = (
     "the history is kept in memory only and ends with this process; see what agents write as their names"
 )

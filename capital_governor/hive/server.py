@@ -26,7 +26,7 @@ from starlette.routing import Route
 from capital_governor.hive.metrics import payload
 from capital_governor.hive.past_file import LONGEST_SECONDS, Memory
 from capital_governor.hive.sampler import Sampler
-from capital_governor.hive.state_files import PERFORMANCE, REGIME, StateFile, Watch, read, read_all
+from capital_governor.hive.state_files import PERFORMANCE, REGIME, StateFile, StateFiles, Watch, read, read_all
 from capital_governor.line_writer import LineWriter
 
 HOST: Final = "127.0.0.1"
@@ -52,6 +52,11 @@ class Log(logging.Handler):
         """Write one line."""
         if self._writer is not None:
             self._writer.write(_line(sentence))
+
+    def flush(self) -> None:
+        """Wait a moment until all lines are written."""
+        if self._writer is not None:
+            self._writer.flush()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write what a library says, a traceback included."""
@@ -113,18 +118,17 @@ class Hive:
 
     def metrics(self, _: Request) -> Response:
         """Answer the Phase 5600 payload, or 503 and why there is none."""
-        files = read_all(self.root)
-        for sentence in self._watch.news(files):
-            self.say(sentence)
         now = self.clock()
-        with self._memory.look(files.performance, now) as (past, warnings):
+        with self._memory.look(lambda: read_all(self.root), now) as (files, past, warnings):
+            for sentence in self._watch.news(files):
+                self.say(sentence)
             document = payload(files, now, self.capital, past, warnings)
-        self._warn(document.get("warnings", ()))
+            self._warn(document.get("warnings", ()))
         return _answer(UNAVAILABLE if "error" in document else OK, document)
 
     def sample(self) -> float:
         """Take in the decisions for the history; return in how many seconds to do so again."""
-        with self._memory.look(read(self.root / PERFORMANCE), self.clock()):
+        with self._memory.look(lambda: StateFiles(performance=read(self.root / PERFORMANCE)), self.clock()):
             return self._memory.seconds_to_next()
 
     def _warn(self, warnings: Iterable[str]) -> None:
@@ -188,7 +192,7 @@ def bind(port: int, *, others: bool = False) -> socket.socket:
 
 
 def serve(root: Path, dashboard_url: str, capital: float) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT; return also if a thread hangs, for which the interpreter would wait at its end.
 
     Args:
         root: the folder with ``state/`` and ``runtime/``.
@@ -199,7 +203,8 @@ def serve(root: Path, dashboard_url: str, capital: float) -> None:
         HiveError: it cannot serve there.
     """
     listener = bind(address(dashboard_url), others=urlsplit(dashboard_url).hostname == "localhost")
-    say = Log().say
+    log = Log()
+    say = log.say
     hive = Hive(root, capital, say)
     config = uvicorn.Config(
         hive.app(),
@@ -219,6 +224,7 @@ def serve(root: Path, dashboard_url: str, capital: float) -> None:
         with Sampler(hive.sample, say, LONGEST_SECONDS):
             uvicorn.Server(config).run(sockets=[listener])
     say("stopped")
+    log.flush()
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from capital_governor.hive.decisions import Record, record_of
 from capital_governor.hive.past import Past
 from capital_governor.hive.past_file import LONGEST_SECONDS, PAST, SHORTEST_SECONDS, Memory, content_of, past_of
 from capital_governor.hive.simulation import Fleet
-from capital_governor.hive.state_files import PERFORMANCE, StateFile
+from capital_governor.hive.state_files import PERFORMANCE, StateFile, StateFiles
 from tests.hive.busy_fleet import AGENTS, MIDNIGHT, BusyFleet
 from tests.hive.fleet_files import DAY, NOW, decision, performance
 
@@ -32,8 +32,8 @@ class Hive:
         self._memory = Memory(root, self.said.append)
 
     def look(self, file: StateFile, now: float) -> tuple[Past | None, list[str]]:
-        with self._memory.look(file, now) as found:
-            return found
+        with self._memory.look(lambda: StateFiles(performance=file), now) as (_, past, warnings):
+            return past, warnings
 
 
 def grown(root: Path) -> BusyFleet:
@@ -172,11 +172,11 @@ LOOKS = """
 import json, sys
 from pathlib import Path
 from capital_governor.hive.past_file import Memory
-from capital_governor.hive.state_files import StateFile
+from capital_governor.hive.state_files import StateFile, StateFiles
 root = Path(sys.argv[1])
 memory = Memory(root, print)
 for document in json.loads((root / "documents.json").read_text()):
-    with memory.look(StateFile(document["file"]), document["now"]):
+    with memory.look(lambda: StateFiles(performance=StateFile(document["file"])), document["now"]):
         pass
 """
 
@@ -271,3 +271,18 @@ def test_a_history_too_large_to_be_read_again_is_not_written(tmp_path: Path, mon
     assert warnings == hive.said
     assert warnings[0].startswith(f"{PAST} would be larger than")
     assert (tmp_path / PAST).read_bytes() == before
+
+
+def test_the_decisions_are_read_while_no_other_look_is_under_way(tmp_path: Path) -> None:
+    """Otherwise a slow thread would bring an older reading after a newer one."""
+    fleet, memory, locked = grown(tmp_path), Memory(tmp_path, print), list[bool]()
+
+    def find() -> StateFiles:
+        locked.append(memory._lock.locked())
+        return StateFiles(performance=fleet.file())
+
+    with memory.look(find, fleet.at) as (files, past, _):
+        assert memory._lock.locked()
+        assert past is not None
+        assert files.performance == fleet.file()
+    assert (locked, memory._lock.locked()) == ([True], False)

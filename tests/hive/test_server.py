@@ -71,13 +71,13 @@ def command(root: Path) -> list[str]:
 
 
 @contextmanager
-def serving(root: Path, port: int) -> Iterator[Served]:
+def serving(root: Path, port: int, program: list[str] | None = None) -> Iterator[Served]:
     for folder in ("state", "runtime"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     url, log = f"http://localhost:{port}", root / "hive.log"
     log.unlink(missing_ok=True)
     with log.open("ab") as sink:
-        process = subprocess.Popen(command(root), env=environment(url), stderr=sink)
+        process = subprocess.Popen(program or command(root), env=environment(url), stderr=sink)
     try:
         wait_until(lambda: process.poll() is not None or " serving " in log.read_text())
         assert process.poll() is None, log.read_text()
@@ -287,6 +287,42 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
             server.process.send_signal(number)
             assert server.process.wait(60) == 0
             assert "stopped" in server.log.read_text()
+
+
+HANGS = """
+import os, sys, threading
+from capital_governor.cli import app
+fsync = os.fsync
+def hang(descriptor):
+    if (threading.current_thread().name == "sampler") is (sys.argv[1] == "sampler"):
+        print("hangs", file=sys.stderr, flush=True)
+        threading.Event().wait()
+    fsync(descriptor)
+os.fsync = hang
+app(["hive", "--root", sys.argv[2]])
+"""
+
+
+@pytest.mark.parametrize("which", ["sampler", "request"])
+def test_a_disk_that_hangs_stops_neither_answers_nor_the_end(tmp_path: Path, which: str) -> None:
+    """While the history cannot be written to the end, the answer is that of the file, and a signal ends the hive."""
+    program = [sys.executable, "-P", "-c", HANGS, which, str(tmp_path)]
+    (tmp_path / "state").mkdir()
+    (tmp_path / PERFORMANCE).write_text(json.dumps(two_agents(time.time())))
+    with serving(tmp_path, free_port(), program) as server:
+        if which == "request":
+            wait_until((tmp_path / PAST).exists, 60)  # the sampler has written
+            fill(server)
+            with pytest.raises(httpx.ReadTimeout), httpx.Client(trust_env=False) as client:
+                client.get(f"{server.url}/meta/metrics", timeout=httpx.Timeout(60, read=1))
+        wait_until(lambda: "hangs" in server.log.read_text(), 60)
+        answer = server.get("/meta/metrics")
+        assert answer.status_code == 200
+        assert answer.json()["per_agent"].keys() == {"SmartTrader", "DropshipAgent"}
+        assert any("the history is busy: its disk hangs" in each for each in answer.json()["warnings"])
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        assert "stopped" in server.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def roots(tmp_path: Path) -> Roots:
 
 
 def test_refused_chmod_costs_no_publication(roots: Roots) -> None:
-    """However a file system refuses fchmod, both files follow the move, with the modes that they had."""
+    """If fchmod is refused, both files are still written and keep their modes."""
     with Publisher() as publisher:
         for error in REFUSALS:
             root = roots.fresh()

@@ -295,15 +295,12 @@ step() {
     fi
 }
 
-# What the operator has set for the real thing must neither steer a test nor be reached by one. Without compiled modules
-# each of the hundreds of processes that tests start would compile them anew.
+# What the operator has set for the real thing must neither steer a test nor be reached by one.
 # shellcheck disable=SC2329 # 'step' runs it
 without_operator_settings() (
     for name in $(compgen -e); do
         case $name in
-            CAPITAL_GOVERNOR_* | NEOLIGHT_* | NEO_LIGHT_* | TELEGRAM_* | *_proxy | *_PROXY | PYTHONDONTWRITEBYTECODE)
-                unset "$name"
-                ;;
+            CAPITAL_GOVERNOR_* | NEOLIGHT_* | NEO_LIGHT_* | TELEGRAM_* | *_proxy | *_PROXY) unset "$name" ;;
         esac
     done
     exec "$@"
@@ -578,7 +575,7 @@ is_my_child() {
 # A shared lock, so that two that look do not see each other; gone again when the subshell ends.
 is_locked() {
     local status=0
-    [[ -e $1 ]] && command -v flock >/dev/null || return 1
+    [[ -r $1 ]] && command -v flock >/dev/null || return 1
     (flock -n -s 5) 5<"$1" || status=$?
     ((status == 1))
 }
@@ -621,6 +618,7 @@ report() {
 # Renamed, never truncated, before a line is written; only the supervisor writes here. What cannot be renamed grows on.
 rotate_own_log() {
     local size number=1
+    [[ -f $OWN_LOG ]] || return 0 # a FIFO would be waited for
     size=$(wc -c 2>/dev/null <"$OWN_LOG") || size=0
     ((size >= LOG_MAX_BYTES)) || return 0
     while ((number < LOG_KEEP)) && [[ -e $OWN_LOG.$number ]]; do
@@ -719,7 +717,7 @@ write_state() {
             printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$name" "${STATE[$name]}" "${AGENT_PID[$name]:--}" "${SINCE[$name]}" \
                 "${DUE[$name]:--}" "${LAST_EXIT[$name]:--}"
         done
-    } 2>/dev/null >"$STATE_FILE.new" || ! mv -f -- "$STATE_FILE.new" "$STATE_FILE" 7>&- 8>&-; then
+    } 2>/dev/null >"$STATE_FILE.new" || ! mv -f -- "$STATE_FILE.new" "$STATE_FILE" 2>/dev/null 7>&- 8>&-; then
         report "cannot write $STATE_FILE: 'status' and 'stop' may not know of the last change"
     fi
 }
@@ -867,13 +865,13 @@ launch_supervisor() {
         die "$EXIT_TRY_LATER" "a supervisor runs on $ROOT already: 'neo_light_fix.sh status' shows it"
     [[ ! -e $OWN_LOG || (! -d $OWN_LOG && -w $OWN_LOG) ]] ||
         die "$EXIT_PERMANENT" "cannot write to $OWN_LOG: let this user write there, or move away what is in its place"
-    [[ ! -e $OWN_LOG ]] || before=$(wc -c <"$OWN_LOG")
+    [[ ! -f $OWN_LOG ]] || before=$(wc -c <"$OWN_LOG") || before=0
     setsid "$BASH" -p -- "$SCRIPT" _background </dev/null >/dev/null 2>>"$OWN_LOG" &
     child=$!
     until find_supervisor && [[ $PID == "$child" ]]; do
         if ! is_my_child "$child"; then
             wait "$child" || code=$?
-            tail -c "+$((before + 1))" -- "$OWN_LOG" >&2
+            [[ ! -f $OWN_LOG ]] || tail -c "+$((before + 1))" -- "$OWN_LOG" >&2
             die "$((code ? code : EXIT_TRY_LATER))" "the supervisor did not start: see above"
         fi
         sleep 0.1

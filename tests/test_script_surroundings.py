@@ -370,6 +370,40 @@ def test_sizes_are_told_without_stat(site: Site) -> None:
     assert site.run("stop").code == 0
 
 
+def test_an_own_log_that_is_a_pipe_is_written_and_never_read(site: Site) -> None:
+    """`start` and the rotation do not wait for what is in a FIFO; its reader gets the supervisor's messages."""
+    (site.root / "logs").mkdir()
+    path = site.root / "logs/neo_light_fix.log"
+    os.mkfifo(path)
+    with path.open("r+b", buffering=0) as reader:
+        assert site.run("start").code == 0
+        assert b"capital_governor runs" in reader.read(1 << 16)
+        assert site.run("stop").code == 0
+    assert path.is_fifo()
+
+
+def test_a_state_that_cannot_be_written_is_one_sentence(site: Site) -> None:
+    """The tool's own words do not stand beside the supervisor's."""
+    stand_in(site, "mv", "echo 'mv: no room' >&2; exit 1")
+    with site.started() as supervisor:
+        site.pid("capital_governor")
+        eventually(lambda: "runtime/neo_light_fix.state: 'status' and 'stop' may not know" in site.said())
+        supervisor.terminate()
+        supervisor.wait(60)
+    assert "mv: no room" not in site.said()
+
+
+def test_a_lock_file_that_cannot_be_read_is_no_supervisor(site: Site) -> None:
+    """Whoever may not read it could not have started what holds it."""
+    site.bound = True
+    (site.root / "runtime").mkdir()
+    lock = site.root / "runtime/neo_light_fix.lock"
+    lock.touch()
+    lock.chmod(0)
+    stopped = site.run("stop")
+    assert (stopped.code, stopped.err) == (0, f"neo_light_fix.sh: no supervisor runs on {site.root}\n")
+
+
 def test_a_machine_without_cksum_is_told_of_the_package(machine: Machine) -> None:
     """Without it every use would install anew: one line names what to install, and nothing is made."""
     (machine.home / "tools" / "cksum").unlink()

@@ -860,13 +860,15 @@ start_supervisor() {
 }
 
 launch_supervisor() {
-    local child code=0 before=0
+    local child reader pipe=/dev/null code=0 before=0
     ! is_locked "$SUPERVISOR_LOCK" ||
         die "$EXIT_TRY_LATER" "a supervisor runs on $ROOT already: 'neo_light_fix.sh status' shows it"
     [[ ! -e $OWN_LOG || (! -d $OWN_LOG && -w $OWN_LOG) ]] ||
         die "$EXIT_PERMANENT" "cannot write to $OWN_LOG: let this user write there, or move away what is in its place"
     [[ ! -f $OWN_LOG ]] || before=$(wc -c <"$OWN_LOG") || before=0
-    setsid "$BASH" -p -- "$SCRIPT" _background </dev/null >/dev/null 2>>"$OWN_LOG" &
+    [[ ! -p $OWN_LOG ]] || pipe=$OWN_LOG
+    exec {reader}<>"$pipe" # a FIFO that nobody reads could not be opened for writing
+    setsid "$BASH" -p -- "$SCRIPT" _background </dev/null >/dev/null 2>>"$OWN_LOG" {reader}<&- &
     child=$!
     until find_supervisor && [[ $PID == "$child" ]]; do
         if ! is_my_child "$child"; then

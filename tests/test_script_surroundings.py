@@ -379,6 +379,7 @@ def test_an_own_log_that_is_a_pipe_is_written_and_never_read(site: Site) -> None
         assert site.run("start").code == 0
         assert b"capital_governor runs" in reader.read(1 << 16)
         assert site.run("stop").code == 0
+    assert (site.run("start").code, site.run("stop").code) == (0, 0)  # also when nobody reads it
     assert path.is_fifo()
 
 

@@ -99,7 +99,7 @@ class Memory:
             now: seconds since 1970 UTC.
         """
         if not self._lock.acquire(timeout=PATIENCE_SECONDS):
-            yield find(), None, [_BUSY]
+            yield find(), None, [BUSY]
             return
         try:
             files = find()
@@ -210,8 +210,8 @@ class Memory:
 
 
 _REMEDY: Final = "the history is kept in memory only and ends with this process; see to the folder's space and rights"
-_BUSY: Final = (
-    f"{PAST}: the history is busy: its disk hangs; figures are those of the file of decisions alone, see to the disk"
+BUSY: Final = (
+    f"{PAST}: the history is busy: its disk hangs, and without it the windows may be too short: see to the disk"
 )
 _TOO_LARGE: Final = (
     "the history is kept in memory only and ends with this process; see what agents write as their names"

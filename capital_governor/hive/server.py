@@ -24,7 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from capital_governor.hive.metrics import payload
-from capital_governor.hive.past_file import LONGEST_SECONDS, Memory
+from capital_governor.hive.past_file import BUSY, LONGEST_SECONDS, Memory
 from capital_governor.hive.sampler import Sampler
 from capital_governor.hive.state_files import PERFORMANCE, REGIME, StateFile, StateFiles, Watch, read, read_all
 from capital_governor.line_writer import LineWriter
@@ -122,6 +122,9 @@ class Hive:
         with self._memory.look(lambda: read_all(self.root), now) as (files, past, warnings):
             for sentence in self._watch.news(files):
                 self.say(sentence)
+            if BUSY in warnings:
+                self._warn([BUSY])
+                return _answer(UNAVAILABLE, {"error": BUSY})
             document = payload(files, now, self.capital, past, warnings)
             self._warn(document.get("warnings", ()))
         return _answer(UNAVAILABLE if "error" in document else OK, document)

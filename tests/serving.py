@@ -43,6 +43,13 @@ PLAIN_ENVIRONMENT: Final = {
     "CAPITAL_GOVERNOR_DRAWDOWN_WEIGHT": "0",
 }
 """An agent's score is its win rate, so that numbers can be computed by hand."""
+MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
+"""The program itself, for ``python -c``, where something else goes before it."""
+PATIENT_FLUSH: Final = """
+from capital_governor.line_writer import LineWriter
+LineWriter.flush.__defaults__ = (60.0,)
+"""
+"""What goes before the program so that its last lines are written on a busy machine too, where its log takes them."""
 
 
 # --- payloads ---------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,17 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from tests.adapters.hostile import PATIENCE_SECONDS
 from tests.script_machine import BOUND_BY_PERMISSIONS, REPOSITORY, Run
+from tests.serving import MAIN, PATIENT_FLUSH
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 60.0
 
-# The environment's Python: this one, but for the governor, which is what the test has written.
+# The environment's Python: this one, but for the governor, which is what the test has written. The real governor and
+# the hive get PATIENT_FLUSH, so that their logs have the last lines when they have ended.
 PYTHON = """\
 #!/bin/bash
 case "$*" in
     "-I -m capital_governor run") [[ ! -e {governor} ]] || exec /bin/bash {governor} ;;
     "-I -m capital_governor status") [[ ! -e {governor} ]] || exec echo "the governor's own report" ;;
+esac
+case "$*" in
+    "-I -m capital_governor run" | "-I -m capital_governor hive") {plain} || exec {python} -I -c {program} "$4" ;;
 esac
 exec {python} "$@"
 """
@@ -59,6 +65,8 @@ class Site:
     settings: dict[str, str] = field(default_factory=dict)
     bound: bool = False
     """Whether permissions count for the script, whoever runs the tests."""
+    plain: bool = False
+    """Whether governor and hive run by their very command lines, and so without PATIENT_FLUSH."""
 
     def __post_init__(self) -> None:
         (self.project / ".venv/bin").mkdir(parents=True)
@@ -67,7 +75,14 @@ class Site:
         (self.project / "pyproject.toml").write_text("[project]\n")
         self.govern("exec sleep 1000")
         python = self.project / ".venv/bin/python"
-        python.write_text(PYTHON.format(python=sys.executable, governor=f"'{self.home / 'governor'}'"))
+        python.write_text(
+            PYTHON.format(
+                python=sys.executable,
+                governor=f"'{self.home / 'governor'}'",
+                program=shlex.quote(PATIENT_FLUSH + MAIN),
+                plain=str(self.plain).lower(),
+            )
+        )
         python.chmod(0o755)
         checksum = subprocess.run(
             ["/usr/bin/cksum"], input=b"[project]\n", capture_output=True, check=True

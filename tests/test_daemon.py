@@ -27,14 +27,17 @@ from capital_governor.daemon import RETRY_SECONDS, repeat, schedule
 from capital_governor.governor import Governor
 from tests.adapters.hostile import PATIENCE_SECONDS, Connection, hang
 from tests.core.builders import examples
-from tests.serving import Dashboard, fixed, footprint, fresh, wait_until
+from tests.serving import MAIN, PATIENT_FLUSH, Dashboard, fixed, footprint, fresh, wait_until
 
 UNAUTHORIZED: Final = fixed(b"", status="401 Unauthorized")
 """A failure that is not tried again within its cycle, so that questions and cycles are one to one."""
 
 
 class Daemon:
-    """``python -m capital_governor run`` on a root, its log in a file beside it."""
+    """``capital_governor run`` on a root, its log in a file beside it, which has the last lines when it has ended.
+
+    ``program`` is what Python is to run; "-c" gets PATIENT_FLUSH first.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class Daemon:
         url: str,
         *arguments: str,
         interval: float = 0.5,
-        program: tuple[str, ...] = ("-m", "capital_governor"),
+        program: tuple[str, ...] = ("-c", MAIN),
         stderr: Path | None = None,
         **own: str,
     ) -> None:
@@ -52,6 +55,8 @@ class Daemon:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(known)}
         environment |= {"NEOLIGHT_DASHBOARD_URL": url, "CAPITAL_GOVERNOR_INTERVAL": str(interval)}
         environment |= {f"CAPITAL_GOVERNOR_{name}": value for name, value in own.items()}
+        if program[0] == "-c":
+            program = ("-c", PATIENT_FLUSH + program[1])
         command = [sys.executable, *program, "run", "--root", str(root), *arguments]
         with self.log.open("ab") as stream:
             self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=stream)
@@ -97,8 +102,6 @@ def schedule(start, interval, now):
 daemon.schedule = schedule
 """
 """What goes before the program so that it notes each wait for a beat."""
-MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
-
 
 PATIENT_END: Final = """
 from capital_governor import governor

@@ -16,9 +16,8 @@ from typing import Final
 import pytest
 
 from capital_governor.line_writer import MOST_BYTES, MOST_LINES, LineWriter
-from tests.serving import wait_until
-
-PATIENCE_SECONDS: Final = 60.0
+from tests.adapters.hostile import PATIENCE_SECONDS
+from tests.serving import PATIENT_FLUSH, wait_until
 
 
 def confession(count: int, why: str) -> str:
@@ -155,7 +154,9 @@ print("all given", flush=True)
 
 def test_the_end_of_a_process_waits_for_its_last_lines() -> None:
     """With a reader that reads, all that was said before a normal end is there."""
-    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", PATIENT_FLUSH + ENDING], capture_output=True, text=True, check=True, timeout=60
+    )
     assert [int(line.split()[0]) for line in done.stderr.splitlines()] == list(range(1000))
 
 

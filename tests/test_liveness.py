@@ -15,7 +15,7 @@ import pytest
 
 from tests.adapters.hostile import Server, answer, hang, http
 from tests.botapi import BotApi
-from tests.serving import Dashboard, fixed, wait_until
+from tests.serving import MAIN, PATIENT_FLUSH, Dashboard, fixed, wait_until
 from tests.test_daemon import PATIENT_END, Daemon
 from tests.test_notifications import command
 
@@ -234,7 +234,7 @@ sqlite3.connect = connect
 def driver(root: Path, fault: str) -> tuple[str, ...]:
     """The real program, but for one call of the system."""
     path = root.with_name("driver.py")
-    path.write_text(f"{fault}\nfrom capital_governor.__main__ import main\nmain()\n")
+    path.write_text(PATIENT_FLUSH + fault + MAIN)
     return (str(path),)
 
 
@@ -273,8 +273,8 @@ def test_a_hung_look_up_of_the_dashboard_costs_its_deadline_and_no_more(root: Pa
         wait_until((root / "runtime/capital_governor_status.json").exists)
         wait_until(lambda: daemon.status()["failures_in_row"] >= 12)
         assert daemon.status()["reason"] == "fetch_failed"
-        assert daemon.log.read_text().count("FAULT look-up") == 1
         ends_well(daemon)
+        assert daemon.log.read_text().count("FAULT look-up") == 1
 
 
 def test_a_hung_heartbeat_delays_no_cycle(root: Path, dashboard: Dashboard) -> None:

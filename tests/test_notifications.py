@@ -34,8 +34,8 @@ from tests.adapters.hostile import Script
 from tests.botapi import TOKEN, Answer, BotApi, bad_gateway, hang, malformed, ok, refuse, then
 from tests.core.builders import FLEET as FIXED
 from tests.relays import NAME, Proxy
-from tests.serving import FLEET, PLAIN_ENVIRONMENT, Dashboard, Rig, fixed, fresh, record, wait_until
-from tests.test_daemon import MAIN, PATIENT_END, Daemon
+from tests.serving import FLEET, MAIN, PLAIN_ENVIRONMENT, Dashboard, Rig, fixed, fresh, record, wait_until
+from tests.test_daemon import PATIENT_END, Daemon
 
 SECRET: Final = TOKEN.partition(":")[2]
 DOWN: Final = fixed(b"", status="401 Unauthorized")

@@ -855,7 +855,7 @@ def test_the_governor_under_a_supervisor_of_another_program(tmp_path: Path, star
     lines, pgrep, *_ = blocks(section("NeoLight's supervisor"), "sh")
     home = tmp_path / "of the site"
     home.mkdir()
-    site = Site(home)
+    site = Site(home, plain=True)
     site.govern(None)
     (tmp_path / "capital-governor").symlink_to(site.project)
     for name in ("telegram", "platform", "logging"):

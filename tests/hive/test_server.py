@@ -32,7 +32,7 @@ from capital_governor.hive.server import Hive, HiveError, address, bind
 from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME
 from tests.hive.busy_fleet import MIDNIGHT, BusyFleet
 from tests.hive.fleet_files import DAY, NOW, regime, stamp, two_agents
-from tests.serving import wait_until
+from tests.serving import MAIN, PATIENT_FLUSH, wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,11 @@ def command(root: Path) -> list[str]:
     return [sys.executable, "-P", "-W", "error", "-m", "capital_governor", "hive", "--root", str(root)]
 
 
+def patient_command(root: Path) -> list[str]:
+    """The same, but its log has the last lines whatever the machine does when it has ended."""
+    return [sys.executable, "-W", "error", "-c", PATIENT_FLUSH + MAIN, "hive", "--root", str(root)]
+
+
 @contextmanager
 def serving(root: Path, port: int, program: list[str] | None = None) -> Iterator[Served]:
     for folder in ("state", "runtime"):
@@ -77,7 +82,7 @@ def serving(root: Path, port: int, program: list[str] | None = None) -> Iterator
     url, log = f"http://localhost:{port}", root / "hive.log"
     log.unlink(missing_ok=True)
     with log.open("ab") as sink:
-        process = subprocess.Popen(program or command(root), env=environment(url), stderr=sink)
+        process = subprocess.Popen(program or patient_command(root), env=environment(url), stderr=sink)
     try:
         wait_until(lambda: process.poll() is not None or " serving " in log.read_text())
         assert process.poll() is None, log.read_text()
@@ -151,6 +156,7 @@ def test_a_torn_file_holds_the_governor(served: Served, path: Path, content: str
     status = served.get("/status")
     assert status.status_code == 200
     assert said in status.json()["sources"][str(path)]
+    wait_until(lambda: f"{path}: {said}" in served.log.read_text())
     assert served.log.read_text().count(f"{path}: {said}") == 1
     fill(served)
     assert isinstance(served.asked_by_the_governor(), Snapshot)

@@ -18,8 +18,8 @@ from typing import Final
 from tests.adapters.hostile import PATIENCE_SECONDS
 from tests.botapi import Answer, BotApi, Exchange, bad_gateway, ok, pause, reset
 from tests.promises.ledger import Account, require
-from tests.serving import Dashboard, wait_until
-from tests.test_daemon import MAIN, Daemon
+from tests.serving import MAIN, Dashboard, wait_until
+from tests.test_daemon import Daemon
 from tests.test_notifications import DOWN, configure, moving, pending
 
 CYCLES: Final = 30

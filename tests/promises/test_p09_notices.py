@@ -14,12 +14,11 @@ from typing import Final
 
 from tests.botapi import BotApi, ok, refuse, then
 from tests.promises.ledger import Account, require
-from tests.serving import Dashboard, wait_until
+from tests.serving import MAIN, Dashboard, wait_until
 from tests.test_daemon import Daemon
 from tests.test_notifications import DOWN, FIRST, configure, moves_told, moving, pending, reading
 
 REFUSALS: Final = (400, 401, 403, 404)
-MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
 NOTED_FIRST: Final = """
 from capital_governor.adapters.outbox import Outbox
 real = Outbox._deliver

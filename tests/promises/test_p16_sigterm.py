@@ -23,8 +23,8 @@ from capital_governor.delivery import CLOSE_SECONDS
 from capital_governor.governor import GRACE_SECONDS
 from tests.adapters.hostile import PATIENCE_SECONDS, Server, hang
 from tests.promises.ledger import Account, require
-from tests.serving import Dashboard, fixed, fresh, wait_until
-from tests.test_daemon import MAIN, Daemon
+from tests.serving import MAIN, Dashboard, fixed, fresh, wait_until
+from tests.test_daemon import Daemon
 from tests.test_liveness import DISK_HANGS, LOOKUP_HANGS, OPENING_HANGS
 from tests.test_notifications import moving
 

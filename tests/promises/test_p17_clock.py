@@ -13,8 +13,8 @@ import pytest
 
 from tests.faults.strace import which
 from tests.promises.ledger import Account, require
-from tests.serving import FLEET, Dashboard, fresh, record, wait_until
-from tests.test_daemon import MAIN, RECORDS_BEATS, Daemon, waits
+from tests.serving import FLEET, MAIN, Dashboard, fresh, record, wait_until
+from tests.test_daemon import RECORDS_BEATS, Daemon, waits
 
 INTERVAL_SECONDS: Final = 0.4
 INTERVALS: Final = 5

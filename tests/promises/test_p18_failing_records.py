@@ -14,11 +14,10 @@ import pytest
 from capital_governor.adapters.journal import Journal, JournalError
 from tests import serving
 from tests.promises.ledger import Account, require
-from tests.serving import Dashboard, Rig, wait_until
+from tests.serving import MAIN, Dashboard, Rig, wait_until
 from tests.test_daemon import Daemon, entries
 
 CYCLES: Final = 6
-MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
 LOG_RAISES: Final = """
 import sys
 from capital_governor.adapters.logs import Sink

@@ -17,8 +17,8 @@ import pytest
 from capital_governor import client
 from tests.adapters.hostile import PATIENCE_SECONDS, Script, Server, answer, hang, http
 from tests.promises.ledger import Account, BrokenPromiseError, require
-from tests.serving import Dashboard, wait_until
-from tests.test_daemon import MAIN, Daemon
+from tests.serving import MAIN, Dashboard, wait_until
+from tests.test_daemon import Daemon
 from tests.test_liveness import configure, listening
 from tests.test_notifications import moving
 

@@ -15,14 +15,13 @@ from capital_governor.adapters.sqlite import open_sqlite
 from tests.adapters.hostile import Script, answer, answer_and_reset, http
 from tests.botapi import TOKEN, Answer, BotApi, malformed, ok, pause, refuse, reset
 from tests.promises.ledger import Account, require
-from tests.serving import Dashboard, fixed
+from tests.serving import MAIN, Dashboard, fixed
 from tests.test_cli import environment
 from tests.test_daemon import Daemon
 from tests.test_notifications import moving
 
 SECRET: Final = TOKEN.partition(":")[2]
 BEARER: Final = 'CANARY/bearer+of=tests\\and"quotes'
-MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
 RAISES: Final = f"""
 from capital_governor.cycle import Cycle
 real, count = Cycle.conclude, []

@@ -28,7 +28,7 @@ import pytest
 
 from tests.adapters.hostile import Connection
 from tests.promises.ledger import REPOSITORY, Account, require
-from tests.serving import Dashboard, fixed, payload, record
+from tests.serving import MAIN, Dashboard, fixed, payload, record
 
 AGENTS: Final = 800
 FAULTY: Final = 350
@@ -37,7 +37,6 @@ CYCLES: Final = 12
 """Far more lines than may wait in memory and in what is between the governor and its reader."""
 PATIENCE_SECONDS: Final = 60.0
 MUTANT_PATIENCE_SECONDS: Final = 10.0
-MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
 LINE: Final = re.compile(r"\S+Z \[capital_governor\] (\x1b\[\d+m)?[A-Z]+(\x1b\[0m)? +.+")
 
 WRITTEN_ON_THE_LOOP: Final = """

@@ -15,13 +15,27 @@ from typing import Final
 
 import pytest
 
+from capital_governor.adapters import lock
 from capital_governor.adapters.lock import LockHeldError, LockRefusedError, RootLock, is_held
 from capital_governor.exits import explained
+from tests.adapters.hostile import PATIENCE_SECONDS
 from tests.faults.strace import which
 from tests.script_machine import BOUND_BY_PERMISSIONS
 
 LOOKERS: Final = 4
 STARTS: Final = 300
+
+
+def patient(path: Path) -> RootLock:
+    """A lock that waits as long as a busy machine may need for what takes a moment."""
+    made = RootLock(path)
+    made._lock.timeout = PATIENCE_SECONDS
+    return made
+
+
+def test_a_lock_is_waited_for_longer_than_a_look_lasts() -> None:
+    """A look takes microseconds; the product waits for a second at least."""
+    assert lock.PATIENCE_SECONDS >= 1.0
 
 
 @contextmanager
@@ -50,9 +64,9 @@ def test_who_looks_is_in_nobodys_way(tmp_path: Path) -> None:
     path.touch()
     with looked_at(path):
         for _ in range(STARTS):
-            lock = RootLock(path)
-            lock.acquire()
-            lock.release()
+            started = patient(path)
+            started.acquire()
+            started.release()
 
 
 def test_a_look_that_lasts_a_moment_is_waited_for(tmp_path: Path) -> None:
@@ -62,11 +76,11 @@ def test_a_look_that_lasts_a_moment_is_waited_for(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_SH)
         timer = threading.Timer(0.1, lambda: fcntl.flock(file, fcntl.LOCK_UN))
         timer.start()
-        lock = RootLock(path)
-        lock.acquire()
+        started = patient(path)
+        started.acquire()
         timer.join()
         assert is_held(path)
-        lock.release()
+        started.release()
     assert is_held(path) is False
 
 

@@ -16,7 +16,7 @@ import ssl
 from pathlib import Path
 from typing import Final, Self
 
-from tests.adapters.hostile import Connection, Server, http
+from tests.adapters.hostile import PATIENCE_SECONDS, Connection, Server, http
 
 CERTIFICATE: Final = Path(__file__).parent / "certificates" / "loopback.pem"
 """Certificate and key, both of no use outside the tests."""
@@ -83,7 +83,7 @@ def _secure(sock: socket.socket) -> ssl.SSLSocket:
 
 def _hand_on(sock: socket.socket, port: int, request: bytes = b"") -> None:
     """Hand one request on, and its answer back until the server closes."""
-    with contextlib.closing(sock), socket.create_connection(("127.0.0.1", port), 5) as server:
+    with contextlib.closing(sock), socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as server:
         server.sendall(request or _read(sock))
         while data := server.recv(65_536):
             sock.sendall(data)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +20,19 @@ INTERVALS: Final = 5
 AFTERWARDS: Final = 4
 """So many waits are looked at after a suspend: more than one would be for a missed beat if those were made up."""
 ROUNDING: Final = 1e-6
+SUSPENDS: Final = """
+import os, pathlib, signal, sys
+from capital_governor import daemon
+before, flag = daemon.schedule, pathlib.Path(sys.argv[3] + ".suspend")
+def schedule(*words):
+    wake = before(*words)
+    if flag.exists():
+        flag.unlink()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return wake
+daemon.schedule = schedule
+"""
+"""What goes before the program so that it stops itself when it begins to wait for a beat and is asked to."""
 MAKES_UP: Final = """
 from capital_governor import daemon
 beats = []
@@ -42,7 +54,7 @@ Settings.rules = lambda self: replace(real(self), max_age_seconds=1e9)
 def catch_up(root: Path, prelude: str = "") -> int:
     """Stop a governor for several intervals; return how many cycles it takes for beats that it has missed."""
     root.mkdir()
-    program = ("-c", prelude + RECORDS_BEATS + MAIN)
+    program = ("-c", prelude + RECORDS_BEATS + SUSPENDS + MAIN)
     with (
         Dashboard() as dashboard,
         Daemon(root, dashboard.url, interval=INTERVAL_SECONDS, program=program) as daemon,
@@ -67,21 +79,10 @@ def catch_up(root: Path, prelude: str = "") -> int:
 
 
 def stop_between_cycles(daemon: Daemon) -> None:
-    """Stop the process while it waits for a beat, the first of which it has taken."""
+    """See the process stop when it begins to wait for a beat, the first of which it has taken."""
     wait_until(lambda: len(waits(daemon.root)) >= 2)
-    while True:
-        next_wait = len(waits(daemon.root))
-        wait_until(partial(has_waits, daemon, next_wait + 1))
-        daemon.process.send_signal(signal.SIGSTOP)
-        wait_until(lambda: state(daemon.process.pid) == "T")
-        if waits(daemon.root)[-1].wake > time.monotonic():
-            return
-        daemon.process.send_signal(signal.SIGCONT)  # on a busy machine it was at its next cycle already
-
-
-def has_waits(daemon: Daemon, count: int) -> bool:
-    """Whether it has begun so many waits."""
-    return len(waits(daemon.root)) >= count
+    daemon.root.with_name(f"{daemon.root.name}.suspend").touch()
+    wait_until(lambda: state(daemon.process.pid) == "T")
 
 
 def state(pid: int) -> str:

@@ -106,12 +106,17 @@ class Account:
         self.figures.append(text)
 
     @contextmanager
-    def mutant(self, name: str) -> Iterator[None]:
-        """Run a check on a mutant of the product: it must break the promise, and by nothing else than ``require``."""
+    def mutant(self, name: str, found: str = "") -> Iterator[None]:
+        """Run a check on a mutant of the product: it must break the promise, and by nothing else than ``require``.
+
+        ``found`` has to be in what was found, so that it was caught for its own fault.
+        """
         self.mutants[name] = False
         try:
             yield
         except BrokenPromiseError as broken:
+            if found not in str(broken):
+                pytest.fail(f"the mutant {name!r} was caught for another fault: {broken}")
             print(f"mutant {name!r} caught: {broken}")  # noqa: T201 - shows that it was caught for its own fault
             self.mutants[name] = True
         else:

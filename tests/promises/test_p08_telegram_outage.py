@@ -104,7 +104,7 @@ class Timed:
         self._api.next(answer)
         self._api.wait_asked(len(self._api.asked) + 1)
         asked = len(self._api.asked)
-        found = self._completed(count)
+        found = self._completed(count, PATIENCE_SECONDS)
         self._api.wait_asked(asked + 1)  # and not once only
         return found
 
@@ -114,15 +114,15 @@ class Timed:
         self._api.next(unanswered(begun, enough))
         assert begun.wait(PATIENCE_SECONDS)
         asked = len(self._api.asked)
-        found = self._completed(count)
+        found = self._completed(count, self._patience_seconds)
         assert (len(self._api.asked), self._api.gave_up) == (asked, 0), "the message did not stay without an answer"
         enough.set()
         return found
 
-    def _completed(self, count: int) -> list[float]:
-        before, end = len(self._seconds()), time.monotonic() + self._patience_seconds
+    def _completed(self, count: int, patience_seconds: float) -> list[float]:
+        before, end = len(self._seconds()), time.monotonic() + patience_seconds
         while len(found := self._seconds()[before:]) < count:
-            waited = f"{len(found)} cycles in {self._patience_seconds:.0f} s while Telegram is down"
+            waited = f"{len(found)} cycles in {patience_seconds:.0f} s while Telegram is down"
             require(time.monotonic() < end, waited)
             time.sleep(0.01)
         return found
@@ -150,7 +150,10 @@ def delay_by_outages(
     count: int = CYCLES,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Delay:
-    """Govern with Telegram up, then silent, then down in each other way; return how long cycles took."""
+    """Govern with Telegram up, then silent, then down in each other way; return how long cycles took.
+
+    ``patience_seconds`` is for the cycles while it is silent.
+    """
     root.mkdir()
     with Dashboard(moving()) as dashboard, BotApi(patience_seconds=10 * PATIENCE_SECONDS) as api:
         configure(root, api)
@@ -192,5 +195,5 @@ def test_p08_no_outage_of_telegram_delays_a_cycle(promise: Account, tmp_path: Pa
             for name, prelude in mutants.items()
         }
     for name, future in delays.items():
-        with promise.mutant(name):
+        with promise.mutant(name, f" cycles in {MUTANT_PATIENCE_SECONDS:.0f} s while Telegram is down"):
             future.result()

@@ -30,6 +30,7 @@ from capital_governor.hive.past_file import PAST, past_of
 from capital_governor.hive.sampler import Sampler
 from capital_governor.hive.server import Hive, HiveError, address, bind
 from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME
+from tests.faults.surroundings import needs_ipv6
 from tests.hive.busy_fleet import MIDNIGHT, BusyFleet
 from tests.hive.fleet_files import DAY, NOW, regime, stamp, two_agents
 from tests.serving import MAIN, PATIENT_FLUSH, wait_until
@@ -341,6 +342,8 @@ def test_a_disk_that_hangs_stops_neither_answers_nor_the_end(tmp_path: Path, whi
 def test_a_taken_port_is_left_to_who_has_it(tmp_path: Path, place: tuple[str, socket.AddressFamily]) -> None:
     """Whoever serves at the port already, at this or at every address, is not shadowed: exit 78 and one sentence."""
     host, family = place
+    if host == "::1":
+        needs_ipv6()
     with socket.create_server((host, 0), family=family) as taken:
         port = taken.getsockname()[1]
         url = f"http://localhost:{port}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,8 @@ import pytest
 
 from tests.faults.publisher import ESCAPED, LEAKED, TORN, publish_next
 from tests.faults.roots import Roots, require_convergence
-from tests.faults.strace import Publisher, fail, which
+from tests.faults.strace import Publisher, fail
+from tests.faults.surroundings import with_own_mounts
 from tests.promises.ledger import REPOSITORY, Account, require
 
 MEANING: Final = {
@@ -157,7 +157,7 @@ def live_on_a_tiny_disk(folder: Path, mutant: str = "") -> dict[str, Any]:
         (folder / name).mkdir()
     words = [sys.executable, "-c", TINY, str(folder / "root"), str(folder / "elsewhere"), *([mutant] if mutant else [])]
     ended = subprocess.run(
-        [which("unshare"), *([] if os.geteuid() == 0 else ["--map-root-user"]), "--mount", *words],
+        [*with_own_mounts(), *words],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

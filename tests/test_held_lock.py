@@ -15,10 +15,9 @@ import pytest
 
 from capital_governor.adapters.files import Paths
 from capital_governor.adapters.lock import is_held
-from tests.adapters.hostile import hang
+from tests.adapters.hostile import PATIENCE_SECONDS, hang
 from tests.serving import Dashboard, footprint, wait_until
 
-PATIENCE_SECONDS: Final = 60.0
 SLOW_SECONDS: Final = 40
 """How long the slow disk takes for one file: far longer than an end that does not wait for it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -10,7 +11,6 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +18,11 @@ import pytest
 
 from capital_governor.adapters.lock import is_held
 from capital_governor.reload import changes
-from tests.adapters.hostile import hang
+from tests.adapters.hostile import PATIENCE_SECONDS, hang
 from tests.botapi import BotApi
 from tests.serving import Dashboard, fresh, locked, record, settings_of, wait_until
 from tests.test_daemon import Daemon, entries
 
-PATIENCE_SECONDS: Final = 60.0
 TOKEN: Final = "123456789:" + "CANARYtoken" * 3 + "12"
 
 
@@ -44,18 +43,9 @@ def configure(root: Path, **own: str) -> None:
     (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in own.items()))
 
 
-def says(daemon: Daemon, text: str, times: int = 1) -> None:
-    wait_until(lambda: daemon.log.read_text().count(text) >= times, PATIENCE_SECONDS)
-
-
 def hang_up(daemon: Daemon, text: str, times: int = 1) -> None:
     daemon.process.send_signal(signal.SIGHUP)
-    says(daemon, text, times)
-
-
-def end(daemon: Daemon) -> None:
-    daemon.process.send_signal(signal.SIGTERM)
-    assert daemon.process.wait(PATIENCE_SECONDS) == 0, daemon.log.read_text()
+    daemon.says(text, times)
 
 
 def test_a_changed_setting_counts_from_the_next_cycle(root: Path, dashboard: Dashboard) -> None:
@@ -65,18 +55,18 @@ def test_a_changed_setting_counts_from_the_next_cycle(root: Path, dashboard: Das
     configure(root, CAPITAL_GOVERNOR_THRESHOLD="0.9", CAPITAL_GOVERNOR_TURNOVER_THRESHOLD="0.9")
     dashboard.next(fresh(fleet), fresh(moved))
     with Daemon(root, dashboard.url, interval=0.2) as daemon:
-        says(daemon, "No reallocation needed (no change is worth a move)", 2)
+        daemon.says("No reallocation needed (no change is worth a move)", 2)
         assert daemon.status()["generation"] == 1
         configure(root, CAPITAL_GOVERNOR_THRESHOLD="0.001", CAPITAL_GOVERNOR_TURNOVER_THRESHOLD="0.9")
         hang_up(daemon, "Setting changed: CAPITAL_GOVERNOR_THRESHOLD: 0.9 -> 0.001")
-        says(daemon, "Start: resumed at generation 1")
-        says(daemon, "(generation 2)")
+        daemon.says("Start: resumed at generation 1")
+        daemon.says("(generation 2)")
         assert is_held(root / "runtime" / "capital_governor.lock")
         wait_until(lambda: daemon.status()["generation"] == 2, PATIENCE_SECONDS)
         assert daemon.status()["pid"] == daemon.process.pid
         assert daemon.log.read_text().count("Setting changed") == 1
         assert daemon.log.read_text().count("Starting Capital Governor") == 1
-        end(daemon)
+        daemon.end()
 
 
 def test_new_settings_wait_while_the_journal_is_lost(root: Path, dashboard: Dashboard) -> None:
@@ -99,17 +89,17 @@ def test_a_new_interval_is_kept(root: Path, dashboard: Dashboard) -> None:
     """A governor that sleeps for an hour asks again at once, and then at the new interval."""
     configure(root, CAPITAL_GOVERNOR_INTERVAL="3600")
     with Daemon(root, dashboard.url, INTERVAL="") as daemon:
-        says(daemon, "Allocations saved")
+        daemon.says("Allocations saved")
         configure(root, CAPITAL_GOVERNOR_INTERVAL="0.2")
         hang_up(daemon, "Setting changed: CAPITAL_GOVERNOR_INTERVAL: 3600 -> 0.2")
         dashboard.wait_for(4, PATIENCE_SECONDS)
-        end(daemon)
+        daemon.end()
 
 
 def test_wrong_settings_are_refused_and_the_old_ones_stay(root: Path, dashboard: Dashboard) -> None:
     """Each fault is one line at ERROR, and cycles go on; put right, the same signal takes the settings over."""
     with Daemon(root, dashboard.url, interval=0.2) as daemon:
-        says(daemon, "Allocations saved")
+        daemon.says("Allocations saved")
         configure(root, CAPITAL_GOVERNOR_THRESHOLD="nan", CAPITAL_GOVERNOR_THRESHHOLD="1")
         hang_up(daemon, "Settings not reloaded, the old ones stay: ", 2)
         wrong = [line for line in daemon.lines() if "Settings not reloaded" in line]
@@ -120,32 +110,32 @@ def test_wrong_settings_are_refused_and_the_old_ones_stay(root: Path, dashboard:
         assert daemon.log.read_text().count("Start: ") == 1
         configure(root, CAPITAL_GOVERNOR_THRESHOLD="0.2")
         hang_up(daemon, "Setting changed: CAPITAL_GOVERNOR_THRESHOLD: 0.1 -> 0.2")
-        says(daemon, "Start: resumed at generation 1")
-        end(daemon)
+        daemon.says("Start: resumed at generation 1")
+        daemon.end()
 
 
 def test_settings_that_are_the_same_change_nothing(root: Path, dashboard: Dashboard) -> None:
     """One line says so, and the governor is not opened anew."""
     with Daemon(root, dashboard.url, interval=0.2) as daemon:
-        says(daemon, "Allocations saved")
+        daemon.says("Allocations saved")
         hang_up(daemon, "Settings reloaded: none has changed")
         dashboard.wait_for(len(dashboard.asked) + 2, PATIENCE_SECONDS)
-        end(daemon)
+        daemon.end()
         assert daemon.log.read_text().count("Start: ") == 1
 
 
 def test_a_journal_that_is_not_ours_is_refused(root: Path, dashboard: Dashboard) -> None:
     """The old settings stay where the new journal turns out to be another program's."""
-    with closing(sqlite3.connect(root / "foreign.sqlite3")) as db:
+    with contextlib.closing(sqlite3.connect(root / "foreign.sqlite3")) as db:
         db.execute("CREATE TABLE theirs (a)")
         db.commit()
     with Daemon(root, dashboard.url, interval=0.2) as daemon:
-        says(daemon, "Allocations saved")
+        daemon.says("Allocations saved")
         configure(root, CAPITAL_GOVERNOR_JOURNAL="foreign.sqlite3")
         hang_up(daemon, "Settings not reloaded, the old ones stay: ")
-        says(daemon, "Start: resumed at generation 1")
+        daemon.says("Start: resumed at generation 1")
         dashboard.wait_for(len(dashboard.asked) + 2, PATIENCE_SECONDS)
-        end(daemon)
+        daemon.end()
 
 
 def test_state_is_kept(root: Path, dashboard: Dashboard) -> None:
@@ -170,14 +160,14 @@ def test_state_is_kept(root: Path, dashboard: Dashboard) -> None:
             check=True,
             capture_output=True,
         )
-        says(daemon, "by hand")
+        daemon.says("by hand")
         configure(root, **own, CAPITAL_GOVERNOR_THRESHOLD="0.12")
         hang_up(daemon, "Start: ", 3)
         wait_until(lambda: daemon.status()["reason"] == "operator_hold", PATIENCE_SECONDS)
         dashboard.wait_for(len(dashboard.asked) + 2, PATIENCE_SECONDS)
         assert daemon.status()["reason"] == "operator_hold"
         assert daemon.status()["state"] == "holding"
-        end(daemon)
+        daemon.end()
 
 
 def pending(root: Path) -> int:
@@ -190,13 +180,13 @@ def test_a_new_token_is_used_and_both_are_hidden(root: Path, dashboard: Dashboar
     with BotApi() as api:
         configure(root, **api.environment, CAPITAL_GOVERNOR_LOG_LEVEL="DEBUG")
         with Daemon(root, dashboard.url, interval=0.2) as daemon:
-            says(daemon, "Telegram notification sent")
+            daemon.says("Telegram notification sent")
             configure(root, **(api.environment | {"TELEGRAM_BOT_TOKEN": TOKEN}), CAPITAL_GOVERNOR_LOG_LEVEL="DEBUG")
             hang_up(daemon, "Setting changed: TELEGRAM_BOT_TOKEN: ******** -> ******** (another one)")
-            says(daemon, "Start: resumed at generation 1")
+            daemon.says("Start: resumed at generation 1")
             (root / "runtime" / "capital_governor_allocations.json").unlink()
             dashboard.wait_for(len(dashboard.asked) + 2, PATIENCE_SECONDS)
-            end(daemon)
+            daemon.end()
             text = daemon.log.read_text()
         assert TOKEN not in text
         assert api.environment["TELEGRAM_BOT_TOKEN"] not in text
@@ -205,7 +195,7 @@ def test_a_new_token_is_used_and_both_are_hidden(root: Path, dashboard: Dashboar
 def test_a_new_form_of_the_log_counts(root: Path, dashboard: Dashboard) -> None:
     """Level and form of the lines follow, and none of the old form comes later."""
     with Daemon(root, dashboard.url, interval=0.2) as daemon:
-        says(daemon, "Allocations saved")
+        daemon.says("Allocations saved")
         configure(root, CAPITAL_GOVERNOR_LOG_FORMAT="json", CAPITAL_GOVERNOR_LOG_LEVEL="WARNING")
         hang_up(daemon, "Setting changed: CAPITAL_GOVERNOR_LOG_LEVEL: INFO -> WARNING")
         dashboard.next(hang)
@@ -214,7 +204,7 @@ def test_a_new_form_of_the_log_counts(root: Path, dashboard: Dashboard) -> None:
         hang_up(daemon, "Settings not reloaded")
         last = json.loads(daemon.lines()[-1])
         assert last["level"] == "ERROR"
-        end(daemon)
+        daemon.end()
         assert "Capital Governor stopped" not in daemon.log.read_text()
 
 
@@ -234,12 +224,12 @@ def test_a_hangup_before_the_loop_is_there_ends_nothing(root: Path, dashboard: D
         "from capital_governor.__main__ import main\nmain()\n"
     )
     with Daemon(root, dashboard.url, interval=0.2, program=("-c", program)) as daemon:
-        says(daemon, "LOADING")
+        daemon.says("LOADING")
         daemon.process.send_signal(signal.SIGHUP)
         go.touch()
-        says(daemon, "Settings reloaded: none has changed")
-        says(daemon, "Allocations saved")
-        end(daemon)
+        daemon.says("Settings reloaded: none has changed")
+        daemon.says("Allocations saved")
+        daemon.end()
 
 
 def test_the_end_of_its_terminal_ends_it(root: Path, dashboard: Dashboard) -> None:
@@ -249,6 +239,9 @@ def test_the_end_of_its_terminal_ends_it(root: Path, dashboard: Dashboard) -> No
     if pid == 0:
         words = ["-m", "capital_governor", "run", "--root", str(root)]
         os.execve(sys.executable, [sys.executable, *words], environment)  # noqa: S606 - what pty.fork is for
+    ended: list[tuple[int, int]] = []
+    open_terminals = contextlib.ExitStack()
+    open_terminals.callback(os.close, terminal)
     try:
         wait_until((root / "runtime" / "capital_governor_status.json").exists, PATIENCE_SECONDS)
         os.kill(pid, signal.SIGHUP)  # by hand, while the terminal is there
@@ -264,16 +257,19 @@ def test_the_end_of_its_terminal_ends_it(root: Path, dashboard: Dashboard) -> No
             return b"none has changed" in seen
 
         wait_until(reloaded, PATIENCE_SECONDS)
+        open_terminals.close()
+
+        def gone() -> bool:
+            found = os.waitpid(pid, os.WNOHANG)
+            ended.append(found)
+            return found[0] == pid
+
+        wait_until(gone, PATIENCE_SECONDS)
     finally:
-        os.close(terminal)
-    ended: list[tuple[int, int]] = []
-
-    def gone() -> bool:
-        found = os.waitpid(pid, os.WNOHANG)
-        ended.append(found)
-        return found[0] == pid
-
-    wait_until(gone, PATIENCE_SECONDS)
+        open_terminals.close()
+        if not ended or ended[-1][0] != pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(ended[-1][1]) == 0
     status = json.loads((root / "runtime" / "capital_governor_status.json").read_bytes())
     assert status["state"] == "ended"

@@ -21,6 +21,7 @@ from capital_governor.hive.simulation import Fleet
 from capital_governor.hive.state_files import PERFORMANCE, StateFile, StateFiles
 from tests.hive.busy_fleet import AGENTS, MIDNIGHT, BusyFleet
 from tests.hive.fleet_files import DAY, NOW, decision, performance
+from tests.serving import wait_until
 
 
 class Hive:
@@ -194,11 +195,11 @@ def test_two_processes_do_not_spoil_each_others_file(tmp_path: Path) -> None:
     (tmp_path / "documents.json").write_text(json.dumps(documents))
     command = [sys.executable, "-c", LOOKS, str(tmp_path)]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) for _ in range(2)]
+    wait_until((tmp_path / PAST).exists)
     reads = 0
     while any(process.poll() is None for process in both):
-        if (tmp_path / PAST).exists():
-            past_of((tmp_path / PAST).read_bytes())
-            reads += 1
+        past_of((tmp_path / PAST).read_bytes())
+        reads += 1
     assert [(process.communicate(timeout=60)[1], process.returncode) for process in both] == [(b"", 0)] * 2
     assert reads
     past, warnings = Hive(tmp_path).look(fleet.file(), fleet.at)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
+
+from tests.local_time import local_time
 
 
 @pytest.fixture
 def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The machine's time zone for one test."""
-    with monkeypatch.context() as there:
-        there.setenv("TZ", request.param)
-        time.tzset()
+    with local_time(monkeypatch, request.param):
         yield
-    time.tzset()

@@ -133,8 +133,8 @@ class Watched:
 
 
 @contextmanager
-def open_journal(root: Path) -> Iterator[Any]:
-    journal = open_sqlite(root / "state" / "capital_governor.sqlite3", read_only=True)
+def open_journal(root: Path, *, read_only: bool = True) -> Iterator[Any]:
+    journal = open_sqlite(root / "state" / "capital_governor.sqlite3", read_only=read_only)
     try:
         yield journal
     finally:
@@ -276,7 +276,7 @@ def take_back(root: Path) -> str:
     watched.kill()
     # As the version before left it on a full disk: decided and told, and still the old primary.
     watched.primary.write_bytes(old)
-    with open_sqlite_writing(root) as journal:
+    with open_journal(root, read_only=False) as journal:
         journal._db.execute("UPDATE publications SET reached = 0 WHERE generation = 2")
     watched.now += LATE
     watched.start()
@@ -290,15 +290,6 @@ def take_back(root: Path) -> str:
     require(any("taken back" in line for line in watched.lines), "the log does not say so")
     watched.journal.close()
     return text
-
-
-@contextmanager
-def open_sqlite_writing(root: Path) -> Iterator[Any]:
-    journal = open_sqlite(root / "state" / "capital_governor.sqlite3")
-    try:
-        yield journal
-    finally:
-        journal.close()
 
 
 def test_p25_a_move_that_was_told_and_is_given_up_is_taken_back(promise: Account, tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ import pytest
 from capital_governor.adapters.files import Paths
 from capital_governor.adapters.rights import denied
 from capital_governor.settings import SettingsError, load_place
-from tests.adapters.test_files import unprivileged
-from tests.faults.strace import which
+from tests.adapters.hostile import PATIENCE_SECONDS
+from tests.adapters.test_files import STRANGER, unprivileged
+from tests.faults.surroundings import with_own_mounts
 from tests.script_machine import BOUND_BY_PERMISSIONS
 from tests.serving import Dashboard, fresh
 from tests.test_cli import Said, call, environment, loaded, tree
@@ -94,6 +95,7 @@ def ask(root: Path, url: str, *words: str) -> Said:
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_SECONDS,
         cwd="/",
     )
     return Said(done.returncode, done.stdout, done.stderr)
@@ -102,7 +104,7 @@ def ask(root: Path, url: str, *words: str) -> Said:
 @pytest.fixture
 def open_root() -> Iterator[Path]:
     """A root that every user may look at."""
-    root = Path(tempfile.mkdtemp())
+    root = Path(tempfile.mkdtemp(dir="/tmp"))
     root.chmod(0o755)
     try:
         yield root
@@ -118,6 +120,15 @@ def test_a_user_who_may_only_read_sees_how_it_stands(open_root: Path, dashboard:
     folders = [open_root, open_root / "state", open_root / "runtime"]
     for folder in folders:
         folder.chmod(0o555)
+    try:
+        look_as_a_reader(open_root, dashboard)
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)  # so that it can be cleared away
+
+
+def look_as_a_reader(open_root: Path, dashboard: Dashboard) -> None:
+    """What only looks works, `once` says what it may not do, and nothing changes."""
     before = tree(open_root)
     status, limits, once = (ask(open_root, dashboard.url, name) for name in ("status", "limits", "once"))
     assert (status.code, status.err) == (75, "")
@@ -134,8 +145,6 @@ def test_a_user_who_may_only_read_sees_how_it_stands(open_root: Path, dashboard:
     line = f"{runtime} cannot be written to (Permission denied): let the governor's user write there"
     assert (once.code, once.err) == (78, f"capital-governor: {line}\n")
     assert tree(open_root) == before
-    for folder in folders:
-        folder.chmod(0o755)  # so that it can be cleared away
 
 
 # --- a read-only root -------------------------------------------------------------------------------------------------
@@ -153,15 +162,15 @@ exec "$@"
 
 def ask_read_only(root: Path, writable: str, url: str, *words: str) -> Said:
     """Run a command where the root is mounted read-only, but for these folders below it."""
-    mapped = [] if os.geteuid() == 0 else ["--map-root-user"]
     name, *rest = words
-    alone = [which("unshare"), *mapped, "--mount", "bash", "-c", READ_ONLY, "bash", str(root), writable]
+    alone = [*with_own_mounts(), "bash", "-c", READ_ONLY, "bash", str(root), writable]
     done = subprocess.run(
         [*alone, sys.executable, "-P", "-m", "capital_governor", name, "--root", str(root), *rest],
         env=environment(url) | {"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_SECONDS,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return Said(done.returncode, done.stdout, done.stderr)
@@ -250,10 +259,11 @@ def test_a_lock_of_another_user_is_named(open_root: Path, dashboard: Dashboard) 
     lock = open_root / "runtime" / "capital_governor.lock"
     lock.parent.mkdir(mode=0o755)
     lock.touch(mode=0o600)
-    os.chown(lock, 23456, 23456)
+    os.chown(lock, STRANGER, STRANGER)
     once = ask(open_root, dashboard.url, "once")
     assert once.code == 78
-    assert once.err == f"capital-governor: {lock}: Permission denied; give the file to the governor's user\n"
+    remedy = "let the governor's user write to it, or remove it while no governor runs here"
+    assert once.err == f"capital-governor: {lock}: the lock cannot be taken (Permission denied): {remedy}\n"
 
 
 # --- a journal that cannot be written ---------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ from capital_governor.adapters.rights import NotKeptError
 from tests.adapters.documents import document, encoded
 
 NOBODY = 65534
+STRANGER = 23456
+"""The number of a user and of a group that the one who writes is not in."""
 
 
 # --- builders ---------------------------------------------------------------------------------------------------------

@@ -19,21 +19,21 @@ from capital_governor.adapters.files import Outcome, Paths, converge, replace
 from capital_governor.adapters.rights import NotKeptError, inherit
 from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.adapters.sqlite_file import set_aside
-from tests.adapters.test_files import names, never, unprivileged
+from tests.adapters.hostile import PATIENCE_SECONDS
+from tests.adapters.test_files import STRANGER, names, never, unprivileged
 from tests.faults.publisher import undated
 from tests.faults.roots import Roots, pair
 from tests.faults.strace import Publisher, fail, which
+from tests.faults.surroundings import with_own_mounts
 from tests.promises.ledger import REPOSITORY
 
-OTHER: Final = 23456
-"""The number of a user and of a group that the one who writes is not in."""
 REFUSALS: Final = ("EPERM", "EOPNOTSUPP", "ENOSYS", "EINVAL")
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder in which every user may write."""
-    made = Path(tempfile.mkdtemp())
+    made = Path(tempfile.mkdtemp(dir="/tmp"))
     made.chmod(0o777)
     try:
         yield made
@@ -51,8 +51,8 @@ def replaced(folder: Path, mode: int, *, owner_kept: bool, group_kept: bool) -> 
         path = folder / "new"
         fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
-            uid = os.geteuid() if owner_kept else OTHER
-            gid = os.fstat(fd).st_gid if group_kept else OTHER
+            uid = os.geteuid() if owner_kept else STRANGER
+            gid = os.fstat(fd).st_gid if group_kept else STRANGER
             said = inherit(fd, old_file(uid, gid, mode))
             return f"{stat.S_IMODE(os.fstat(fd).st_mode):04o}", said
         except NotKeptError as error:
@@ -66,17 +66,17 @@ def replaced(folder: Path, mode: int, *, owner_kept: bool, group_kept: bool) -> 
     ("owner_kept", "group_kept", "mode", "becomes", "says"),
     [
         (True, True, 0o640, "0640", ""),
-        (False, True, 0o644, "0644", f"could not keep its owner (uid {OTHER}, now "),
-        (False, True, 0o640, "0640", f"could not keep its owner (uid {OTHER}, now "),
-        (False, True, 0o600, "refused", f"its owner, uid {OTHER}, could not read it any more"),
-        (False, False, 0o644, "0644", f"and group (gid {OTHER}, now "),
-        (False, False, 0o640, "refused", f"uid {OTHER}, could not read it any more"),
+        (False, True, 0o644, "0644", f"could not keep its owner (uid {STRANGER}, now "),
+        (False, True, 0o640, "0640", f"could not keep its owner (uid {STRANGER}, now "),
+        (False, True, 0o600, "refused", f"its owner, uid {STRANGER}, could not read it any more"),
+        (False, False, 0o644, "0644", f"and group (gid {STRANGER}, now "),
+        (False, False, 0o640, "refused", f"uid {STRANGER}, could not read it any more"),
         (False, False, 0o600, "refused", "run the governor as that user, or let everybody read the file (chmod a+r)"),
         (True, False, 0o664, "0644", "and mode (0664, now 0644)"),
-        (True, False, 0o660, "refused", f"its group, gid {OTHER}, could not read it any more"),
+        (True, False, 0o660, "refused", f"its group, gid {STRANGER}, could not read it any more"),
         (True, False, 0o640, "refused", "put the governor's user into that group, or let everybody read"),
         (True, False, 0o604, "refused", "who can read it now could not any more"),
-        (True, False, 0o600, "0600", f"could not keep its group (gid {OTHER}, now "),
+        (True, False, 0o600, "0600", f"could not keep its group (gid {STRANGER}, now "),
     ],
 )
 def test_who_cannot_keep_the_owner_or_group(
@@ -94,7 +94,7 @@ def test_a_group_of_ours_is_kept_though_the_owner_is_not(folder: Path) -> None:
         pytest.skip("needs root, to be in a second group")
     target = folder / "a.json"
     target.write_bytes(b"old")
-    os.chown(target, OTHER, 54321)
+    os.chown(target, STRANGER, 54321)
     target.chmod(0o640)
     groups = os.getgroups()
     os.setgroups([*groups, 54321])
@@ -103,7 +103,7 @@ def test_a_group_of_ours_is_kept_though_the_owner_is_not(folder: Path) -> None:
             result = replace(target, b"new")
     finally:
         os.setgroups(groups)
-    assert result.startswith(f"{target} was written, but it could not keep its owner (uid {OTHER}, now 65534)")
+    assert result.startswith(f"{target} was written, but it could not keep its owner (uid {STRANGER}, now 65534)")
     found = target.stat()
     assert (found.st_gid, stat.S_IMODE(found.st_mode), target.read_bytes()) == (54321, 0o640, b"new")
 
@@ -116,14 +116,14 @@ def test_an_unreadable_primary_of_another_user_stays_and_is_told(folder: Path) -
     (folder / "runtime").mkdir()
     (folder / "runtime").chmod(0o777)
     paths.primary.write_bytes(b"old")
-    os.chown(paths.primary, OTHER, OTHER)
+    os.chown(paths.primary, STRANGER, STRANGER)
     paths.primary.chmod(0o600)
     with unprivileged():
         done = converge(paths, b"1", b"2", policy="assert", stopped=never)
     assert done.primary.outcome is Outcome.FAILED
     assert done.primary.problem == (
-        f"{paths.primary} could not be written: its owner, uid {OTHER}, could not read it any more, since it cannot be"
-        " given back (EPERM); run the governor as that user, or let everybody read the file (chmod a+r),"
+        f"{paths.primary} could not be written: its owner, uid {STRANGER}, could not read it any more, since it cannot"
+        " be given back (EPERM); run the governor as that user, or let everybody read the file (chmod a+r),"
         " the next cycle tries again."
     )
     assert paths.primary.read_bytes() == b"old"
@@ -133,7 +133,7 @@ def test_an_unreadable_primary_of_another_user_stays_and_is_told(folder: Path) -
         again = converge(paths, b"1", b"2", policy="assert", stopped=never)
     assert (done.primary.outcome, paths.primary.read_bytes()) == (Outcome.WRITTEN, b"1")
     assert done.warning == done.primary.warning
-    assert f"owner (uid {OTHER}, now 65534)" in done.warning
+    assert f"owner (uid {STRANGER}, now 65534)" in done.warning
     assert (again.primary.outcome, again.warning) == (Outcome.UNCHANGED, "")
     assert names(paths.folder) == [paths.override.name, paths.primary.name]
 
@@ -209,7 +209,7 @@ def test_an_order_of_root_that_cannot_be_given_to_the_governors_user_warns(tmp_p
     if os.geteuid() != 0:
         pytest.skip("needs root, whose commands hand over what they make")
     (tmp_path / "state").mkdir()
-    os.chown(tmp_path / "state", OTHER, OTHER)
+    os.chown(tmp_path / "state", STRANGER, STRANGER)
     command = [sys.executable, "-P", "-m", "capital_governor", "hold", "--root", str(tmp_path)]
     traced = [which("strace"), "-f", "-qq", "-o", "/dev/null", "-e", "trace=lchown,fchownat"]
     done = subprocess.run(
@@ -217,10 +217,10 @@ def test_an_order_of_root_that_cannot_be_given_to_the_governors_user_warns(tmp_p
     )
     assert (done.returncode, done.stdout.startswith("hold by")) == (0, True), done.stderr
     journal = tmp_path / "state/capital_governor.sqlite3"
-    assert f"warning: {journal} could not be given to uid {OTHER}, who owns its folder" in done.stderr
+    assert f"warning: {journal} could not be given to uid {STRANGER}, who owns its folder" in done.stderr
     set_aside(journal, 0.0)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (done.stderr, journal.stat().st_uid) == ("", OTHER)
+    assert (done.stderr, journal.stat().st_uid) == ("", STRANGER)
 
 
 # --- mounts -----------------------------------------------------------------------------------------------------------
@@ -246,13 +246,13 @@ rig.journal.close()
 
 def in_mounts(script: str, *words: Path | str) -> str:
     """Run Python in a mount namespace of its own, where its mounts end with it, and return what it printed."""
-    mapped = [] if os.geteuid() == 0 else ["--map-root-user"]
     done = subprocess.run(
-        [which("unshare"), *mapped, "--mount", sys.executable, "-c", script, *words],
+        [*with_own_mounts(), sys.executable, "-c", script, *words],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

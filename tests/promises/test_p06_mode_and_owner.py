@@ -12,7 +12,7 @@ from typing import Final
 
 from capital_governor.adapters.files import Outcome, Paths, converge
 from capital_governor.adapters.rights import NotKeptError, inherit
-from tests.adapters.test_files import NOBODY, unprivileged
+from tests.adapters.test_files import NOBODY, STRANGER, unprivileged
 from tests.adapters.test_rights import old_file
 from tests.faults.mutants import mutated
 from tests.promises.ledger import Account, require
@@ -33,7 +33,7 @@ def lay_out(root: Path, mode: int, link: str) -> tuple[Paths, dict[Path, Path]]:
         target = path if link == "none" else elsewhere / path.name
         target.write_bytes(b"old")
         if os.geteuid() == 0:
-            os.chown(target, 12345, 23456)
+            os.chown(target, 12345, STRANGER)
         target.chmod(mode)
         if link == "chain":
             (elsewhere / f"link-to-{path.name}").symlink_to(target)
@@ -77,8 +77,6 @@ def keep_what_was_set(folder: Path) -> int:
 # --- where mode or owner cannot be kept -------------------------------------------------------------------------------
 
 US: Final = os.geteuid() or NOBODY
-STRANGERS: Final = 23456
-"""A user and a group that the one who writes is not in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +112,14 @@ def keep_what_others_may(folder: Path) -> int:
     ours = who_may_after(folder, old_file(US, folder.stat().st_gid, 0o600))
     assert ours is not None
     cases = 0
-    for uid, gid, *bits in itertools.product((US, STRANGERS), (ours[1], STRANGERS), *[(0, 2, 4, 6)] * 3):
+    for uid, gid, *bits in itertools.product((US, STRANGER), (ours[1], STRANGER), *[(0, 2, 4, 6)] * 3):
         mode = bits[0] << 6 | bits[1] << 3 | bits[2]
         new = who_may_after(folder, old_file(uid, gid, mode))
         cases += 1
         if new is None:
             require((uid, gid) != (US, ours[1]), f"mode {mode:o} of our own file was refused")
             continue
-        for user, groups in itertools.product((STRANGERS, 34567), ((), (ours[1],), (STRANGERS,), (ours[1], STRANGERS))):
+        for user, groups in itertools.product((STRANGER, 34567), ((), (ours[1],), (STRANGER,), (ours[1], STRANGER))):
             person = Person(user, frozenset(groups))
             before, after = person.may(uid, gid, mode), person.may(*new)
             where = f"{person} and a file of {uid}:{gid} {mode:o}, now {new[0]}:{new[1]} {new[2]:o}"

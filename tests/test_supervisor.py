@@ -71,7 +71,7 @@ def test_what_a_person_must_mend_is_said_once_and_not_tried_again(site: Site) ->
     site.govern("echo bad settings >&2; exit 78")
     site.agents("ensure_running brief 'exit 1'")
     with site.started() as supervisor:
-        eventually(lambda: len(waits(site, "brief")) >= 4)
+        eventually(lambda: len(waits(site, "brief")) >= 4 and "capital_governor gave up" in site.said())
         shown = site.run("status")
         assert end(supervisor) == 0
     assert site.said().count("capital_governor gave up with exit code 78") == 1

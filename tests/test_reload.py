@@ -72,17 +72,17 @@ def test_a_changed_setting_counts_from_the_next_cycle(root: Path, dashboard: Das
 def test_new_settings_wait_while_the_journal_is_lost(root: Path, dashboard: Dashboard) -> None:
     """What a governor has in memory only would be lost with it: the change is taken over once the journal is back."""
     with Daemon(root, dashboard.url, interval=0.2) as daemon:
-        says(daemon, "Allocations saved")
+        daemon.says("Allocations saved")
         with locked(root / "state" / "capital_governor.sqlite3"):
-            says(daemon, "Journal cannot be written, memory takes over")
+            daemon.says("Journal cannot be written, memory takes over")
             configure(root, CAPITAL_GOVERNOR_THRESHOLD="0.2")
             hang_up(daemon, "The new settings wait until the journal can be written again")
             dashboard.wait_for(len(dashboard.asked) + 3, PATIENCE_SECONDS)
             assert daemon.log.read_text().count("Start: ") == 1
             assert daemon.log.read_text().count("The new settings wait") == 1
-        says(daemon, "Journal can be written again")
-        says(daemon, "Start: resumed at generation 1")
-        end(daemon)
+        daemon.says("Journal can be written again")
+        daemon.says("Start: resumed at generation 1")
+        daemon.end()
 
 
 def test_a_new_interval_is_kept(root: Path, dashboard: Dashboard) -> None:

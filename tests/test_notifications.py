@@ -122,6 +122,8 @@ class Run:
         return list(self.api.taken)
 
     def restart(self) -> None:
+        """End and start again, once nothing is on its way: what is would be sent twice, as it may."""
+        self.told()
         self._end()
         self._begin()
 

@@ -78,6 +78,7 @@ class Server:
         self.connections = 0
         self.finished = 0
         self._listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._open: set[socket.socket] = set()
         self._threads = [threading.Thread(target=self._accept)]
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -89,6 +90,9 @@ class Server:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop.set()
         self._listener.shutdown(socket.SHUT_RDWR)
+        for sock in list(self._open):  # a client that keeps its connection must not keep the server
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive()
@@ -110,7 +114,9 @@ class Server:
         # The client leaves whenever it likes: that ends a script and is no failure of the test.
         with sock, contextlib.suppress(OSError):
             sock.settimeout(self.patience_seconds)
+            self._open.add(sock)
             script(Connection(sock, self))
+        self._open.discard(sock)
         self.finished += 1
 
 

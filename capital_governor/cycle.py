@@ -259,9 +259,8 @@ class Cycle:
             self._evidence = evidence(decision, before)
         if decision.reason not in SILENT_HOLDS and (convergence is None or decision.proposal is not None):
             convergence = self._converge()
-        if self._is_visible(after.published):
-            # In every cycle: an adopted generation is in the journal only now, and so is all after it was begun anew.
-            self._mark_reached()
+        # In every cycle: an adopted generation is in the journal only now, and so is all after it was begun anew.
+        self._mark_reached()
         announcements, self._announcements = tuple(self._announcements), []
         outcome = Outcome(
             inputs,
@@ -386,13 +385,14 @@ class Cycle:
         if not self._failed and not self._may_wait():
             return None
         convergence = self._converge()
-        if self._is_visible(self.state.published):
-            self._mark_reached()
+        self._mark_reached()
         return convergence
 
     def _mark_reached(self) -> None:
-        if self._visible is not None:
-            self._journal.reached(self._visible.generation)
+        """Let the journal know that the agents see what is published, if they do."""
+        published = self.state.published
+        if published is not None and self._is_visible(published):
+            self._journal.reached(published.generation)
 
     def _show(self, published: Publication) -> None:
         """Note that the agents see this generation, and that it is to be told."""

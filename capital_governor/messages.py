@@ -160,7 +160,13 @@ def announcement_lines(told: Announcement, rules: Rules) -> Iterator[Line]:
 def waiting_line(waiting: Publication, visible: Publication | None) -> Line:
     """Return what the log says of a move or a cut that was decided, and that the agents cannot see yet."""
     seen = "no shares yet" if visible is None else f"generation {visible.generation}"
-    return Line("warning", f"Generation {waiting.generation} is decided, but not in the files yet: agents have {seen}")
+    text = waiting_text(waiting.generation)
+    return Line("warning", f"{text[:1].upper()}{text[1:]}: agents have {seen}")
+
+
+def waiting_text(generation: int) -> str:
+    """Return that a generation is decided, and that the agents cannot see it yet."""
+    return f"generation {generation} is decided, but not in the files yet"
 
 
 def decided_lines(decision: Decision, rules: Rules) -> Iterator[Line]:

@@ -11,7 +11,7 @@ from capital_governor.core.hold import EXITS
 from capital_governor.core.leeway import Leeway, leeway
 from capital_governor.core.model import WHOLE, Agent, Rules
 from capital_governor.core.trace import Decision
-from capital_governor.messages import leeway_line, message, outcome
+from capital_governor.messages import leeway_line, message, outcome, waiting_text
 from capital_governor.page import NARROW_COLUMNS, Page, largest, new_page, new_table, number, percent, signed_percent
 from capital_governor.status import Outcome, order_document
 
@@ -103,7 +103,7 @@ def show_once(document: Mapping[str, Any]) -> None:
     with new_page() as page:
         page.line(document["message"], f"bold {_COLORS[document['outcome']]}".strip())
         if document["waiting"]:
-            page.labelled("waiting", f"generation {document['waiting']} is decided, but not in the files yet", "red")
+            page.labelled("waiting", waiting_text(document["waiting"]), "red")
         if document["hold"]:
             page.labelled("because", document["hold"])
             page.labelled("ends with", document["exit"])

@@ -20,7 +20,7 @@ from capital_governor.core.hold import EXITS
 from capital_governor.core.model import DRAWDOWN, REGIME, WHOLE, Inputs, Latches, Publication, Rules, State
 from capital_governor.core.reason import HOLDS, PAYLOAD_HOLDS, Reason
 from capital_governor.core.trace import Decision
-from capital_governor.messages import Announcement, message, outcome
+from capital_governor.messages import Announcement, message, outcome, waiting_text
 
 LATCHES: Final = ("paused", "guardian_seen", "timestamp_seen")
 """The latches that a status file tells of: those that keep a hold."""
@@ -68,7 +68,7 @@ class Outcome:
     def waiting_text(self) -> str:
         """That something is decided and not visible, in words; empty if it is not so."""
         waiting = self.waiting
-        return "" if waiting is None else f"generation {waiting.generation} is decided, but not in the files yet"
+        return "" if waiting is None else waiting_text(waiting.generation)
 
     @property
     def files_problem(self) -> str:

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from capital_governor.messages import count_text
+from capital_governor.messages import count_text, waiting_text
 from capital_governor.page import (
     LABEL_COLUMNS,
     NARROW_COLUMNS,
@@ -76,7 +76,7 @@ def _troubles(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         refused, why = count_text(document["notices_refused"], "message"), document["notices_refused_detail"]
         yield "telegram", f"{refused} refused, the last: {why}", "red"
     if document["notices_pending"]:
-        why = document.get("notices_pending_detail")  # a status file from before there was one is shown too
+        why = document["notices_pending_detail"]
         waiting = f"{count_text(document['notices_pending'], 'message')} waiting"
         yield "telegram", f"{waiting}: {why}" if why else waiting, "yellow"
     if document.get("heartbeat_problem"):
@@ -128,7 +128,7 @@ def show_explanation(
         if since:
             page.labelled("since then", since, "yellow")
         if waiting:
-            page.labelled("waiting", f"generation {waiting} is decided, but not in the files yet", "red")
+            page.labelled("waiting", waiting_text(waiting), "red")
         for order in to_come:
             page.labelled("operator", f"from the next decision on: {order}", "yellow")
 

@@ -337,11 +337,12 @@ run_soak() {
 }
 
 run_checks() {
-    local -a coverage=()
+    local -a options=()
     if [[ ${1-} == --coverage ]]; then
         shift
-        coverage=(--cov --cov-branch --cov-report=term:skip-covered)
+        options=(--cov --cov-branch --cov-report=term:skip-covered)
     fi
+    (($# > 0)) || options+=(-n 2 --dist loadgroup) # all tests: a process on each core of a small machine
     ensure_fault_tools
     step 'ruff format' "$VENV/bin/ruff" format --check
     step 'ruff check' "$VENV/bin/ruff" check
@@ -349,7 +350,7 @@ run_checks() {
     step lint-imports "$VENV/bin/lint-imports"
     step shellcheck "$VENV/bin/shellcheck" neo_light_fix.sh .ci/run
     step pytest without_operator_settings "$VENV/bin/pytest" -W error -m 'not bench' \
-        ${coverage[@]+"${coverage[@]}"} "$@" # an empty list counts as unset for bash 3.2
+        ${options[@]+"${options[@]}"} "$@" # an empty list counts as unset for bash 3.2
 }
 
 test_project() {

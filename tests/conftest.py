@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Generator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -79,6 +79,20 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         report.outcome, report.longrepr = "failed", f"{reason} (a skip is a failure where CI is true)"
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what a process of xdist has noted of the promises to the run that started it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["promises"] = session.config.stash[LEDGER].to_json()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add what a process of xdist has noted of the promises; one that crashed has failed the run and tells nothing."""
+    if "promises" in getattr(node, "workeroutput", {}):
+        node.config.stash[LEDGER].add(Ledger.from_json(node.workeroutput["promises"]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -20,13 +20,14 @@ README_REFRESH=1 in the environment puts what a run has shown into README.md, if
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -140,6 +141,26 @@ class Ledger:
             self.accounts[number].passed += 1
         elif outcome == "failed":
             self.accounts[number].failed += 1
+
+    def add(self, other: Ledger) -> None:
+        """Add what another process has noted in the same run."""
+        self.used = self.used or other.used
+        for number, account in other.accounts.items():
+            own = self.accounts[number]
+            own.figures += account.figures
+            own.mutants |= account.mutants
+            own.passed += account.passed
+            own.failed += account.failed
+
+    def to_json(self) -> str:
+        """Return this ledger in a form that another process can read."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Ledger:
+        """Return the ledger that ``to_json`` wrote."""
+        fields = json.loads(text)
+        return cls({int(number): Account(**account) for number, account in fields["accounts"].items()}, fields["used"])
 
     def lines(self) -> list[str]:
         """Return the table, promise by promise."""

@@ -47,7 +47,7 @@ def run(folder: Path, *arguments: str, ci: str = "false") -> tuple[int, dict[str
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", str(folder), *arguments],
         cwd=REPOSITORY,
-        env=os.environ | {"CI": ci, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"},
+        env=os.environ | {"CI": ci, "README_REFRESH": "0", "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
@@ -73,6 +73,13 @@ def test_a_skip_fails_and_long_forms_run_where_ci_is_true(tmp_path: Path) -> Non
     """With CI=true nothing is left out: the skipped test counts as broken, and the long form is shown."""
     code, rows = run(tmp_path, "-k", "p04 or p05", ci="true")
     assert (code, rows["P4"].split()[1], rows["P5"].split()[1]) == (1, "BROKEN", "unproven")
+
+
+def test_a_run_in_two_processes_has_one_table(tmp_path: Path) -> None:
+    """What each of xdist's processes has seen of the promises is put together."""
+    (together := tmp_path / "together").mkdir()
+    (apart := tmp_path / "apart").mkdir()
+    assert run(apart, "-n", "2") == run(together)
 
 
 def test_a_mutant_has_to_break_the_promise_itself() -> None:

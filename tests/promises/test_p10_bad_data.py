@@ -18,7 +18,10 @@ from capital_governor.core.reason import Reason
 from tests.model.running import run_mutant, usual_run
 from tests.promises.ledger import Account
 
-pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
+pytestmark = [
+    pytest.mark.no_cover,  # thousands of sequences, which tracing slows down several times
+    pytest.mark.xdist_group("usual run of the model"),  # which is made once in a process
+]
 
 
 def test_p10_bad_data_never_adds_capital(promise: Account) -> None:

@@ -32,7 +32,10 @@ from tests.model.far_states import STATES, Case
 from tests.model.running import run, run_mutant, usual_run
 from tests.promises.ledger import Account
 
-pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
+pytestmark = [
+    pytest.mark.no_cover,  # thousands of sequences, which tracing slows down several times
+    pytest.mark.xdist_group("usual run of the model"),  # which is made once in a process
+]
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 

@@ -422,7 +422,7 @@ printf "end\0" >&"$handover"
 hive_is_on() {
     local name=CAPITAL_GOVERNOR_HIVE value=${CAPITAL_GOVERNOR_HIVE-} problem="the line above says why"
     if [[ -z $value && (-e $ROOT/.env || -L $ROOT/.env) ]]; then
-        value=$("$VENV/bin/python" -I -m capital_governor.env_file "$name" "$ROOT/.env") || value=unknown
+        value=$("$VENV/bin/python" -I -m capital_governor.settings.dotenv "$name" "$ROOT/.env") || value=unknown
     fi
     case $value in
         1) return 0 ;;
@@ -476,7 +476,7 @@ load_agents() {
 
 # For those who only look: an environment that is out of date, or that somebody is making, can answer, too.
 can_ask_program() {
-    "$VENV/bin/python" -I -c 'import capital_governor.env_file' >/dev/null 2>&1
+    "$VENV/bin/python" -I -c 'import capital_governor.settings.dotenv' >/dev/null 2>&1
 }
 
 # Comes before the operator's agents, which may need what it serves.
@@ -636,7 +636,7 @@ launch() {
     local name=$1
     local -a shell=("$BASH")
     [[ -z ${OWN[$name]-} ]] || shell+=(-p) # an operator's agent has all that the operator's environment brings
-    "$VENV/bin/python" -I -m capital_governor.keeper --name "$name" --parent "$$" --tell 6 \
+    "$VENV/bin/python" -I -m capital_governor.supervisor.keeper --name "$name" --parent "$$" --tell 6 \
         --stop-seconds "$STOP_SECONDS" --log "${LOG[$name]}" --max-bytes "$LOG_MAX_BYTES" --keep "$LOG_KEEP" \
         -- "${shell[@]}" -c "${COMMAND[$name]}" </dev/null 8>&- &
     KEEPER[$name]=$!

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from capital_governor.isolation import isolate
+from capital_governor.cli.import_path import isolate
 
 # Before anything else is imported: what is imported then comes from where `isolate` allows.
 if __name__ == "__main__":
@@ -16,7 +16,7 @@ if __name__ == "__main__":
 elif os.path.basename(sys.argv[0]) == "capital-governor":  # noqa: PTH119 - pathlib is not safe to import yet
     isolate(started_by=os.path.dirname(sys.argv[0]))  # noqa: PTH120
 
-from capital_governor.early_end import end_at_signals, wait_with_reloads
+from capital_governor.service.signals import end_at_signals, wait_with_reloads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ def main() -> None:
         end_at_signals()
     plain = _plain_run(sys.argv[1:])
     if plain is None:
-        from capital_governor.cli import app  # noqa: PLC0415 - Typer and rich, which `run` must not load
+        from capital_governor.cli.commands import app  # noqa: PLC0415 - Typer and rich, which `run` must not load
 
         app()
         return
-    from capital_governor.start import govern  # noqa: PLC0415 - `--help` needs none of it
+    from capital_governor.cli.start_governor import govern  # noqa: PLC0415 - `--help` needs none of it
 
     root, dry_run = plain
     raise SystemExit(govern(root, dry_run=dry_run))

@@ -20,16 +20,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from capital_governor.adapters.journal import Entry
-from capital_governor.adapters.resilient import ResilientJournal
-from capital_governor.adapters.sqlite import open_sqlite
-from capital_governor.adapters.sqlite_file import set_aside
 from capital_governor.core.model import Refusal, Snapshot
-from capital_governor.cycle import PAUSE_FILE, STOP_FILE, Cycle
-from capital_governor.messages import Line
-from capital_governor.report import Report
-from capital_governor.settings import Settings, load
-from capital_governor.status import Outcome
+from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.journal.protocol import Entry
+from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.service.cycle import PAUSE_FILE, STOP_FILE, Cycle
+from capital_governor.service.event_log import Report
+from capital_governor.service.standing import Outcome
+from capital_governor.settings.load import Settings, load
+from capital_governor.wording.messages import Line
 from tests.adapters.hostile import PATIENCE_SECONDS, Connection, Script, Server, http
 from tests.core.builders import FLEET as SCORES
 from tests.core.builders import INTERVAL, NOW, snapshot
@@ -46,7 +46,7 @@ PLAIN_ENVIRONMENT: Final = {
 MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
 """The program itself, for ``python -c``, where something else goes before it."""
 PATIENT_FLUSH: Final = """
-from capital_governor.line_writer import LineWriter
+from capital_governor.adapters.line_writer import LineWriter
 LineWriter.flush.__defaults__ = (60.0,)
 """
 """What goes before the program so that its last lines are written on a busy machine too, where its log takes them."""

@@ -177,7 +177,7 @@ class Site:
 
     def keepers(self, name: str) -> list[int]:
         """Return the pids of an agent's keeper and writer, in this order (the writer is the keeper's child)."""
-        mark = f" -m capital_governor.keeper --name {name} "
+        mark = f" -m capital_governor.supervisor.keeper --name {name} "
         return sorted(pid for pid, line in self.processes().items() if mark in line)
 
     def clear(self) -> None:

@@ -26,12 +26,12 @@ import pytest
 
 from capital_governor import __version__
 from capital_governor.adapters.lock import RootLock
-from capital_governor.adapters.notices import Backlog
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Rules
 from capital_governor.core.reason import Reason
-from capital_governor.settings import variables
-from capital_governor.status import Standing, status_document
+from capital_governor.journal.notices import Backlog
+from capital_governor.service.standing import Standing, status_document
+from capital_governor.settings.load import variables
 from tests.adapters.hostile import hang
 from tests.serving import FLEET, Dashboard, fixed, fresh, payload, record, wait_until
 
@@ -69,7 +69,7 @@ def environment(url: str, more: Mapping[str, str] | None = None) -> dict[str, st
 
 LOADED = """
 import json, os, sys
-import capital_governor.cli
+import capital_governor.cli.commands
 from capital_governor.__main__ import main
 
 for line in sys.stdin:

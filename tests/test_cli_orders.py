@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.adapters.orders import OrderEnd, OrderKind
-from capital_governor.adapters.sqlite import open_sqlite
+from capital_governor.core.orders import OrderEnd, OrderKind
+from capital_governor.journal.sqlite.store import open_sqlite
 from tests.serving import FLEET, Dashboard, fixed, footprint, fresh, wait_until
 from tests.test_cli import Said, call, loaded
 from tests.test_daemon import Daemon

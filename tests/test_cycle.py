@@ -13,13 +13,13 @@ from typing import Any, Final
 import pytest
 
 from capital_governor.adapters import files
-from capital_governor.adapters.primary import read_primary
+from capital_governor.cli.once_table import once_document
+from capital_governor.contracts.allocations import read_primary
 from capital_governor.core.decision import decide
 from capital_governor.core.model import Inputs, Refusal, Rules, Snapshot, State
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
-from capital_governor.once_view import once_document
 from tests.adapters.documents import previous
 from tests.core.builders import FLEET, INTERVAL, NOW, snapshot
 from tests.serving import Rig, footprint
@@ -261,7 +261,7 @@ def test_a_stop_between_decision_and_commit_publishes_nothing(rig: Rig, monkeypa
         rig.stop_file.touch()
         return real(inputs, state, rules)
 
-    monkeypatch.setattr("capital_governor.cycle.decide", decide_and_stop)
+    monkeypatch.setattr("capital_governor.service.cycle.decide", decide_and_stop)
     assert rig.see(SWAPPED).decision.reason is Reason.STOPPED
     assert footprint(rig.primary, rig.override) == before
     entry = rig.entries()[-1]

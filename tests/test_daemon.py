@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capital_governor.adapters.journal import Entry
-from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.core.reason import Reason
-from capital_governor.daemon import RETRY_SECONDS, repeat, schedule
-from capital_governor.governor import Governor
+from capital_governor.journal.protocol import Entry
+from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.service.daemon import RETRY_SECONDS, repeat, schedule
+from capital_governor.service.governor import Governor
 from tests.adapters.hostile import PATIENCE_SECONDS, Connection, hang
 from tests.core.builders import examples
 from tests.serving import MAIN, PATIENT_FLUSH, Dashboard, fixed, footprint, fresh, wait_until

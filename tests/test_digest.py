@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.adapters.notices import Notice
 from capital_governor.core.model import Refusal
 from capital_governor.core.reason import Reason
-from capital_governor.digest import Digest
+from capital_governor.journal.notices import Notice
+from capital_governor.service.digest import Digest
 from tests.serving import Rig, locked
 
 HOUR: Final = 3_600.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capital_governor.duration import LONGEST_SECONDS, duration_seconds
+from capital_governor.settings.durations import LONGEST_SECONDS, duration_seconds
 
 
 @pytest.mark.parametrize(

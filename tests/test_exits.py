@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from capital_governor.adapters.journal import JournalCorruptError, JournalRefusedError, JournalUnavailableError
 from capital_governor.adapters.lock import LockHeldError
-from capital_governor.exits import CONFIGURATION, OK, TEMPORARY, UNEXPECTED, USAGE, explained, fail
-from capital_governor.settings import SettingsError
+from capital_governor.cli.failures import explained, fail
+from capital_governor.contracts.exit_codes import CONFIGURATION, OK, TEMPORARY, UNEXPECTED, USAGE
+from capital_governor.journal.protocol import JournalCorruptError, JournalRefusedError, JournalUnavailableError
+from capital_governor.settings.load import SettingsError
 
 TOKEN = "123456:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"  # noqa: S105 - a canary, not a secret
 

@@ -10,12 +10,12 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 
-from capital_governor.adapters.orders import Order, OrderKind
 from capital_governor.core.allocator import Projection
 from capital_governor.core.decision import decide
 from capital_governor.core.model import WHOLE, Inputs, Limit, Metrics, Refusal, Rules, State
+from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import Reason
-from capital_governor.explanation import explain, explain_lines, limits_to_come
+from capital_governor.wording.explanation import explain, explain_lines, limits_to_come
 from tests.core.builders import (
     FLEET,
     NOW,

@@ -18,7 +18,7 @@ import pytest
 
 from capital_governor.adapters.files import Paths
 from capital_governor.adapters.rights import denied
-from capital_governor.settings import SettingsError, load_place
+from capital_governor.settings.load import SettingsError, load_place
 from tests.adapters.hostile import PATIENCE_SECONDS
 from tests.adapters.test_files import STRANGER, unprivileged
 from tests.faults.surroundings import with_own_mounts

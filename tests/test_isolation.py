@@ -82,7 +82,7 @@ def test_a_folder_with_the_program_in_it_comes_last(tmp_path: Path) -> None:
     here, other = tmp_path / "here", tmp_path / "other"
     (here / "capital_governor-0.1.0.dist-info").mkdir(parents=True)
     other.mkdir()
-    code = "import sys; from capital_governor.isolation import isolate; isolate(); print(sys.path)"
+    code = "import sys; from capital_governor.cli.import_path import isolate; isolate(); print(sys.path)"
     env = {"PYTHONPATH": f"{other}{os.pathsep}{here}"}
     done = start(sys.executable, "-P", "-c", code, cwd=tmp_path, env=env)
     path = eval(done.stdout)  # noqa: S307 - a list of texts
@@ -94,7 +94,7 @@ def test_the_users_own_site_folder_is_left_out(tmp_path: Path) -> None:
     """What somebody has installed for himself with `pip install --user` does not reach the program."""
     code = (
         "import site, sys; site.ENABLE_USER_SITE, site.USER_SITE = True, sys.argv[1]; sys.path.insert(0, sys.argv[1])\n"
-        "from capital_governor.isolation import isolate; isolate(); print(sys.argv[1] in sys.path)"
+        "from capital_governor.cli.import_path import isolate; isolate(); print(sys.argv[1] in sys.path)"
     )
     done = start(sys.executable, "-P", "-c", code, tmp_path, cwd=tmp_path, env={})
     assert done.stdout == "False\n", done.stderr

@@ -147,7 +147,7 @@ def test_a_keeper_without_its_supervisor_starts_nothing(site: Site) -> None:
         site.project / ".venv/bin/python",
         "-I",
         "-m",
-        "capital_governor.keeper",
+        "capital_governor.supervisor.keeper",
         "--name",
         "a",
         "--parent",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from capital_governor.__main__ import _plain_run
-from capital_governor.lean import without
+from capital_governor.adapters.lean_imports import without
 from tests.serving import Dashboard, fresh, wait_until
 
 HEAVY = {"telegram", "typer", "click", "rich", "pygments", "uvicorn", "starlette", "numpy", "pandas", "scipy"}
@@ -57,7 +57,7 @@ def test_a_governor_loads_nothing_that_it_does_not_use(tmp_path: Path, arguments
     loaded = {name.partition(".")[0] for name in said["modules"]}
     assert {"httpx", "pydantic", "structlog", "tenacity"} <= loaded
     assert not loaded & HEAVY
-    assert "capital_governor.cli" not in said["modules"]
+    assert "capital_governor.cli.commands" not in said["modules"]
 
 
 def test_the_heavy_libraries_are_there_to_be_loaded() -> None:
@@ -108,7 +108,7 @@ def test_a_library_loads_without_its_optional_part() -> None:
     """Inside the block httpx is loaded without rich, afterwards rich can be imported as ever."""
     code = """
 import sys
-from capital_governor.lean import without
+from capital_governor.adapters.lean_imports import without
 with without("click", "pygments", "rich"):
     import httpx
 print(sorted({"click", "pygments", "rich"} & set(sys.modules)))

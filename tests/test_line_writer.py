@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from capital_governor.line_writer import MOST_BYTES, MOST_LINES, LineWriter
+from capital_governor.adapters.line_writer import MOST_BYTES, MOST_LINES, LineWriter
 from tests.adapters.hostile import PATIENCE_SECONDS
 from tests.serving import PATIENT_FLUSH, wait_until
 
@@ -144,7 +144,7 @@ def test_lines_of_many_threads(tmp_path: Path) -> None:
 
 ENDING: Final = """
 import os, sys
-from capital_governor.line_writer import LineWriter
+from capital_governor.adapters.line_writer import LineWriter
 writer = LineWriter(2, lambda count, why: f"lost {count}\\n")
 for number in range(1000):
     writer.write(f"{number} " + "x" * 100 + "\\n")

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capital_governor.logfile import LogFile
+from capital_governor.supervisor.log_rotation import LogFile
 
 
 def logged(path: Path) -> list[bytes]:
@@ -169,7 +169,7 @@ def test_a_log_without_room_is_refused(tmp_path: Path, max_bytes: int, keep: int
 
 def test_it_loads_nothing_but_the_standard_library() -> None:
     """A process stands beside every agent, so it must be small: none of the program's libraries is loaded."""
-    code = "import sys, capital_governor.keeper; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys, capital_governor.supervisor.keeper; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     foreign = set(done.stdout.split()) - sys.stdlib_module_names - {"capital_governor", "__main__"}
     assert {name for name in foreign if not name.startswith(("_", "sitecustomize"))} == set()

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import pytest
 
+from capital_governor.contracts.status import Remembered, remembered
 from capital_governor.core.model import Latches, Snapshot
 from capital_governor.core.reason import Reason
-from capital_governor.status import Remembered, remembered
 from tests.core.builders import FLEET, NOW, snapshot
 from tests.serving import Rig, footprint
 

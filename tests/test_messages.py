@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capital_governor.adapters import logs
-from capital_governor.adapters.wire import parse
+from capital_governor.contracts.payload import parse
 from capital_governor.core.decision import decide, refuse
+from capital_governor.core.fleet_range import leeway
 from capital_governor.core.hold import EXITS
-from capital_governor.core.leeway import leeway
 from capital_governor.core.model import Guardian, Inputs, Metrics, Refusal, Rules, Snapshot, State
 from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.core.trace import Decision
-from capital_governor.messages import (
+from capital_governor.wording.messages import (
     MESSAGES,
     SCORE_LINES,
     Announcement,

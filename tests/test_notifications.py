@@ -21,15 +21,15 @@ import pytest
 import structlog
 
 from capital_governor.adapters import logs
-from capital_governor.adapters.notices import Backlog
-from capital_governor.adapters.orders import Order, OrderEnd, OrderKind
-from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.core.model import Inputs, Rules, State
+from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
-from capital_governor.governor import Governor, open_governor
-from capital_governor.report import DEGRADED_AFTER
-from capital_governor.settings import load
+from capital_governor.journal.notices import Backlog
+from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
+from capital_governor.service.event_log import DEGRADED_AFTER
+from capital_governor.service.governor import Governor, open_governor
+from capital_governor.settings.load import load
 from tests.adapters.hostile import Script
 from tests.botapi import TOKEN, Answer, BotApi, bad_gateway, hang, malformed, ok, refuse, then
 from tests.core.builders import FLEET as FIXED
@@ -285,7 +285,7 @@ def test_a_refusal_of_the_gate_is_told_once(run: Run, dashboard: Dashboard, monk
     def refusing(decision: Decision, _inputs: Inputs, _state: State, _rules: Rules) -> Reason | None:
         return Reason.GATE_SUM if decision.proposal is not None else None
 
-    monkeypatch.setattr("capital_governor.cycle.gate", refusing)
+    monkeypatch.setattr("capital_governor.service.cycle.gate", refusing)
     dashboard.next(fresh({**FLEET, "SmartTrader": record(winrate=0.01), "ScoutBot": record(winrate=0.99)}))
     run.tick(3)
     assert alerts(run.told()) == ["⚠️ Gate refused the proposal (shares and reserve do not add up)"]
@@ -341,7 +341,7 @@ def test_an_unexpected_error_is_told_at_both_ends_once_also_over_a_restart(
         raise KeyError(f"/bot{TOKEN}/x")
 
     for restarted in (False, True):
-        monkeypatch.setattr("capital_governor.governor.parse", broken)
+        monkeypatch.setattr("capital_governor.service.governor.parse", broken)
         run.tick(3)
         if restarted:
             run.restart()
@@ -360,7 +360,7 @@ def test_an_error_before_the_first_cycle_is_told_once_over_restarts(run: Run, mo
     def broken(_: object) -> str:
         raise ValueError("no")
 
-    monkeypatch.setattr("capital_governor.cycle.Cycle.recover", broken)
+    monkeypatch.setattr("capital_governor.service.cycle.Cycle.recover", broken)
     for _ in range(3):
         run.tick(2)
         run.restart()
@@ -380,7 +380,7 @@ def test_messages_that_cannot_be_put_down_fail_no_cycle_and_are_told_later(
     def broken(*_: object) -> None:
         raise ValueError("no")
 
-    monkeypatch.setattr("capital_governor.adapters.resilient.ResilientJournal.put_notices", broken)
+    monkeypatch.setattr("capital_governor.journal.fallback.ResilientJournal.put_notices", broken)
     dashboard.next(fresh(paused=True))
     run.tick(2)
     assert "What is to be told by message could not be put down" in run.log.getvalue()

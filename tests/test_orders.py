@@ -15,12 +15,13 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.acceptance import ACCEPTABLE, EXPIRES_SECONDS, open_hold
-from capital_governor.adapters.orders import Order, OrderEnd, OrderKind, new_key
-from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
+from capital_governor.contracts.status import standing_orders
+from capital_governor.core.acceptance import ACCEPTABLE, EXPIRES_SECONDS, open_hold
 from capital_governor.core.model import Refusal, Snapshot
+from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import PAYLOAD_HOLDS, Reason
-from capital_governor.status import standing_orders
+from capital_governor.journal.protocol import new_key
+from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
 from tests.core.builders import FLEET, INTERVAL, NOW, snapshot
 from tests.serving import Rig, footprint, locked
 
@@ -245,7 +246,7 @@ def held(rig: Rig) -> Reason | None:
 def accept(rig: Rig) -> Order:
     """What the command does: accept the hold that is on."""
     with desk(rig) as journal:
-        found = open_hold(reversed(list(journal.entries("live"))))
+        found = open_hold(entry.decision for entry in reversed(list(journal.entries("live"))))
     assert found is not None
     return give(rig, OrderKind.ACCEPT, EXPIRES_SECONDS, accepts=found.reason.value)
 
@@ -401,7 +402,7 @@ def test_the_hold_that_an_accept_is_about_may_be_hidden_now(rig: Rig) -> None:
     """Behind a failed fetch or a STOP it is the last that could be seen; once shown to be over there is none."""
 
     def about() -> Reason | None:
-        found = open_hold(reversed(rig.entries()))
+        found = open_hold(entry.decision for entry in reversed(rig.entries()))
         return None if found is None else found.reason
 
     assert about() is None

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from capital_governor.acceptance import open_hold
-from capital_governor.adapters.orders import Order, OrderEnd, OrderKind, new_key
-from capital_governor.adapters.sqlite import open_sqlite
-from capital_governor.cli import _copied
+from capital_governor.cli.commands import _copied
+from capital_governor.core.acceptance import open_hold
 from capital_governor.core.model import Refusal, Snapshot
+from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
-from capital_governor.cycle import Cycle
-from capital_governor.status import Outcome
+from capital_governor.journal.protocol import new_key
+from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.service.cycle import Cycle
+from capital_governor.service.standing import Outcome
 from tests.core.builders import snapshot
 from tests.serving import Rig
 
@@ -87,7 +88,7 @@ class History:
         with closing(open_sqlite(self.journal)) as journal:
             if what == "accept":
                 kind, agent = OrderKind.ACCEPT, ""
-                hold = open_hold(reversed(list(journal.entries(Cycle.book, last=4))))
+                hold = open_hold(entry.decision for entry in reversed(list(journal.entries(Cycle.book, last=4))))
                 if hold is None:
                     return
                 given = Order(

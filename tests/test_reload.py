@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 
 from capital_governor.adapters.lock import is_held
-from capital_governor.reload import changes
+from capital_governor.service.reload import changes
 from tests.adapters.hostile import PATIENCE_SECONDS, hang
 from tests.botapi import BotApi
 from tests.serving import Dashboard, fresh, locked, record, settings_of, wait_until

@@ -17,16 +17,17 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.acceptance import open_hold
-from capital_governor.adapters.journal import Entry, encode
-from capital_governor.adapters.orders import Order, OrderEnd, OrderKind
-from capital_governor.adapters.wire import parse
+from capital_governor.contracts.payload import parse
+from capital_governor.core.acceptance import open_hold
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
 from capital_governor.core.model import Inputs, Refusal, Rules, Snapshot, State
+from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.core.trace import Decision
+from capital_governor.journal.codec import encode
+from capital_governor.journal.protocol import Entry
 from tests.core.builders import INTERVAL
 from tests.serving import Rig, payload, record
 
@@ -171,7 +172,7 @@ def order(rig: Rig, rng: random.Random) -> None:
     elif rng.random() < 0.03:
         kind = OrderKind.LIMIT
     elif rng.random() < 0.1:
-        about = open_hold(reversed(list(rig.journal.entries("live", last=20))))
+        about = open_hold(entry.decision for entry in reversed(list(rig.journal.entries("live", last=20))))
         if about is not None:
             given = Order(
                 key=f"{rng.random()}",
@@ -261,7 +262,7 @@ def test_another_process_decides_the_same(interrupted: Run) -> None:
     """A fresh interpreter with another order of hashes takes every decision of the journal again, to the byte."""
     script = (
         "import sys, pathlib\n"
-        "from capital_governor.adapters.sqlite import open_sqlite\n"
+        "from capital_governor.journal.sqlite.store import open_sqlite\n"
         "from tests.test_replay import decide_again, encode\n"
         "journal = open_sqlite(pathlib.Path(sys.argv[1]), read_only=True)\n"
         "same = [encode(decide_again(entry)) == encode(entry.decision) for entry in journal.entries('live')]\n"

@@ -20,19 +20,19 @@ from typing import Any, Final, Self, cast
 import pytest
 import structlog
 
-from capital_governor import daemon
 from capital_governor.adapters import files, logs
 from capital_governor.adapters.lookups import LookupLoop
-from capital_governor.adapters.sqlite import open_sqlite
-from capital_governor.adapters.wire import parse
+from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal, Rules
 from capital_governor.core.reason import Reason
-from capital_governor.daemon import repeat as govern
-from capital_governor.daemon import schedule
-from capital_governor.governor import Governor, open_governor
-from capital_governor.messages import message
-from capital_governor.report import DEGRADED_AFTER, Report
-from capital_governor.status import Outcome
+from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.service import daemon
+from capital_governor.service.daemon import repeat as govern
+from capital_governor.service.daemon import schedule
+from capital_governor.service.event_log import DEGRADED_AFTER, Report
+from capital_governor.service.governor import Governor, open_governor
+from capital_governor.service.standing import Outcome
+from capital_governor.wording.messages import message
 from tests.adapters.hostile import (
     PATIENCE_SECONDS,
     Connection,
@@ -90,7 +90,7 @@ def test_a_publication_that_the_end_overtakes_is_logged(tmp_path: Path, monkeypa
         go_on.set()
 
     monkeypatch.setattr(files, "replace", held_up)
-    monkeypatch.setattr("capital_governor.governor.GRACE_SECONDS", 60.0)
+    monkeypatch.setattr("capital_governor.service.governor.GRACE_SECONDS", 60.0)
     with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
         run._loop.run_until_complete(overtaken(run.governor))
         assert not [line for line in run.lines() if "Reallocation triggered" in line]
@@ -762,7 +762,7 @@ def test_an_unexpected_error_ends_no_loop(tmp_path: Path, monkeypatch: pytest.Mo
         def broken(_: bytes) -> object:
             raise KeyError("hunter2-secret\nat https://me:password@host/")
 
-        monkeypatch.setattr("capital_governor.governor.parse", broken)
+        monkeypatch.setattr("capital_governor.service.governor.parse", broken)
         assert run.tick() is False
         assert run.files() == before
         status = run.status()
@@ -787,7 +787,7 @@ def test_an_error_in_telling_of_an_error_ends_no_loop(tmp_path: Path, monkeypatc
         def broken(*_: object, **__: object) -> bytes:
             raise ValueError("year 0 is out of range")
 
-        monkeypatch.setattr("capital_governor.cycle.status_document", broken)
+        monkeypatch.setattr("capital_governor.service.cycle.status_document", broken)
         try:
             assert run.tick() is False
         finally:

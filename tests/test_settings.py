@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from capital_governor.core.model import Rules
-from capital_governor.setting_types import is_loopback
-from capital_governor.settings import Settings, SettingsError, check_root, load, variables
+from capital_governor.settings.fields import is_loopback
+from capital_governor.settings.load import Settings, SettingsError, check_root, load, variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -533,7 +533,7 @@ def test_current_folder_gone(tmp_path: Path) -> None:
     """A start from a removed folder is refused in words."""
     code = (
         "import os, sys; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n"
-        "from capital_governor.settings import SettingsError, load\n"
+        "from capital_governor.settings.load import SettingsError, load\n"
         "try: load(None, {})\nexcept SettingsError as error: print(error.faults)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -778,7 +778,7 @@ def test_example_uncommented_loads(tmp_path: Path) -> None:
 
 def test_light_import() -> None:
     """Importing the settings loads nothing the daemon does without."""
-    code = "import sys, capital_governor.settings; print([m for m in sys.argv[1:] if m in sys.modules])"
+    code = "import sys, capital_governor.settings.load; print([m for m in sys.argv[1:] if m in sys.modules])"
     heavy = ["typer", "rich", "click", "telegram", "uvicorn", "starlette", "numpy", "httpx", "structlog"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

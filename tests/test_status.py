@@ -16,7 +16,7 @@ from capital_governor.adapters import files
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Refusal, Rules
 from capital_governor.core.reason import Reason
-from capital_governor.status import Outcome, Standing, status_document
+from capital_governor.service.standing import Outcome, Standing, status_document
 from tests.core.builders import NOW, cycle, observe, settled, snapshot
 from tests.serving import Rig
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from capital_governor.settings import load
+from capital_governor.settings.load import load
 from tests.supervised import Site, eventually
 
 UP = "ensure_running up 'echo up; exec sleep 900'"

@@ -22,11 +22,11 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop
 
 from capital_governor.adapters.http_failure import failure_text
 from capital_governor.adapters.http_get import USER_AGENT, get, httpx, tls_context
-from capital_governor.adapters.wire import clean
+from capital_governor.contracts.text import clean
 from capital_governor.core.model import Refusal
 from capital_governor.core.reason import Reason
-from capital_governor.setting_types import is_loopback
-from capital_governor.settings import Settings
+from capital_governor.settings.fields import is_loopback
+from capital_governor.settings.load import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

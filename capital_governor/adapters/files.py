@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from capital_governor.adapters.durability import SyncError, sync_file, sync_folder
-from capital_governor.adapters.primary import source_of
 from capital_governor.adapters.refusals import RemediedError, problem
 from capital_governor.adapters.rights import PRIVATE, ModeRefusedError, inherit, unwritable
+from capital_governor.contracts.allocations import source_of
 from capital_governor.core.publication import SOURCE
 
 MAX_BYTES: Final = 16 * 1024 * 1024

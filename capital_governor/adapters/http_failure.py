@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from capital_governor.adapters.http_get import httpx
-from capital_governor.adapters.wire import clean
+from capital_governor.contracts.text import clean
 
 __all__ = ["failure_text", "proxy_text"]
 

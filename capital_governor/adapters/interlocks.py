@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from capital_governor.adapters.files import read
-from capital_governor.adapters.instants import Instant, read_instant
-from capital_governor.adapters.primary import load_object
-from capital_governor.adapters.wire import clean
+from capital_governor.contracts.allocations import load_object
+from capital_governor.contracts.instants import Instant, read_instant
+from capital_governor.contracts.text import clean
 from capital_governor.core.model import Pause, utc_text
 
 PAUSE_MAX_BYTES: Final = 1024 * 1024

@@ -20,8 +20,8 @@ import traceback
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 from urllib.parse import quote, quote_plus
 
-from capital_governor.lean import without
-from capital_governor.line_writer import LineWriter, Output
+from capital_governor.adapters.lean_imports import without
+from capital_governor.adapters.line_writer import LineWriter, Output
 
 with without("rich"):  # structlog's console renderer would load it; ours does not
     import structlog

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from capital_governor.adapters import logs
 from capital_governor.adapters.http_failure import failure_text, proxy_text
 from capital_governor.adapters.http_get import httpx, tls_context
-from capital_governor.adapters.outbox import Delivery, Refused, Retry, Sent
+from capital_governor.adapters.notifier import Delivery, Refused, Retry, Sent
 from capital_governor.adapters.proxies import ProxyUnusableError, Route, route_to
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from capital_governor.hive.day_sums import DaySums, Trade
-from capital_governor.hive.instants import Instant, instant
 from capital_governor.hive.state_files import PERFORMANCE
+from capital_governor.hive.timestamps import Instant, instant
 
 FUTURE_TOLERANCE_SECONDS: Final = 60.0
 """Clocks of two machines differ; what is further ahead than this is no decision yet."""

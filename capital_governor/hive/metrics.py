@@ -23,9 +23,9 @@ from capital_governor.hive.figures import (
     windowed,
     windowed_days,
 )
-from capital_governor.hive.instants import Instant, instant
 from capital_governor.hive.past import Past, iso
 from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME, REVENUE, StateFile, StateFiles
+from capital_governor.hive.timestamps import Instant, instant
 
 SILENT_SECONDS: Final = DAY_SECONDS
 """Nothing recorded for longer than this is taken for a dead recorder, not for a quiet fleet."""

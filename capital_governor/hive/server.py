@@ -23,11 +23,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from capital_governor.adapters.line_writer import LineWriter
 from capital_governor.hive.metrics import payload
 from capital_governor.hive.past_file import BUSY, LONGEST_SECONDS, Memory
 from capital_governor.hive.sampler import Sampler
 from capital_governor.hive.state_files import PERFORMANCE, REGIME, StateFile, StateFiles, Watch, read, read_all
-from capital_governor.line_writer import LineWriter
 
 HOST: Final = "127.0.0.1"
 OWN_HOSTS: Final = frozenset({"localhost", HOST})

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capital_governor.adapters.instants import Instant, read_instant
-from capital_governor.adapters.primary import instant
+from capital_governor.contracts.instants import Instant, instant, read_instant
 from tests.local_time import KOLKATA, NEW_YORK, local_time
 
 NOON = 1_762_171_200.0  # 2025-11-03T12:00:00Z

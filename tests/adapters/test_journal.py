@@ -28,22 +28,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capital_governor.adapters.journal import (
-    LIVE,
-    Entry,
-    Journal,
-    JournalCorruptError,
-    JournalRefusedError,
-    JournalUnavailableError,
-    Record,
-    Summary,
-    decode,
-    encode,
-)
-from capital_governor.adapters.memory import MemoryJournal
-from capital_governor.adapters.resilient import BATCH, ResilientJournal
-from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
-from capital_governor.adapters.sqlite_file import APPLICATION_ID, set_aside, typed
 from capital_governor.core.model import (
     Inputs,
     Latches,
@@ -59,6 +43,21 @@ from capital_governor.core.model import (
 )
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Brake, Decision, Score, Trace
+from capital_governor.journal.codec import decode, encode
+from capital_governor.journal.fallback import BATCH, ResilientJournal
+from capital_governor.journal.memory import MemoryJournal
+from capital_governor.journal.protocol import (
+    LIVE,
+    Entry,
+    Journal,
+    JournalCorruptError,
+    JournalRefusedError,
+    JournalUnavailableError,
+    Record,
+    Summary,
+)
+from capital_governor.journal.sqlite.file import APPLICATION_ID, set_aside, typed
+from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
 
 DAY = 86_400.0
 NOW = 1_762_200_000.0
@@ -675,7 +674,7 @@ def test_a_fresh_process_finds_the_state(path: Path) -> None:
     journal.close()
     script = (
         "import sys; from pathlib import Path\n"
-        "from capital_governor.adapters.sqlite import open_sqlite\n"
+        "from capital_governor.journal.sqlite.store import open_sqlite\n"
         "j = open_sqlite(Path(sys.argv[1]))\n"
         "print(repr((j.state('live'), j.unreached('live'), j.last_reached('live'))))\n"
         "j.close()"
@@ -906,7 +905,7 @@ WRITER = """
 import pickle, sys
 from dataclasses import replace
 from pathlib import Path
-from capital_governor.adapters.sqlite import open_sqlite
+from capital_governor.journal.sqlite.store import open_sqlite
 cycle, limit = pickle.load(sys.stdin.buffer)
 journal = open_sqlite(Path(sys.argv[1]))
 state = journal.state("live") or cycle.state

@@ -17,7 +17,7 @@ import pytest
 
 from capital_governor.adapters import lock
 from capital_governor.adapters.lock import LockHeldError, LockRefusedError, RootLock, is_held
-from capital_governor.exits import explained
+from capital_governor.cli.failures import explained
 from tests.adapters.hostile import PATIENCE_SECONDS
 from tests.faults.strace import which
 from tests.script_machine import BOUND_BY_PERMISSIONS
@@ -99,7 +99,7 @@ ACQUIRE: Final = """
 import sys
 from pathlib import Path
 from capital_governor.adapters.lock import RootLock
-from capital_governor.exits import explained
+from capital_governor.cli.failures import explained
 with explained():
     RootLock(Path(sys.argv[1])).acquire()
 """

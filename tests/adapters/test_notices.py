@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capital_governor.adapters.journal import Journal, Record
-from capital_governor.adapters.memory import MemoryJournal
-from capital_governor.adapters.notices import Backlog, MemoryNotices, Notice, new_notice
-from capital_governor.adapters.resilient import ResilientJournal
-from capital_governor.adapters.sqlite import open_sqlite
-from capital_governor.adapters.sqlite_file import set_aside
 from capital_governor.core.model import Inputs, Refusal, Rules, State
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision, Trace
+from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.journal.memory import MemoryJournal, MemoryNotices
+from capital_governor.journal.notices import Backlog, Notice, new_notice
+from capital_governor.journal.protocol import Journal, Record
+from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.store import open_sqlite
 
 NOW = 1_762_200_000.0
 DAY = 86_400.0

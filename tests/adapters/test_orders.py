@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from capital_governor.adapters.journal import Journal, JournalCorruptError, JournalError, Record
-from capital_governor.adapters.memory import MemoryJournal
-from capital_governor.adapters.orders import Order, OrderEnd, OrderKind, accept_of, hold_of, limits_of
-from capital_governor.adapters.resilient import ResilientJournal
-from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
-from capital_governor.adapters.sqlite_file import set_aside
 from capital_governor.core.model import Inputs, Limit, OperatorHold, Refusal, Rules, State
+from capital_governor.core.orders import Order, OrderEnd, OrderKind, accept_of, hold_of, limits_of
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision, Trace
+from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.journal.memory import MemoryJournal
+from capital_governor.journal.protocol import Journal, JournalCorruptError, JournalError, Record
+from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
 
 NOW = 1_762_200_000.0
 DAY = 86_400.0
@@ -229,8 +229,8 @@ def test_a_journal_that_lacks_its_orders_is_damaged(path: Path) -> None:
 OPENER = """
 import sys
 from pathlib import Path
-from capital_governor.adapters.orders import Order, OrderKind
-from capital_governor.adapters.sqlite import open_sqlite
+from capital_governor.core.orders import Order, OrderKind
+from capital_governor.journal.sqlite.store import open_sqlite
 print("ready", flush=True)
 sys.stdin.readline()
 journal = open_sqlite(Path(sys.argv[1]), busy_seconds=20.0)

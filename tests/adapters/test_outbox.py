@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import pytest
 
-from capital_governor.adapters.memory import MemoryJournal
-from capital_governor.adapters.notices import Notice, NoticeState, new_notice
-from capital_governor.adapters.outbox import LONGEST_WISH_SECONDS, Delivery, Outbox, Refused, Retry, Sent
+from capital_governor.adapters.notifier import Delivery, Refused, Retry, Sent
+from capital_governor.journal.memory import MemoryJournal
+from capital_governor.journal.notices import Notice, NoticeState, new_notice
+from capital_governor.service.outbox import LONGEST_WISH_SECONDS, Outbox
 from tests.test_daemon import VirtualLoop
 
 T = TypeVar("T")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capital_governor.adapters.primary import NotOurs, generation_of, instant, read_primary, source_of
+from capital_governor.contracts.allocations import NotOurs, generation_of, read_primary, source_of
+from capital_governor.contracts.instants import instant
 from capital_governor.core.model import Publication
 from capital_governor.core.reason import Reason
 from tests.adapters.documents import NOON, document, encoded, previous

@@ -14,7 +14,7 @@ import pytest
 from capital_governor.adapters import proxies
 from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.heartbeat import Heartbeat
-from capital_governor.adapters.outbox import Delivery, Retry, Sent
+from capital_governor.adapters.notifier import Delivery, Retry, Sent
 from capital_governor.adapters.proxies import ProxyUnusableError, Route, route_to
 from capital_governor.adapters.telegram import Telegram
 from tests.adapters.hostile import Server, answer, http

@@ -17,8 +17,8 @@ import pytest
 
 from capital_governor.adapters.files import Outcome, Paths, converge, replace
 from capital_governor.adapters.rights import NotKeptError, inherit
-from capital_governor.adapters.sqlite import open_sqlite
-from capital_governor.adapters.sqlite_file import set_aside
+from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.store import open_sqlite
 from tests.adapters.hostile import PATIENCE_SECONDS
 from tests.adapters.test_files import STRANGER, names, never, unprivileged
 from tests.faults.publisher import undated

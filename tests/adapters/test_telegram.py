@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from capital_governor.adapters.outbox import Delivery, Refused, Retry, Sent
+from capital_governor.adapters.notifier import Delivery, Refused, Retry, Sent
 from capital_governor.adapters.telegram import LONGEST_TEXT, Telegram
 from tests.botapi import (
     CHAT,

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capital_governor.adapters.wire import NAME, clean, escape_name, parse, valid_name
+from capital_governor.contracts.payload import parse
+from capital_governor.contracts.text import NAME, clean, escape_name, valid_name
 from capital_governor.core.model import Guardian, Metrics, Refusal, Regime, Snapshot
 from capital_governor.core.reason import Reason
 from tests.local_time import KOLKATA, NEW_YORK, local_time

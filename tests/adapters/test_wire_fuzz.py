@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from capital_governor.adapters.wire import parse
+from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal
 from tests.adapters.test_wire import PAYLOAD, RECORD, VALUES, hold_to_the_promise
 

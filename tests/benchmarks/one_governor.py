@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Final
 
 from capital_governor.adapters import files, logs
-from capital_governor.adapters.journal import LIVE, Record
-from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
 from capital_governor.core.decision import commit
 from capital_governor.core.model import Rules, State
 from capital_governor.core.publication import documents
-from capital_governor.governor import Governor, open_governor
-from capital_governor.settings import Settings, load
-from capital_governor.status import Outcome
+from capital_governor.journal.protocol import LIVE, Record
+from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
+from capital_governor.service.governor import Governor, open_governor
+from capital_governor.service.standing import Outcome
+from capital_governor.settings.load import Settings, load
 from tests.benchmarks.measures import dashboard_apart, medians_in_turn
 
 TURNS: Final = 61

@@ -15,7 +15,7 @@ from capital_governor.client import share
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.model import Inputs, Rules, State
 from capital_governor.core.publication import documents
-from capital_governor.status import Standing, status_document
+from capital_governor.service.standing import Standing, status_document
 from tests.benchmarks.measures import Table, median_seconds
 from tests.core.builders import snapshot
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from capital_governor.adapters.wire import parse
+from capital_governor.contracts.payload import parse
 from capital_governor.core.allocator import project
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.model import Inputs, Rules, Snapshot, State

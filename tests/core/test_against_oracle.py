@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 
-from capital_governor.adapters.journal import decode, encode
 from capital_governor.core.adoption import adopt
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.gate import gate
@@ -30,6 +29,7 @@ from capital_governor.core.model import (
 )
 from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
 from capital_governor.core.trace import Decision
+from capital_governor.journal.codec import decode, encode
 from tests.oracle import Oracle
 from tests.oracle_sight import Observation, Outcome, Published
 from tests.oracle_weather import NAMES, Weather, some_settings

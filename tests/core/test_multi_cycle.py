@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from capital_governor.adapters.journal import LIVE, Record
-from capital_governor.adapters.sqlite import open_sqlite
 from capital_governor.core.adoption import abandon, adopt
 from capital_governor.core.model import (
     DAY_SECONDS,
@@ -27,6 +25,8 @@ from capital_governor.core.model import (
 )
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
+from capital_governor.journal.protocol import LIVE, Record
+from capital_governor.journal.sqlite.store import open_sqlite
 from tests.core.builders import FLEET, NOW, PLAIN, cycle, publication, settled, shares_of, snapshot
 
 R = Reason

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from capital_governor.adapters.sqlite import open_sqlite
+from capital_governor.cli.demo.scenes import SCENES
 from capital_governor.core.reason import Reason
-from capital_governor.demo.scenes import SCENES
+from capital_governor.journal.sqlite.store import open_sqlite
 from tests.serving import wait_until
 
 PATIENCE_SECONDS = 60.0
@@ -124,7 +124,7 @@ def test_every_scene_is_seen_in_the_journal_and_nothing_is_left(tmp_path: Path) 
 def test_a_scene_that_does_not_come_fails_by_its_name(tmp_path: Path) -> None:
     """With a STOP file there is no first allocation: exit 1, the scene is named, and nothing is left."""
     folder = tmp_path / ".demo"
-    code = "import sys, capital_governor.demo.show as show, capital_governor.__main__ as main\n"
+    code = "import sys, capital_governor.cli.demo.show as show, capital_governor.__main__ as main\n"
     code += f"show.PATIENCE_SECONDS = 4.0\nsys.argv[1:] = {command(folder, 10)[6:]!r}\nmain.main()"
     with started(folder, 10, [sys.executable, "-c", code]) as process:
         wait_until((folder / "runtime").is_dir)

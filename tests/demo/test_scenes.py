@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from capital_governor.demo.scenes import DAYS, SCENES
-from capital_governor.demo.view import BAR_COLUMNS, bar
+from capital_governor.cli.demo.scenes import DAYS, SCENES
+from capital_governor.cli.demo.view import BAR_COLUMNS, bar
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from capital_governor.start import govern
+from capital_governor.cli.start_governor import govern
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capital_governor.hive.instants import Instant, instant
+from capital_governor.hive.timestamps import Instant, instant
 from tests.hive.fleet_files import HOUR, NOW
 
 

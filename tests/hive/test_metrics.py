@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capital_governor.adapters.wire import parse
+from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Guardian, Regime, Snapshot
 from capital_governor.hive.decisions import record_of
 from capital_governor.hive.metrics import payload

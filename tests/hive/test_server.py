@@ -23,7 +23,7 @@ import httpx
 import pytest
 
 from capital_governor.adapters.dashboard import Dashboard
-from capital_governor.adapters.wire import parse
+from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.reason import Reason
 from capital_governor.hive.past_file import PAST, past_of
@@ -298,7 +298,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
 
 HANGS = """
 import os, sys, threading
-from capital_governor.cli import app
+from capital_governor.cli.commands import app
 fsync = os.fsync
 def hang(descriptor):
     if (threading.current_thread().name == "sampler") is (sys.argv[1] == "sampler"):

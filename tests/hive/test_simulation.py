@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from capital_governor.adapters.wire import parse
+from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Snapshot
 from capital_governor.hive import simulation
 from capital_governor.hive.metrics import payload

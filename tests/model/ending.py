@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from capital_governor.acceptance import ACCEPTABLE
-from capital_governor.adapters.orders import OrderKind
+from capital_governor.core.acceptance import ACCEPTABLE
+from capital_governor.core.orders import OrderKind
 from capital_governor.core.reason import CUTS, MOVES, STAYS
 from capital_governor.core.trace import Decision
-from capital_governor.status import Outcome
+from capital_governor.service.standing import Outcome
 from tests.model import documents, tamper
 from tests.model.fleet import NAMES, Dashboard, Said
 from tests.model.world import World

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.adapters.orders import OrderKind
+from capital_governor.core.orders import OrderKind
 from capital_governor.core.reason import Reason
-from capital_governor.status import Outcome
+from capital_governor.service.standing import Outcome
 from tests.adapters.documents import document, previous
 from tests.model import tamper
 from tests.model.ending import Ending, govern_again, let_pass, mend
@@ -389,7 +389,7 @@ def failing(case: Case) -> None:
         def broken(*_: Any) -> None:
             raise ValueError("unexpected")
 
-        breaking.setattr("capital_governor.cycle.commit", broken)
+        breaking.setattr("capital_governor.service.cycle.commit", broken)
         case.swing()
         case.cycles(2)
 

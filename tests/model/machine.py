@@ -11,11 +11,11 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from capital_governor.adapters.orders import OrderKind
 from capital_governor.core.model import Inputs
+from capital_governor.core.orders import OrderKind
 from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, HOLDS, SILENT_HOLDS, Reason
 from capital_governor.core.trace import Decision
-from capital_governor.status import Outcome
+from capital_governor.service.standing import Outcome
 from tests.core.test_against_oracle import as_published, assert_same
 from tests.model import check, ending, tamper
 from tests.model.fleet import FAULTS, LOST, NAMES, Dashboard, Said

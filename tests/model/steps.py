@@ -14,7 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 from capital_governor.adapters import durability, files, interlocks, rights
-from capital_governor.adapters.sqlite import SqliteJournal
+from capital_governor.journal.sqlite.store import SqliteJournal
 
 Step = Callable[[str], None]
 

@@ -12,7 +12,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
-from capital_governor.cycle import PAUSE_FILE
+from capital_governor.service.cycle import PAUSE_FILE
 from tests.adapters.documents import document, previous
 from tests.model import documents
 from tests.model.fleet import NAMES, Dashboard, Said

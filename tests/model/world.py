@@ -15,17 +15,17 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
-from capital_governor.adapters.journal import Entry
-from capital_governor.adapters.orders import Order, OrderEnd, OrderKind, new_key
-from capital_governor.adapters.resilient import ResilientJournal
-from capital_governor.adapters.sqlite import SqliteJournal, open_sqlite
-from capital_governor.adapters.sqlite_file import set_aside
-from capital_governor.adapters.wire import parse
+from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal
+from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
-from capital_governor.cycle import STOP_FILE, Cycle
-from capital_governor.settings import Settings
-from capital_governor.status import Outcome
+from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.journal.protocol import Entry, new_key
+from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
+from capital_governor.service.cycle import STOP_FILE, Cycle
+from capital_governor.service.standing import Outcome
+from capital_governor.settings.load import Settings
 from tests.model import documents
 from tests.model.fleet import Said
 from tests.model.steps import Killed, Step, every_step

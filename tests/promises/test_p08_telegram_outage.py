@@ -32,7 +32,7 @@ import asyncio, sys, time
 from telegram.request import HTTPXRequest
 from capital_governor import daemon, delivery
 from capital_governor.adapters import outbox, telegram
-from capital_governor.governor import Governor
+from capital_governor.service.governor import Governor
 
 # Each outage is met many times in a test, so attempts follow quickly; what is not answered is waited for for ever.
 outbox.FIRST_WAIT_SECONDS = outbox.LONGEST_WAIT_SECONDS = 0.1

@@ -20,7 +20,7 @@ from tests.test_notifications import DOWN, FIRST, configure, moves_told, moving,
 
 REFUSALS: Final = (400, 401, 403, 404)
 NOTED_FIRST: Final = """
-from capital_governor.adapters.outbox import Outbox
+from capital_governor.service.outbox import Outbox
 real = Outbox._deliver
 async def deliver(self, notice):
     await self._on_disk(lambda: self._store.put_notices((notice.sent(),)))

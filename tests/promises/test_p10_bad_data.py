@@ -46,7 +46,7 @@ def _no_regime_is_too_old(snapshot: Snapshot, known: Any, now: float, rules: Any
 
 def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate would refuse some of these: this is about what the decision does."""
-    monkeypatch.setattr("capital_governor.cycle.gate", lambda *_: None)
+    monkeypatch.setattr("capital_governor.service.cycle.gate", lambda *_: None)
 
 
 @pytest.mark.parametrize(

@@ -165,11 +165,11 @@ def test_p11_paused_means_no_write(promise: Account, monkeypatch: pytest.MonkeyP
     cycles = check_pauses()
     promise.figure(f"writes while paused 0 in {cycles} cycles, {len(PAUSES)} pauses x {len(FAULTS)} faults")
     with monkeypatch.context() as mutating, promise.mutant("files are repaired in a pause"):
-        mutating.setattr("capital_governor.cycle.SILENT_HOLDS", SILENT_HOLDS - {Reason.PAUSED})
+        mutating.setattr("capital_governor.service.cycle.SILENT_HOLDS", SILENT_HOLDS - {Reason.PAUSED})
         check_pauses()
 
     with monkeypatch.context() as mutating, promise.mutant("a pause ends with its journal"):
-        mutating.setattr("capital_governor.cycle.recall", lambda state, *_: state)
+        mutating.setattr("capital_governor.service.cycle.recall", lambda state, *_: state)
         check_pauses()
 
     judged = hold._pause

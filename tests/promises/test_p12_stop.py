@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from capital_governor.adapters import files
-from capital_governor.cycle import Cycle
+from capital_governor.service.cycle import Cycle
 from tests.core.builders import snapshot
 from tests.model.steps import every_step
 from tests.promises.ledger import Account, require

@@ -9,10 +9,10 @@ from typing import Final
 
 import pytest
 
-from capital_governor.adapters.resilient import ResilientJournal
 from capital_governor.core import threshold
 from capital_governor.core.model import State
 from capital_governor.core.reason import MOVES
+from capital_governor.journal.fallback import ResilientJournal
 from tests.model import tamper
 from tests.model.fleet import Dashboard
 from tests.model.steps import Killed
@@ -104,7 +104,7 @@ def test_p14_no_more_moves_than_the_brakes_allow(promise: Account, monkeypatch: 
     figures = [f"{name}: {most} ({starts} restarts)" for name, (most, starts) in check_brakes().items()]
     promise.figure(f"most moves in an hour without brakes {free}; {', '.join(figures)}")
     assert free > 4
-    monkeypatch.setattr("capital_governor.cycle.gate", lambda *_: None)
+    monkeypatch.setattr("capital_governor.service.cycle.gate", lambda *_: None)
     with monkeypatch.context() as mutating, promise.mutant("no brakes"):
         mutating.setattr(threshold, "brakes", lambda *_: ())
         check_brakes()

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.delivery import CLOSE_SECONDS
-from capital_governor.governor import GRACE_SECONDS
+from capital_governor.service.governor import GRACE_SECONDS
+from capital_governor.service.notifications import CLOSE_SECONDS
 from tests.adapters.hostile import PATIENCE_SECONDS, Server, hang
 from tests.promises.ledger import Account, require
 from tests.serving import MAIN, Dashboard, fixed, fresh, wait_until

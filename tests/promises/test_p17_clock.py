@@ -44,7 +44,7 @@ daemon.schedule = schedule
 AGE_IGNORED: Final = """
 from capital_governor.core import hold
 hold.FUTURE_TOLERANCE_SECONDS = 1e9
-from capital_governor.settings import Settings
+from capital_governor.settings.load import Settings
 real = Settings.rules
 from dataclasses import replace
 Settings.rules = lambda self: replace(real(self), max_age_seconds=1e9)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.adapters.journal import Journal, JournalError
+from capital_governor.journal.protocol import Journal, JournalError
 from tests import serving
 from tests.promises.ledger import Account, require
 from tests.serving import MAIN, Dashboard, Rig, wait_until

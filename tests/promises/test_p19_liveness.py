@@ -51,14 +51,14 @@ from capital_governor import cycle
 cycle.decide = hung(cycle.decide)
 """,
     "journal": """
-from capital_governor.adapters.sqlite import SqliteJournal
+from capital_governor.journal.sqlite.store import SqliteJournal
 SqliteJournal.record_all = hung(SqliteJournal.record_all)
 """,
     "disk": """
 os.fsync = hung(os.fsync)
 """,
     "status": """
-from capital_governor.cycle import Cycle
+from capital_governor.service.cycle import Cycle
 Cycle.write_status = hung(Cycle.write_status)
 """,
 }
@@ -73,7 +73,7 @@ threading.Thread(target=lives, daemon=True).start()
 """
 HEART_OF_ITS_OWN: Final = """
 import asyncio
-from capital_governor.governor import Governor
+from capital_governor.service.governor import Governor
 real = Governor.start
 def start(self):
     async def pulse():
@@ -87,7 +87,7 @@ Governor.start = start
 STATUS_RENEWED: Final = """
 import threading
 from dataclasses import replace
-from capital_governor.cycle import Cycle
+from capital_governor.service.cycle import Cycle
 real = Cycle.conclude
 begun = []
 def conclude(self, payload):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from capital_governor.adapters.sqlite import open_sqlite
+from capital_governor.journal.sqlite.store import open_sqlite
 from tests.adapters.hostile import Script, answer, answer_and_reset, http
 from tests.botapi import TOKEN, Answer, BotApi, malformed, ok, pause, refuse, reset
 from tests.promises.ledger import Account, require
@@ -23,7 +23,7 @@ from tests.test_notifications import moving
 SECRET: Final = TOKEN.partition(":")[2]
 BEARER: Final = 'CANARY/bearer+of=tests\\and"quotes'
 RAISES: Final = f"""
-from capital_governor.cycle import Cycle
+from capital_governor.service.cycle import Cycle
 real, count = Cycle.conclude, []
 def conclude(self, payload):
     count.append(0)

@@ -19,8 +19,8 @@ WATCH_SECONDS: Final = 0.5
 """How long the product is seen to leave a rival alone between cycles; a mutant is watched until it does not."""
 THEIRS: Final = json.dumps({"allocations": {"SmartTrader": 1.0}, "source": "rogue_bridge"})
 TELLS_EACH_TIME: Final = """
-from capital_governor.report import Report
-from capital_governor.messages import Line
+from capital_governor.service.event_log import Report
+from capital_governor.wording.messages import Line
 Report._tell_rival = lambda self, c, now: c.rival and self._say(Line("warning", "Another writer"))
 """
 FIGHTS_BACK: Final = """

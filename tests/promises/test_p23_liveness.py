@@ -16,17 +16,17 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.acceptance import settle
 from capital_governor.adapters import files
-from capital_governor.adapters.resilient import ResilientJournal
 from capital_governor.core import hold
+from capital_governor.core.acceptance import settle
 from capital_governor.core.decision import decide
 from capital_governor.core.gate import gate
 from capital_governor.core.hold import judge
 from capital_governor.core.model import Latches, State
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Hold
-from capital_governor.cycle import Cycle
+from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.service.cycle import Cycle
 from tests.model.ending import KINDS, STARTS, Ending
 from tests.model.far_states import STATES, Case
 from tests.model.running import run, run_mutant, usual_run
@@ -171,7 +171,7 @@ def _accept_blocks(mutating: pytest.MonkeyPatch) -> None:
         found = settle(order, inputs, decided)
         return found if found[0].accept else (inputs, decided(replace(inputs, stopped=True)), ())
 
-    mutating.setattr("capital_governor.cycle.settle", blocking)
+    mutating.setattr("capital_governor.service.cycle.settle", blocking)
 
 
 def _error_for_ever(mutating: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def _error_for_ever(mutating: pytest.MonkeyPatch) -> None:
             raise ValueError("a latch that nobody foresaw")
         return decide(inputs, state, rules)
 
-    mutating.setattr("capital_governor.cycle.decide", broken)
+    mutating.setattr("capital_governor.service.cycle.decide", broken)
 
 
 def _refused_for_ever(mutating: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def _refused_for_ever(mutating: pytest.MonkeyPatch) -> None:
             return Reason.GATE_GENERATION
         return gate(decision, inputs, state, rules)
 
-    mutating.setattr("capital_governor.cycle.gate", strict)
+    mutating.setattr("capital_governor.service.cycle.gate", strict)
 
 
 def _clock_is_never_set_back(mutating: pytest.MonkeyPatch) -> None:

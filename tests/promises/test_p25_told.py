@@ -13,17 +13,17 @@ from unittest.mock import patch
 
 import pytest
 
-from capital_governor import cycle as cycle_module
 from capital_governor.adapters import files
-from capital_governor.adapters.notices import Notice, NoticeState, move_notice
-from capital_governor.adapters.resilient import ResilientJournal
-from capital_governor.adapters.sqlite import open_sqlite
-from capital_governor.adapters.sqlite_file import set_aside
 from capital_governor.core.model import Publication
 from capital_governor.core.reason import CUTS, MOVES
-from capital_governor.cycle import Cycle
-from capital_governor.messages import Line
-from capital_governor.report import Report
+from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.journal.notices import Notice, NoticeState, move_notice
+from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.service import cycle as cycle_module
+from capital_governor.service.cycle import Cycle
+from capital_governor.service.event_log import Report
+from capital_governor.wording.messages import Line
 from tests.core.builders import INTERVAL, NOW, snapshot
 from tests.model.steps import Killed, every_step
 from tests.promises.ledger import Account, require

@@ -48,17 +48,17 @@ from capital_governor import line_writer
 line_writer.MOST_LINES = line_writer.MOST_BYTES = 1 << 60
 """
 NOT_COUNTED: Final = """
-from capital_governor.line_writer import LineWriter
+from capital_governor.adapters.line_writer import LineWriter
 LineWriter._lose = lambda *_: None
 """
 NOT_SAID: Final = """
-from capital_governor.line_writer import LineWriter
+from capital_governor.adapters.line_writer import LineWriter
 def append_confession(self):
     self._unsaid = 0
 LineWriter._append_confession = append_confession
 """
 WAITS_AT_THE_END: Final = """
-from capital_governor.line_writer import LineWriter
+from capital_governor.adapters.line_writer import LineWriter
 flush = LineWriter.flush
 LineWriter.flush = lambda self, seconds=0: flush(self, 3600)
 """

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from capital_governor.adapters.wire import parse
+from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Snapshot
 from capital_governor.core.reason import MOVES, STAYS, Reason
-from capital_governor.cycle import PAUSE_FILE
 from capital_governor.hive.metrics import payload
 from capital_governor.hive.simulation import FLEET, JOINS_DAY
 from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME, StateFile, StateFiles, read_all
+from capital_governor.service.cycle import PAUSE_FILE
 from tests.core.builders import NOW
 from tests.serving import Rig, wait_until
 from tests.soak.fleet import WRITE_SECONDS, FleetServer

@@ -1,0 +1,114 @@
+"""How far the demo is: which scene plays, what was seen, and what the journal has said so far. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from capital_governor.cli.demo.scenes import SCENES, Scene
+from capital_governor.core.model import RESERVE, WHOLE, Snapshot
+from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
+from capital_governor.journal.protocol import Entry
+from capital_governor.wording.messages import evidence, message, unwell_texts
+
+NAMED_SHARES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One line: when, in seconds since the demo began, what, and of which kind.
+
+    Kinds are "scene", "seen" and those of a cycle's outcome: "move", "hold", "stay" and "fault".
+    """
+
+    seconds: float
+    text: str
+    kind: str
+
+
+@dataclass(slots=True)
+class Progress:
+    """The demo as it stands.
+
+    Args:
+        seed: of the fleet.
+        day: of the fleet's clock.
+        playing: index of the scene that plays; as many as there are scenes: all were seen.
+        seen: whether the playing scene has been proven.
+        since: when it began, in seconds since the demo began.
+        entry: the newest journalled cycle.
+        said: everything told so far.
+    """
+
+    seed: int
+    day: float = 0.0
+    playing: int = -1
+    seen: bool = True
+    since: float = 0.0
+    entry: Entry | None = None
+    said: list[Said] = field(default_factory=list)
+    _reason: Reason | None = None
+    _unwell: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def scene(self) -> Scene | None:
+        """The scene that plays; None before the first and after the last."""
+        return SCENES[self.playing] if 0 <= self.playing < len(SCENES) else None
+
+    @property
+    def upcoming(self) -> Scene | None:
+        """The scene after that; None if there is none."""
+        return SCENES[self.playing + 1] if self.playing + 1 < len(SCENES) else None
+
+    @property
+    def over(self) -> bool:
+        """Whether every scene was seen and has run its time."""
+        return self.playing >= len(SCENES)
+
+    def begin(self, seconds: float) -> None:
+        """Go to the next scene."""
+        self.playing += 1
+        if self.scene is not None:
+            self.seen, self.since = False, seconds
+            numbered = f"Scene {self.playing + 1} of {len(SCENES)}, {self.scene.name}: {self.scene.happens}"
+            self.said.append(Said(seconds, numbered, "scene"))
+
+    def hear(self, entry: Entry, seconds: float) -> None:
+        """Take up one journalled cycle: tell what is new in it, and see whether it proves the scene."""
+        self.said += [Said(seconds, text, kind) for text, kind in self._news(entry)]
+        self.entry = entry
+        if self.scene is not None and not self.seen and self.scene.proven_by(entry):
+            self.seen = True
+            waited = seconds - self.since
+            text = f"Seen after {waited:.1f} s: {self.scene.name} (journal entry {entry.seq}, reason {entry.reason})"
+            self.said.append(Said(seconds, text, "seen"))
+
+    def _news(self, entry: Entry) -> Iterator[tuple[str, str]]:
+        """Yield a move with its shares, a hold or a stay when it begins, a fault when it begins or ends."""
+        payload, reason, sentence = entry.inputs.payload, entry.reason, message(entry.reason, entry.rules)
+        if isinstance(payload, Snapshot) and entry.decided:
+            unwell = unwell_texts(entry.decision, payload)
+            yield from ((f"{agent}: {text}", "fault") for agent, text in unwell.items() if agent not in self._unwell)
+            yield from ((f"{agent}: healthy again", "stay") for agent in self._unwell if agent not in unwell)
+            self._unwell = unwell
+        if reason in MOVES | CUTS:
+            yield sentence + evidence(entry.decision, entry.state), "move"
+            yield shares_text(entry), "move"
+        elif reason is not self._reason and not {reason, self._reason} <= STAYS:
+            hold = entry.decision.trace.hold
+            kind = "hold" if reason in HOLDS else "stay"
+            yield sentence + ("" if hold is None else f": {hold.detail}"), kind
+        self._reason = reason
+
+
+def shares_text(entry: Entry) -> str:
+    """Return what is published after a cycle: the largest shares, how many more, the reserve."""
+    published = entry.after.published
+    if published is None:
+        return "nothing is published"
+    ranked = sorted(published.shares.items(), key=lambda line: (-line[1], line[0]))
+    lines = [*ranked[:NAMED_SHARES], (RESERVE, published.reserve)]
+    more = f" and {len(ranked) - NAMED_SHARES} more" if len(ranked) > NAMED_SHARES else ""
+    shown = [f"{name} {100 * share / WHOLE:.1f} %" for name, share in lines]
+    return f"{', '.join(shown[:-1])}{more}; {shown[-1]}"

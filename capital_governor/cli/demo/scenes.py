@@ -1,0 +1,118 @@
+"""What the demo shows: each scene with its days in the fleet's story and the cycle that proves it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from capital_governor.core.model import REGIME
+from capital_governor.core.reason import HOLDS, Reason
+from capital_governor.hive.simulation import CALM_DAY, CRASH_DAY, FADES_DAY, FAULTY, FAULTY_DAYS, JOINS_DAY, PAUSED_DAYS
+from capital_governor.journal.protocol import Entry
+
+HALF: Final = 500_000
+"""Half of all capital, in millionths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One scene.
+
+    Args:
+        name: what it is called, also when it fails.
+        happens: what the fleet or its market does.
+        awaits: what is waited for in the journal, in words.
+        begins_day: of the fleet's clock.
+        ends_day: the clock stops here until the scene was seen.
+        proven_by: whether a journalled cycle is what is waited for.
+    """
+
+    name: str
+    happens: str
+    awaits: str
+    begins_day: float
+    ends_day: float
+    proven_by: Callable[[Entry], bool]
+
+
+def _reallocated(entry: Entry) -> bool:
+    return entry.reason in {Reason.THRESHOLD, Reason.TURNOVER, Reason.DERISK}
+
+
+def _resumed(entry: Entry) -> bool:
+    return entry.decided and entry.reason not in HOLDS
+
+
+def _regime_cut(entry: Entry) -> bool:
+    trace, proposal = entry.decision.trace, entry.decision.proposal
+    cut = entry.reason in {Reason.THRESHOLD, Reason.DERISK, Reason.CUT_DERISK}
+    return cut and trace.exposure_by == REGIME and proposal is not None and proposal.reserve >= HALF
+
+
+def _quarantined(entry: Entry) -> bool:
+    before, after = entry.state.published, entry.after.published
+    if before is None or after is None or FAULTY not in entry.decision.trace.faulty:
+        return False
+    return after.shares[FAULTY] <= before.shares[FAULTY]
+
+
+SCENES: Final = (
+    Scene(
+        "first allocation",
+        "five agents have traded for a month, and nothing is allocated yet",
+        "reason first_allocation",
+        0.0,
+        FADES_DAY,
+        lambda entry: entry.reason is Reason.FIRST_ALLOCATION,
+    ),
+    Scene(
+        "reallocation",
+        "MomentumFox, the best so far, begins to lose",
+        "reason threshold, turnover or derisk",
+        FADES_DAY,
+        PAUSED_DAYS[0],
+        _reallocated,
+    ),
+    Scene(
+        "Guardian pause",
+        "Guardian writes its pause file",
+        "reason paused, with the shares as they were",
+        *PAUSED_DAYS,
+        lambda entry: entry.reason is Reason.PAUSED and entry.after.published == entry.state.published,
+    ),
+    Scene(
+        "end of the pause",
+        "Guardian takes its pause file away",
+        "a cycle that decides again",
+        PAUSED_DAYS[1],
+        CRASH_DAY,
+        _resumed,
+    ),
+    Scene(
+        "regime cut",
+        "the market turns from BULL to BEAR: risk multiplier 0.5",
+        "a move by which the regime leaves half of all capital in reserve",
+        CRASH_DAY,
+        FAULTY_DAYS[0],
+        _regime_cut,
+    ),
+    Scene(
+        "faulty agent",
+        f"{FAULTY} reports a profit that is no number",
+        f"a cycle in which {FAULTY} is faulty and gains nothing",
+        FAULTY_DAYS[0],
+        JOINS_DAY,
+        _quarantined,
+    ),
+    Scene(
+        "newcomer",
+        "LateJoiner shows up with four days of trades",
+        "reason member_joined",
+        JOINS_DAY,
+        CALM_DAY,
+        lambda entry: entry.reason is Reason.MEMBER_JOINED,
+    ),
+)
+DAYS: Final = SCENES[-1].ends_day
+"""The whole story, in days of the fleet's clock."""

@@ -1,0 +1,236 @@
+"""The demo's course: the fleet trades, the supervised governor decides, and each scene waits for the journal."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from rich.console import Console
+from rich.live import Live
+
+from capital_governor.cli.demo.progress import Progress
+from capital_governor.cli.demo.root import own_root
+from capital_governor.cli.demo.scenes import DAYS, SCENES
+from capital_governor.cli.demo.supervision import LOG, PROJECT, supervising
+from capital_governor.cli.demo.view import frame
+from capital_governor.contracts.exit_codes import OK, UNEXPECTED
+from capital_governor.hive.simulation import FAULTY, Fleet
+from capital_governor.journal.protocol import LIVE, Entry, JournalUnavailableError
+from capital_governor.journal.sqlite.store import open_sqlite
+
+JOURNAL: Final = Path("state", "capital_governor.sqlite3")
+TICK_SECONDS: Final = 0.2
+PATIENCE_SECONDS: Final = 20.0
+"""What a scene may take beyond the time that it plays."""
+INTERRUPTED: Final = 130
+PICTURE_COLUMNS: Final = 100
+
+
+@dataclass(slots=True)
+class Demo:
+    """One demo on one root.
+
+    Args:
+        root: of its own.
+        seconds: about how long the whole story takes.
+        supervisor: the process that keeps governor and hive.
+        fleet: that trades.
+        progress: how far it is.
+        started: when it began, by the monotonic clock.
+    """
+
+    root: Path
+    seconds: float
+    supervisor: subprocess.Popen[bytes]
+    fleet: Fleet
+    progress: Progress
+    started: float
+    _seq: int = 0
+    _ticked: float = field(default=0.0)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the demo began."""
+        return time.monotonic() - self.started
+
+    def tick(self) -> str:
+        """Let the fleet trade on, read the journal, go on to the next scene when it is time; return what failed."""
+        now = self.elapsed
+        self._advance((now - self._ticked) * DAYS / self.seconds)
+        self._ticked = now
+        self.fleet.write(self.root, time.time())
+        for entry in self._new_entries():
+            self.progress.hear(entry, self.elapsed)
+        return self._failure()
+
+    def _advance(self, days: float) -> None:
+        """Move the fleet's clock, but not beyond the end of a scene that was not seen."""
+        progress = self.progress
+        if progress.scene is None or (progress.seen and self.fleet.day >= progress.scene.ends_day):
+            progress.begin(self.elapsed)
+        if progress.scene is not None:
+            self.fleet.run_to(min(self.fleet.day + days, progress.scene.ends_day - (0.0 if progress.seen else 1e-6)))
+            progress.day = self.fleet.day
+
+    def _new_entries(self) -> list[Entry]:
+        """Return what the governor has journalled since the last look; nothing while there is no journal yet."""
+        path = self.root / JOURNAL
+        if not path.exists():
+            return []
+        try:
+            journal = open_sqlite(path, read_only=True)
+        except JournalUnavailableError:  # it is just being made
+            return []
+        try:
+            found = list(journal.entries(LIVE, after_seq=self._seq))
+        finally:
+            journal.close()
+        self._seq = found[-1].seq if found else self._seq
+        return found
+
+    def _failure(self) -> str:
+        scene = self.progress.scene
+        if self.supervisor.poll() is not None:
+            said = (self.root / LOG).read_text(errors="replace").strip().rpartition("\n")[2]
+            why = f": {said}" if said else ""
+            return f"the supervisor ended with exit code {self.supervisor.returncode}{why} (log: {self.root / LOG})"
+        if scene is None or self.progress.seen:
+            return ""
+        plays = (scene.ends_day - scene.begins_day) * self.seconds / DAYS
+        if self.elapsed - self.progress.since <= plays + PATIENCE_SECONDS:
+            return ""
+        logs = self.root / "logs"
+        return f"the scene {scene.name!r} failed: {scene.awaits} did not come in time; the logs are in {logs}"
+
+
+def show(folder: Path | None, seconds: float, seed: int, picture: Path | None) -> int:
+    """Show the demo and return the exit code.
+
+    Args:
+        folder: its root; None: ``.demo`` of the project.
+        seconds: about how long the story takes.
+        seed: of the fleet.
+        picture: where the last frame goes as an SVG; None: nowhere.
+
+    Raises:
+        DemoError: it cannot be shown.
+        OSError: the folder cannot be written.
+    """
+    console = Console(highlight=False)
+    progress = Progress(seed)
+    with _interruptible(), own_root((folder or PROJECT / ".demo").absolute()) as root:
+        started = time.monotonic()
+        try:
+            with supervising(root) as supervisor, _ended_undisturbed():
+                demo = Demo(root, seconds, supervisor, Fleet(seed), progress, started)
+                live = console.is_terminal and not console.is_dumb_terminal
+                failure = _on_terminal(demo, console) if live else _in_lines(demo)
+        except KeyboardInterrupt:
+            print("Ended early. Nothing is left running.", file=sys.stderr)  # noqa: T201 - what a command says
+            return INTERRUPTED
+    if picture is not None:
+        _save(progress, picture)
+    if failure:
+        print(f"demo: {failure}", file=sys.stderr)  # noqa: T201
+        return UNEXPECTED
+    console.print("\n".join(farewell(root, time.monotonic() - started)), markup=False, soft_wrap=True)
+    return OK
+
+
+def farewell(root: Path, seconds: float) -> list[str]:
+    """Return what the demo says at its end: where to look."""
+    governor, name = _shown(PROJECT / ".venv/bin/capital-governor"), _shown(root)
+    return [
+        f"All {len(SCENES)} scenes were seen in {seconds:.0f} s. Nothing is left running. Look at what it left:",
+        f"  cat {name}/runtime/capital_governor_allocations.json",
+        f"  cat {name}/runtime/capital_governor_status.json",
+        f"  tail -n 40 {name}/logs/capital_governor.log",
+        f"  {governor} explain {FAULTY} --root {name}",
+    ]
+
+
+def _shown(path: Path) -> str:
+    """Return a path for a shell that stands in the current folder."""
+    return shlex.quote(str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path))
+
+
+def _on_terminal(demo: Demo, console: Console) -> str:
+    with Live(console=console, auto_refresh=False) as live:
+        return _play(demo, lambda: live.update(frame(demo.progress, console.width), refresh=True))
+
+
+def _in_lines(demo: Demo) -> str:
+    told = 0
+
+    def tell() -> None:
+        nonlocal told
+        for line in demo.progress.said[told:]:
+            indent = "" if line.kind == "scene" else "  "
+            print(f"{line.seconds:5.1f} s  {indent}{line.text}", flush=True)  # noqa: T201 - what the demo is for
+        told = len(demo.progress.said)
+
+    try:
+        return _play(demo, tell)
+    except BrokenPipeError:
+        # What is left in the buffer must not be tried again at exit, where nobody could catch its failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return "nobody reads any more what it says"
+
+
+def _play(demo: Demo, show_it: Callable[[], object]) -> str:
+    """Tick, and show each, until the story is over or something fails; return what failed."""
+    while True:
+        failure = demo.tick()
+        show_it()
+        if failure or demo.progress.over:
+            return failure
+        time.sleep(TICK_SECONDS)
+
+
+def _save(progress: Progress, picture: Path) -> None:
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(
+            record=True, width=PICTURE_COLUMNS, file=nowhere, force_terminal=True, color_system="truecolor"
+        )
+        console.print(frame(progress, PICTURE_COLUMNS))
+        drawn = console.export_svg(title="./neo_light_fix.sh demo")
+    # Without the fonts that it would load from elsewhere: a picture of ours asks nobody for anything.
+    picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does, in order."""
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        raise KeyboardInterrupt(number)
+
+    endings = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in endings}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _ended_undisturbed() -> Iterator[None]:
+    """Once the end has begun, a second Ctrl-C must not leave anything running."""
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with suppress(ValueError):
+                signal.signal(number, signal.SIG_IGN)

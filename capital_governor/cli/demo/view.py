@@ -1,0 +1,113 @@
+"""The demo on a terminal: fleet, scenes, and what the governor says, in one frame. Everything in it is journalled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from capital_governor.cli.demo.progress import Progress
+from capital_governor.cli.demo.scenes import DAYS, SCENES
+from capital_governor.core.model import RESERVE, WHOLE, Publication, Snapshot
+
+BAR_COLUMNS: Final = 20
+FULL_BAR: Final = 500_000
+"""What fills a bar, in millionths; more does so too."""
+LINES: Final = 7
+WIDEST_COLUMNS: Final = 110
+
+_STYLES: Final = {"scene": "bold", "seen": "green", "move": "cyan", "hold": "yellow", "fault": "red", "stay": "dim"}
+
+
+def frame(progress: Progress, columns: int) -> RenderableType:
+    """Return the frame as it stands: 22 lines, and no wider than ``columns``, of which it wants 80 or more."""
+    upper = Table.grid(padding=(0, 3))
+    upper.add_row(_fleet(progress), _scenes(progress))
+    return Panel(
+        Group(_heading(progress), Text(), upper, Text(), _said(progress), Text(), _next(progress)),
+        title="Capital Governor demo",
+        subtitle="Ctrl-C ends it",
+        box=box.ROUNDED,
+        width=min(columns, WIDEST_COLUMNS),
+    )
+
+
+def bar(share: int) -> str:
+    """Return a share as a bar: full at half of all capital, to an eighth of a column."""
+    eighths = min(8 * BAR_COLUMNS, round(8 * BAR_COLUMNS * share / FULL_BAR))
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def _heading(progress: Progress) -> Text:
+    entry = progress.entry
+    parts = [f"day {progress.day:4.1f} of {DAYS:.0f}", f"seed {progress.seed}"]
+    if entry is not None and isinstance(entry.inputs.payload, Snapshot) and entry.inputs.payload.regime is not None:
+        parts.append(f"market {entry.inputs.payload.regime.name}")
+    if entry is not None and entry.after.published is not None:
+        published, by = entry.after.published, entry.decision.trace.exposure_by
+        parts += [
+            f"exposure {published.exposure:g}" + (f" by {by}" if by else ""),
+            f"generation {published.generation}",
+        ]
+    return Text("   ".join(parts), "bold")
+
+
+def _fleet(progress: Progress) -> Table:
+    table = Table(box=None, padding=(0, 1), pad_edge=False)
+    for name, side in (("agent", "left"), ("score", "right"), ("share", "right")):
+        table.add_column(name, justify="left" if side == "left" else "right", no_wrap=True, min_width=7)
+    table.add_column("", min_width=BAR_COLUMNS, no_wrap=True)
+    entry = progress.entry
+    published = None if entry is None else entry.after.published
+    if entry is None or published is None:
+        table.add_row("nothing is allocated yet", "", "", "", style="dim")
+        return table
+    faulty = entry.decision.trace.faulty
+    scores = entry.decision.trace.scores or {}
+    for agent, share in sorted(published.shares.items(), key=lambda line: (-line[1], line[0])):
+        score = scores[agent].total if agent in scores else published.scores.get(agent)
+        ill = agent in faulty
+        table.add_row(
+            Text(agent + (" faulty" if ill else ""), "red" if ill else ""),
+            "" if score is None else f"{score:.3f}",
+            f"{100 * share / WHOLE:.2f}%",
+            Text(bar(share), "red" if ill else "cyan"),
+        )
+    table.add_row(*_reserve(published), style="dim")
+    return table
+
+
+def _reserve(published: Publication) -> Iterator[RenderableType]:
+    yield from (RESERVE, "", f"{100 * published.reserve / WHOLE:.2f}%", Text(bar(published.reserve), "yellow"))
+
+
+def _scenes(progress: Progress) -> Table:
+    table = Table.grid(padding=(0, 1))
+    for number, scene in enumerate(SCENES):
+        if number < progress.playing or (number == progress.playing and progress.seen):
+            table.add_row(Text("✓", "green"), Text(scene.name, "green"))
+        elif number == progress.playing:
+            table.add_row(Text("▸", "bold"), Text(scene.name, "bold"))
+        else:
+            table.add_row(Text("·", "dim"), Text(scene.name, "dim"))
+    return table
+
+
+def _said(progress: Progress) -> Group:
+    lines = progress.said[-LINES:]
+    texts = [
+        Text(f"{line.seconds:5.1f} s  {line.text}", _STYLES[line.kind], no_wrap=True, overflow="ellipsis")
+        for line in lines
+    ]
+    return Group(*texts, *(Text() for _ in range(LINES - len(lines))))
+
+
+def _next(progress: Progress) -> Text:
+    coming = progress.upcoming
+    happens = "the end: everything stays in the folder to be looked at" if coming is None else coming.happens
+    return Text.assemble(("next     ", "dim"), happens, no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,75 @@
+"""Keep other programs' folders from standing in for the program's own modules. Imports next to nothing: it comes first.
+
+NeoLight's supervisor exports PYTHONPATH with its own root, for its own agents. A ``telegram.py`` or ``platform.py``
+there would be imported in place of the library or of Python's own module of that name. ``neo_light_fix.sh`` starts
+Python with ``-I``, which prevents that; ``capital-governor`` and ``python -m capital_governor`` may be started by
+anybody, so they put their import path in order themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+
+CONFIGURATION = 78
+"""As in ``exit_codes``, which cannot be imported before the import path is in order."""
+
+_PARENT = os.path.realpath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir))  # noqa: PTH118, PTH120 - no pathlib yet
+_START_FILES = frozenset({"sitecustomize", "usercustomize"})
+
+
+def isolate(*, started_by: str | None = None) -> None:
+    """Take the folders of the environment off ``sys.path``: those of PYTHONPATH, the user's own, and the starter's.
+
+    One of them that has this program in it (``pip install --user`` or ``--target``) moves to the end instead: what it
+    depends on is there, too, but nothing in it replaces a module of Python.
+
+    Args:
+        started_by: the folder that Python itself put first: the current one for ``-m``, that of the script otherwise;
+            None if it put none there, or must keep it.
+
+    Raises:
+        SystemExit: 78, after one line on stderr, if one of Python's own modules has been taken from such a folder
+            already, for it cannot be replaced any more.
+    """
+    if sys.flags.isolated:
+        return
+    given = os.environ.get("PYTHONPATH", "")
+    foreign = {os.path.abspath(folder) for folder in given.split(os.pathsep) if given}  # noqa: PTH100
+    if site.ENABLE_USER_SITE and site.USER_SITE:
+        foreign.add(os.path.abspath(site.USER_SITE))  # noqa: PTH100
+    if started_by is not None and not sys.flags.safe_path:
+        foreign.add(os.path.abspath(started_by))  # noqa: PTH100
+    if not foreign:
+        return
+    taken = [folder for folder in sys.path if os.path.abspath(folder) in foreign]  # noqa: PTH100
+    _demand_own_modules({os.path.abspath(folder) for folder in taken})  # noqa: PTH100
+    sys.path[:] = [folder for folder in sys.path if folder not in taken]
+    sys.path += [folder for folder in dict.fromkeys(taken) if _has_the_program(folder)]
+
+
+def _has_the_program(folder: str) -> bool:
+    if os.path.realpath(folder) == _PARENT:
+        return True
+    try:
+        return any(name.startswith("capital_governor-") for name in os.listdir(folder))  # noqa: PTH208
+    except OSError:
+        return False
+
+
+def _demand_own_modules(foreign: set[str]) -> None:
+    for name, module in list(sys.modules.items()):
+        top = name.partition(".")[0]
+        if top not in sys.stdlib_module_names or top in _START_FILES:
+            continue
+        file = getattr(module, "__file__", None) or ""
+        folders = [folder for folder in foreign if file.startswith(os.path.join(folder, ""))]  # noqa: PTH118
+        if folders:
+            folder = max(folders, key=len)  # one may lie in another
+            print(  # noqa: T201 - what a command says of its failure
+                f"capital-governor: {file} was imported in place of Python's own module {top}: start it without"
+                f" {folder} in PYTHONPATH, or as {sys.executable} -I -m capital_governor",
+                file=sys.stderr,
+            )
+            raise SystemExit(CONFIGURATION)

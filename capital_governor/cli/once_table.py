@@ -1,0 +1,193 @@
+"""What ``once`` decided: as the document of ``once --json``, or the same for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rich.text import Text
+
+from capital_governor.cli.terminal import (
+    NARROW_COLUMNS,
+    Page,
+    largest,
+    new_page,
+    new_table,
+    number,
+    percent,
+    signed_percent,
+)
+from capital_governor.contracts.status import order_document
+from capital_governor.core.fleet_range import Leeway, leeway
+from capital_governor.core.hold import EXITS
+from capital_governor.core.model import WHOLE, Agent, Rules
+from capital_governor.core.trace import Decision
+from capital_governor.service.standing import Outcome
+from capital_governor.wording.messages import leeway_line, message, outcome, waiting_text
+
+_ROUNDING: Final = 1e-9
+"""By how much a weight may be above its limit for the last digits of a float alone."""
+_COLORS: Final = {"move": "green", "cut": "yellow", "hold": "yellow", "refused": "red", "stay": ""}
+
+
+def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, Any]:
+    """Return what ``once`` decided, as ``once --json`` shows it.
+
+    ``reason``, ``message`` and ``outcome`` (move, cut, stay, hold, refused) say how the cycle ended; of a hold also
+    ``hold``, the facts, and ``exit``, what ends it. ``generation``, ``published_exposure``, ``reserve`` and each
+    ``share`` are of what the agents see afterwards (in a dry run: would see), ``moved`` whether that changed in this
+    cycle, ``waiting`` a generation that is decided and not in the files yet.
+    ``exposure``, ``exposure_by``, and each agent's ``score``, ``weight``, ``limit`` (the one at which the weight
+    stands) and ``wanted`` (the share before any threshold) are of this cycle's decision. ``change`` is that of the
+    published share, ``fault`` why an agent may not gain. Shares, weights, scores and changes are 0..1; null is "there
+    is none".
+    Agents come by falling share. ``leeway`` is as in ``check``, ``orders`` are the operator's that this cycle obeyed.
+    """
+    decision, published = done.decision, done.visible
+    before = done.announcements[0].before if done.announcements else done.before.published
+    trace, hold = decision.trace, decision.trace.hold
+    old, new = before.shares if before else {}, published.shares if published else {}
+    agents = sorted(trace.limits.keys() | new.keys() | old.keys(), key=lambda name: (-new.get(name, 0), name))
+    return {
+        "dry_run": dry_run,
+        "reason": decision.reason.value,
+        "message": message(decision.reason, rules),
+        "outcome": outcome(decision.reason),
+        "hold": None if hold is None else hold.detail,
+        "exit": None if hold is None else EXITS[hold.reason],
+        "generation": None if published is None else published.generation,
+        "moved": bool(done.announcements) or (dry_run and decision.proposal is not None),
+        "waiting": None if done.waiting is None else done.waiting.generation,
+        "exposure": trace.exposure if trace.multipliers else None,
+        "exposure_by": trace.exposure_by or None,
+        "published_exposure": None if published is None else published.exposure,
+        "reserve": None if published is None else published.reserve / WHOLE,
+        "reserve_change": None if published is None or before is None else (published.reserve - before.reserve) / WHOLE,
+        "files_problem": done.files_problem or None,
+        "journal_problem": done.journal_problem or None,
+        "orders": [order_document(order) for order in done.orders],
+        "warnings": list(trace.warnings),
+        "leeway": leeway_document(leeway(len(trace.limits), rules), rules) if trace.limits else None,
+        "agents": [
+            {
+                "agent": agent,
+                "score": trace.scores[agent].total if agent in trace.scores else None,
+                "weight": trace.weights.get(agent),
+                "limit": _binding(decision, agent),
+                "wanted": trace.target[agent] / WHOLE if agent in trace.target else None,
+                "share": new[agent] / WHOLE if agent in new else None,
+                "change": (new.get(agent, 0) - old.get(agent, 0)) / WHOLE,
+                "fault": trace.faulty.get(agent) or ("no record" if agent in trace.absent else None),
+            }
+            for agent in agents
+        ],
+    }
+
+
+def leeway_document(room: Leeway, rules: Rules) -> dict[str, Any]:
+    """Return how far scores can move a weight: 0..1; ``frozen`` means never as far as a threshold."""
+    return {
+        "agents": room.agents,
+        "lowest_weight": room.lowest,
+        "highest_weight": room.highest,
+        "forced_reserve": room.forced_reserve,
+        "frozen": room.freezes(rules),
+        "text": leeway_line(room, rules).text,
+    }
+
+
+def _binding(decision: Decision, agent: Agent) -> str | None:
+    """Name the limit at which an agent's weight stands; None between them."""
+    bounds, weight = decision.trace.limits.get(agent), decision.trace.weights.get(agent)
+    if bounds is None or weight is None:
+        return None
+    if weight > bounds.hi + _ROUNDING:
+        return None  # a proposal that the gate refuses
+    if weight >= bounds.hi:
+        return bounds.hi_by.source.value
+    return bounds.lo_by.source.value if weight <= bounds.lo * decision.trace.floor_scale else None
+
+
+def show_once(document: Mapping[str, Any]) -> None:
+    """Print what ``once`` decided."""
+    with new_page() as page:
+        page.line(document["message"], f"bold {_COLORS[document['outcome']]}".strip())
+        if document["waiting"]:
+            page.labelled("waiting", waiting_text(document["waiting"]), "red")
+        if document["hold"]:
+            page.labelled("because", document["hold"])
+            page.labelled("ends with", document["exit"])
+        for order in document["orders"]:
+            page.labelled("operator", order["text"], "yellow")
+        if document["agents"]:
+            _show_agents(page, document)
+        _show_faults(page, document)
+        if document["leeway"]:
+            page.line(document["leeway"]["text"], "yellow" if document["leeway"]["frozen"] else "dim", indent=2)
+        for warning in document["warnings"]:
+            page.labelled("warning", warning, "yellow")
+        if document["files_problem"]:
+            page.labelled("files", document["files_problem"], "red")
+        if document["journal_problem"]:
+            page.labelled("journal", f"kept in memory only, and gone now: {document['journal_problem']}", "red")
+        if document["dry_run"]:
+            page.line("Dry run: nothing was written", "bold")
+
+
+def _show_agents(page: Page, document: Mapping[str, Any]) -> None:
+    names = ["agent", "score", "weight", "limit", "share", "change"]
+    if any(row["wanted"] not in {None, row["share"]} for row in document["agents"]):
+        names.insert(4, "wanted")
+    if page.width < NARROW_COLUMNS:
+        names = [name for name in names if name not in {"weight", "limit", "wanted"}]
+    table = new_table(*names)
+    rows, others = largest(page, document["agents"])
+    for row in rows:
+        cells = _cells(row)
+        table.add_row(*(cells[name] for name in names))
+    total = {
+        "agent": "reserve",
+        "share": percent(document["reserve"]),
+        "change": signed_percent(document["reserve_change"]),
+    }
+    for column, name in zip(table.columns, names, strict=True):
+        column.footer = total.get(name, "")
+    page.line("")
+    page.console.print(table)
+    if others:
+        page.line(others, "dim")
+    announced = " (not published)" if document["dry_run"] and document["moved"] else ""
+    said = [f"generation {document['generation'] or 'none'}{announced}"]
+    said += _exposure_texts(document)
+    page.line(", ".join(said), "dim", indent=2)
+
+
+def _exposure_texts(document: Mapping[str, Any]) -> list[str]:
+    """Return the exposure of what is published, and that of this cycle where it is another one or has a cause."""
+    published, now = document["published_exposure"], document["exposure"]
+    if now is None:
+        return [] if published is None else [f"exposure {published:.4g}"]
+    by = f"set by {document['exposure_by']}" if now < 1.0 else "lowered by nothing"
+    if published is None or published == now:
+        return [f"exposure {now:.4g}", by]
+    return [f"exposure {published:.4g}", f"this cycle's {now:.4g}", by]
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Text]:
+    return {
+        "agent": Text(row["agent"] + (" (!)" if row["fault"] else ""), "yellow" if row["fault"] else ""),
+        "score": Text(number(row["score"])),
+        "weight": Text(number(row["weight"])),
+        "limit": Text(row["limit"] or "", "dim"),
+        "wanted": Text(percent(row["wanted"])),
+        "share": Text(percent(row["share"]), "bold"),
+        "change": Text(signed_percent(row["change"]), "green" if row["change"] > 0 else "red"),
+    }
+
+
+def _show_faults(page: Page, document: Mapping[str, Any]) -> None:
+    faulty = [row for row in document["agents"] if row["fault"]]
+    for row in faulty:
+        page.line(f"(!) {row['agent']}: {row['fault']}", "yellow", indent=4)
+    if faulty:
+        page.line("    (!) may not gain until its record is good again", "dim", indent=4)

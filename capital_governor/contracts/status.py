@@ -1,0 +1,117 @@
+"""The status file: what it says of the operator's orders, and what a governor without a journal reads back. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from capital_governor.contracts.instants import instant, read_instant
+from capital_governor.contracts.text import clean, valid_name
+from capital_governor.core.model import DRAWDOWN, REGIME, Latches
+from capital_governor.core.orders import Order, OrderKind
+from capital_governor.core.reason import Reason
+
+LATCHES: Final = ("paused", "guardian_seen", "timestamp_seen")
+"""The latches that a status file tells of: those that keep a hold."""
+
+
+def order_document(order: Order) -> dict[str, Any]:
+    """Return an order as plain data: times as ISO 8601 in UTC, weights 0..1; null is "none"."""
+    return {
+        "key": order.key,
+        "text": order.text,
+        "order": order.kind.value,
+        "agent": order.agent or None,
+        "max": order.cap,
+        "min": order.floor,
+        "accepts": order.accepts or None,
+        "author": order.author,
+        "reason": order.reason,
+        "given_at": _iso(order.given_at),
+        "until": None if order.until is None else _iso(order.until),
+    }
+
+
+def standing_orders(content: bytes) -> tuple[Order, ...]:
+    """Return the holds and limits that a status file says are in force, to the second; none if it cannot be read.
+
+    No accept is among them: whether that was used only the journal knows.
+    """
+    try:
+        found = tuple(_order(each) for each in json.loads(content)["orders"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ()
+    return tuple(order for order in found if order.kind is not OrderKind.ACCEPT)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a status file says that is known: after the cycle at ``at``, in seconds since 1970 UTC.
+
+    ``generation`` is the one that the operator was told of last; 0 if none. How often a hold has passed, and what an
+    operator accepted, is not in it. ``undated``: the time has no zone; ``at`` is then the later reading, and a
+    multiplier from this file may only lower exposure. ``files_problem`` says why the files could not be written.
+    """
+
+    at: float
+    latches: Latches
+    multipliers: Mapping[str, float]
+    generation: int = 0
+    undated: bool = False
+    files_problem: str = ""
+
+
+def remembered(content: bytes) -> Remembered | None:
+    """Return what a status file says that is known; None if it cannot be read, or says what cannot be."""
+    try:
+        document = json.loads(content)
+        when, latches = read_instant(document["timestamp"]), {name: document["latches"][name] for name in LATCHES}
+        known = {name: document["multipliers"].get(name) for name in (REGIME, DRAWDOWN)}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if when is None or not all(isinstance(latch, bool) for latch in latches.values()):
+        return None
+    multipliers = {name: value for name, value in known.items() if value is not None}
+    if not all(type(value) in (int, float) and 0 <= value <= 1 for value in multipliers.values()):
+        return None
+    values, generation = {name: float(value) for name, value in multipliers.items()}, document.get("generation")
+    shown = generation if type(generation) is int else 0
+    held = document.get("reason") == Reason.FILES_UNWRITABLE
+    problem = clean(document.get("detail"), 500) if held else ""
+    return Remembered(when.latest, Latches(**latches), values, shown, undated=when.naive, files_problem=problem)
+
+
+def _order(said: dict[str, Any]) -> Order:
+    """Return what ``order_document`` made ``said`` of. Raises ValueError, KeyError, TypeError or AttributeError."""
+    given_at, until, agent = instant(said["given_at"]), instant(said["until"]), said["agent"] or ""
+    if given_at is None or (until is None and said["until"] is not None):
+        raise ValueError("no times")
+    order = Order(
+        key=said["key"],
+        kind=OrderKind(said["order"]),
+        author=said["author"],
+        given_at=given_at,
+        until=until,
+        reason=said["reason"],
+        agent=agent,
+        cap=said["max"],
+        floor=said["min"],
+        accepts=said["accepts"] or "",
+    )
+    weights = [weight for weight in (order.cap, order.floor) if weight is not None]
+    if not all(isinstance(weight, int | float) and 0 <= weight <= 1 for weight in weights):
+        raise ValueError(f"no weights: {weights}")
+    if not (
+        order.key and order.author and all(text == clean(text) for text in (order.key, order.author, order.reason))
+    ):
+        raise ValueError("no text as the operator's commands write it")
+    if agent and not valid_name(agent):
+        raise ValueError("no agent's name")
+    return order
+
+
+def _iso(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"

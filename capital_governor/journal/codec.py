@@ -1,0 +1,77 @@
+"""What the journal stores, as JSON: equal bytes for equal values, and nothing read that is not of its shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import GenericAlias
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from capital_governor.core.model import Inputs, Publication, Rules, State
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Decision, Trace
+from capital_governor.journal.protocol import JournalCorruptError, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision without its state, which is stored apart."""
+
+    reason: Reason
+    proposal: Publication | None
+    trace: Trace
+
+
+Storable: TypeAlias = Inputs | State | Rules | Publication | Verdict | Trace | Decision
+T = TypeVar("T", bound=Storable)
+
+_CONFIG: Final = ConfigDict(
+    strict=True,
+    extra="forbid",  # a field this version does not know would be lost when the state is written again
+    ser_json_inf_nan="constants",  # else infinity would be written as null, and read as "unknown" where that is allowed
+)
+_adapters: dict[type[Any], TypeAdapter[tuple[Any]]] = {}
+
+
+def _adapter(kind: type[Any]) -> TypeAdapter[tuple[Any]]:
+    """Return the adapter of ``kind``, built on first use (a few milliseconds each).
+
+    It is one of a 1-tuple: pydantic takes no configuration for a bare dataclass, but hands down a container's.
+    """
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(cast("type[tuple[Any]]", GenericAlias(tuple, (kind,))), config=_CONFIG)
+    return _adapters[kind]
+
+
+def encode(value: Storable) -> bytes:
+    """Return ``value`` as compact JSON, fields in their order: equal bytes for the same object.
+
+    Raises:
+        ValueError: the value is not what its type says, or has text that UTF-8 cannot say (a lone surrogate). That is a
+            fault of the caller and not of the storage.
+    """
+    return _adapter(type(value)).dump_json((value,), warnings="error")[1:-1]
+
+
+def decode(kind: type[T], blob: bytes) -> T:
+    """Return the ``kind`` that ``encode`` made ``blob`` of.
+
+    Raises:
+        JournalCorruptError: it is no JSON, or not of that shape.
+    """
+    try:
+        (value,) = _adapter(kind).validate_json(b"[" + blob + b"]")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "the whole"
+        raise JournalCorruptError(f"a stored {kind.__name__} cannot be read: {where}: {first['msg']}") from None
+    return cast("T", value)
+
+
+def check_storable(cycle: Record) -> None:
+    """Raise ValueError if some part of ``cycle`` cannot be encoded."""
+    decision = cycle.decision
+    verdict = Verdict(decision.reason, decision.proposal, decision.trace)
+    for part in (cycle.inputs, cycle.state, cycle.rules, verdict, decision.after, cycle.after):
+        encode(part)

@@ -1,0 +1,119 @@
+"""The table of the operator's orders in the SQLite journal. The journal calls these inside its transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any, Final
+
+from capital_governor.core.orders import Order, OrderEnd, OrderKind
+from capital_governor.core.reason import Reason
+from capital_governor.journal.protocol import JournalCorruptError
+
+SCHEMA: Final = (
+    """CREATE TABLE orders (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order in which they were given
+        key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, author TEXT NOT NULL, given_at REAL NOT NULL,
+        until REAL,                  -- NULL: until it is taken back
+        reason TEXT NOT NULL,
+        agent TEXT NOT NULL, cap REAL, floor REAL,  -- of a limit
+        accepts TEXT NOT NULL,       -- of an accept: the hold that it is about
+        ended_at REAL,               -- NULL: in force, unless until is over
+        ended_by TEXT NOT NULL,
+        ended TEXT NOT NULL,         -- taken back, replaced, used or lapsed; empty: not before its time
+        end_detail TEXT NOT NULL)""",
+    "CREATE INDEX orders_standing ON orders (id) WHERE ended_at IS NULL",
+)
+_COLUMNS: Final = (
+    "key, kind, author, given_at, until, reason, agent, cap, floor, accepts, ended_at, ended_by, ended, end_detail"
+)
+_PUT: Final = f"""INSERT INTO orders ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET ended_at = excluded.ended_at, ended_by = excluded.ended_by,
+        ended = excluded.ended, end_detail = excluded.end_detail
+    WHERE ended_at IS NULL AND excluded.ended_at IS NOT NULL"""  # noqa: S608 - constants
+_IN_FORCE: Final = f"""SELECT {_COLUMNS} FROM orders
+    WHERE ended_at IS NULL AND (until IS NULL OR until > ?) ORDER BY id"""  # noqa: S608 - constants
+_HISTORY: Final = f"SELECT {_COLUMNS} FROM orders ORDER BY id"  # noqa: S608 - constants
+_FIRST: Final = -62_135_596_800.0
+_LAST: Final = 253_402_300_799.0
+"""The first and the last second of the years 1 to 9999."""
+_EXPIRED: Final = "SELECT id FROM orders WHERE min(ifnull(ended_at, until), ifnull(until, ended_at)) < ? LIMIT ?"
+
+
+def exists(db: sqlite3.Connection) -> bool:
+    """Whether the journal has the table at all."""
+    return bool(db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'orders'").fetchone())
+
+
+def put(db: sqlite3.Connection, orders: Iterable[Order]) -> None:
+    """See ``OrderStore.put_orders``; only inside a transaction."""
+    db.executemany(
+        _PUT,
+        [
+            (
+                each.key,
+                each.kind.value,
+                each.author,
+                each.given_at,
+                each.until,
+                each.reason,
+                each.agent,
+                each.cap,
+                each.floor,
+                each.accepts,
+                each.ended_at,
+                each.ended_by,
+                "" if each.end is None else each.end.value,
+                each.end_detail,
+            )
+            for each in orders
+        ],
+    )
+
+
+def in_force(db: sqlite3.Connection, now: float) -> tuple[Order, ...]:
+    """See ``OrderStore.orders``."""
+    return tuple(_order(row) for row in db.execute(_IN_FORCE, (now,)))
+
+
+def history(db: sqlite3.Connection) -> tuple[Order, ...]:
+    """Return all orders that are kept, oldest first."""
+    return tuple(_order(row) for row in db.execute(_HISTORY))
+
+
+def expired(db: sqlite3.Connection, cutoff: float, count: int) -> list[tuple[int]]:
+    """Return the ids of orders that were over before ``cutoff``; none that is in force, whatever its age."""
+    return db.execute(_EXPIRED, (cutoff, count)).fetchall()
+
+
+def _order(row: tuple[Any, ...]) -> Order:
+    key, kind, author, given_at, until, reason, agent, cap, floor, accepts, ended_at, ended_by, ended, end_detail = row
+    numbers = (value for value in (given_at, until, cap, floor, ended_at) if value is not None)
+    try:
+        what, end = OrderKind(kind), OrderEnd(ended) if ended else None
+        known = Reason(accepts) if what is OrderKind.ACCEPT else None
+    except ValueError as error:
+        raise JournalCorruptError(f"a stored order cannot be read: {key}: {error}") from None
+    if not all(isinstance(number, float) for number in numbers):
+        raise JournalCorruptError(f"a stored order cannot be read: {key}: a time or a weight is no number")
+    # What cannot be said in words, or obeyed, would end every cycle until it is over, which may be never.
+    if not all(_FIRST <= moment <= _LAST for moment in (given_at, until, ended_at) if moment is not None):
+        raise JournalCorruptError(f"a stored order cannot be read: {key}: a time is outside of the years 1 to 9999")
+    if not all(0.0 <= weight <= 1.0 for weight in (cap, floor) if weight is not None):
+        raise JournalCorruptError(f"a stored order cannot be read: {key}: a weight is outside of 0 to 1")
+    return Order(
+        key=key,
+        kind=what,
+        author=author,
+        given_at=given_at,
+        until=until,
+        reason=reason,
+        agent=agent,
+        cap=cap,
+        floor=floor,
+        accepts="" if known is None else known.value,
+        ended_at=ended_at,
+        ended_by=ended_by,
+        end=end,
+        end_detail=end_detail,
+    )

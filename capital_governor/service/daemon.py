@@ -1,0 +1,341 @@
+"""The governor's life: start-up, the loop, the end. ``run`` repeats the tick, ``once`` takes a single one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final, TypeVar
+
+from capital_governor.adapters import logs
+from capital_governor.adapters.files import Paths
+from capital_governor.adapters.lock import RootLock
+from capital_governor.adapters.lookups import LookupLoop
+from capital_governor.journal.protocol import JournalRefusedError
+from capital_governor.service import disk_thread
+from capital_governor.service.governor import Governor, open_governor
+from capital_governor.service.reload import Reloads, has_terminal
+from capital_governor.service.signals import end_at_signals, wait_with_reloads
+from capital_governor.service.standing import Outcome
+from capital_governor.service.watchdog import SignsOfLife
+from capital_governor.settings.load import Settings
+from capital_governor.wording.messages import start_lines
+
+RETRY_SECONDS: Final = 15.0
+"""Until the first success, the loop asks this often, or every interval where that is shorter."""
+_UNEXPECTED: Final = 1
+"""The exit code of an error that nobody foresaw."""
+
+T = TypeVar("T")
+
+
+def schedule(start: float, interval: float, now: float) -> float:
+    """Return the next beat after ``now`` of a metronome that began at ``start``: late beats are dropped, not made up.
+
+    All three are seconds of one monotonic clock.
+    """
+    beat = now + interval - math.fmod(now - start, interval)
+    return max(beat, math.nextafter(now, math.inf))
+
+
+async def repeat(
+    governor: Governor, interval_seconds: float, stop: asyncio.Event, over: asyncio.Event | None = None
+) -> None:
+    """Tick until ``stop`` is set: at once, soon again until the first success, then on a beat without drift.
+
+    ``stop`` also gives up the tick in progress. ``over``, which has to be set with it, lets that tick end.
+    """
+    loop, over = asyncio.get_running_loop(), over or stop
+    beat: float | None = None
+    while not over.is_set():
+        started = loop.time()
+        usable = await _unless(stop, governor.guarded_tick())
+        if usable is None:
+            return
+        gc.collect()  # now nobody waits; within a cycle it hardly ever runs (see the governor's threshold)
+        if beat is None and usable:
+            beat = started
+        if beat is None:
+            wake = max(started + min(RETRY_SECONDS, interval_seconds), loop.time())
+        else:
+            wake = schedule(beat, interval_seconds, loop.time())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(wake):
+                await over.wait()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what ``work`` returns; None if ``stop`` is set before, and then it is cancelled."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
+    return None
+
+
+def run(settings: Settings, sink: logs.Sink, *, dry_run: bool = False) -> int:
+    """Govern until SIGTERM or SIGINT; return the exit code, or exit with it where a thread hangs.
+
+    SIGHUP has the settings read again. See ``Reloads``.
+
+    Raises:
+        LockHeldError: another governor runs on this root.
+        OSError: the runtime folder cannot be made, or the lock cannot be taken.
+        JournalRefusedError: the journal is another program's, or of a newer version.
+    """
+    wait_with_reloads()
+    end_at_signals(sink.flush)
+    with _holding(settings, sink, dry_run=dry_run):
+        code = in_loop(lambda: _Life(settings, sink, dry_run=dry_run).live())
+        # Before the lock is let go: a thread that hangs in the disk must not wake up beside another governor.
+        return leave(code, sink.flush)
+
+
+def once(settings: Settings, sink: logs.Sink) -> Outcome:
+    """Take one tick for good and return what came of it.
+
+    Raises:
+        SystemExit: SIGINT or SIGTERM came; with 128 + its number, once nothing writes any more.
+        Exception: as ``run`` does.
+    """
+    heard: list[int] = []
+
+    async def single() -> Outcome | None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+        def hear(number: int) -> None:
+            heard.append(number)
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, hear, number)
+        governor = await _unless(stop, open_governor(settings, sink))
+        if governor is None:
+            return None
+        try:
+            return await _unless(stop, tick(governor))
+        finally:
+            await governor.close()
+
+    async def tick(governor: Governor) -> Outcome:
+        outcome = await governor.tick()
+        await governor.flush()
+        return outcome
+
+    with _signals_as_before():
+        end_at_signals(sink.flush, as_code=True)
+        with _holding(settings, sink, dry_run=False):
+            outcome = in_loop(single)
+            if outcome is None:
+                raise SystemExit(leave(128 + heard[0], sink.flush))
+        sink.flush()  # the caller may have to end without a clean-up: see ``leave``
+        return outcome
+
+
+class _Life:
+    """The life of a governor within its loop, through all changes of its settings."""
+
+    def __init__(self, settings: Settings, sink: logs.Sink, *, dry_run: bool) -> None:
+        self._log = logs.get_logger()
+        self._settings = settings
+        self._sink = sink
+        self._dry_run = dry_run
+        self._stop, self._over = asyncio.Event(), asyncio.Event()
+        self._governor: Governor | None = None
+        self._reloads = Reloads(settings, self._change)
+        self._change_waits = False
+        self._terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and has_terminal()
+        self._signs = SignsOfLife(settings)
+
+    async def live(self) -> int:
+        """Govern until a signal ends it; return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
+        telegram = self._settings.telegram_bot_token is not None
+        for line in start_lines(self._settings.rules(), time.time(), telegram=telegram, dry_run=self._dry_run):
+            getattr(self._log, line.level)(line.text)
+        reloading = asyncio.create_task(self._reloads.run(), name="reloads")
+        try:
+            governor = await self._open()
+            while governor is not None:
+                governor = await self._govern(governor)
+        finally:
+            self._signs.stopping()
+            reloading.cancel()
+            await asyncio.wait([reloading])
+            self._log.info("Capital Governor stopped")
+        return 0
+
+    async def _govern(self, governor: Governor) -> Governor | None:
+        """Govern until a signal comes; return the governor that goes on with new settings, None at the end."""
+        self._governor = governor
+        try:
+            self._signs.ready()
+            governor.start()
+            await repeat(governor, self._settings.interval_seconds, self._stop, self._over)
+        finally:
+            await governor.close(goes_on=self._over.is_set() and not self._stop.is_set())
+        if self._stop.is_set():
+            return None
+        # Two threads must never write to one root. One that hangs is waited for: without the disk there is no cycle.
+        if await _unless(self._stop, _alone()) is None:
+            return None
+        return await self._reopen()
+
+    async def _reopen(self) -> Governor | None:
+        """Return a governor with the new settings, or with the old ones if the new journal is another program's."""
+        former = self._settings
+        self._over.clear()
+        self._take(self._reloads.take())
+        try:
+            return await self._open()
+        except JournalRefusedError as error:
+            self._log.error(f"Settings not reloaded, the old ones stay: {error}")
+            self._reloads.go_back(former)
+            self._take(former)
+            return await self._open()
+
+    def _take(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sink = log_to(settings, background=True, former=self._sink)
+        self._signs = SignsOfLife(settings)
+
+    async def _open(self) -> Governor | None:
+        opening = open_governor(self._settings, self._sink, dry_run=self._dry_run, completed=self._completed)
+        return await _unless(self._stop, opening)
+
+    def _completed(self, outcome: Outcome) -> None:
+        self._signs.completed(outcome)
+        if self._change_waits:
+            self._change()
+
+    def _change(self) -> None:
+        """Go on with the new settings after this tick; not while the journal is lost, for memory would be lost too."""
+        waited, self._change_waits = self._change_waits, self._governor is not None and self._governor.journal_lost
+        if not self._change_waits:
+            self._over.set()
+        elif not waited:
+            self._log.warning("The new settings wait until the journal can be written again")
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._over.set()
+
+    def _hang_up(self) -> None:
+        """SIGHUP asks for a reload, or says that the terminal was closed."""
+        if self._terminal and not has_terminal():
+            self._end()
+        else:
+            self._reloads.ask()
+
+
+async def _alone() -> bool:
+    """Wait until no thread of a disk is left that could write; return that it is so."""
+    while disk_thread.at_work():  # noqa: ASYNC110 - threads set no event of a loop
+        await asyncio.sleep(0.02)
+    return True
+
+
+def log_to(settings: Settings, *, background: bool = False, former: logs.Sink | None = None) -> logs.Sink:
+    """Set up the logs as the settings say, and return their sink.
+
+    Args:
+        settings: validated.
+        background: let no reader of the logs stop this process.
+        former: the sink until now: its secrets stay hidden, and its waiting lines are still written.
+    """
+    secrets = (*settings.secrets(), *(() if former is None else former.secrets))
+    sink = logs.configure(level=settings.log_level, fmt=settings.log_format, secrets=secrets)
+    if background:
+        sink.write_in_background(None if former is None else former.writer)
+    return sink
+
+
+@contextlib.contextmanager
+def _holding(settings: Settings, sink: logs.Sink, *, dry_run: bool) -> Iterator[None]:
+    """Hold the root's lock, and let it go only when no thread of this process can write any more.
+
+    Where one hangs, the lock is left to the end of the process, which must not wait for that thread: see ``leave``.
+    """
+    paths = Paths(settings.root, dry_run)
+    paths.make_folder()
+    lock = RootLock(paths.lock)
+    lock.acquire()
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, SystemExit) and _hanging():
+            sys.excepthook(type(error), error, error.__traceback__)
+            sink.flush()
+            os._exit(_UNEXPECTED)
+        raise
+    finally:
+        if _hanging():
+            _KEPT.append(lock)
+        else:
+            lock.release()
+
+
+_KEPT: Final[list[RootLock]] = []
+"""Locks held until the process ends. Without this reference the garbage collector would release them early."""
+
+
+def in_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Like ``asyncio.run``, but name look-ups cannot hang the loop, and nobody waits for its default executor.
+
+    Signals that the loop has heard are handled after it as they were before.
+    """
+    with _signals_as_before():
+        loop = LookupLoop()
+        asyncio.set_event_loop(loop)
+        try:
+            return loop.run_until_complete(main())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+@contextlib.contextmanager
+def _signals_as_before() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave(code: int, flush: Callable[[], object] = lambda: None) -> int:
+    """Return ``code`` for a normal exit, or exit right here if a thread hangs for which the interpreter would wait."""
+    if _hanging():
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        flush()
+        os._exit(code)
+    return code
+
+
+def _hanging() -> bool:
+    """Whether a thread that could write goes on for more than a moment."""
+    for thread in _others():
+        thread.join(0.1)
+    return bool(_others())
+
+
+def _others() -> list[threading.Thread]:
+    """Return the threads for which the interpreter would wait at its end; those that touch files are among them."""
+    return [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]

@@ -1,0 +1,284 @@
+"""One governor at work: a tick with all that it needs, and what goes on beside the ticks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from capital_governor.adapters import logs
+from capital_governor.adapters.dashboard import dashboard_of
+from capital_governor.adapters.files import Paths
+from capital_governor.adapters.heartbeat import Heartbeat
+from capital_governor.contracts.payload import parse
+from capital_governor.core.model import Refusal, Snapshot
+from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.service.cycle import Cycle
+from capital_governor.service.digest import Digest
+from capital_governor.service.disk_thread import Disk
+from capital_governor.service.event_log import Report
+from capital_governor.service.notifications import Delivery, telegram_of
+from capital_governor.service.standing import Outcome, Standing
+from capital_governor.settings.load import Settings
+from capital_governor.wording.messages import Line, count_text
+
+GRACE_SECONDS: Final = 1.2
+"""How long the end waits for the files and the journal."""
+
+
+class JournalNews:
+    """What the journal's thread has to say of being lost and restored."""
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self.waiting: deque[tuple[str, str]] = deque()
+
+    def lost(self, problem: str) -> None:
+        """Take why it cannot be written."""
+        self.problem = problem
+        self.waiting.append((f"Journal cannot be written, memory takes over: {problem}", ""))
+
+    def restored(self, cycles: int) -> None:
+        """Take how much was written back."""
+        self.problem = ""
+        self.waiting.append(("", f"Journal can be written again: {count_text(cycles, 'cycle')} written back"))
+
+
+async def open_governor(
+    settings: Settings,
+    sink: logs.Sink,
+    *,
+    dry_run: bool = False,
+    completed: Callable[[Outcome], object] = lambda _: None,
+) -> Governor:
+    """Open the journal, on the disk's thread since it may hang, and return a governor on it. See ``Governor``.
+
+    Raises:
+        JournalRefusedError: the journal is another program's, or of a newer version.
+    """
+    disk, news = Disk(), JournalNews()
+    path = Paths(settings.root, dry_run).journal(settings.journal_path)
+    try:
+        journal = await disk(
+            lambda: ResilientJournal(
+                lambda: open_sqlite(path),
+                set_aside=lambda: set_aside(path, time.time()),
+                on_lost=news.lost,
+                on_restored=news.restored,
+            )
+        )
+    except BaseException:
+        disk.close()
+        raise
+    return Governor(settings, sink, journal, news, disk, dry_run=dry_run, completed=completed)
+
+
+class Governor:
+    """A cycle with all that it needs. ``open_governor`` makes it, in the event loop that it is used in.
+
+    Args:
+        settings: validated.
+        sink: of the logs, whose failures the status file counts.
+        journal: opened on the disk's thread.
+        news: what that says of itself.
+        disk: the thread for files and journal.
+        dry_run: publish below ``runtime/dry_run``, and tell nobody.
+        completed: called after each completed cycle; one that an unexpected error ended is none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sink: logs.Sink,
+        journal: ResilientJournal,
+        news: JournalNews,
+        disk: Disk,
+        *,
+        dry_run: bool,
+        completed: Callable[[Outcome], object],
+    ) -> None:
+        self._log = logs.get_logger().bind()  # bound once: a cycle of a large fleet says many lines
+        self._sink = sink
+        self._rules = settings.rules()
+        self._report = Report(self._say, self._rules)
+        self._dashboard = dashboard_of(settings)
+        self._journal = journal
+        self._news = news
+        self._on_disk = disk
+        self._completed = completed
+        telegram = None if dry_run else telegram_of(settings, sink.redact)
+        self._cycle = Cycle(
+            settings, self._journal, dry_run=dry_run, notify=telegram is not None, annotate=self._annotate
+        )
+        self._informed = self._recovered = self._concluded = False
+        self._untold: Outcome | None = None
+        self._dropped = 0
+        self._heartbeat: Heartbeat | None = None
+        if settings.heartbeat_url is not None and not dry_run:
+            self._heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value(), self._tell_heartbeat)
+        self._delivery: Delivery | None = None
+        self._digest: Digest | None = None
+        if telegram is not None:
+            if settings.digest_hour is not None:
+                self._digest = Digest(journal, Cycle.book, settings.digest_hour)
+            self._delivery = Delivery(
+                telegram, self._journal, self._on_disk, redact=sink.redact, settled=self._renew_status
+            )
+
+    @property
+    def journal_lost(self) -> bool:
+        """Whether what was recorded last is in memory only."""
+        return self._journal.lost
+
+    def start(self) -> None:
+        """Begin what goes on beside the ticks."""
+        if self._delivery is not None:
+            self._delivery.start()
+
+    async def flush(self) -> None:
+        """Deliver what there is to tell, in a bounded time."""
+        if self._delivery is not None:
+            await self._delivery.flush()
+        if self._heartbeat is not None:
+            await self._heartbeat.flush()
+
+    async def tick(self) -> Outcome:
+        """Fetch, decide, publish, and say so; before the first, take up where the last run ended."""
+        if not self._recovered:
+            await self._recover()
+        body = await self._dashboard.fetch()
+        payload = body if isinstance(body, Refusal) else parse(body)
+        outcome = await self._on_disk(lambda: self._conclude(payload))
+        await self._tell_cycle()
+        if self._heartbeat is not None:
+            self._heartbeat.beat()
+        self._completed(outcome)
+        return outcome
+
+    def _conclude(self, payload: Snapshot | Refusal) -> Outcome:
+        """Conclude the cycle, on the disk's thread; what came of it is kept until it is told."""
+        self._untold = self._cycle.conclude(payload)
+        self._concluded = True
+        return self._untold
+
+    async def _tell_cycle(self) -> None:
+        """Tell what came of the cycle that was concluded last, unless that is told already."""
+        self._tell_journal()
+        outcome, self._untold = self._untold, None
+        if outcome is not None:
+            self._report.cycle(outcome)
+            await self._post(outcome)
+
+    async def guarded_tick(self) -> bool:
+        """Take a tick that no exception leaves; return whether it had a usable payload."""
+        try:
+            return (await self.tick()).fetched
+        except Exception as error:  # noqa: BLE001 - whatever it is, a governor that tries again serves the agents better
+            text = self._sink.redact(f"{type(error).__name__}: {error}")
+            self._report.broken(text)
+            await self._say_in_status(lambda: self._cycle.fail(text))
+            self._tell_journal()
+            await self._post()
+            return False
+
+    async def _post(self, outcome: Outcome | None = None) -> None:
+        """Put down what is to be told, after a completed cycle the digest too; the cycle does not depend on it."""
+        if self._delivery is None:
+            return
+        try:
+            digest = self._digest
+            if digest is not None and outcome is not None:
+                await self._on_disk(lambda: digest.put(outcome.inputs.now, outcome.visible))
+            await self._delivery.post()
+        except Exception:  # noqa: BLE001 - telling of a cycle must not fail it
+            self._log.exception("What is to be told by message could not be put down")
+
+    async def _recover(self) -> None:
+        """Take up where the last run ended, also with what the operator was told."""
+        if self._delivery is not None and not self._informed:
+            self._report = Report(self._say, self._rules, await self._on_disk(self._journal.open_topics))
+            self._informed = True
+        found = await self._on_disk(self._cycle.recover)
+        self._tell_journal()
+        self._say(Line("info", f"Start: {found}"))
+        for remark in self._cycle.remarks:
+            self._say(remark)
+        self._recovered = True
+        # What was loaded until now lives as long as the process: the collector need not look at it in every cycle. A
+        # cycle makes a dozen objects for each agent and lets go of nearly all of them without it; the rest waits for
+        # the end of the cycle.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 10, 10)
+
+    async def close(self, *, goes_on: bool = False) -> None:
+        """End: let what is being written be finished, say so in the status file, close the journal.
+
+        With ``goes_on`` another governor follows in this process, and the status file stays as it is.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                if self._heartbeat is not None:
+                    await self._heartbeat.close()
+                if self._delivery is not None:
+                    await self._delivery.close()
+                await self._on_disk.quiet()
+                await self._tell_cycle()  # one whose tick was given up while the disk was at work on it
+                if not goes_on:
+                    await self._say_in_status(self._cycle.leave)
+                await self._on_disk(self._journal.close)
+        self._tell_journal()
+        self._on_disk.close()
+
+    async def _say_in_status(self, write: Callable[[], str]) -> None:
+        """Write the status file outside of a cycle: what fails here must not end the loop, nor keep it from ending."""
+        try:
+            problem = await self._on_disk(write)
+        except Exception:  # noqa: BLE001 - the status file is for people; governing goes on without it
+            self._log.exception("The status file could not be made")
+        else:
+            self._report.episode("status", problem, "The status file can be written again")
+
+    async def _renew_status(self) -> None:
+        """Show in the status file at once what became of a notice; before the first cycle it is the last run's."""
+        if self._concluded:
+            await self._say_in_status(self._cycle.write_status)
+
+    def _say(self, line: Line) -> None:
+        getattr(self._log, line.level)(line.text)
+        if line.alert and self._delivery is not None:
+            self._delivery.alert(line)
+
+    def _tell_journal(self) -> None:
+        """Tell what the journal's thread has left here; its end also where an earlier process met the beginning."""
+        while self._news.waiting:
+            problem, over = self._news.waiting.popleft()
+            lost, self._dropped = self._journal.dropped - self._dropped, self._journal.dropped
+            if over and lost:
+                over += f"; {count_text(lost, 'older cycle')} did not fit into memory and cannot be looked up any more"
+            self._report.episode("journal", problem, over, alert=True)
+        if not self._journal.lost:
+            self._report.episode("journal", "", "Journal can be written again")
+
+    def _tell_heartbeat(self, problem: str) -> None:
+        text = f"Heartbeat failed: {self._sink.redact(problem)}" if problem else ""
+        self._report.episode("heartbeat", text, "Heartbeat succeeds again", level="warning")
+
+    def _annotate(self, standing: Standing) -> Standing:
+        beat = self._heartbeat
+        return replace(
+            standing,
+            journal_problem=self._news.problem,
+            journal_dropped=self._journal.dropped,
+            log_failures=self._sink.failures,
+            heartbeat_failures=0 if beat is None else beat.failures,
+            heartbeat_problem="" if beat is None else self._sink.redact(beat.problem),
+            notices=self._journal.backlog(),
+        )

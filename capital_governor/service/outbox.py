@@ -1,0 +1,130 @@
+"""Delivers the notices that the journal keeps: at least once, in order, never in the way of a cycle."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeVar
+
+from capital_governor.adapters.notifier import Delivery, Notifier, Refused, Retry, Sent
+from capital_governor.journal.notices import Notice, NoticeState, NoticeStore
+
+FIRST_WAIT_SECONDS: Final = 2.0
+LONGEST_WAIT_SECONDS: Final = 300.0
+LONGEST_WISH_SECONDS: Final = 7 * 86_400.0
+"""What the other side may ask for. A notice that is due later than this was postponed by a clock that was wrong."""
+
+T = TypeVar("T")
+
+
+class OnDisk(Protocol):
+    """Runs a call on the one thread that owns files and journal."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """Return what ``work`` returns."""
+
+
+class Outbox:
+    """Delivers the notices of a store, one at a time, oldest first: while one waits, the others do.
+
+    Args:
+        store: where they wait.
+        on_disk: runs a call to the store.
+        notifier: carries them.
+        say: takes level and text for the log; the level "exception" is used where one is being handled.
+        now: the clock, seconds since 1970 UTC.
+        settled: awaited after a notice was sent or refused.
+    """
+
+    def __init__(
+        self,
+        store: NoticeStore,
+        on_disk: OnDisk,
+        notifier: Notifier,
+        *,
+        say: Callable[[str, str], object],
+        now: Callable[[], float],
+        settled: Callable[[], Awaitable[object]],
+    ) -> None:
+        self._store = store
+        self._on_disk = on_disk
+        self._notifier = notifier
+        self._say = say
+        self._now = now
+        self._settled = settled
+        self._work = asyncio.Event()
+        self._trouble = ""
+
+    def wake(self) -> None:
+        """Say that a notice may have been added."""
+        self._work.set()
+
+    async def run(self) -> None:
+        """Deliver until cancelled. An unexpected error is logged, and the work goes on after a pause."""
+        while True:
+            try:
+                while True:
+                    await self._step()
+            except Exception:  # noqa: BLE001 - whatever it is, the next notice may well be delivered
+                self._say("exception", f"Unexpected error in the outbox, going on in {LONGEST_WAIT_SECONDS:.0f} s")
+                await asyncio.sleep(LONGEST_WAIT_SECONDS)
+
+    async def flush(self) -> None:
+        """Deliver what is due; return when nothing is any more, or when one could not be delivered."""
+        while (notice := await self._next()) is not None and self._wait(notice) <= 0:
+            if not await self._deliver(notice):
+                return
+
+    async def _step(self) -> None:
+        self._work.clear()
+        notice = await self._next()
+        if notice is not None and (wait := self._wait(notice)) <= 0:
+            await self._deliver(notice)
+            return
+        # A clock that is set must not leave a notice waiting for years: look again within the longest wait.
+        within = None if notice is None else min(wait, LONGEST_WAIT_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._work.wait()
+
+    def _wait(self, notice: Notice) -> float:
+        wait = notice.due_at - self._now()
+        return 0.0 if wait > LONGEST_WISH_SECONDS else wait
+
+    async def _next(self) -> Notice | None:
+        return next(iter(await self._on_disk(lambda: self._store.pending_notices(1))), None)
+
+    async def _deliver(self, notice: Notice) -> bool:
+        """Send a notice and put down what became of it; return whether it needs no further attempt."""
+        delivery = await self._notifier.send(notice.text)
+        after = self._after(notice, delivery)
+        await self._on_disk(lambda: self._store.put_notices((after,)))
+        self._tell(after, delivery)
+        if after.state is NoticeState.PENDING:
+            return False
+        await self._settled()
+        return True
+
+    def _after(self, notice: Notice, delivery: Delivery) -> Notice:
+        match delivery:
+            case Sent():
+                return notice.sent()
+            case Refused(detail):
+                return notice.refused(detail)
+            case Retry(detail, wish):
+                wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(notice.attempts, 10))
+                if wish is not None:
+                    wait = min(max(wait, wish), LONGEST_WISH_SECONDS)
+                return notice.postponed(self._now() + wait, detail)
+
+    def _tell(self, after: Notice, delivery: Delivery) -> None:
+        if isinstance(delivery, Sent):
+            self._say("info", "Telegram notification sent")
+            self._trouble = ""
+        elif isinstance(delivery, Refused):
+            self._say("error", f"Telegram refuses a notification for good, `status` shows it: {after.detail}")
+        elif after.detail != self._trouble:
+            wait = after.due_at - self._now()
+            self._say("warning", f"Telegram notification delayed, trying again in {wait:.0f} s: {after.detail}")
+            self._trouble = after.detail

@@ -1,0 +1,218 @@
+"""What one cycle came to, how the governor stands after it, and the status file that says so. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from capital_governor import __version__
+from capital_governor.adapters.files import Convergence
+from capital_governor.adapters.files import Outcome as FileOutcome
+from capital_governor.contracts.status import LATCHES, order_document
+from capital_governor.core.hold import EXITS
+from capital_governor.core.model import WHOLE, Inputs, Latches, Publication, Rules, State
+from capital_governor.core.orders import Order
+from capital_governor.core.reason import HOLDS, PAYLOAD_HOLDS, Reason
+from capital_governor.core.trace import Decision
+from capital_governor.journal.notices import Backlog
+from capital_governor.wording.messages import Announcement, message, outcome, waiting_text
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one cycle came to: what was decided from what, and what became of the files (None: not to be written).
+
+    ``orders`` are the operator's that were in force, ``settled`` an accept that this cycle used or let lapse.
+    ``journal_problem`` says why the cycle is recorded in memory only. ``visible`` is what the agents see after it,
+    ``announcements`` the moves and cuts that became visible since the cycle before, oldest first.
+    """
+
+    inputs: Inputs
+    before: State
+    decision: Decision
+    convergence: Convergence | None = None
+    status_problem: str = ""
+    orders: tuple[Order, ...] = ()
+    settled: tuple[Order, ...] = ()
+    journal_problem: str = ""
+    visible: Publication | None = None
+    announcements: tuple[Announcement, ...] = ()
+
+    @property
+    def fetched(self) -> bool:
+        """Whether this cycle had a payload that could be read and is of now."""
+        unusable = self.decision.trace.unusable
+        return unusable is None or unusable.reason not in PAYLOAD_HOLDS
+
+    @property
+    def published(self) -> Publication | None:
+        """What is decided after this cycle, whether the agents can see it or not."""
+        return self.decision.proposal or self.decision.after.published
+
+    @property
+    def waiting(self) -> Publication | None:
+        """What is decided and not visible; None if the agents see what is decided."""
+        decided = self.published
+        known = None if self.visible is None else self.visible.generation
+        return None if decided is None or decided.generation == known else decided
+
+    @property
+    def waiting_text(self) -> str:
+        """That something is decided and not visible, in words; empty if it is not so."""
+        waiting = self.waiting
+        return "" if waiting is None else waiting_text(waiting.generation)
+
+    @property
+    def files_problem(self) -> str:
+        """Why a file is not as it should be; empty if both are."""
+        if self.convergence is None:
+            return ""
+        return self.convergence.primary.problem or self.convergence.override.problem
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether STOP appeared while the files were being written."""
+        return self.convergence is not None and FileOutcome.STOPPED in {
+            self.convergence.primary.outcome,
+            self.convergence.override.outcome,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the governor stands.
+
+    Args:
+        state: "starting", "governing", "holding" or "ended".
+        at: when the last completed cycle was, seconds since 1970 UTC; that of the first failure if there was none.
+        reason: of the last cycle.
+        detail: the facts of this case.
+        exit: what ends a hold; empty without one.
+        published: what the agents see.
+        last_success: when the last usable payload came.
+        failures_in_row: cycles without a usable payload since then.
+        warnings: of the last cycle.
+        journal_problem: why the journal cannot be written; empty if it can.
+        journal_dropped: cycles that an outage of the journal cost, since the start.
+        log_failures: log lines that could not be written.
+        heartbeat_failures: heartbeats that failed.
+        heartbeat_problem: why the last one did; empty if it did not.
+        notices: what the operator has not been told yet, or could not be.
+        orders: of the operator, in force after the last cycle.
+        latches: what holds remember, so that a journal that is lost takes no pause with it.
+        multipliers: the last known exposure multipliers, likewise.
+    """
+
+    state: str = "starting"
+    at: float = 0.0
+    reason: Reason | None = None
+    detail: str = ""
+    exit: str = ""
+    published: Publication | None = None
+    last_success: float | None = None
+    failures_in_row: int = 0
+    warnings: tuple[str, ...] = ()
+    journal_problem: str = ""
+    journal_dropped: int = 0
+    log_failures: int = 0
+    heartbeat_failures: int = 0
+    heartbeat_problem: str = ""
+    notices: Backlog = field(default_factory=Backlog)
+    orders: tuple[Order, ...] = ()
+    latches: Latches = field(default_factory=Latches)
+    multipliers: Mapping[str, float] = field(default_factory=dict)
+
+    def after(self, done: Outcome) -> Standing:
+        """Return how it stands after a cycle."""
+        decision = done.decision
+        reason, hold = decision.reason, decision.trace.hold
+        detail, way_out = ("", "") if hold is None else (hold.detail, EXITS[hold.reason])
+        if outcome(reason) == "refused":
+            way_out = "the next cycle, which decides anew"
+        if done.files_problem:
+            reason, detail, way_out = Reason.FILES_UNWRITABLE, done.files_problem, EXITS[Reason.FILES_UNWRITABLE]
+        elif done.was_stopped:
+            reason, detail = Reason.STOPPED, "the STOP file appeared while the files were being written"
+            way_out = EXITS[Reason.STOPPED]
+        detail = "; ".join(filter(None, (detail, done.waiting_text)))
+        return replace(
+            self,
+            state="holding" if reason in HOLDS or outcome(reason) == "refused" or hold is not None else "governing",
+            at=done.inputs.now,
+            reason=reason,
+            detail=detail,
+            exit=way_out,
+            published=done.visible,
+            last_success=done.inputs.now if done.fetched else self.last_success,
+            failures_in_row=0 if done.fetched else self.failures_in_row + 1,
+            warnings=decision.trace.warnings,
+            orders=tuple(order for order in done.orders if order.key not in {ended.key for ended in done.settled}),
+            latches=decision.after.latches,
+            multipliers=decision.after.multipliers,
+        )
+
+    def failed(self, now: float, error: str) -> Standing:
+        """Return how it stands after a cycle that an unexpected error ended.
+
+        Such a cycle was not completed, so it renews no validity: whether Guardian has paused nobody knows, and agents
+        must not go by such a governor for ever.
+        """
+        return replace(
+            self,
+            state="holding",
+            at=self.at or now,
+            reason=Reason.INTERNAL_ERROR,
+            detail=error,
+            exit=EXITS[Reason.INTERNAL_ERROR],
+            failures_in_row=self.failures_in_row + 1,
+        )
+
+
+def status_document(standing: Standing, *, interval_seconds: float, rules: Rules, dry_run: bool, pid: int) -> bytes:
+    """Return the status file: one JSON object, times as ISO 8601 in UTC, shares 0..1.
+
+    ``valid_until`` is when a reader must take the governor for dead: the larger of 60 s and three intervals after the
+    last cycle. A governor that was ended leaves it as it is, so that a quick restart alarms nobody.
+    """
+    published = standing.published
+    document = {
+        "state": standing.state,
+        "reason": None if standing.reason is None else standing.reason.value,
+        "message": None if standing.reason is None else message(standing.reason, rules),
+        "detail": standing.detail,
+        "exit": standing.exit,
+        "timestamp": _iso(standing.at),
+        "valid_until": _iso(standing.at + max(60.0, 3 * interval_seconds)),
+        "last_success": None if standing.last_success is None else _iso(standing.last_success),
+        "failures_in_row": standing.failures_in_row,
+        "generation": None if published is None else published.generation,
+        "published_at": None if published is None else _iso(published.at),
+        "published_reason": None if published is None else published.reason.value,
+        "agents": None if published is None else len(published.shares),
+        "reserve": None if published is None else published.reserve / WHOLE,
+        "exposure": None if published is None else published.exposure,
+        "floor_scale": None if published is None else published.floor_scale,
+        "orders": [order_document(order) for order in standing.orders],
+        "latches": {name: getattr(standing.latches, name) for name in LATCHES},
+        "multipliers": dict(standing.multipliers),
+        "warnings": list(standing.warnings),
+        "journal_problem": standing.journal_problem,
+        "journal_dropped": standing.journal_dropped,
+        "log_failures": standing.log_failures,
+        "heartbeat_failures": standing.heartbeat_failures,
+        "heartbeat_problem": standing.heartbeat_problem,
+        "notices_pending": standing.notices.pending,
+        "notices_pending_detail": standing.notices.pending_detail,
+        "notices_refused": standing.notices.refused,
+        "notices_refused_detail": standing.notices.refused_detail,
+        "dry_run": dry_run,
+        "pid": pid,
+        "version": __version__,
+    }
+    return f"{json.dumps(document, indent=2)}\n".encode()
+
+
+def _iso(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"

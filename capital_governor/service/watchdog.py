@@ -1,0 +1,49 @@
+"""Signs of life to systemd: only a completed cycle is one."""
+
+from __future__ import annotations
+
+import os
+
+from capital_governor.adapters import logs
+from capital_governor.adapters.systemd import ServiceManager
+from capital_governor.service.standing import Outcome
+from capital_governor.settings.load import Settings
+from capital_governor.wording.messages import message
+
+
+class SignsOfLife:
+    """What systemd is told, if it started this process with ``Type=notify``; a failure is logged, once, and no more.
+
+    Only a completed cycle counts as a sign of life: a process that lives and completes none is restarted.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._log = logs.get_logger()
+        self._rules = settings.rules()
+        self._manager = ServiceManager(os.environ.get("NOTIFY_SOCKET", ""))
+        self._problem = ""
+        allowed = os.environ.get("WATCHDOG_USEC", "")
+        if allowed.isdecimal() and int(allowed) / 1e6 < 2 * settings.interval_seconds:
+            text = f"systemd's watchdog allows {int(allowed) / 1e6:g} s between cycles, INTERVAL is"
+            self._log.warning(f"{text} {settings.interval_seconds:g} s: set WatchdogSec to several intervals")
+
+    def ready(self) -> None:
+        """Say that the start is over: settings, lock and journal are fine. Cycles are the watchdog's business."""
+        self._tell("READY=1")
+
+    def completed(self, outcome: Outcome) -> None:
+        """Give a sign of life, and say how it stands."""
+        visible = outcome.visible
+        generation = "" if visible is None else f"generation {visible.generation}: "
+        said = outcome.waiting_text or message(outcome.decision.reason, self._rules)
+        self._tell("WATCHDOG=1", f"STATUS={generation}{said}")
+
+    def stopping(self) -> None:
+        """Say that the end has begun."""
+        self._tell("STOPPING=1")
+
+    def _tell(self, *assignments: str) -> None:
+        problem = self._manager.notify(*assignments)
+        if problem and problem != self._problem:
+            self._log.warning(problem)
+        self._problem = problem

@@ -1,0 +1,246 @@
+"""Runs one agent for the supervisor, keeps its log, and leaves nothing behind.
+
+Two processes stand around an agent, both of them this program (the second is a fork, which shares its memory)::
+
+    supervisor (bash) -- keeper --+-- agent    a session and process group of its own; its output goes into a pipe
+                                  +-- writer   empties that pipe into the log
+
+Who dies, and what follows:
+
+- the supervisor, by ``kill -9`` too: the kernel sends the keeper SIGTERM (PR_SET_PDEATHSIG), and it ends the agent;
+- the keeper: the kernel kills the agent, and the writer, which holds the read end of a pipe of the keeper's, kills the
+  agent's group. At once, since the supervisor starts a new one soon, and two copies of an agent must never trade;
+- the writer: the keeper, which holds the pipe open, starts another; the agent notices nothing;
+- the agent: what it left running is ended, and its exit code is the keeper's.
+
+The keeper is a "child subreaper": whatever the agent starts becomes a child of the keeper when its own parent dies,
+even a daemon in a session of its own. So the keeper finds every process by asking for its own children, and signals
+only pids that it has not reaped yet, which cannot have been given to another process.
+
+Standard library only; Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from capital_governor.supervisor.linux import adopt_orphans, children_of, die_with, fork
+from capital_governor.supervisor.log_rotation import LogFile, pump
+
+NOT_EXECUTABLE: Final = 127
+
+_ENDINGS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_WATCHED: Final = _ENDINGS | {signal.SIGCHLD}
+_PIPE_BYTES: Final = 1 << 20
+_STDERR: Final = 2
+_POLL_SECONDS: Final = 0.05
+_DRAIN_SECONDS: Final = 5.0
+_WRITER_PAUSE_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to keep.
+
+    Args:
+        name: the agent's, as the supervisor knows it.
+        parent: pid of the supervisor.
+        tell: descriptor to which one line ``NAME PID;`` goes once the agent is started.
+        stop_seconds: how long the agent may take to end after SIGTERM before it is killed.
+        log: the log file.
+        max_bytes: of the log before it is rotated.
+        keep: rotated logs.
+        command: program and arguments.
+    """
+
+    name: str
+    parent: int
+    tell: int
+    stop_seconds: float
+    log: Path
+    max_bytes: int
+    keep: int
+    command: tuple[str, ...]
+
+
+class Keeper:
+    """Starts the agent and the writer of its log, and is there until both have ended.
+
+    Must be made and run in the main thread of a process without other threads: it forks, and the kernel takes the end
+    of the forking *thread* for the death of the parent.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._pid = os.getpid()
+        self._agent = self._writer = 0
+        self._writer_started = -_WRITER_PAUSE_SECONDS
+        self._agent_status: int | None = None
+        self._group_told = False
+        self._out, self._in = os.pipe()
+        self._alive_out, self._alive_in = os.pipe()
+        self._ready_out, self._ready_in = os.pipe()
+        with suppress(OSError):  # the usual size will do where the user's share of pipe memory is used up
+            fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    def run(self) -> int:
+        """Keep the agent until it ends or a signal ends it; return its exit code, or 128 + the signal that ended it."""
+        self._agent = fork(self._become_agent)
+        os.close(self._ready_in)
+        os.read(self._ready_out, 1)  # from here on the agent's group exists
+        self._start_writer()
+        os.close(self._in)
+        os.write(self._order.tell, f"{self._order.name} {self._agent};\n".encode())
+        self._watch()
+        self._end_agent()
+        self._end_writer()
+        code = os.waitstatus_to_exitcode(self._agent_status or 0)
+        return code if code >= 0 else 128 - code
+
+    def _watch(self) -> None:
+        """Return when the agent has ended, or must."""
+        while self._agent_status is None:
+            if signal.sigwait(_WATCHED) in _ENDINGS:
+                return
+            self._reap()
+            if not self._writer:
+                self._start_writer()
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                if pid == self._agent:
+                    self._agent_status = status
+                elif pid == self._writer:
+                    self._writer = 0
+
+    # --- the agent ------------------------------------------------------------------------------------------------
+
+    def _become_agent(self) -> None:
+        os.setsid()
+        os.write(self._ready_in, b".")
+        for number in (*_ENDINGS, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)  # a shell's background child ignores SIGINT, Python SIGPIPE
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        die_with(self._pid, signal.SIGKILL)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((nothing, 0), (self._in, 1), (self._in, 2)):
+            os.dup2(source, target)
+        try:
+            os.execvp(self._order.command[0], self._order.command)  # noqa: S606 - the operator's own command
+        except OSError as error:
+            os.write(2, f"{self._order.command[0]}: {error.strerror}\n".encode())
+            os._exit(NOT_EXECUTABLE)
+
+    def _end_agent(self) -> None:
+        """SIGTERM to the agent and all it left, SIGKILL when the time is up; return when none of them is there."""
+        deadline = time.monotonic() + self._order.stop_seconds
+        if self._agent_status is None:
+            # Not reaped, so the group's number is still its own.
+            os.killpg(self._agent, signal.SIGTERM)
+            self._group_told = True
+        told: set[int] = set()
+        while others := self._others():
+            if time.monotonic() >= deadline:
+                self._signal(others, signal.SIGKILL)
+            else:
+                self._signal({pid for pid in others - told if not self._was_told(pid)}, signal.SIGTERM)
+                told |= others
+            signal.sigtimedwait(_WATCHED, _POLL_SECONDS)
+            self._reap()
+            if not self._writer:
+                self._start_writer()
+
+    def _others(self) -> set[int]:
+        return children_of(self._pid) - {self._writer}
+
+    def _signal(self, pids: set[int], number: signal.Signals) -> None:
+        for pid in pids:
+            os.kill(pid, number)  # not reaped: at least its zombie is there to take it
+
+    def _was_told(self, pid: int) -> bool:
+        return self._group_told and os.getpgid(pid) == self._agent
+
+    # --- the writer -----------------------------------------------------------------------------------------------
+
+    def _start_writer(self) -> None:
+        # One that cannot live must not be forked in a circle. Signals wait meanwhile, for a second at most.
+        time.sleep(max(0.0, self._writer_started + _WRITER_PAUSE_SECONDS - time.monotonic()))
+        self._writer_started = time.monotonic()
+        self._writer = fork(self._become_writer)
+
+    def _become_writer(self) -> None:
+        os.close(self._alive_in)
+        with suppress(OSError):  # a writer that follows another finds it closed
+            os.close(self._in)
+        order = self._order
+        log = LogFile(order.log, max_bytes=order.max_bytes, keep=order.keep)
+        try:
+            pump(self._out, self._alive_out, log, on_orphaned=self._kill_group)
+        finally:
+            log.close()
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._agent, signal.SIGKILL)
+
+    def _end_writer(self) -> None:
+        """Wait until all the agent said is in the log; a disk that hangs does not keep the keeper."""
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        while self._writer and time.monotonic() < deadline:
+            signal.sigtimedwait({signal.SIGCHLD}, _POLL_SECONDS)
+            self._reap()
+        if self._writer:
+            os.kill(self._writer, signal.SIGKILL)
+            os.waitpid(self._writer, 0)
+
+
+def _order(arguments: list[str]) -> Order:
+    parser = argparse.ArgumentParser(
+        "capital_governor.supervisor.keeper", description="Runs one agent for neo_light_fix.sh."
+    )
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--tell", type=int, required=True)
+    parser.add_argument("--stop-seconds", type=float, required=True)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--max-bytes", type=int, required=True)
+    parser.add_argument("--keep", type=int, required=True)
+    parser.add_argument("command", nargs="+")
+    given = vars(parser.parse_args(arguments))
+    return Order(**(given | {"command": tuple(given["command"])}))
+
+
+def main() -> NoReturn:
+    """Keep what the command line orders. Raises SystemExit with the agent's exit code."""
+    order = _order(sys.argv[1:])
+    # Blocked and waited for, never handled: nothing can interrupt what the keeper is doing.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    for number in _WATCHED:
+        signal.signal(number, signal.SIG_DFL)
+    die_with(order.parent, signal.SIGTERM)
+    adopt_orphans()
+    # Out of the terminal's reach: Ctrl-C is for the supervisor, which ends its agents in order.
+    os.setsid()
+    # The locks and the channel inherited from the supervisor are the keeper's; an agent that had them, too, could
+    # hold them for ever.
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        with suppress(OSError):  # the descriptor of the listing itself is closed by now
+            os.set_inheritable(int(entry.name), int(entry.name) <= _STDERR)
+    raise SystemExit(Keeper(order).run())
+
+
+if __name__ == "__main__":
+    main()

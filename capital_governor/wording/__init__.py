@@ -1,0 +1,1 @@
+"""Reasons and decisions in words: log lines, messages, explanations. Pure."""

@@ -1,0 +1,170 @@
+"""One agent's line of a decision, in plain words or as plain data. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Final
+
+from capital_governor.core.model import WHOLE, Agent, Inputs, Ppm, Rules, State
+from capital_governor.core.orders import Order, OrderKind, limits_of
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Bounds, Decision, Trigger
+from capital_governor.wording.messages import brake_text, count_text, message, ratio_text
+
+_ROUNDING: Final = 1e-9
+"""By how much a weight may miss a limit for the last digits of a float alone."""
+
+
+def explain(agent: Agent, before: State, rules: Rules, decision: Decision) -> dict[str, object] | None:
+    """Return how ``agent`` came by its share in this decision, as plain data; None if it played no part in it.
+
+    Shares are 0..1. ``limits`` lists every limit that spoke, ``triggers`` and ``brakes`` concern the whole fleet.
+    """
+    trace = decision.trace
+    published = before.published.shares.get(agent) if before.published else None
+    if agent not in trace.limits and published is None:
+        return None
+    seen = decision.after.agents.get(agent)
+    return {
+        "agent": agent,
+        "reason": decision.reason.value,
+        "message": message(decision.reason, rules),
+        "hold": None if trace.hold is None else trace.hold.detail,
+        "share_before": _share(published),
+        "share_after": _share(decision.proposal.shares.get(agent) if decision.proposal else published),
+        "fault": trace.faulty.get(agent),
+        "absent_cycles": trace.absent.get(agent),
+        "metrics": seen.metrics._asdict() if seen is not None and seen.metrics is not None else None,
+        "score": trace.scores[agent]._asdict() if agent in trace.scores else None,
+        "limits": asdict(trace.limits[agent]) if agent in trace.limits else None,
+        "floor_scale": trace.floor_scale,
+        "weight_projected": trace.projected.get(agent),
+        "weight": trace.weights.get(agent),
+        "step": trace.step,
+        "multipliers": [asdict(multiplier) for multiplier in trace.multipliers],
+        "exposure": trace.exposure,
+        "exposure_by": trace.exposure_by,
+        "share_wanted": _share(trace.target.get(agent)),
+        "share_cut": _share(trace.cuts.get(agent)),
+        "triggers": [asdict(trigger) for trigger in trace.triggers],
+        "brakes": [asdict(brake) for brake in trace.brakes],
+    }
+
+
+def explain_lines(agent: Agent, before: State, rules: Rules, decision: Decision) -> Iterator[str]:
+    """Yield the same as ``explain`` in plain words, with the arithmetic."""
+    trace = decision.trace
+    published = before.published.shares.get(agent) if before.published else None
+    after = decision.proposal.shares.get(agent) if decision.proposal else published
+    yield f"{agent}: {_percent(published)} before, {_percent(after)} after"
+    yield f"outcome    {message(decision.reason, rules)}"
+    if trace.hold is not None:
+        yield f"hold       {trace.hold.detail}"
+    if agent in trace.faulty:
+        yield f"record     faulty, so it may not gain: {trace.faulty[agent]}"
+    if agent in trace.absent:
+        yield f"record     {_absence(trace.absent[agent], rules)}: it may not gain"
+    yield from _score_lines(agent, rules, decision)
+    if agent in trace.limits:
+        yield from _weight_lines(agent, trace.limits[agent], decision)
+    if trace.multipliers:
+        each = ", ".join(f"{m.name} {m.value:.6g} ({m.origin})" for m in trace.multipliers)
+        by = f"set by {trace.exposure_by}: the smallest of" if trace.exposure < 1.0 else "lowered by nothing:"
+        yield f"exposure   {trace.exposure:.6g}, {by} {each}"
+    if agent in trace.shares:
+        cut = f", cut by {_percent(trace.cuts[agent])} since it may not gain" if agent in trace.cuts else ""
+        if trace.shares[agent] - trace.cuts.get(agent, 0) != after:
+            cut += ", not published"
+        yield f"share      {trace.weights[agent]:.6f} x {trace.exposure:.6g} = {_percent(trace.shares[agent])}{cut}"
+    for trigger in trace.triggers:
+        yield f"threshold  {_trigger_text(trigger)}"
+    for brake in trace.brakes:
+        yield f"brake      {brake.reason.value}: {f'on: {brake_text(brake)}' if brake.active else 'off'}"
+
+
+def limits_to_come(agent: Agent, orders: Iterable[Order], decided: Inputs) -> tuple[Order, ...]:
+    """Return those of the operator's ``orders`` that limit ``agent``, and that the decision did not know of yet."""
+    own = (order for order in orders if order.kind is OrderKind.LIMIT and order.agent == agent)
+    return tuple(order for order in own if limits_of((order,))[0] not in decided.limits)
+
+
+def _score_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:
+    score, memory = decision.trace.scores.get(agent), decision.after.agents.get(agent)
+    if score is None or memory is None or memory.metrics is None:
+        if agent in decision.trace.limits and decision.trace.scores:
+            yield "score      none: it has not yet sent a good record"
+        return
+    seen = memory.metrics
+    yield (
+        f"score      {score.total:.4f} = PnL {score.pnl:.4f} + Sharpe {score.sharpe:.4f}"
+        f" + win rate {score.winrate:.4f} + drawdown {score.drawdown:.4f}"
+    )
+    yield f"             PnL: {ratio_text(rules.pnl_weight)} x {seen.pnl_7d:.2f} / {rules.pnl_scale:.15g}, in 0..1"
+    sharpe_weight = ratio_text(rules.sharpe_weight)
+    yield f"             Sharpe: {sharpe_weight} x {seen.sharpe_30d:.3f} / {rules.sharpe_scale:g}, in 0..1"
+    yield f"             win rate: {ratio_text(rules.winrate_weight)} x {seen.winrate_30d:.3f}"
+    yield (
+        f"             drawdown: {ratio_text(rules.drawdown_weight)} x (1 - {seen.max_dd_30d:.2f} %"
+        f" / {rules.drawdown_scale_percent:g} %), in 0..1"
+    )
+
+
+def _weight_lines(agent: Agent, bounds: Bounds, decision: Decision) -> Iterator[str]:
+    trace, weight = decision.trace, decision.trace.projected.get(agent)
+    lowest = bounds.lo * trace.floor_scale
+    for name, binding, limits, end in (
+        ("floor", bounds.lo_by, bounds.floors, lowest),
+        ("cap", bounds.hi_by, bounds.caps, bounds.hi),
+    ):
+        for limit in limits:
+            said = f" {limit.detail}" if limit.detail else ""
+            binds = " (binds)" if limit == binding and weight == end else ""
+            yield f"{name:<10} {limit.value:.4f} {limit.source.value}{said}{binds}"
+    if trace.floor_scale < 1.0:
+        yield f"floors     do not fit: all are lowered to {trace.floor_scale:.4f} of themselves"
+    if weight is None:
+        return
+    yield f"weight     {weight:.6f}, {_place(weight, lowest, bounds.hi)}"
+    if trace.step < 1.0:
+        yield f"step       MAX_STEP allows {trace.step:.2%} of the way: {trace.weights[agent]:.6f}"
+
+
+def _place(weight: float, lowest: float, highest: float) -> str:
+    """Return where a weight stands; beyond its limits only in a proposal that the gate refuses."""
+    if weight > highest + _ROUNDING:
+        return "above its cap"
+    if weight >= highest:
+        return "at its cap"
+    if weight < lowest - _ROUNDING:
+        return "below its floor"
+    return "at its floor" if weight <= lowest else "between its limits"
+
+
+def _absence(cycles: int, rules: Rules) -> str:
+    """Return for how long there has been no record; the cycles of a hold do not count."""
+    return f"absent for {cycles} of {rules.membership_grace_cycles} cycles" if cycles else "none in this payload"
+
+
+def _trigger_text(trigger: Trigger) -> str:
+    """Return one threshold's question with its figures, and the answer."""
+    value, limit = trigger.value / WHOLE, trigger.limit / WHOLE
+    sign = ">=" if trigger.value >= trigger.limit else "<"
+    figures = {
+        Reason.FIRST_ALLOCATION: "nothing is published yet",
+        Reason.LIMIT_BREACHED: f"{value:.6f} > {limit:.6f}" if trigger.fired else "no published share above its cap",
+        Reason.EXPOSURE_ZERO: f"exposure is {value:.4g}",
+        Reason.MEMBER_LEFT: count_text(trigger.value, "agent"),
+        Reason.MEMBER_JOINED: count_text(trigger.value, "agent"),
+        Reason.BELOW_FLOOR: f"{value:.6f} < {limit:.6f}" if trigger.fired else "no share that would rise to its floor",
+    }.get(trigger.reason, f"{value:.6f} {sign} {limit:.6f}")
+    subject = f" ({trigger.subject})" if trigger.subject else ""
+    return f"{trigger.reason.value}{subject}: {figures}: {'yes' if trigger.fired else 'no'}"
+
+
+def _share(share: Ppm | None) -> float | None:
+    return None if share is None else share / WHOLE
+
+
+def _percent(share: Ppm | None) -> str:
+    return "no line" if share is None else f"{share / WHOLE:.4%}"

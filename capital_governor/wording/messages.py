@@ -1,0 +1,349 @@
+"""Reason and Decision -> words: log lines in NeoLight's wording. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from capital_governor.core.fleet_range import Leeway
+from capital_governor.core.hold import EXITS
+from capital_governor.core.model import RESERVE, WHOLE, Agent, Ppm, Publication, Rules, Snapshot, State
+from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, STAYS, Reason
+from capital_governor.core.trace import Brake, Decision
+
+MESSAGES: Final[Mapping[Reason, str]] = {
+    Reason.FIRST_ALLOCATION: "Reallocation triggered (first allocation)",
+    Reason.LIMIT_BREACHED: "Reallocation triggered (a published share is above its limit)",
+    Reason.EXPOSURE_ZERO: "Reallocation triggered (exposure is 0)",
+    Reason.MEMBER_LEFT: "Reallocation triggered (an agent with a share left the fleet)",
+    Reason.MEMBER_JOINED: "Reallocation triggered (an agent joined the fleet)",
+    Reason.BELOW_FLOOR: "Reallocation triggered (a published share is below its floor)",
+    Reason.THRESHOLD: "Reallocation triggered (change >= {threshold})",
+    Reason.DERISK: "Reallocation triggered (reserve must grow >= {derisk})",
+    Reason.TURNOVER: "Reallocation triggered (turnover >= {turnover})",
+    Reason.CUT_LIMIT: "Shares cut (a published share is above its limit)",
+    Reason.CUT_EXPOSURE_ZERO: "Shares cut (exposure is 0)",
+    Reason.CUT_DERISK: "Shares cut (lower exposure frees >= {derisk})",
+    Reason.UNCHANGED: "No reallocation needed (the proposal is what is published)",
+    Reason.BELOW_THRESHOLD: "No reallocation needed (no change is worth a move)",
+    Reason.COOLDOWN: "Reallocation wanted, but cooling down since the last move",
+    Reason.CONFIRMING: "Reallocation wanted, but not yet asked for often enough in a row",
+    Reason.STOPPED: "STOP file present - writing nothing",
+    Reason.PAUSED: "Guardian paused - maintaining current allocations",
+    Reason.OPERATOR_HOLD: "Operator hold - maintaining current allocations",
+    Reason.FILES_UNWRITABLE: "Allocation files cannot be written - maintaining current allocations",
+    Reason.FETCH_FAILED: "Meta-metrics not fetched - maintaining current allocations",
+    Reason.PAYLOAD_REFUSED: "Meta-metrics refused - maintaining current allocations",
+    Reason.PAYLOAD_STALE: "Meta-metrics are stale - maintaining current allocations",
+    Reason.PAYLOAD_FUTURE: "Meta-metrics are from the future - maintaining current allocations",
+    Reason.GUARDIAN_LOST: "Guardian block lost - maintaining current allocations",
+    Reason.TIMESTAMP_LOST: "Time stamp lost - maintaining current allocations",
+    Reason.NO_AGENTS: "No agents - maintaining current allocations",
+    Reason.FAULTY_MAJORITY: "Most agents are faulty - maintaining current allocations",
+    Reason.MEMBERS_GONE: "Half of the fleet or more is gone - maintaining current allocations",
+    Reason.GATE_SUM: "Gate refused the proposal (shares and reserve do not add up)",
+    Reason.GATE_EXPOSURE: "Gate refused the proposal (more is deployed than exposure allows)",
+    Reason.GATE_LIMIT: "Gate refused the proposal (a share is above its limit)",
+    Reason.GATE_FAULTY_GAIN: "Gate refused the proposal (a faulty or absent agent would gain)",
+    Reason.GATE_MULTIPLIER: "Gate refused the proposal (exposure is above a multiplier)",
+    Reason.GATE_STRANGER: "Gate refused the proposal (a name that is no member)",
+    Reason.GATE_RISE: "Gate refused the proposal (a share would rise under a brake or a hold)",
+    Reason.GATE_FORBIDDEN: "Gate refused the proposal (nothing may move now)",
+    Reason.GATE_GENERATION: "Gate refused the proposal (its generation is not the next)",
+    Reason.INTERNAL_ERROR: "Unexpected error - maintaining current allocations",
+}
+"""One message a reason; ``{...}`` are the thresholds in force."""
+
+LONGEST_NOTICE: Final = 4096
+"""What one Telegram message may hold, reckoned in UTF-16 units, which are never fewer than characters."""
+SCORE_LINES: Final = 20
+"""Score lines of one cycle; a fleet above that would drown everything else in the log."""
+
+FLEET_LINE: Final = 50
+"""Shares in one log line; the files have them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One log line: ``level`` is a method name of the logger ("exception" while one is being handled).
+
+    One with a ``topic`` is an alert too: the operator is told that the episode of this name begins, or is ``over``.
+    """
+
+    level: str
+    text: str
+    topic: str = ""
+    over: bool = False
+
+    @property
+    def alert(self) -> bool:
+        """Whether the operator is told, not only the log."""
+        return bool(self.topic)
+
+
+def message(reason: Reason, rules: Rules) -> str:
+    """Return the sentence of a reason."""
+    return MESSAGES[reason].format(
+        threshold=ratio_text(rules.threshold),
+        derisk=ratio_text(rules.derisk_threshold),
+        turnover=ratio_text(rules.turnover_threshold),
+    )
+
+
+def ratio_text(value: float) -> str:
+    """Return a ratio with two digits, or with as many more as it has, at most six: 0.10, 0.125."""
+    whole = f"{value:.6f}".rstrip("0")
+    return whole if len(whole) - whole.index(".") > 2 else f"{value:.2f}"  # noqa: PLR2004 - said above
+
+
+def figures(value: Ppm, limit: Ppm) -> tuple[str, str]:
+    """Return two shares with four digits, or with all six where four would show them as equal, and they are not."""
+    digits = 4 if value == limit or abs(value - limit) >= 100 else 6  # noqa: PLR2004 - the last of four digits
+    return f"{value / WHOLE:.{digits}f}", f"{limit / WHOLE:.{digits}f}"
+
+
+def outcome(reason: Reason) -> str:
+    """Return the kind of a reason: move, cut, stay, hold or refused."""
+    for kind, reasons in (("move", MOVES), ("cut", CUTS), ("hold", HOLDS), ("refused", GATE_REFUSALS)):
+        if reason in reasons:
+            return kind
+    return "stay"
+
+
+def shares_text(shares: Mapping[Agent, Ppm]) -> str:
+    """Return shares as NeoLight's log prints them: ``{'SmartTrader': 0.4, 'DropshipAgent': 0.35}``.
+
+    Of a fleet too large for a line that anybody reads, the largest, and how many more there are.
+    """
+    if len(shares) <= FLEET_LINE:
+        return str({agent: share / WHOLE for agent, share in shares.items()})
+    largest = sorted(shares, key=shares.__getitem__, reverse=True)[:FLEET_LINE]
+    shown = str({agent: shares[agent] / WHOLE for agent in largest})
+    return f"{shown} and {len(shares) - FLEET_LINE} more"
+
+
+def hold_line(decision: Decision, rules: Rules) -> Line:
+    """Return why a cycle held or was refused, and what ends that."""
+    hold = decision.trace.hold
+    if hold is None or decision.reason in GATE_REFUSALS:
+        return Line("error", message(decision.reason, rules))
+    stop = "" if hold.detail.endswith((".", "!", "?")) else "."  # what Guardian says may be whole sentences
+    return Line("warning", f"{message(hold.reason, rules)}: {hold.detail}{stop} Ends with: {EXITS[hold.reason]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A move or a cut that the agents can see: the primary file carries it.
+
+    Args:
+        publication: what the file says.
+        before: what it said before; None if nothing that anybody could read.
+        evidence: what drove it, with figures, to follow the sentence of its reason; empty if that is not known any
+            more, after a restart in between.
+    """
+
+    publication: Publication
+    before: Publication | None
+    evidence: str = ""
+
+
+def announcement_lines(told: Announcement, rules: Rules) -> Iterator[Line]:
+    """Yield what the log says of a move or a cut."""
+    yield Line("info", message(told.publication.reason, rules) + told.evidence)
+    yield Line("info", f"Old: {shares_text(told.before.shares if told.before else {})}")
+    yield Line("info", f"New: {shares_text(told.publication.shares)}")
+
+
+def waiting_line(waiting: Publication, visible: Publication | None) -> Line:
+    """Return what the log says of a move or a cut that was decided, and that the agents cannot see yet."""
+    seen = "no shares yet" if visible is None else f"generation {visible.generation}"
+    text = waiting_text(waiting.generation)
+    return Line("warning", f"{text[:1].upper()}{text[1:]}: agents have {seen}")
+
+
+def waiting_text(generation: int) -> str:
+    """Return that a generation is decided, and that the agents cannot see it yet."""
+    return f"generation {generation} is decided, but not in the files yet"
+
+
+def decided_lines(decision: Decision, rules: Rules) -> Iterator[Line]:
+    """Yield the lines of a cycle that decided: scores, multiplier, and why nothing moves where that is so."""
+    trace, after = decision.trace, decision.after
+    for agent in trace.retired:
+        yield Line("warning", f"{agent}: absent for too long, no longer a member")
+    for agent in list(trace.scores)[:SCORE_LINES]:
+        seen = after.agents[agent].metrics
+        if seen is not None:
+            parts = f"(PnL={seen.pnl_7d:.2f}, Sharpe={seen.sharpe_30d:.3f}, WR={seen.winrate_30d:.3f})"
+            yield Line("info", f"{agent}: score={trace.scores[agent].total:.4f} {parts}")
+    if len(trace.scores) > SCORE_LINES:
+        yield Line("info", f"... and {len(trace.scores) - SCORE_LINES} more scores: `explain AGENT` has each")
+    for multiplier in trace.multipliers:
+        if multiplier.name == trace.exposure_by and multiplier.value < 1.0:
+            yield Line(
+                "info",
+                f"Applied risk multiplier: {multiplier.value:.2f} ({multiplier.name}, {multiplier.origin})",
+            )
+    if decision.proposal is None:
+        yield Line("info", message(decision.reason, rules) + _nearest_miss(decision))
+
+
+def start_lines(rules: Rules, now: float, *, telegram: bool, dry_run: bool = False) -> Iterator[Line]:
+    """Yield what a start says of itself; ``now`` in seconds since 1970 UTC."""
+    yield Line(
+        "info", f"Starting Capital Governor Intelligence @ {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    )
+    limits = f"min_alloc={ratio_text(rules.min_alloc)}, max_alloc={ratio_text(rules.max_alloc)}"
+    yield Line("info", f"Config: {limits}, threshold={ratio_text(rules.threshold)}")
+    if telegram:
+        sends = "a dry run sends nothing" if dry_run else "moves and alerts are sent"
+        yield Line("info", f"Telegram is set up: {sends}")
+    else:
+        yield Line("info", "Telegram is not set up: no notifications are sent")
+
+
+def telegram_text(decision: Decision, before: State, rules: Rules) -> str:
+    """Return what the operator is told of a move or a cut, in at most LONGEST_NOTICE characters.
+
+    A line for each agent by falling share, one for the reserve if there is any, and one that says what drove it. Of a
+    fleet that does not fit, the smallest shares are added up in one line.
+    """
+    new = decision.proposal
+    if new is None:
+        raise ValueError(f"a decision that publishes nothing is no move: {decision.reason}")
+    tail = [f"Reserve: {_percent(new.reserve)}"] if new.reserve else []
+    tail.append(message(decision.reason, rules) + evidence(decision, before))
+    return _shares_notice("🎯 Capital Reallocation:", new, tail)
+
+
+def taken_back_text(given_up: Publication, visible: Publication | None) -> str:
+    """Return what the operator is told where a move or cut that they were told of is given up.
+
+    Args:
+        given_up: what no agent has, and never will.
+        visible: what the agents have instead; None: nothing of this governor's.
+    """
+    when = f"{datetime.fromtimestamp(given_up.at, UTC):%Y-%m-%d %H:%M} UTC"
+    head = f"↩️ Capital Reallocation taken back: generation {given_up.generation} of {when} is not in force"
+    if visible is None:
+        return f"{head}. Agents have no shares from this governor yet."
+    return _shares_notice(f"{head}. Agents have:", visible, [f"Reserve: {_percent(visible.reserve)}"])
+
+
+def _shares_notice(head: str, published: Publication, tail: list[str]) -> str:
+    """Return head, a line for each agent by falling share, and tail, in at most LONGEST_NOTICE characters."""
+    ranked = sorted(published.shares.items(), key=lambda item: (-item[1], item[0]))
+    lines, room = [head], LONGEST_NOTICE - _length(head, *tail)
+    whole = _length(*(_share_line(agent, share) for agent, share in ranked)) <= room
+    room -= 0 if whole else _length(f"... and {len(ranked)} more: 100.0%")
+    for place, (agent, share) in enumerate(ranked):
+        line = _share_line(agent, share)
+        room -= _length(line)
+        if room < 0:
+            rest = ranked[place:]
+            lines.append(f"... and {len(rest)} more: {_percent(sum(share for _, share in rest))}")
+            break
+        lines.append(line)
+    return "\n".join(lines + tail)
+
+
+def digest_text(generation: int | None, moves: int, holds: int) -> str:
+    """Return what the operator is told once a day of the 24 hours before."""
+    published = "nothing published" if generation is None else f"generation {generation}"
+    return f"☀️ Capital Governor: alive, {published}, {count_text(moves, 'move')}, {count_text(holds, 'hold')} in 24 h"
+
+
+def count_text(number: int, what: str) -> str:
+    """Return a number of things: ``1 cycle``, ``2 cycles``."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def alert_text(line: Line) -> str:
+    """Return what the operator is told of an alert."""
+    return f"{'✅' if line.over else '⚠️'} {line.text}"
+
+
+def _share_line(agent: Agent, share: Ppm) -> str:
+    return f"{agent}: {_percent(share)}"
+
+
+def _percent(share: Ppm) -> str:
+    return f"{100 * share / WHOLE:.1f}%"
+
+
+def _length(*lines: str) -> int:
+    """Return what these lines take, line ends included."""
+    return sum(len(line.encode("utf-16-le")) // 2 + 1 for line in lines)
+
+
+def leeway_line(room: Leeway, rules: Rules) -> Line:
+    """Return how far scores can move a share, as a warning where that is less than what moves."""
+    fleet = f"{count_text(room.agents, 'agent')} within {ratio_text(rules.min_alloc)} and {ratio_text(rules.max_alloc)}"
+    text = f"With {fleet}, scores can move a weight between {room.lowest:.4f} and {room.highest:.4f}"
+    if room.forced_reserve > 0:
+        text += f"; the bounds leave {ratio_text(room.forced_reserve)} in reserve"
+    if room.freezes(rules):
+        remedy = (
+            "lower CAPITAL_GOVERNOR_MIN_ALLOC" if room.highest < rules.max_alloc else "raise CAPITAL_GOVERNOR_MAX_ALLOC"
+        )
+        text += f"; that is less than any threshold, so scores alone never move anything: {remedy}"
+        return Line("warning", text)
+    return Line("info", text)
+
+
+def unwell_texts(decision: Decision, payload: Snapshot) -> dict[Agent, str]:
+    """Return what is wrong, by agent: faulty or absent members, and strangers whose record is faulty."""
+    trace = decision.trace
+    texts = {agent: f"faulty record, not admitted: {fault}" for agent, fault in payload.faults.items()}
+    texts |= {agent: f"faulty record, may not gain: {fault}" for agent, fault in trace.faulty.items()}
+    texts |= dict.fromkeys(trace.absent, "no record, may not gain")
+    return texts
+
+
+def evidence(decision: Decision, before: State) -> str:
+    """Return what fired first, with its figures; a change with its direction."""
+    fired = next((trigger for trigger in decision.trace.triggers if trigger.fired), None)
+    new, old = decision.proposal, before.published
+    if new is None or old is None:
+        return ""
+    if decision.reason in CUTS:
+        freed = (new.reserve - old.reserve) / WHOLE
+        from_to = f"{ratio_text(old.exposure)} to {ratio_text(new.exposure)}"
+        return f": exposure {from_to}, {freed:.4f} more in reserve"
+    if fired is None or fired.reason is Reason.EXPOSURE_ZERO:  # whose figures say no more than its message
+        return ""
+    if fired.reason in {Reason.MEMBER_LEFT, Reason.MEMBER_JOINED}:
+        return f": {fired.subject}" + (f" and {fired.value - 1} more" if fired.value > 1 else "")
+    sign = ""
+    if fired.reason is Reason.THRESHOLD:
+        is_reserve = fired.subject == RESERVE
+        rise = new.reserve - old.reserve if is_reserve else _line(new, fired.subject) - _line(old, fired.subject)
+        sign = "+" if rise > 0 else "-"
+    subject = f"{fired.subject} " if fired.subject else ""
+    value, limit = figures(fired.value, fired.limit)
+    return f": {subject}{sign}{value} against {limit}"
+
+
+def _line(publication: Publication, agent: Agent) -> Ppm:
+    return publication.shares.get(agent, 0)
+
+
+def _nearest_miss(decision: Decision) -> str:
+    """Return the largest change next to its threshold, or how far a brake is; nothing where neither was missed."""
+    for brake in decision.trace.brakes:
+        if brake.reason is decision.reason:
+            return f": {brake_text(brake)}"
+    for trigger in decision.trace.triggers:
+        if decision.reason in STAYS and trigger.reason is Reason.THRESHOLD and trigger.value and not trigger.fired:
+            value, _ = figures(trigger.value, trigger.limit)
+            return f": largest change {value} ({trigger.subject}) < {ratio_text(trigger.limit / WHOLE)}"
+    return ""
+
+
+def brake_text(brake: Brake) -> str:
+    """Return how far a brake is, rounded down: one that is on has not reached its end."""
+    unit = "s" if brake.reason is Reason.COOLDOWN else "cycles"
+    return f"{math.floor(brake.value)} of {brake.limit:.15g} {unit}"

@@ -1,0 +1,94 @@
+"""The rooms of the program: CONTRIBUTING.md lists them, and each import contract breaks with a forbidden import."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+FORBIDDEN: Final = {
+    "Layers": ("core/scorer.py", "capital_governor.wording.messages"),
+    "decide() is the only brain": ("service/event_log.py", "capital_governor.core.allocator"),
+    "core is pure": ("core/scorer.py", "time"),
+    "Only the journal": ("service/cycle.py", "sqlite3"),
+    "The hive": ("wording/messages.py", "capital_governor.hive.metrics"),
+    "The demo": ("cli/order_commands.py", "capital_governor.cli.demo.root"),
+    "An agent's client": ("client.py", "capital_governor.core.model"),
+}
+"""By the beginning of a contract's name: a module and what it must not import."""
+
+
+def contracts() -> list[str]:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    return [contract["name"] for contract in project["tool"]["importlinter"]["contracts"]]
+
+
+def test_every_contract_is_here() -> None:
+    """One that is added needs an import that breaks it."""
+    assert [name for name in contracts() if not name.startswith(tuple(FORBIDDEN))] == []
+    assert len(contracts()) == len(FORBIDDEN)
+
+
+@pytest.mark.parametrize("contract", FORBIDDEN)
+def test_a_forbidden_import_breaks_its_contract(tmp_path: Path, contract: str) -> None:
+    """In a copy of the package."""
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    skipped = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "capital_governor", tmp_path / "capital_governor", ignore=skipped)
+    module, forbidden = FORBIDDEN[contract]
+    with (tmp_path / "capital_governor" / module).open("a") as file:
+        file.write(f"\nimport {forbidden}\n")
+    program = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run([program, "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    report = " ".join(done.stdout.split())
+    assert all(f"{name} KEPT" in report or f"{name} BROKEN" in report for name in contracts()), report
+    assert f"{next(name for name in contracts() if name.startswith(contract))} BROKEN" in report, report
+    assert done.returncode == 1
+
+
+def test_every_room_is_in_contributing() -> None:
+    """The list there has every package of the program, and no other."""
+    text = (REPOSITORY / ".github/CONTRIBUTING.md").read_text()
+    (rooms,) = re.findall(r"^```rooms\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    listed = [line.split()[0] for line in rooms.splitlines() if line.startswith("  ")]
+    root = REPOSITORY / "capital_governor"
+    packages = {f"{path.parent.name}/" for path in root.rglob("__init__.py") if path.parent != root}
+    assert sorted(listed) == sorted(packages | {"client.py"})
+
+
+def test_every_module_is_used() -> None:
+    """Each is reached from what is started or imported from outside."""
+    starts = ("__main__", "client", "supervisor.keeper")
+    reached = set().union(*(reached_from(f"capital_governor.{start}") for start in starts))
+    root = REPOSITORY / "capital_governor"
+    modules = {str(path.relative_to(root)) for path in root.rglob("*.py") if path.name != "__init__.py"}
+    assert modules == {module for module in reached if not module.endswith("__init__.py")}
+
+
+def reached_from(start: str) -> set[str]:
+    """The files, relative to the package, of a module and of all modules of the package it imports, however late."""
+    package = REPOSITORY / "capital_governor"
+    modules = {
+        ".".join(("capital_governor", *path.relative_to(package).with_suffix("").parts)): path
+        for path in package.rglob("*.py")
+    }
+    seen, queue = set(), [start]
+    while queue:
+        module = queue.pop()
+        if module in seen or module not in modules:
+            continue
+        seen.add(module)
+        for node in ast.walk(ast.parse(modules[module].read_bytes())):
+            if isinstance(node, ast.Import):
+                queue += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                queue += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return {str(modules[module].relative_to(package)) for module in seen}

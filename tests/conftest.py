@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +29,9 @@ ROOM_BYTES: Final = 2 * 1024**3
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEDGER] = Ledger()
+    # A run in the background, one under nohup, and a process of xdist ignore these, and so would all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     benchmarks = config.option.markexpr == "bench"  # which are about the disk that there is
     room = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM_BYTES
     if room and not benchmarks:

@@ -150,9 +150,9 @@ WALK: Final[dict[str, tuple[Callable[[Path], Said], int, str, str]]] = {
         r"let the governor's user write there, or make /proc/runtime there for that user",
     ),
     "a root that is none": (
-        lambda root: refused(root / "missing"),
+        lambda _: refused(Path("/proc/missing")),  # a long path would be cut in its middle
         78,
-        r"missing is not a folder",
+        r"/proc/missing is not a folder",
         r"it takes the folder with runtime/, state/, logs/ and \.env",
     ),
     "something in the place of a folder": (

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.adapters import files
+from capital_governor.adapters import atomic_replacement, file_convergence
 from capital_governor.cli.once_table import once_document
 from capital_governor.contracts.allocations import read_primary
 from capital_governor.core.decision import decide
@@ -272,13 +272,13 @@ def test_a_stop_between_commit_and_first_rename_leaves_both_files(rig: Rig, monk
     """A STOP after the commit keeps the generation from both files until it is gone; then they get that very one."""
     rig.see()
     before = footprint(rig.primary, rig.override)
-    real = files.converge
+    real = file_convergence.converge
 
-    def converge(*arguments: Any, **more: Any) -> files.Convergence:
+    def converge(*arguments: Any, **more: Any) -> file_convergence.Convergence:
         rig.stop_file.touch()
         return real(*arguments, **more)
 
-    monkeypatch.setattr(files, "converge", converge)
+    monkeypatch.setattr(file_convergence, "converge", converge)
     outcome = rig.see(SWAPPED)
     monkeypatch.undo()
     assert outcome.decision.reason is Reason.THRESHOLD
@@ -297,14 +297,14 @@ def test_a_stop_between_the_two_renames_keeps_the_second_file(rig: Rig, monkeypa
     """A STOP after the first rename leaves the override old and nothing half-written, until it is gone."""
     rig.see()
     (old,) = footprint(rig.override)
-    real = files.replace
+    real = atomic_replacement.replace
 
     def replace_and_stop(target: Path, *arguments: Any, **more: Any) -> None:
         real(target, *arguments, **more)
         if target == rig.primary:
             rig.stop_file.touch()
 
-    monkeypatch.setattr(files, "replace", replace_and_stop)
+    monkeypatch.setattr(atomic_replacement, "replace", replace_and_stop)
     outcome = rig.see(SWAPPED)
     monkeypatch.undo()
     assert outcome.convergence is not None
@@ -324,7 +324,7 @@ def test_assert_rewrites_a_rivals_override_once_a_cycle(tmp_path: Path, monkeypa
     """However often rivals write, the governor writes the override at most once a cycle, and tells of it once."""
     written: list[Path] = []
     sources = itertools.cycle(("rl_inference", "portfolio_optimizer", "strategy_lab"))
-    real = files.replace
+    real = atomic_replacement.replace
 
     def counting(target: Path, *arguments: Any, **more: Any) -> None:
         written.append(target)
@@ -335,7 +335,7 @@ def test_assert_rewrites_a_rivals_override_once_a_cycle(tmp_path: Path, monkeypa
 
     with Rig(tmp_path) as rig:
         rig.see()
-        monkeypatch.setattr(files, "replace", counting)
+        monkeypatch.setattr(atomic_replacement, "replace", counting)
         rig.override.write_bytes(RIVAL)
         for _ in range(5):
             rig.see()
@@ -384,13 +384,13 @@ def test_off_does_not_even_read_the_override(tmp_path: Path) -> None:
 def test_what_a_file_system_cannot_keep_is_told_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is written without its old owner is a warning, once until a write loses nothing; the move counts."""
     rig.see()
-    real = files.replace
+    real = atomic_replacement.replace
 
     def lacking(target: Path, *arguments: Any, **more: Any) -> str:
         real(target, *arguments, **more)
         return f"{target} was written, but it could not keep its owner"
 
-    monkeypatch.setattr(files, "replace", lacking)
+    monkeypatch.setattr(atomic_replacement, "replace", lacking)
     for scores in (SWAPPED, SWAPPED, FLEET, SWAPPED):
         rig.see(scores)
     assert rig.texts("warning") == [f"{rig.primary} was written, but it could not keep its owner"]
@@ -405,14 +405,14 @@ def test_what_a_file_system_cannot_keep_is_told_once(rig: Rig, monkeypatch: pyte
 
 def refusing(refused: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the disk refuse this one file."""
-    real = files.replace
+    real = atomic_replacement.replace
 
     def replace_or_fail(target: Path, *arguments: Any, **more: Any) -> str:
         if target == refused:
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(target, *arguments, **more)
 
-    monkeypatch.setattr(files, "replace", replace_or_fail)
+    monkeypatch.setattr(atomic_replacement, "replace", replace_or_fail)
 
 
 def test_an_override_that_cannot_be_written_keeps_no_risk_cut_back(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,15 +457,15 @@ def test_a_stop_while_an_earlier_move_is_written_decides_no_further(rig: Rig, mo
     refusing(rig.primary, monkeypatch)
     rig.see(SWAPPED)
     monkeypatch.undo()
-    real = files.converge
+    real = file_convergence.converge
 
-    def converge(*arguments: Any, **more: Any) -> files.Convergence:
+    def converge(*arguments: Any, **more: Any) -> file_convergence.Convergence:
         rig.stop_file.touch()
         found = real(*arguments, **more)
         rig.stop_file.unlink()
         return found
 
-    monkeypatch.setattr(files, "converge", converge)
+    monkeypatch.setattr(file_convergence, "converge", converge)
     assert rig.see(FLEET).decision.reason is Reason.STOPPED
     monkeypatch.undo()
     assert json.loads(rig.primary.read_bytes())["generation"] == 1

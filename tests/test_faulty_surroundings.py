@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.adapters.files import Paths
+from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.rights import denied
 from capital_governor.settings.load import SettingsError, load_place
 from tests.adapters.hostile import PATIENCE_SECONDS
-from tests.adapters.test_files import STRANGER, unprivileged
+from tests.adapters.odd_files import STRANGER, unprivileged
 from tests.faults.surroundings import with_own_mounts
 from tests.script_machine import BOUND_BY_PERMISSIONS
 from tests.serving import Dashboard, fresh

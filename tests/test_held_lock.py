@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
-from capital_governor.adapters.files import Paths
 from capital_governor.adapters.lock import is_held
+from capital_governor.adapters.paths import Paths
 from tests.adapters.hostile import PATIENCE_SECONDS, hang
 from tests.serving import Dashboard, footprint, wait_until
 

@@ -145,7 +145,7 @@ def test_a_start_that_fails_leaves_the_status_file_as_it_is(tmp_path: Path, monk
         rig.journal.close()
         rig.settings.journal_path.unlink()
         with monkeypatch.context() as broken:
-            broken.setattr("capital_governor.adapters.files.Paths.sweep", lambda _: 1 / 0)
+            broken.setattr("capital_governor.adapters.paths.Paths.sweep", lambda _: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 rig.restart()
             assert rig.governor.fail("ZeroDivisionError") == ""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.adapters import files
+from capital_governor.adapters import file_convergence
 from capital_governor.core.model import Refusal
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
@@ -287,7 +287,7 @@ def unreached(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(*_: object, **__: object) -> None:
         raise SystemExit(9)
 
-    monkeypatch.setattr(files, "converge", killed)
+    monkeypatch.setattr(file_convergence, "converge", killed)
     with pytest.raises(SystemExit):
         rig.see(SWAPPED)
     monkeypatch.undo()
@@ -367,7 +367,7 @@ def test_an_abandoned_first_allocation_is_made_anew(tmp_path: Path, monkeypatch:
         def killed(*_: object, **__: object) -> None:
             raise SystemExit(9)
 
-        monkeypatch.setattr(files, "converge", killed)
+        monkeypatch.setattr(file_convergence, "converge", killed)
         with pytest.raises(SystemExit):
             rig.see()
         monkeypatch.undo()

@@ -20,7 +20,7 @@ from typing import Any, Final, Self, cast
 import pytest
 import structlog
 
-from capital_governor.adapters import files, logs
+from capital_governor.adapters import atomic_replacement, logs
 from capital_governor.adapters.lookups import LookupLoop
 from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal, Rules
@@ -74,7 +74,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 def test_a_publication_that_the_end_overtakes_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal in the middle of a publication gives up the tick, not the publication: the log tells of it too."""
-    entered, go_on, real = threading.Event(), threading.Event(), files.replace
+    entered, go_on, real = threading.Event(), threading.Event(), atomic_replacement.replace
 
     def held_up(*arguments: Any, **more: Any) -> Any:
         entered.set()
@@ -89,7 +89,7 @@ def test_a_publication_that_the_end_overtakes_is_logged(tmp_path: Path, monkeypa
             await tick
         go_on.set()
 
-    monkeypatch.setattr(files, "replace", held_up)
+    monkeypatch.setattr(atomic_replacement, "replace", held_up)
     monkeypatch.setattr("capital_governor.service.governor.GRACE_SECONDS", 60.0)
     with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
         run._loop.run_until_complete(overtaken(run.governor))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from capital_governor import __version__
-from capital_governor.adapters import files
+from capital_governor.adapters import atomic_replacement
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Refusal, Rules
 from capital_governor.core.reason import Reason
@@ -159,14 +159,14 @@ def test_a_cut_in_a_hold_is_shown_as_holding(rig: Rig) -> None:
 def test_a_file_that_cannot_be_written_is_shown(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A move that the disk refuses shows as holding, with the disk's words, until the file is there."""
     rig.see()
-    real = files.replace
+    real = atomic_replacement.replace
 
     def full(target: Path, *arguments: Any, **more: Any) -> None:
         if target != rig.governor.paths.status:
             raise OSError(28, "No space left on device", str(target))
         real(target, *arguments, **more)
 
-    monkeypatch.setattr(files, "replace", full)
+    monkeypatch.setattr(atomic_replacement, "replace", full)
     rig.see(SWAPPED)
     monkeypatch.undo()
     status = rig.status()

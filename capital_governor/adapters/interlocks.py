@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from capital_governor.adapters.files import read
+from capital_governor.adapters.bounded_reading import read
 from capital_governor.contracts.allocations import load_object
 from capital_governor.contracts.instants import Instant, read_instant
 from capital_governor.contracts.text import clean

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from capital_governor import __version__
-from capital_governor.adapters import files
+from capital_governor.adapters.bounded_reading import read
 from capital_governor.adapters.dashboard import dashboard_of, token_warnings
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.logs import get_logger
 from capital_governor.adapters.notifier import Refused, Retry, Sent
+from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.rights import denied
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.cli import once_table, order_commands, tables, terminal
@@ -122,7 +123,7 @@ def status(root: Root = None, dry_run: OfDryRun = False, as_json: Json = False) 
     """
     with explained():
         settings, _ = place(root)
-        paths = files.Paths(settings.root, dry_run)
+        paths = Paths(settings.root, dry_run)
         document = _status(paths, now := time.time())
     terminal.show_json(document) if as_json else tables.show_status(document, now)
     raise typer.Exit(OK if document["alive"] else TEMPORARY)
@@ -182,7 +183,7 @@ def check(
     rules = settings.rules()
     with explained():
         outcome, up, journal = _checked(settings)
-        runtime = denied(files.Paths(settings.root).lock) or "writable"
+        runtime = denied(Paths(settings.root).lock) or "writable"
     payload, reason, hold = outcome.inputs.payload, outcome.decision.reason, outcome.decision.trace.hold
     snapshot = payload if isinstance(payload, Snapshot) else None
     members = _fleet(outcome, snapshot)
@@ -378,10 +379,10 @@ def _described(payload: Snapshot, settings: Settings) -> str:
     return f"{text}, {age:.0f} s old{stale}"
 
 
-def _status(paths: files.Paths, now: float) -> dict[str, Any]:
+def _status(paths: Paths, now: float) -> dict[str, Any]:
     """Return the status file and what can be seen beside it. Raises SystemExit 75 if there is none."""
     held = is_held(paths.lock)
-    content = files.read(paths.status)
+    content = read(paths.status)
     if content is None:
         been = (
             "is at its first cycle here, or cannot write it"
@@ -422,7 +423,7 @@ _BLANK: Final = status_document(Standing(), interval_seconds=1, rules=Rules(), d
 def _allocations(primary: Path) -> tuple[dict[str, float], str]:
     """Return the shares that the agents read, 0..1, and what is wrong with the file that has them."""
     try:
-        content = files.read(primary)
+        content = read(primary)
     except OSError as error:
         return {}, f"{primary}: {error.strerror}"
     found = None if content is None else read_primary(content)
@@ -432,7 +433,7 @@ def _allocations(primary: Path) -> tuple[dict[str, float], str]:
 
 
 def _journal_path(settings: Settings, *, dry_run: bool) -> Path:
-    return files.Paths(settings.root, dry_run).journal(settings.journal_path)
+    return Paths(settings.root, dry_run).journal(settings.journal_path)
 
 
 def _last_decision(path: Path, now: float) -> tuple[Entry, Entry, tuple[Order, ...], int | None]:

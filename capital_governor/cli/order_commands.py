@@ -15,8 +15,8 @@ from typing import Annotated, Final
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from capital_governor.adapters.files import Paths
 from capital_governor.adapters.lock import is_held
+from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.rights import locked_out
 from capital_governor.cli import terminal
 from capital_governor.cli.failures import explained, fail, warn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from capital_governor.adapters import logs
-from capital_governor.adapters.files import Paths
+from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.service import daemon
 from capital_governor.service.standing import Outcome

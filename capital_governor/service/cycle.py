@@ -12,7 +12,10 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from capital_governor.adapters import files, interlocks, refusals
+from capital_governor.adapters import atomic_replacement, file_convergence, interlocks, refusals
+from capital_governor.adapters.bounded_reading import NotAFile, read
+from capital_governor.adapters.file_convergence import Convergence, FileOutcome
+from capital_governor.adapters.paths import Paths
 from capital_governor.contracts.allocations import NotOurs, generation_of, read_primary
 from capital_governor.contracts.status import Remembered, remembered, standing_orders
 from capital_governor.core.acceptance import settle
@@ -58,7 +61,7 @@ class Cycle:
         annotate: Callable[[Standing], Standing] = lambda standing: standing,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.paths = files.Paths(settings.root, dry_run)
+        self.paths = Paths(settings.root, dry_run)
         self.state = State()
         self._settings = settings
         self._rules = settings.rules()
@@ -153,7 +156,7 @@ class Cycle:
         """Copy a primary that was not taken up; return what to say of it."""
         name = f"{self.paths.primary.name}.not-adopted-{sha256(content).hexdigest()[:8]}"  # the same one, kept once
         try:
-            files.replace(self.paths.primary.with_name(name), content)
+            atomic_replacement.replace(self.paths.primary.with_name(name), content)
         except OSError as error:
             return Line("warning", f"{self.paths.primary} could not be kept as {name}: {error.strerror or error}")
         return Line("warning", f"{self.paths.primary} is kept as {name}")
@@ -182,7 +185,7 @@ class Cycle:
             What it says; None if it says nothing that can be read.
         """
         try:
-            content = files.read(self.paths.status)
+            content = read(self.paths.status)
         except OSError:
             # It can be written neither, which the first cycle says.
             return None
@@ -239,7 +242,7 @@ class Cycle:
         convergence = self._catch_up() if self._may_publish(decision) else None
         if convergence is not None and convergence.primary.problem:
             inputs, decision, settled = self._obey(replace(gathered, files_problem=convergence.primary.problem), orders)
-        stopped = convergence is not None and convergence.primary.outcome is files.Outcome.STOPPED
+        stopped = convergence is not None and convergence.primary.outcome is FileOutcome.STOPPED
         if stopped or (decision.proposal is not None and self._stopped()):
             inputs, decision, settled = self._obey(replace(gathered, stopped=True), orders)
         after = commit(decision)
@@ -308,7 +311,7 @@ class Cycle:
             pid=os.getpid(),
         )
         try:
-            files.replace(self.paths.status, content, durable=False)
+            atomic_replacement.replace(self.paths.status, content, durable=False)
         except OSError as error:
             return refusals.problem(self.paths.status, "written", error)
         return ""
@@ -319,8 +322,8 @@ class Cycle:
             if path == self.paths.override and self._settings.override == "off":
                 continue
             try:
-                content = files.read(path)
-            except files.NotAFile as error:
+                content = read(path)
+            except NotAFile as error:
                 problem = f"{path} {error.strerror}: move it away"
             except OSError:
                 # Nothing to learn from it; converge() replaces it, or says why it cannot.
@@ -381,7 +384,7 @@ class Cycle:
         """Whether something is decided that the agents may not see yet."""
         return self.state.published is not None and not self._is_visible(self.state.published)
 
-    def _catch_up(self) -> files.Convergence | None:
+    def _catch_up(self) -> Convergence | None:
         """Write what the files lack from an earlier cycle, if they lack anything, before more is decided."""
         if not self._failed and not self._may_wait():
             return None
@@ -401,45 +404,47 @@ class Cycle:
             self._announcements.append(Announcement(published, self._visible, self._evidence))
             self._visible, self._evidence = published, ""
 
-    def _converge(self) -> files.Convergence | None:
+    def _converge(self) -> Convergence | None:
         primary, override = self._published_documents()
         published = self.state.published
         if published is not None and published.generation == 0:
             return self._restore(published)
         if primary is None or override is None or published is None:
             return None
-        convergence = files.converge(
+        convergence = file_convergence.converge(
             self.paths, primary, override, policy=self._settings.override, stopped=self._stopped
         )
-        if convergence.primary.outcome in {files.Outcome.WRITTEN, files.Outcome.UNCHANGED}:
+        if convergence.primary.outcome in {FileOutcome.WRITTEN, FileOutcome.UNCHANGED}:
             self._show(published)
         self._note_failure(convergence)
         return convergence
 
-    def _note_failure(self, convergence: files.Convergence) -> None:
+    def _note_failure(self, convergence: Convergence) -> None:
         """Remember whether the primary could not be written; under STOP nobody has tried."""
-        if convergence.primary.outcome is not files.Outcome.STOPPED:
+        if convergence.primary.outcome is not FileOutcome.STOPPED:
             self._failed = bool(convergence.primary.problem)
 
-    def _restore(self, published: Publication) -> files.Convergence | None:
+    def _restore(self, published: Publication) -> Convergence | None:
         """Put back what another program published, where its file is gone or damaged: the agents go by it.
 
         One that can be read stays, whatever it says: that program may still be running.
         """
         try:
-            content = files.read(self.paths.primary)
+            content = read(self.paths.primary)
         except OSError:
             content = None
         if content is not None and isinstance(read_primary(content), Publication):
             return None
-        convergence = files.converge(self.paths, adopted_document(published), b"", policy="off", stopped=self._stopped)
+        convergence = file_convergence.converge(
+            self.paths, adopted_document(published), b"", policy="off", stopped=self._stopped
+        )
         self._note_failure(convergence)
         return convergence
 
     def _primary_on_disk(self) -> Publication | None:
         """Return what the primary file says; None if there is none, or none that can be taken up, which is remarked."""
         try:
-            content = files.read(self.paths.primary)
+            content = read(self.paths.primary)
         except OSError as error:
             self._refuse(error.strerror or str(error))
             return None

@@ -15,9 +15,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
 from capital_governor.adapters import logs
-from capital_governor.adapters.files import Paths
 from capital_governor.adapters.lock import RootLock
 from capital_governor.adapters.lookups import LookupLoop
+from capital_governor.adapters.paths import Paths
 from capital_governor.journal.protocol import JournalRefusedError
 from capital_governor.service import disk_thread
 from capital_governor.service.governor import Governor, open_governor

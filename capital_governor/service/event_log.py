@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
-from capital_governor.adapters.files import Convergence
-from capital_governor.adapters.files import Outcome as FileOutcome
+from capital_governor.adapters.file_convergence import Convergence, FileOutcome
 from capital_governor.core.fleet_range import leeway
 from capital_governor.core.model import DAY_SECONDS, Agent, Rules, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind

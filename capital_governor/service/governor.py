@@ -13,8 +13,8 @@ from typing import Final
 
 from capital_governor.adapters import logs
 from capital_governor.adapters.dashboard import dashboard_of
-from capital_governor.adapters.files import Paths
 from capital_governor.adapters.heartbeat import Heartbeat
+from capital_governor.adapters.paths import Paths
 from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.journal.fallback import ResilientJournal

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from capital_governor import __version__
-from capital_governor.adapters.files import Convergence
-from capital_governor.adapters.files import Outcome as FileOutcome
+from capital_governor.adapters.file_convergence import Convergence, FileOutcome
 from capital_governor.contracts.status import LATCHES, order_document
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import WHOLE, Inputs, Latches, Publication, Rules, State

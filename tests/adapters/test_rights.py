@@ -15,12 +15,14 @@ from typing import Final
 
 import pytest
 
-from capital_governor.adapters.files import Outcome, Paths, converge, replace
+from capital_governor.adapters.atomic_replacement import replace
+from capital_governor.adapters.file_convergence import FileOutcome, converge
+from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.rights import NotKeptError, inherit
 from capital_governor.journal.sqlite.file import set_aside
 from capital_governor.journal.sqlite.store import open_sqlite
 from tests.adapters.hostile import PATIENCE_SECONDS
-from tests.adapters.test_files import STRANGER, names, never, unprivileged
+from tests.adapters.odd_files import STRANGER, names, never, unprivileged
 from tests.faults.publisher import undated
 from tests.faults.roots import Roots, pair
 from tests.faults.strace import Publisher, fail, which
@@ -120,7 +122,7 @@ def test_an_unreadable_primary_of_another_user_stays_and_is_told(folder: Path) -
     paths.primary.chmod(0o600)
     with unprivileged():
         done = converge(paths, b"1", b"2", policy="assert", stopped=never)
-    assert done.primary.outcome is Outcome.FAILED
+    assert done.primary.outcome is FileOutcome.FAILED
     assert done.primary.problem == (
         f"{paths.primary} could not be written: its owner, uid {STRANGER}, could not read it any more, since it cannot"
         " be given back (EPERM); run the governor as that user, or let everybody read the file (chmod a+r),"
@@ -131,10 +133,10 @@ def test_an_unreadable_primary_of_another_user_stays_and_is_told(folder: Path) -
     with unprivileged():
         done = converge(paths, b"1", b"2", policy="assert", stopped=never)
         again = converge(paths, b"1", b"2", policy="assert", stopped=never)
-    assert (done.primary.outcome, paths.primary.read_bytes()) == (Outcome.WRITTEN, b"1")
+    assert (done.primary.outcome, paths.primary.read_bytes()) == (FileOutcome.WRITTEN, b"1")
     assert done.warning == done.primary.warning
     assert f"owner (uid {STRANGER}, now 65534)" in done.warning
-    assert (again.primary.outcome, again.warning) == (Outcome.UNCHANGED, "")
+    assert (again.primary.outcome, again.warning) == (FileOutcome.UNCHANGED, "")
     assert names(paths.folder) == [paths.override.name, paths.primary.name]
 
 
@@ -152,7 +154,7 @@ def test_a_file_of_another_user_in_a_sticky_folder_is_told(folder: Path) -> None
     assert (
         "(EPERM); give the file to the governor's user, or take the sticky bit off its folder" in done.primary.problem
     )
-    assert (done.override.outcome, paths.primary.read_bytes()) == (Outcome.WRITTEN, b"old")
+    assert (done.override.outcome, paths.primary.read_bytes()) == (FileOutcome.WRITTEN, b"old")
     assert names(paths.folder) == [paths.override.name, paths.primary.name]
 
 

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from capital_governor.adapters import files, logs
+from capital_governor.adapters import file_convergence, logs
+from capital_governor.adapters.paths import Paths
 from capital_governor.core.decision import commit
 from capital_governor.core.model import Rules, State
 from capital_governor.core.publication import documents
@@ -52,7 +53,7 @@ def ticking(settings: Settings) -> Iterator[tuple[Governor, asyncio.AbstractEven
 class Publisher:
     """Does only what must be durable of a cycle, as a cycle does it: the journal's commit and the two files."""
 
-    paths: files.Paths
+    paths: Paths
     journal: SqliteJournal
     rules: Rules
     state: State = field(default_factory=State)
@@ -68,7 +69,7 @@ class Publisher:
         )
         start = time.perf_counter()
         self.journal.record(record)
-        files.converge(self.paths, primary, override, policy="assert", stopped=lambda: False)
+        file_convergence.converge(self.paths, primary, override, policy="assert", stopped=lambda: False)
         self.journal.reached(after.published.generation)
         seconds = time.perf_counter() - start
         self.state = after
@@ -93,7 +94,7 @@ def measure(folder: Path, agents: int) -> dict[str, float]:
     """
     for name in ("whole", "alone"):
         (folder / name).mkdir()
-    paths = files.Paths(folder / "alone")
+    paths = Paths(folder / "alone")
     paths.make_folder()
     journal = open_sqlite(folder / "alone" / "journal.sqlite3")
     last: list[Outcome] = []

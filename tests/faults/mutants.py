@@ -9,13 +9,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from capital_governor.adapters import files, rights
+from capital_governor.adapters import atomic_replacement, file_convergence, rights
+from capital_governor.adapters.atomic_replacement import Swept
+from capital_governor.adapters.bounded_reading import read
 from capital_governor.adapters.durability import sync_folder
-from capital_governor.adapters.files import Convergence, OverridePolicy, Paths, Swept
+from capital_governor.adapters.file_convergence import Convergence, OverridePolicy
+from capital_governor.adapters.paths import Paths
 
-REAL_CONVERGE: Final = files.converge
-REAL_REPLACE: Final = files.replace
-REAL_DISCARD: Final = files._discard
+REAL_CONVERGE: Final = file_convergence.converge
+REAL_REPLACE: Final = atomic_replacement.replace
+REAL_DISCARD: Final = atomic_replacement._discard
 
 
 def in_place(
@@ -40,7 +43,7 @@ def order_swapped(
     real = Path(os.path.realpath(target))
     temporary = real.with_name(f".{real.name}.0123456789abcdef.tmp")
     fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    files._write_all(fd, content)
+    atomic_replacement._write_all(fd, content)
     if before_rename is not None:
         before_rename()
     temporary.replace(real)
@@ -55,7 +58,7 @@ def override_after_the_primary_only(
     paths: Paths, primary: bytes, override: bytes, *, policy: OverridePolicy, stopped: Callable[[], bool]
 ) -> Convergence:
     """Write the override only together with the primary."""
-    ours = policy if files.read(paths.primary) != primary else "off"
+    ours = policy if read(paths.primary) != primary else "off"
     return REAL_CONVERGE(paths, primary, override, policy=ours, stopped=stopped)
 
 
@@ -111,20 +114,20 @@ def keeping(*_: object) -> str:
 
 
 CHANGES: Final[Mapping[str, tuple[object, str, Any]]] = {
-    "written in place": (files, "replace", in_place),
-    "order swapped": (files, "replace", order_swapped),
-    "no fsync": (files, "sync_file", keeping),
-    "no folder fsync": (files, "sync_folder", keeping),
-    "temporaries left": (files, "_discard", leaving_temporaries),
-    "override only with the primary": (files, "converge", override_after_the_primary_only),
-    "errors dropped": (files, "replace", dropped_errors),
-    "descriptors left": (files, "_discard", descriptor_left),
-    "mode and owner forgotten": (files, "inherit", keeping),
+    "written in place": (atomic_replacement, "replace", in_place),
+    "order swapped": (atomic_replacement, "replace", order_swapped),
+    "no fsync": (atomic_replacement, "sync_file", keeping),
+    "no folder fsync": (atomic_replacement, "sync_folder", keeping),
+    "temporaries left": (atomic_replacement, "_discard", leaving_temporaries),
+    "override only with the primary": (file_convergence, "converge", override_after_the_primary_only),
+    "errors dropped": (atomic_replacement, "replace", dropped_errors),
+    "descriptors left": (atomic_replacement, "_discard", descriptor_left),
+    "mode and owner forgotten": (atomic_replacement, "inherit", keeping),
     "mode kept for another group": (rights, "_permitted", lambda old, _: stat.S_IMODE(old.st_mode)),
     "readers forgotten": (rights, "_refuse_losses", lambda *_: None),
-    "temporary beside the link": (files, "replace", temporary_beside_the_link),
-    "link replaced": (files, "replace", link_replaced),
-    "no sweep": (files.Paths, "sweep", lambda _: Swept((), "")),
+    "temporary beside the link": (atomic_replacement, "replace", temporary_beside_the_link),
+    "link replaced": (atomic_replacement, "replace", link_replaced),
+    "no sweep": (Paths, "sweep", lambda _: Swept((), "")),
 }
 """What each mutant puts in whose place."""
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from capital_governor.adapters import files
-from capital_governor.adapters.files import Paths
+from capital_governor.adapters.bounded_reading import read
+from capital_governor.adapters.paths import Paths
 from tests.faults.publisher import publish_first, publish_next
 from tests.promises.ledger import require
 from tests.serving import Rig
@@ -20,7 +20,7 @@ Pair = tuple[bytes | None, bytes | None]
 def pair(root: Path) -> Pair:
     """The contents of primary and override."""
     paths = Paths(root)
-    return files.read(paths.primary), files.read(paths.override)
+    return read(paths.primary), read(paths.override)
 
 
 def shares(content: bytes | None) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from capital_governor.adapters import durability, files, interlocks, rights
+from capital_governor.adapters import atomic_replacement, durability, interlocks, rights
 from capital_governor.journal.sqlite.store import SqliteJournal
 
 Step = Callable[[str], None]
@@ -73,7 +73,7 @@ def every_step(step: Step) -> Iterator[None]:
         return renamed
 
     with (
-        patch.object(files, "os", _Os(stepped)),
+        patch.object(atomic_replacement, "os", _Os(stepped)),
         patch.object(rights, "os", _Os(stepped)),
         patch.object(durability, "os", _Os(stepped)),
         patch.object(Path, "replace", rename),

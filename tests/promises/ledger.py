@@ -8,7 +8,7 @@ A test of a promise is called ``test_pNN_...`` and takes the fixture ``promise``
         return reads
 
     def test_p01_no_read_is_torn(promise):
-        promise.figure(f"torn / reads = 0 / {check_reads(files.replace):,}")
+        promise.figure(f"torn / reads = 0 / {check_reads(replace):,}")
         with promise.mutant("written in place"):           # the same check has to break here, and by ``require``
             check_reads(in_place)
 

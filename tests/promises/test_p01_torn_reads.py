@@ -9,8 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from capital_governor.adapters import files
-from capital_governor.adapters.files import Paths, converge
+from capital_governor.adapters import atomic_replacement
+from capital_governor.adapters.file_convergence import converge
+from capital_governor.adapters.paths import Paths
 from tests.faults.mutants import mutated
 from tests.promises.ledger import Account, require
 
@@ -52,7 +53,7 @@ def read_while_publishing(root: Path, reads: int) -> Reading:
             converge(paths, signed[0], signed[1], policy="assert", stopped=lambda: False)
             return
         for path, content in zip((paths.primary, paths.override), signed, strict=True):
-            files.replace(path, content, durable=False)
+            atomic_replacement.replace(path, content, durable=False)
 
     publications = 0
     publish()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from capital_governor.adapters.files import Paths, converge
+from capital_governor.adapters.file_convergence import converge
+from capital_governor.adapters.paths import Paths
 from tests.faults.disk import Recorder
 from tests.faults.mutants import mutated
 from tests.faults.roots import pair

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from capital_governor.adapters.files import Outcome, Paths, converge
+from capital_governor.adapters.file_convergence import FileOutcome, converge
+from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.rights import NotKeptError, inherit
-from tests.adapters.test_files import NOBODY, STRANGER, unprivileged
+from tests.adapters.odd_files import NOBODY, STRANGER, unprivileged
 from tests.adapters.test_rights import old_file
 from tests.faults.mutants import mutated
 from tests.promises.ledger import Account, require
@@ -63,7 +64,7 @@ def keep_what_was_set(folder: Path) -> int:
             done = converge(paths, b"new primary", b"new override", policy="assert", stopped=lambda: False)
         finally:
             os.umask(masked)
-        assert done.primary.outcome is done.override.outcome is Outcome.WRITTEN
+        assert done.primary.outcome is done.override.outcome is FileOutcome.WRITTEN
         for path, (pointed, old) in before.items():
             where, new = f"{path.name} of mode {mode:o} under umask {umask:o}, link: {link}", real[path].stat()
             require(pointed_to(path) == pointed, f"{where}: the symlink has changed")

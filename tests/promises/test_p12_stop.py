@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.adapters import files
+from capital_governor.adapters import atomic_replacement
 from capital_governor.service.cycle import Cycle
 from tests.core.builders import snapshot
 from tests.model.steps import every_step
@@ -89,13 +89,13 @@ def test_p12_nothing_is_published_after_stop(promise: Account, tmp_path: Path, m
     """STOP between any two steps of a first allocation, a move and a repair: no file is replaced after it."""
     points, situations = check_stop(tmp_path / "product")
     promise.figure(f"publications after STOP 0 of {points} points in {situations} kinds of cycle")
-    real = files._replace_once
+    real = atomic_replacement._replace_once
 
     def unlooked(path: Path, content: bytes, durable: bool, _: object) -> None:
         real(path, content, durable, None)
 
     with monkeypatch.context() as mutating, promise.mutant("STOP is looked for when writing begins only"):
-        mutating.setattr(files, "_replace_once", unlooked)
+        mutating.setattr(atomic_replacement, "_replace_once", unlooked)
         check_stop(tmp_path / "unlooked")
 
     asked: dict[int, bool] = {}

@@ -25,8 +25,8 @@ Report._tell_rival = lambda self, c, now: c.rival and self._say(Line("warning", 
 """
 FIGHTS_BACK: Final = """
 import threading, time
-from capital_governor.adapters import files
-real, said = files.converge, []
+from capital_governor.adapters import file_convergence
+real, said = file_convergence.converge, []
 def guard():
     while True:
         time.sleep(0.02)
@@ -35,7 +35,7 @@ def guard():
 def converge(*words, **more):
     said.append((words, more))
     return real(*words, **more)
-files.converge = converge
+file_convergence.converge = converge
 threading.Thread(target=guard, daemon=True).start()
 """
 

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.adapters import files
+from capital_governor.adapters import file_convergence
+from capital_governor.adapters.file_convergence import FileOutcome, FileResult
 from capital_governor.core import hold
 from capital_governor.core.acceptance import settle
 from capital_governor.core.decision import decide
@@ -208,8 +209,8 @@ def _clock_is_never_set_back(mutating: pytest.MonkeyPatch) -> None:
 
 def _nothing_is_written(mutating: pytest.MonkeyPatch) -> None:
     """What is decided and said is well, and the files never have it."""
-    settled = files.Settled(files.Outcome.UNCHANGED)
-    mutating.setattr(files, "converge", lambda *_, **__: files.Convergence(settled, settled))
+    settled = FileResult(FileOutcome.UNCHANGED)
+    mutating.setattr(file_convergence, "converge", lambda *_, **__: file_convergence.Convergence(settled, settled))
 
 
 MUTANTS: Final[dict[str, tuple[Mutant, str]]] = {

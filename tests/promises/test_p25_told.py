@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import pytest
 
-from capital_governor.adapters import files
+from capital_governor.adapters import file_convergence
 from capital_governor.core.model import Publication
 from capital_governor.core.reason import CUTS, MOVES
 from capital_governor.journal.fallback import ResilientJournal
@@ -247,7 +247,7 @@ def test_p25_nothing_is_told_that_no_agent_has_seen(promise: Account, tmp_path: 
     def told_at_once(publication: Publication, text: str) -> Notice:
         return move_notice(publication, text).released()
 
-    def show_all(self: Cycle) -> files.Convergence | None:
+    def show_all(self: Cycle) -> file_convergence.Convergence | None:
         convergence = REAL_CONVERGE(self)
         if self.state.published is not None:
             self._show(self.state.published)

@@ -1,0 +1,69 @@
+"""Files that are none, users that may not, and what a folder holds: for tests of what reads and writes files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NOBODY = 65534
+STRANGER = 23456
+"""The number of a user and of a group that the one who writes is not in."""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def never() -> bool:
+    return False
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Turn a call that blocks into a failure."""
+
+    def expired(*_: object) -> None:
+        raise TimeoutError("it blocked")
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Take root's way around permissions away, where the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def make_odd(kind: str, path: Path) -> None:
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        folder = os.open(path.parent, os.O_RDONLY)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(f"/proc/self/fd/{folder}/{path.name}")  # a socket's path may have 107 characters only
+        os.close(folder)
+    else:
+        path.symlink_to(path.name)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.promises.ledger import README, Account, Ledger, number_of
+from tests.promises.ledger import CHAPTER, Account, Ledger, number_of
 
 LEDGER: Final = pytest.StashKey[Ledger]()
 
@@ -45,7 +45,7 @@ def in_ci() -> bool:
 
 
 def refreshing() -> bool:
-    """Whether this run puts into README.md what is shown there; tests that do so end as skipped."""
+    """Whether this run puts into the manual what is shown there; tests that do so end as skipped."""
     return os.environ.get("README_REFRESH") == "1"
 
 
@@ -107,7 +107,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for line in ledger.lines():
             terminalreporter.write_line(line)
         if refreshing() and ledger.complete:
-            README.write_text(ledger.refreshed(README.read_text()))
+            CHAPTER.write_text(ledger.refreshed(CHAPTER.read_text()))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The scenes against the story, and the README's output against the scenes."""
+"""The scenes against the story, and the manual's output against the scenes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from capital_governor.cli.demo.scenes import DAYS, SCENES
 from capital_governor.cli.demo.view import BAR_COLUMNS, bar
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+CHAPTER = Path(__file__).resolve().parents[2] / "capital_governor" / "docs" / "deciding.md"
 
 
 def test_scenes_follow_each_other_without_a_gap() -> None:
@@ -17,9 +17,9 @@ def test_scenes_follow_each_other_without_a_gap() -> None:
     assert SCENES[-1].ends_day == DAYS
 
 
-def test_the_readme_shows_the_scenes_as_they_are() -> None:
-    """Every scene that the README's output has is called and described as the demo does it, in its order."""
-    shown = re.findall(r"^ *[0-9.]+ s  (Scene .*)$", README.read_text(), re.MULTILINE)
+def test_the_manual_shows_the_scenes_as_they_are() -> None:
+    """Every scene that the manual's output has is called and described as the demo does it, in its order."""
+    shown = re.findall(r"^ *[0-9.]+ s  (Scene .*)$", CHAPTER.read_text(), re.MULTILINE)
     told = [f"Scene {number} of {len(SCENES)}, {scene.name}: {scene.happens}" for number, scene in enumerate(SCENES, 1)]
     assert len(shown) >= 5
     assert shown == told[: len(shown)]

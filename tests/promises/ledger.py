@@ -15,7 +15,7 @@ A test of a promise is called ``test_pNN_...`` and takes the fixture ``promise``
 After the run a table shows promise by promise the figures and the mutants caught and tried. What no test has shown is
 "missing", what no mutant was tried on is "unproven", and what a failed test belongs to is "BROKEN".
 
-README_REFRESH=1 in the environment puts what a run has shown into README.md, if that is every promise.
+README_REFRESH=1 in the environment puts what a run has shown into docs/promises.md, if that is every promise.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ PROMISES: Final[Mapping[int, str]] = {
     25: "a move is told when agents can see it, and when it is off",
     26: "no reader of output stops a cycle or a signal",
 }
-README: Final = REPOSITORY / "README.md"
-README_WIDTH: Final = 120
+CHAPTER: Final = REPOSITORY / "capital_governor" / "docs" / "promises.md"
+CHAPTER_WIDTH: Final = 120
 _NAME: Final = re.compile(r"test_p(\d\d)_")
-_SHOWN: Final = re.compile(r"^Shown on .*?(?=\n## )", re.MULTILINE | re.DOTALL)
+_SHOWN: Final = re.compile(r"^Shown on .*?(?=\n## |\Z)", re.MULTILINE | re.DOTALL)
 
 
 class BrokenPromiseError(AssertionError):
@@ -182,13 +182,13 @@ class Ledger:
         """Whether every promise was shown to be kept."""
         return all(account.verdict == "kept" for account in self.accounts.values())
 
-    def refreshed(self, readme: str) -> str:
-        """Return the text of README.md with what this run has shown in place of what an earlier one had."""
+    def refreshed(self, chapter: str) -> str:
+        """Return the text of the promises' chapter with what this run has shown in place of what an earlier one had."""
         items = [
             textwrap.fill(
                 f"- **P{number}** {PROMISES[number]}: *{'; '.join(account.figures)}*; mutants caught"
                 f" {sum(account.mutants.values())} of {len(account.mutants)}",
-                width=README_WIDTH,
+                width=CHAPTER_WIDTH,
                 subsequent_indent="  ",
                 break_long_words=False,
                 break_on_hyphens=False,
@@ -196,8 +196,8 @@ class Ledger:
             for number, account in self.accounts.items()
         ]
         shown = "\n".join([f"Shown on {_when_and_what()}: {self._sum()}.", "", *items, ""])
-        found = _SHOWN.subn(lambda _: shown, readme)
-        assert found[1] == 1, "README.md has no place for what was shown"
+        found = _SHOWN.subn(lambda _: shown, chapter)
+        assert found[1] == 1, "docs/promises.md has no place for what was shown"
         return found[0]
 
     def _sum(self) -> str:

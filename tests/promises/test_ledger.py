@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.promises.ledger import PROMISES, README, REPOSITORY, Account, Ledger, require
+from tests.promises.ledger import CHAPTER, PROMISES, REPOSITORY, Account, Ledger, require
 
 SOME_TESTS = """
 import pytest
@@ -109,7 +109,7 @@ def shown_promises() -> Ledger:
     return ledger
 
 
-def test_the_readme_is_refreshed_by_a_run_that_shows_everything() -> None:
+def test_the_chapter_is_refreshed_by_a_run_that_shows_everything() -> None:
     """What an earlier run has shown is replaced, all around it stays; a second time changes nothing."""
     ledger = shown_promises()
     before = "a\n\n## Promises\n\nShown on 2025-11-03: earlier.\n\n- earlier\n\n## After\n\nz\n"
@@ -121,13 +121,15 @@ def test_the_readme_is_refreshed_by_a_run_that_shows_everything() -> None:
     assert "- **P7** exactly one governor per root: *figure of 7*; mutants caught 1 of 1\n" in after
     assert (after[:16], after[-14:]) == (before[:16], before[-14:])
     assert ledger.refreshed(after) == after
+    last = before.partition("\n## After")[0]
+    assert ledger.refreshed(last) == after.partition("\n## After")[0]
     ledger.accounts[7].failed = 1
     assert not ledger.complete
 
 
-def test_the_readme_has_every_promise_as_kept() -> None:
-    """The README lists all promises in the words of the ledger, with a figure and all mutants caught."""
-    items = re.findall(r"^- \*\*P(\d+)\*\* (.*(?:\n  .*)*)", README.read_text(), re.MULTILINE)
+def test_the_chapter_has_every_promise_as_kept() -> None:
+    """The chapter lists all promises in the words of the ledger, with a figure and all mutants caught."""
+    items = re.findall(r"^- \*\*P(\d+)\*\* (.*(?:\n  .*)*)", CHAPTER.read_text(), re.MULTILINE)
     found = {int(number): " ".join(text.split()) for number, text in items}
     assert list(found) == list(PROMISES)
     for number, text in found.items():

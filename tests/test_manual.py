@@ -1,6 +1,6 @@
-"""README.md says what the program does: its tables against the code, its numbers and its shown output against runs.
+"""The manual (README.md and its chapters) against the program: its tables against the code, the rest against runs.
 
-README_REFRESH=1 in the environment puts the output that the shown commands have now into the file.
+README_REFRESH=1 in the environment puts the output that the shown commands have now into the manual.
 """
 
 from __future__ import annotations
@@ -48,22 +48,34 @@ from tests.serving import Dashboard, fixed, fresh, wait_until
 from tests.supervised import Site, eventually
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
-README: Final = REPOSITORY / "README.md"
-TEXT: Final = README.read_text()
+CHAPTERS: Final = REPOSITORY / "capital_governor" / "docs"
+TOPICS: Final = (
+    "deciding",
+    "agents",
+    "dashboard",
+    "supervising",
+    "operating",
+    "trouble",
+    "reference",
+    "promises",
+)
+PAGES: Final = {"README": REPOSITORY / "README.md"} | {topic: CHAPTERS / f"{topic}.md" for topic in TOPICS}
+TEXTS: Final = {page: path.read_text() for page, path in PAGES.items()}
+TEXT: Final = "\n".join(TEXTS.values())
 SHOWN_ROOT: Final = "/home/me/neolight"
 SHOWN_URL: Final = "http://localhost:8100"
 
 Rows = list[list[str]]
 
 
-# --- reading the README -----------------------------------------------------------------------------------------------
+# --- reading the manual -----------------------------------------------------------------------------------------------
 
 
-def section(title: str) -> str:
-    """The text below a heading, up to the next heading of the same or a higher rank."""
-    match = re.search(rf"^(#+) {re.escape(title)}$", TEXT, re.MULTILINE)
-    assert match, f"README.md has no heading {title!r}"
-    rest = TEXT[match.end() :]
+def section(page: str, title: str) -> str:
+    """The text below a heading of a page, up to the next heading of the same or a higher rank."""
+    match = re.search(rf"^(#+) {re.escape(title)}$", TEXTS[page], re.MULTILINE)
+    assert match, f"{PAGES[page].name} has no heading {title!r}"
+    rest = TEXTS[page][match.end() :]
     end = re.search(rf"^#{{1,{len(match[1])}}} ", rest, re.MULTILINE)
     return rest[: end.start()] if end else rest
 
@@ -97,7 +109,7 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
-EXAMPLE: Final = section("A worked example")
+EXAMPLE: Final = section("deciding", "A worked example")
 FLEET_OF_EXAMPLE: Final = {
     row[0]: Metrics(*map(float, row[1:])) for row in tables(EXAMPLE)[0]
 }  # the columns are in the order of the fields
@@ -159,7 +171,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def session(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The output of every command the README shows, in its order; ``run`` is running from ``status`` on."""
+    """The output of every command that the manual shows, in its order; ``run`` is running from ``status`` on."""
     shown = [line[2:] for block in blocks(TEXT, "console") for line in block.splitlines() if line.startswith("$ ")]
     position = shown.index("capital-governor status")
     said = {command: output_of(command, place) for command in shown[:position]}
@@ -170,7 +182,7 @@ def session(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def output_of(command: str, place: Place) -> str:
-    """Run one shown command and return its standard output as the README shows it."""
+    """Run one shown command and return its standard output as the manual shows it."""
     words = shlex.split(command)
     if words == ["./neo_light_fix.sh", "help"]:
         ran = place.call(str(REPOSITORY / words[0]), "help")
@@ -207,32 +219,34 @@ def as_shown(output: str, place: Place) -> str:
 
 
 def test_commands_print_what_is_shown(session: dict[str, str]) -> None:
-    """Every command the README shows prints exactly what it shows, but for time, place and process."""
+    """Every command that the manual shows prints exactly what is shown, but for time, place and process."""
 
     def with_output(block: re.Match[str]) -> str:
         commands = re.findall(r"^\$ (.*)$", block[1], re.MULTILINE)
         return "```console\n" + "".join(f"$ {command}\n{session[command]}" for command in commands) + "```"
 
-    now = re.sub(r"^```console\n(.*?)^```$", with_output, TEXT, flags=re.MULTILINE | re.DOTALL)
+    pattern = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    now = {page: pattern.sub(with_output, text) for page, text in TEXTS.items()}
     if os.environ.get("README_REFRESH"):
-        README.write_text(now)
-        pytest.skip("README.md now shows the output of this run")
-    assert now == TEXT
+        for page, text in now.items():
+            PAGES[page].write_text(text)
+        pytest.skip("the manual now shows the output of this run")
+    assert now == TEXTS
 
 
 def test_commands_and_options() -> None:
-    """The README's commands are the program's, each with its options."""
+    """The manual's commands are the program's, each with its options."""
     group: Any = typer.main.get_command(app)
 
     def options(command: Any) -> set[str]:
         long = {option for param in command.params for option in param.opts if option.startswith("--")}
         return long - {"--help"}
 
-    rows = tables(section("Commands"))[0]
+    rows = tables(section("reference", "Commands"))[0]
     assert {row[0].split()[0]: set(re.findall(r"--[a-z-]+", row[1])) for row in rows} == {
         name: options(command) for name, command in group.commands.items()
     }
-    general = flat(section("Commands")).partition("Without a command: ")[2].partition(".")[0]
+    general = flat(section("reference", "Commands")).partition("Without a command: ")[2].partition(".")[0]
     assert set(re.findall(r"--[a-z-]+", general)) == options(group) | {"--help"}
 
 
@@ -242,18 +256,18 @@ def test_version(place: Place) -> None:
 
 
 def test_standing_of_status() -> None:
-    """The README explains every word by which ``status`` says whether a governor runs."""
-    text = section("status")
+    """The manual explains every word by which ``status`` says whether a governor runs."""
+    text = section("operating", "status")
     assert set(names(text[text.index("| standing") :])) == STANDING.keys()
 
 
 def test_fields_of_the_json(session: dict[str, str], place: Place) -> None:
-    """The fields that the README lists for each ``--json`` are those that come out."""
+    """The fields that the manual lists for each ``--json`` are those that come out."""
     assert session
     said = place.json("once", "--dry-run")
     assert set(names(after("`once --json`:"))) == said.keys() | {f"agents[].{key}" for key in said["agents"][0]}
     status, written = place.json("status"), place.file("capital_governor_status.json")
-    assert set(names(section("Status file"))) == written.keys()
+    assert set(names(section("reference", "Status file"))) == written.keys()
     assert set(names(after("`status --json` is the"))) == status.keys() - written.keys()
     assert set(names(after("`explain --json`:"))) == place.json("explain", "SmartTrader").keys()
     check = place.json("check")
@@ -269,26 +283,26 @@ def test_fields_of_the_json(session: dict[str, str], place: Place) -> None:
 
 
 def test_fields_of_the_files(session: dict[str, str], place: Place) -> None:
-    """The fields that the README lists for both allocation files are those that stand in them."""
+    """The fields that the manual lists for both allocation files are those that stand in them."""
     assert session
     both, more = (set(names(part)) for part in (after("\nBoth files:\n"), after("\nThe primary has also:\n")))
     assert place.file("allocations_override.json").keys() == both
     assert place.file("capital_governor_allocations.json").keys() == both | more
 
 
-def test_files_are_where_the_readme_says(session: dict[str, str], place: Place) -> None:
+def test_files_are_where_the_manual_says(session: dict[str, str], place: Place) -> None:
     """Every file that a run leaves is in the table of files; the others there are not the governor's to make."""
     assert session
     made = {str(path.relative_to(place.root)) for path in place.root.rglob("*") if path.is_file()}
     made = {name.removesuffix("-wal").removesuffix("-shm") for name in made}
     foreign = {"runtime/capital_governor.STOP", "state/guardian_pause.json", ".env", str(PAST)}
-    assert set(names(section("Files"))) == made | foreign
+    assert set(names(section("reference", "Files"))) == made | foreign
 
 
 def test_the_journal_answers(session: dict[str, str], place: Place) -> None:
-    """The README's query finds the newest cycle first."""
+    """The manual's query finds the newest cycle first."""
     assert session
-    (query,) = blocks(section("Journal"), "sql")
+    (query,) = blocks(section("reference", "Journal"), "sql")
     with sqlite3.connect(f"file:{place.root}/state/capital_governor.sqlite3?mode=ro", uri=True) as connection:
         rows = connection.execute(query).fetchall()
     connection.close()
@@ -300,9 +314,9 @@ def test_the_journal_answers(session: dict[str, str], place: Place) -> None:
 
 
 def test_reasons_and_messages() -> None:
-    """Every reason is in the README, under its kind, with the message it has under the default settings."""
+    """Every reason is in the manual, under its kind, with the message it has under the default settings."""
     kinds = {"Moves": "move", "Cuts": "cut", "Stays": "stay", "Holds": "hold", "Refusals": "refused"}
-    text = section("Reasons")
+    text = section("reference", "Reasons")
     leads = re.findall(rf"^({'|'.join(kinds)})\b.*:.*$", text, re.MULTILINE)
     found = {row[0]: (kinds[lead], row[1]) for lead, rows in zip(leads, tables(text), strict=True) for row in rows}
     assert found == {reason.value: (outcome(reason), message(reason, Rules())) for reason in Reason}
@@ -313,19 +327,19 @@ def test_holds_and_exits() -> None:
     found = dict(
         re.findall(
             r"- \*\*`(\w+)`\*\*: [^*]+? Ends with: ([^*]+?)\. ?(?=- \*\*|Under )",
-            flat(section("When something goes wrong")),
+            flat(section("trouble", "When something goes wrong")),
         )
     )
     assert found == {reason.value: EXITS[reason] for reason in HOLDS}
 
 
 def setting_rows() -> dict[str, list[str]]:
-    plain, own = tables(section("Settings"))
+    plain, own = tables(section("reference", "Settings"))
     return {row[0]: row[1:] for row in plain} | {PREFIX + row[0]: row[1:] for row in own}
 
 
 def test_settings_and_defaults(tmp_path: Path) -> None:
-    """Every setting is in the README with its default, in the program's order."""
+    """Every setting is in the manual with its default, in the program's order."""
     rows, masked = setting_rows(), load(tmp_path, {}).masked()
     assert tuple(rows) == variables()
     for name, (_, _, default, _) in rows.items():
@@ -337,7 +351,7 @@ def test_settings_and_defaults(tmp_path: Path) -> None:
 
 
 def test_ranges_of_settings(tmp_path: Path) -> None:
-    """Each numeric setting takes the ends of its range in the README and refuses what is just outside."""
+    """Each numeric setting takes the ends of its range in the manual and refuses what is just outside."""
 
     def refused(name: str, value: float) -> bool:
         try:
@@ -365,7 +379,7 @@ def test_ranges_of_settings(tmp_path: Path) -> None:
 
 
 def test_words_of_settings(tmp_path: Path) -> None:
-    """Each setting that takes one of a few words takes those of the README and no other."""
+    """Each setting that takes one of a few words takes those of the manual and no other."""
     choices = {name: row[1].split(", ") for name, row in setting_rows().items() if row[0] in {"word", "switch"}}
     assert len(choices) == 4
     for name, words in choices.items():
@@ -376,10 +390,10 @@ def test_words_of_settings(tmp_path: Path) -> None:
 
 
 def test_exit_codes_are_complete() -> None:
-    """The README's exit codes are the program's."""
+    """The manual's exit codes are the program's."""
     codes = {exit_codes.OK, exit_codes.UNEXPECTED, exit_codes.USAGE, exit_codes.TEMPORARY, exit_codes.CONFIGURATION}
     codes |= {128 + signal.SIGINT, 128 + signal.SIGTERM}
-    assert {int(code) for code in names(section("Exit codes"))} == codes
+    assert {int(code) for code in names(section("reference", "Exit codes"))} == codes
 
 
 @pytest.fixture(scope="module")
@@ -396,7 +410,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess.C
 def test_exit_codes_are_true(
     session: dict[str, str], place: Place, troubled: dict[str, subprocess.CompletedProcess[str]]
 ) -> None:
-    """What the README says of the codes 0, 2, 75 and 78 is so."""
+    """What the manual says of the codes 0, 2, 75 and 78 is so."""
     assert session
     assert place.govern("run").returncode == 75
     assert place.govern("explain", "Nobody").returncode == 2
@@ -411,13 +425,20 @@ def test_exit_codes_are_true(
 
 
 def test_links_lead_somewhere() -> None:
-    """Every link inside the README leads to one of its headings, every other to a file of the repository."""
-    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
-    targets = re.findall(r"\]\(([^)]+)\)", TEXT)
-    assert targets
-    for target in targets:
-        assert target[1:] in anchors if target.startswith("#") else (REPOSITORY / target).exists(), target
+    """Every link of the manual leads to a file of the repository, and to a heading there if it names one."""
+    for page, text in TEXTS.items():
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            name, _, anchor = target.partition("#")
+            path = (PAGES[page].parent / name).resolve() if name else PAGES[page]
+            assert path.exists(), (page, target)
+            assert not anchor or anchor in anchors(path), (page, target)
+
+
+def anchors(path: Path) -> set[str]:
+    """The names under which a page's headings can be linked to."""
+    prose = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_tables_fit_a_terminal() -> None:
@@ -443,7 +464,7 @@ def decided(
 
 
 def sums(block: str) -> dict[str, tuple[float, str]]:
-    """By name, what an expression of the README comes to, and what the README says it comes to."""
+    """By name, what an expression of the manual comes to, and what the manual says it comes to."""
     found = {}
     for name, expression, result in re.findall(r"^(\w+) +(.+?) += ([0-9.]+)$", block, re.MULTILINE):
         assert re.fullmatch(r"[0-9.+*/() -]+", expression), expression
@@ -501,8 +522,8 @@ WORST: Final = Metrics(0.0, 0.0, 0.0, 20.0)
 
 
 def test_small_and_large_fleets() -> None:
-    """The lowest and highest weights in the README are those of the worst agent among best and the best among worst."""
-    for row in tables(section("Small and large fleets"))[0]:
+    """The lowest and highest weights in the manual are those of the worst agent among best and the best among worst."""
+    for row in tables(section("deciding", "Small and large fleets"))[0]:
         agents, lowest, highest, reserve = int(row[0]), *map(float, row[1:])
         others = [f"Other{number}" for number in range(agents - 1)]
         low = decided(dict.fromkeys(others, BEST) | {"One": WORST})
@@ -536,8 +557,8 @@ def test_the_last_step_to_the_cap(first: float, others: float, risk: float, reas
 
 
 def test_exposure_under_drawdown() -> None:
-    """Guardian's drawdown lowers exposure as the README says."""
-    text = flat(section("How shares are decided"))
+    """Guardian's drawdown lowers exposure as the manual says."""
+    text = flat(section("deciding", "How shares are decided"))
     match = re.search(
         r"1 up to (\d+) % Guardian drawdown, ([0-9.]+) from (\d+) % on, .* \((\d+) % gives ([0-9.]+)\)", text
     )
@@ -551,9 +572,9 @@ def test_exposure_under_drawdown() -> None:
 
 
 def test_reader(session: dict[str, str], place: Place, tmp_path: Path) -> None:
-    """The README's reader gives a live governor's share, and 0 for a stranger's file, a dead governor and no file."""
+    """The manual's reader gives a live governor's share, and 0 for a stranger's file, a dead governor and no file."""
     assert session
-    (code,) = blocks(section("Readers"), "python")
+    (code,) = blocks(section("agents", "Readers"), "python")
     runtime = tmp_path / "runtime"
 
     def share(agent: str = "CryptoTrend") -> float:
@@ -575,9 +596,9 @@ def test_reader(session: dict[str, str], place: Place, tmp_path: Path) -> None:
     assert share() == 0.0
 
 
-def shell(title: str) -> list[str]:
+def shell(page: str, title: str) -> list[str]:
     """The shell snippets of a section, those in lists included."""
-    return re.findall(r"^ *```sh\n(.*?)^ *```$", section(title), re.MULTILINE | re.DOTALL)
+    return re.findall(r"^ *```sh\n(.*?)^ *```$", section(page, title), re.MULTILINE | re.DOTALL)
 
 
 def in_shell(snippet: str, cwd: Path, **more: str) -> str:
@@ -595,9 +616,11 @@ def in_shell(snippet: str, cwd: Path, **more: str) -> str:
 
 
 def test_the_client_as_shown(session: dict[str, str], place: Place, tmp_path: Path) -> None:
-    """The README's uses of the client size a position by the share, and by the choice once the governor is dead."""
+    """The manual's uses of the client size a position by the share, and by the choice once the governor is dead."""
     assert session
-    simple, record = [code for code in blocks(section("Make your agents obey"), "python") if "client import" in code]
+    simple, record = [
+        code for code in blocks(section("agents", "Make your agents obey"), "python") if "client import" in code
+    ]
     runtime = shutil.copytree(place.root / "runtime", tmp_path / "runtime")
 
     def run(code: str) -> list[str]:
@@ -615,10 +638,10 @@ def test_the_client_as_shown(session: dict[str, str], place: Place, tmp_path: Pa
 
 
 def test_the_client_in_a_shell(session: dict[str, str], place: Place, tmp_path: Path) -> None:
-    """The README's shell lines print the published share, and all of them."""
+    """The manual's shell lines print the published share, and all of them."""
     assert session
     shutil.copytree(place.root / "runtime", tmp_path / "runtime")
-    of_one, of_all = shell("Make your agents obey")
+    of_one, of_all = shell("agents", "Make your agents obey")
     assert in_shell(f'{of_one.replace(SHOWN_ROOT, str(tmp_path))}echo "$share"', tmp_path) == "0.231712\n"
     assert (
         ast.literal_eval(in_shell(of_all, tmp_path))
@@ -627,15 +650,15 @@ def test_the_client_in_a_shell(session: dict[str, str], place: Place, tmp_path: 
 
 
 def test_fields_and_choices_of_the_client() -> None:
-    """The fields of the client's record and its named choices are those of the README."""
-    _, choices, fields = tables(section("Make your agents obey"))
+    """The fields of the client's record and its named choices are those of the manual."""
+    _, choices, fields = tables(section("agents", "Make your agents obey"))
     assert [row[0] for row in fields] == list(client.Allocations.__annotations__)
     assert {row[0] for row in choices[1:]} == {client.HOLD.upper(), client.FLOOR.upper()}
 
 
 def test_coming_from_the_old_governor(place: Place, tmp_path: Path) -> None:
     """The dry run changes nothing; then the old shares stand to the byte if within bounds, and move at once if not."""
-    (look,) = shell("Coming from the old governor")
+    (look,) = shell("operating", "Coming from the old governor")
     words = look.replace('"$HOME/neolight"', str(tmp_path)).split()
     assert words[:2] == ["./neo_light_fix.sh", "once"]
     primary = tmp_path / "runtime" / "capital_governor_allocations.json"
@@ -657,9 +680,9 @@ def test_coming_from_the_old_governor(place: Place, tmp_path: Path) -> None:
 
 
 def test_a_backup_of_the_journal(session: dict[str, str], place: Place, tmp_path: Path) -> None:
-    """The README's backup, as often as it is taken, has the same cycles, is for its owner only, and serves again."""
+    """The manual's backup, as often as it is taken, has the same cycles, is for its owner only, and serves again."""
     assert session
-    (backup,) = [snippet for snippet in shell("Operating") if "VACUUM" in snippet]
+    (backup,) = [snippet for snippet in shell("operating", "Operating") if "VACUUM" in snippet]
     shutil.copytree(place.root / "state", tmp_path / "state")
     (tmp_path / "elsewhere" / "state").mkdir(parents=True)
     with pytest.raises(AssertionError, match="unable to open database file"):
@@ -692,7 +715,7 @@ def test_a_backup_of_the_journal(session: dict[str, str], place: Place, tmp_path
 
 def test_symptoms_name_what_exists() -> None:
     """Commands, settings, reasons and log texts that the trouble-shooting names are the program's."""
-    text = section("Trouble-shooting by symptom")
+    text = section("trouble", "Trouble-shooting by symptom")
     group: Any = typer.main.get_command(app)
     known = {reason.value for reason in Reason} | set(STANDING) | set(group.commands) | set(setting_rows())
     known |= {name.removeprefix(PREFIX) for name in setting_rows()}
@@ -726,15 +749,16 @@ def test_symptoms_name_what_exists() -> None:
     }
     named = {word.removeprefix("capital-governor ") for word in re.findall(r"`([^`]+)`", text)}
     unknown = {word for word in named if word.split()[0] not in known and word not in known}
-    spoken = "".join((REPOSITORY / name).read_text() for name in SPEAKS)
+    sources = [REPOSITORY / "neo_light_fix.sh", *(REPOSITORY / "capital_governor").rglob("*.py")]
+    spoken = "".join(path.read_text() for path in sources)
     unknown = {word for word in unknown if word not in spoken}
     assert unknown == {"read_allocations().reason", "./neo_light_fix.sh restart", "./neo_light_fix.sh status"}
     assert callable(client.read_allocations)
 
 
 def test_the_payload_that_is_shown_is_what_is_read() -> None:
-    """The payload in the README is a good one; nothing in it can be left out unnoticed, and nothing else is noticed."""
-    (shown,) = blocks(section("What the dashboard serves"), "json")
+    """The payload in the manual is a good one; nothing in it can be left out unnoticed, and nothing else is noticed."""
+    (shown,) = blocks(section("dashboard", "What the dashboard serves"), "json")
 
     def read(document: dict[str, Any]) -> Snapshot:
         found = parse(json.dumps(document).encode())
@@ -766,8 +790,8 @@ def test_the_payload_that_is_shown_is_what_is_read() -> None:
 
 
 def test_stop_as_shown(tmp_path: Path) -> None:
-    """The README's two lines freeze the shares, and let them go again."""
-    freeze, thaw = shell("Stop it")[0].splitlines()
+    """The manual's two lines freeze the shares, and let them go again."""
+    freeze, thaw = shell("README", "Stop it")[0].splitlines()
     with Dashboard(fresh()) as dashboard:
         place = Place(tmp_path, dashboard)
         assert place.json("once")["reason"] == "first_allocation"
@@ -778,7 +802,7 @@ def test_stop_as_shown(tmp_path: Path) -> None:
 
 
 def test_the_agents_of_the_supervisor_as_shown(tmp_path: Path) -> None:
-    """The README's .agents.sh starts both agents in the root, with their variables, into their logs."""
+    """The manual's .agents.sh starts both agents in the root, with their variables, into their logs."""
     shown = blocks(after("Your own agents go into `.agents.sh`"), "bash")[0]
     site = Site(tmp_path)
     for name in ("trader/smart_trader.py", "agents/bridge.py"):
@@ -795,9 +819,6 @@ def test_the_agents_of_the_supervisor_as_shown(tmp_path: Path) -> None:
     finally:
         site.clear()
 
-
-SPEAKS: Final = ("neo_light_fix.sh", "capital_governor/isolation.py")
-"""Where sentences stand that the trouble table quotes."""
 
 STARTS_IT: Final = ('"$SHELL" -c "$2" >>"$3" 2>&1 &', '$2 >>"$3" 2>&1 &', 'eval "$2" >>"$3" 2>&1 &')
 """What another supervisor's ensure_running may do with its second argument."""
@@ -818,8 +839,8 @@ def matching(line: str) -> set[int]:
 
 @pytest.mark.parametrize("starts_it", STARTS_IT)
 def test_the_governor_under_a_supervisor_of_another_program(tmp_path: Path, starts_it: str) -> None:
-    """The README's lines start it in a root with blanks, among modules of another program, and pgrep finds it so."""
-    lines, pgrep, *_ = blocks(section("NeoLight's supervisor"), "sh")
+    """The manual's lines start it in a root with blanks, among modules of another program, and pgrep finds it so."""
+    lines, pgrep, *_ = blocks(section("supervising", "NeoLight's supervisor"), "sh")
     home = tmp_path / "of the site"
     home.mkdir()
     site = Site(home, plain=True)
@@ -841,8 +862,8 @@ def test_the_governor_under_a_supervisor_of_another_program(tmp_path: Path, star
 
 
 def test_the_line_for_a_supervisor(tmp_path: Path) -> None:
-    """The README's ``ensure_running`` line gives a name, a command that this script takes, and a log file."""
-    line = blocks(section("NeoLight's supervisor"), "sh")[0]
+    """The manual's ``ensure_running`` line gives a name, a command that this script takes, and a log file."""
+    line = blocks(section("supervising", "NeoLight's supervisor"), "sh")[0]
     script = f'ensure_running() {{ printf "%s\\n" "$@"; }}; HOME=/home/me; ROOT={tmp_path}\n{line}'
     bash = ["/usr/bin/env", "bash", "-eu", "-c", script]
     ran = subprocess.run(bash, capture_output=True, text=True, timeout=60, check=True)
@@ -855,7 +876,7 @@ def test_the_line_for_a_supervisor(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What ``run`` says while happens what the README's log shows."""
+    """What ``run`` says while happens what the manual's log shows."""
     root = tmp_path_factory.mktemp("logged")
     fleet = records(FLEET_OF_EXAMPLE)
     better = fleet | {"DropshipAgent": fleet["DropshipAgent"] | {"sharpe_30d": 1.0}}
@@ -891,8 +912,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_log_is_as_shown(log: str) -> None:
-    """The lines of the README's log come in that order when the same happens."""
-    (text,) = blocks(section("Log"), "log")
+    """The lines of the manual's log come in that order when the same happens."""
+    (text,) = blocks(section("operating", "Log"), "log")
     assert len(text.splitlines()) > 20
     said = iter(log.splitlines())
     for shown in text.splitlines():
@@ -901,17 +922,17 @@ def test_log_is_as_shown(log: str) -> None:
 
 
 def test_log_lines_to_search_for(log: str) -> None:
-    """Every text that the README offers to search for is found."""
-    (rows,) = tables(section("Log"))
-    raw = re.findall(r"^\| `(.+?)` \|", section("Log"), re.MULTILINE)
+    """Every text that the manual offers to search for is found."""
+    (rows,) = tables(section("operating", "Log"))
+    raw = re.findall(r"^\| `(.+?)` \|", section("operating", "Log"), re.MULTILINE)
     assert len(raw) == len(rows)
     for text in raw:
         assert text in log, text
 
 
 def test_log_as_json(troubled: dict[str, subprocess.CompletedProcess[str]]) -> None:
-    """A JSON log line has the keys that the README names."""
-    sentence = flat(section("Log")).partition("each line is one object with ")[2].partition(".")[0]
+    """A JSON log line has the keys that the manual names."""
+    sentence = flat(section("operating", "Log")).partition("each line is one object with ")[2].partition(".")[0]
     said = [json.loads(line) for line in troubled["once"].stderr.splitlines()]
     assert any("Meta-metrics refused" in line["event"] for line in said)
     assert all(line.keys() == set(re.findall(r"`(\w+)`", sentence)) for line in said)

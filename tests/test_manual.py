@@ -30,6 +30,7 @@ import typer
 from capital_governor import __version__, client
 from capital_governor.__main__ import _plain_run
 from capital_governor.cli.commands import app
+from capital_governor.cli.docs_command import TOPICS
 from capital_governor.cli.tables import STANDING
 from capital_governor.contracts import exit_codes
 from capital_governor.contracts.payload import parse
@@ -49,16 +50,6 @@ from tests.supervised import Site, eventually
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 CHAPTERS: Final = REPOSITORY / "capital_governor" / "docs"
-TOPICS: Final = (
-    "deciding",
-    "agents",
-    "dashboard",
-    "supervising",
-    "operating",
-    "trouble",
-    "reference",
-    "promises",
-)
 PAGES: Final = {"README": REPOSITORY / "README.md"} | {topic: CHAPTERS / f"{topic}.md" for topic in TOPICS}
 TEXTS: Final = {page: path.read_text() for page, path in PAGES.items()}
 TEXT: Final = "\n".join(TEXTS.values())

@@ -21,6 +21,7 @@ from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.rights import denied
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.cli import once_table, order_commands, tables, terminal
+from capital_governor.cli.docs_command import TOPICS, show_docs
 from capital_governor.cli.failures import explained, fail
 from capital_governor.cli.options import Json, OfDryRun, Root, place
 from capital_governor.cli.start_governor import govern, govern_once, log_to
@@ -272,6 +273,14 @@ def demo(
             raise typer.Exit(show(folder, seconds, seed, picture))
     except DemoError as error:
         fail(error.code, f"demo: {error}")
+
+
+@app.command()
+def docs(
+    topic: Annotated[str | None, typer.Argument(help=f"A chapter: {', '.join(TOPICS)}.")] = None,
+) -> None:
+    """Show a chapter of the manual, or list the chapters."""
+    show_docs(topic)
 
 
 @app.command("schema")

@@ -1,0 +1,52 @@
+"""The manual's chapters in a terminal: ``capital-governor docs [TOPIC]``."""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from typing import Final
+
+from capital_governor.cli import terminal
+from capital_governor.contracts.exit_codes import USAGE
+
+TOPICS: Final = {
+    "deciding": "how shares come about, rule by rule, with a worked example",
+    "agents": "how an agent reads its share; what to do if the governor is dead",
+    "dashboard": "what the dashboard must serve; the hive, where there is none",
+    "supervising": "keep it running: the supervisor, NeoLight's, systemd, heartbeat",
+    "operating": "status, explain, orders, Telegram, log, backup, upgrade",
+    "trouble": "what holds the shares, what else may happen, what to do",
+    "reference": "commands, settings, reasons, exit codes, files, JSON, log lines",
+    "promises": "what you may rely on, and what the tests measured",
+}
+"""By topic, what its chapter is about; the chapter itself is ``docs/TOPIC.md`` of the package."""
+
+
+def show_docs(topic: str | None) -> None:
+    """Show a chapter as it stands in its file, through a pager on a terminal; without a topic, the list of topics.
+
+    Raises:
+        SystemExit: 2, with the list of topics on stderr, if there is no such chapter.
+    """
+    if topic is None:
+        terminal.write("".join(f"{line}\n" for line in _listed()))
+    elif topic not in TOPICS:
+        listing = "\n".join(_listed())
+        print(f"capital-governor: there is no chapter {topic!r}; the chapters are\n{listing}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(USAGE)
+    else:
+        _show(resources.files("capital_governor").joinpath("docs", f"{topic}.md").read_text(encoding="utf-8"))
+
+
+def _listed() -> list[str]:
+    width = max(map(len, TOPICS))
+    return [f"{topic:<{width}}  {about}" for topic, about in TOPICS.items()]
+
+
+def _show(text: str) -> None:
+    if sys.stdout is not None and sys.stdout.isatty():
+        import pydoc  # noqa: PLC0415 - only a terminal needs a pager
+
+        pydoc.pager(text)
+    else:
+        terminal.write(text)

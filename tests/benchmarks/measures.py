@@ -68,10 +68,10 @@ def median_seconds(work: Callable[[], object], *, repeats: int, number: int = 1)
     return statistics.median(times)
 
 
-def medians_in_turn(one: Callable[[], float], other: Callable[[], float], turns: int) -> tuple[float, float]:
-    """Return the medians of what two measurements return when they take turns."""
-    pairs = [(one(), other()) for _ in range(turns)]
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+def medians_in_turn(*measurements: Callable[[], float], turns: int) -> list[float]:
+    """Return the median of what each measurement returns when they take turns."""
+    rows = [[measure() for measure in measurements] for _ in range(turns)]
+    return [statistics.median(column) for column in zip(*rows, strict=True)]
 
 
 def fleet(size: int) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""One governor alone in its process, as in life: what its cycles take, by turns with their durable part alone.
+"""One governor alone in its process, as in life: what its cycles take, by turns with unsafe work of the same kind.
 
-    python -m tests.benchmarks.one_governor FOLDER AGENTS
+    python -m tests.benchmarks.one_governor FOLDER AGENTS TURNS
 
 prints medians in seconds as JSON. What ran before in the same process would weigh on every figure: its heap is in the
 caches' way, and may make a cycle half as long again.
@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from capital_governor.adapters import file_convergence, logs
 from capital_governor.adapters.paths import Paths
@@ -31,9 +30,8 @@ from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
 from capital_governor.service.governor import Governor, open_governor
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings, load
-from tests.benchmarks.measures import dashboard_apart, medians_in_turn
-
-TURNS: Final = 61
+from tests.benchmarks.measures import both_files, dashboard_apart, medians_in_turn
+from tests.benchmarks.unsafe_governor import unsafe_cycle
 
 
 @contextmanager
@@ -87,18 +85,25 @@ def ask_bare(url: str) -> float:
     return time.perf_counter() - start
 
 
-def measure(folder: Path, agents: int) -> dict[str, float]:
-    """Return the median seconds of a whole cycle that moves, of its durable part alone, and of the dashboard alone.
+def measure(folder: Path, agents: int, turns: int) -> dict[str, float]:
+    """Return median seconds.
 
-    Network, status file and log lines are in the whole cycle.
+    ``whole``: a cycle that moves; network, status file and log lines are in it. ``alone``: its durable part.
+    ``unsafe`` and ``logging``: an unsafe governor's cycle, without and with its log. ``dashboard``: its answer. The
+    unsafe governor has a dashboard of its own, since by turns the answers of each differ.
     """
-    for name in ("whole", "alone"):
-        (folder / name).mkdir()
+    for name in ("whole", "alone", "unsafe/runtime"):
+        (folder / name).mkdir(parents=True)
     paths = Paths(folder / "alone")
     paths.make_folder()
     journal = open_sqlite(folder / "alone" / "journal.sqlite3")
+    primary, override = both_files(folder / "unsafe")
     last: list[Outcome] = []
-    with dashboard_apart(agents) as dashboard:
+    with (
+        dashboard_apart(agents) as dashboard,
+        dashboard_apart(agents) as other,
+        (folder / "unsafe" / "log").open("w") as log,
+    ):
         settings = load(folder / "whole", {"NEOLIGHT_DASHBOARD_URL": dashboard.url})
         with ticking(settings) as (governor, loop):
 
@@ -110,11 +115,17 @@ def measure(folder: Path, agents: int) -> dict[str, float]:
                 return seconds
 
             publisher = Publisher(paths, journal, settings.rules())
-            cycle, alone = medians_in_turn(whole, lambda: publisher.publish(last[0]), TURNS)
-        bare = statistics.median(ask_bare(dashboard.url) for _ in range(TURNS))
+            cycle, alone, unsafe, logging = medians_in_turn(
+                whole,
+                lambda: publisher.publish(last[0]),
+                lambda: unsafe_cycle(other.url, primary, override),
+                lambda: unsafe_cycle(other.url, primary, override, log),
+                turns=turns,
+            )
+        bare = statistics.median(ask_bare(dashboard.url) for _ in range(turns))
     journal.close()
-    return {"whole": cycle, "alone": alone, "dashboard": bare}
+    return {"whole": cycle, "alone": alone, "unsafe": unsafe, "logging": logging, "dashboard": bare}
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))  # noqa: T201 - the answer
+    print(json.dumps(measure(Path(sys.argv[1]), *map(int, sys.argv[2:]))))  # noqa: T201 - the answer

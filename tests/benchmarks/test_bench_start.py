@@ -39,7 +39,7 @@ def test_start(table: Table, tmp_path: Path) -> None:
                 return time.perf_counter() - start
 
         importing(), publishing()
-        base, start = medians_in_turn(importing, publishing, TURNS)
+        base, start = medians_in_turn(importing, publishing, turns=TURNS)
     table.add("import of the five libraries", base * 1e3, "ms")
     table.add("start of `run` to both files", start * 1e3, "ms")
     table.add("start of `run` / import of the libraries", start / base, "x", 1.3)

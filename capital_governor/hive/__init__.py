@@ -1,1 +1,1 @@
-"""An embedded source of ``/meta/metrics`` for those who have no dashboard; imports nothing else of the package."""
+"""An embedded source of ``/meta/metrics`` for those who have no dashboard; knows nothing of the governor."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
 
+from capital_governor.contracts.instants import Instant, read_instant
 from capital_governor.hive.day_sums import DaySums, Trade
 from capital_governor.hive.state_files import PERFORMANCE
-from capital_governor.hive.timestamps import Instant, instant
 
 FUTURE_TOLERANCE_SECONDS: Final = 60.0
 """Clocks of two machines differ; what is further ahead than this is no decision yet."""
@@ -21,7 +21,7 @@ KEPT_DECISIONS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AgentDecision:
     """One decision of a named agent.
 
     Args:
@@ -69,7 +69,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class DecisionFile:
     """The whole file: histories by agent, sorted by name, what is odd, and when it was last added to.
 
     Args:
@@ -81,14 +81,14 @@ class Record:
         warnings: one sentence each.
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[AgentDecision]
     agents: Mapping[str, History]
     updated_at: float | None
     oldest_at: float | None
     warnings: tuple[str, ...]
 
 
-def record_of(document: Mapping[str, Any], now: float) -> Record | str:
+def record_of(document: Mapping[str, Any], now: float) -> DecisionFile | str:
     """Return the decisions in the document, or why there are none to be had, one clause.
 
     An entry of a known agent that cannot be understood makes that agent's figures untrustworthy and nobody else's.
@@ -100,7 +100,7 @@ def record_of(document: Mapping[str, Any], now: float) -> Record | str:
     listed = document.get("decisions")
     if not isinstance(listed, list):
         return "has no list of decisions"
-    entries: list[Entry] = []
+    entries: list[AgentDecision] = []
     agents: dict[str, History] = {}
     times: list[Instant] = []
     future = 0
@@ -109,7 +109,7 @@ def record_of(document: Mapping[str, Any], now: float) -> Record | str:
         if not isinstance(name, str) or not name or not name.isprintable():
             continue
         history = agents.setdefault(name, History())
-        at = instant(decision.get("timestamp"))
+        at = read_instant(decision.get("timestamp"))
         entry = _entry(name, decision, at)
         entries.append(entry)
         history.total += 1
@@ -122,8 +122,8 @@ def record_of(document: Mapping[str, Any], now: float) -> Record | str:
     for history in agents.values():
         history.trades.sort(key=lambda trade: trade.at)
     updated_at, of_update = _updated_at(document, times, now)
-    naive = sum(not at.zoned for at in times)
-    return Record(
+    naive = sum(at.naive for at in times)
+    return DecisionFile(
         entries=entries,
         agents=dict(sorted(agents.items())),
         updated_at=updated_at,
@@ -148,19 +148,19 @@ def number(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _entry(name: str, decision: Mapping[str, Any], at: Instant | None) -> Entry:
+def _entry(name: str, decision: Mapping[str, Any], at: Instant | None) -> AgentDecision:
     stamp, attributed, pnl = (decision.get(key) for key in ("timestamp", "pnl_attributed", "pnl"))
     named = ascii((name, stamp, decision.get("decision"), decision.get("reasoning")))
     key = blake2b(named.encode(), digest_size=9).hexdigest()
     if at is None:
-        return Entry(name, key, None, None, f"a decision's timestamp is {_shown(stamp)}, not a time")
+        return AgentDecision(name, key, None, None, f"a decision's timestamp is {_shown(stamp)}, not a time")
     profit = number(pnl)
     if attributed and (attributed is not True or profit is None or abs(profit) > MOST_PNL):
-        return Entry(name, key, at.utc, None, f"an attributed decision's pnl is {_shown(pnl)}, no amount")
-    return Entry(name, key, at.utc, profit if attributed else None)
+        return AgentDecision(name, key, at.utc, None, f"an attributed decision's pnl is {_shown(pnl)}, no amount")
+    return AgentDecision(name, key, at.utc, profit if attributed else None)
 
 
-def _add(history: History, entry: Entry) -> None:
+def _add(history: History, entry: AgentDecision) -> None:
     history.problem = entry.problem or history.problem
     if entry.at is not None:
         history.saw(entry.at)
@@ -173,12 +173,12 @@ def _add(history: History, entry: Entry) -> None:
 def _updated_at(
     document: Mapping[str, Any], times: Sequence[Instant], now: float
 ) -> tuple[float | None, tuple[str, ...]]:
-    said = instant(document.get("last_update"))
+    said = read_instant(document.get("last_update"))
     if said is None or is_future(said.earliest, now):
         # Where a zone is missing, the older reading finds a dead recorder, and the newer one would not.
         return max((at.earliest for at in times), default=None), ()
     naive = f"{PERFORMANCE}: last_update has no time zone: the older of UTC and local time counts"
-    return said.earliest, () if said.zoned else (naive,)
+    return said.earliest, (naive,) if said.naive else ()
 
 
 def _oddities(entries: int, nameless: int, future: int, naive: int) -> list[str]:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from capital_governor.contracts.instants import Instant, read_instant
 from capital_governor.hive.day_sums import DAY_SECONDS, DaySums, Trade
-from capital_governor.hive.decisions import KEPT_DECISIONS, History, Record, number, record_of
+from capital_governor.hive.decisions import KEPT_DECISIONS, DecisionFile, History, number, record_of
 from capital_governor.hive.figures import (
     WINDOW_DAYS,
     Gap,
@@ -25,7 +26,6 @@ from capital_governor.hive.figures import (
 )
 from capital_governor.hive.past import Past, iso
 from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME, REVENUE, StateFile, StateFiles
-from capital_governor.hive.timestamps import Instant, instant
 
 SILENT_SECONDS: Final = DAY_SECONDS
 """Nothing recorded for longer than this is taken for a dead recorder, not for a quiet fleet."""
@@ -92,7 +92,7 @@ def payload(
 # --- the parts of the payload -----------------------------------------------------------------------------------------
 
 
-def _record(file: StateFile, now: float) -> Record | str:
+def _record(file: StateFile, now: float) -> DecisionFile | str:
     if file.document is None:
         return f"cannot be used: {file.problem}"
     record = record_of(file.document, now)
@@ -151,7 +151,7 @@ def _revenue_of(entry: object, now: float) -> dict[str, float | None]:
     """Return revenue in account currency. Of the last 24 hours it is known if said, or if nothing came in since."""
     if not isinstance(entry, Mapping):
         return {"revenue_24h": None, "revenue_total": None}
-    day, last = number(entry.get("revenue_24h")), instant(entry.get("last_transaction"))
+    day, last = number(entry.get("revenue_24h")), read_instant(entry.get("last_transaction"))
     if day is None and last is not None and now - last.latest >= DAY_SECONDS:
         day = 0.0
     return {"revenue_24h": day, "revenue_total": number(entry.get("total_revenue"))}
@@ -194,7 +194,7 @@ def _pause(file: StateFile, now: float) -> str:
     paused, until, reason = document.get("paused"), document.get("until"), document.get("reason")
     if not isinstance(paused, bool):
         return f"{PAUSE} does not say whether it is paused: write true or false, or remove it to end the pause"
-    end = instant(until)
+    end = read_instant(until)
     if paused and until is not None and end is None:
         return f"{PAUSE} has an until that is no time: correct it, or remove it to end the pause"
     if not paused or (end is not None and end.latest <= now):
@@ -203,13 +203,13 @@ def _pause(file: StateFile, now: float) -> str:
 
 
 def _regime_warnings(file: StateFile, now: float) -> list[str]:
-    at = instant((file.document or {}).get("timestamp"))
+    at = read_instant((file.document or {}).get("timestamp"))
     if at is None or now - at.earliest <= REGIME_AGE_SECONDS:
         return []
     return [f"{REGIME} is {now - at.earliest:.0f} s old: what detects the market regime seems to be dead"]
 
 
-def _beginning(record: Record, past: Past | None, now: float) -> list[str]:
+def _beginning(record: DecisionFile, past: Past | None, now: float) -> list[str]:
     """Say that windows are cut short by a file that is full and a history that is young."""
     known = [at for at in (record.oldest_at, past.since if past else None) if at is not None]
     begin = min(known, default=now)
@@ -224,21 +224,21 @@ def _beginning(record: Record, past: Past | None, now: float) -> list[str]:
 
 def _naive(files: StateFiles) -> list[str]:
     """Say which times have no zone and how they are read; those of decisions are the record's to tell of."""
-    until = instant((files.pause.document or {}).get("until"))
-    regime = instant((files.regime.document or {}).get("timestamp"))
+    until = read_instant((files.pause.document or {}).get("until"))
+    regime = read_instant((files.regime.document or {}).get("timestamp"))
     sales = [entry.get("last_transaction") for entry in _revenue(files.revenue).values() if isinstance(entry, dict)]
     said = []
     if _has_no_zone(until):
         said.append(f"{PAUSE}: until {NO_ZONE}: it counts until the later of UTC and local time")
     if _has_no_zone(regime):
         said.append(f"{REGIME}: timestamp {NO_ZONE}: the older of UTC and local time counts")
-    if any(_has_no_zone(instant(sale)) for sale in sales):
+    if any(_has_no_zone(read_instant(sale)) for sale in sales):
         said.append(f"{REVENUE}: a last_transaction {NO_ZONE}: the later of UTC and local time counts")
     return said
 
 
 def _has_no_zone(at: Instant | None) -> bool:
-    return at is not None and not at.zoned
+    return at is not None and at.naive
 
 
 def _sources(files: StateFiles) -> dict[str, str]:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from capital_governor.hive.day_sums import DAY_SECONDS, DaySums, Trade, day_of
-from capital_governor.hive.decisions import KEPT_DECISIONS, Entry, History, Record, is_future
+from capital_governor.hive.decisions import KEPT_DECISIONS, AgentDecision, DecisionFile, History, is_future
 from capital_governor.hive.figures import WINDOW_DAYS, Gap
 
 MOST_AGENTS: Final = 10_000
@@ -57,15 +57,15 @@ class Past:
     """
 
     since: float | None = None
-    left: list[Entry] = field(default_factory=list)
-    held: list[Entry] = field(default_factory=list)
+    left: list[AgentDecision] = field(default_factory=list)
+    held: list[AgentDecision] = field(default_factory=list)
     agents: dict[str, AgentPast] = field(default_factory=dict)
     fleet: dict[int, DaySums] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
     unread: dict[int, int] = field(default_factory=dict)
     forgotten: int = 0
 
-    def look(self, entries: Sequence[Entry], now: float) -> list[str]:
+    def look(self, entries: Sequence[AgentDecision], now: float) -> list[str]:
         """Take in what is in the file now, and return what is odd about the change, one sentence each.
 
         Args:
@@ -88,7 +88,7 @@ class Past:
         self._forget(present)
         return said
 
-    def histories(self, record: Record, now: float) -> dict[str, History]:
+    def histories(self, record: DecisionFile, now: float) -> dict[str, History]:
         """Return what each agent decided, in the file and before, sorted by name; the record's own are added to."""
         found = dict(record.agents)
         for entry in self.left:
@@ -129,7 +129,7 @@ class Past:
             )
         return said
 
-    def _compare(self, entries: Sequence[Entry], times: Sequence[float], before: float) -> list[str]:
+    def _compare(self, entries: Sequence[AgentDecision], times: Sequence[float], before: float) -> list[str]:
         """Find out what has left the file since the last look, and what was taken out of it.
 
         Args:
@@ -196,7 +196,7 @@ class Past:
             self._add(entry, now)
         del self.left[:count]
 
-    def _add(self, entry: Entry, now: float) -> None:
+    def _add(self, entry: AgentDecision, now: float) -> None:
         if entry.problem:
             self.unread[day_of(now)] = self.unread.get(day_of(now), 0) + 1
         if entry.at is None or is_future(entry.at, now) or len(entry.agent) > LONGEST_NAME:
@@ -230,7 +230,7 @@ class Past:
             self.forgotten = 0
 
 
-def _times(entries: Sequence[Entry], now: float) -> list[float]:
+def _times(entries: Sequence[AgentDecision], now: float) -> list[float]:
     return [entry.at for entry in entries if entry.at is not None and not is_future(entry.at, now)]
 
 

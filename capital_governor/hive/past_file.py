@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from capital_governor.hive.day_sums import DAY_SECONDS, DaySums
-from capital_governor.hive.decisions import KEPT_DECISIONS, Entry, record_of
+from capital_governor.hive.decisions import KEPT_DECISIONS, AgentDecision, record_of
 from capital_governor.hive.past import AgentPast, Past
 from capital_governor.hive.state_files import StateFile, StateFiles, bounded
 
@@ -37,7 +37,7 @@ _Day = tuple[_Count, _Count, _Count, _Amount, _Amount, _Amount, _Amount, _Amount
 """The fields of DaySums in their order; the two times in seconds since the day began."""
 _Days = dict[date, _Day]
 _Decision = tuple[_Count, str, _Amount | None, _Amount | None, str]
-"""The number of its agent's name, and the other fields of an Entry."""
+"""The number of its agent's name, and the other fields of an AgentDecision."""
 
 
 class _Part(BaseModel):
@@ -64,7 +64,7 @@ class _Document(_Part):
     forgotten: _Count
 
 
-class Memory:
+class HistoryFile:
     """The history of a root, kept in memory and in its file; safe for several threads and processes.
 
     Args:
@@ -222,7 +222,7 @@ def content_of(past: Past) -> bytes:
     """Return the file's content for a history."""
     names = {name: number for number, name in enumerate(dict.fromkeys(e.agent for e in [*past.left, *past.held]))}
 
-    def decisions(entries: list[Entry]) -> list[_Decision]:
+    def decisions(entries: list[AgentDecision]) -> list[_Decision]:
         return [(names[each.agent], each.key, each.at, each.pnl, each.problem) for each in entries]
 
     agents = {
@@ -260,8 +260,8 @@ def past_of(content: bytes) -> Past:
         place = ".".join(map(str, first["loc"])) or "the whole"
         raise ValueError(f"is torn, of another version or not the hive's ({place}: {first['msg']})") from None
 
-    def entries(decisions: list[_Decision]) -> list[Entry]:
-        return [Entry(read.names[name], key, at, pnl, problem) for name, key, at, pnl, problem in decisions]
+    def entries(decisions: list[_Decision]) -> list[AgentDecision]:
+        return [AgentDecision(read.names[name], key, at, pnl, problem) for name, key, at, pnl, problem in decisions]
 
     try:
         left, held = entries(read.left), entries(read.held)

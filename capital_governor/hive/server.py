@@ -25,7 +25,7 @@ from starlette.routing import Route
 
 from capital_governor.adapters.line_writer import LineWriter
 from capital_governor.hive.metrics import payload
-from capital_governor.hive.past_file import BUSY, LONGEST_SECONDS, Memory
+from capital_governor.hive.past_file import BUSY, LONGEST_SECONDS, HistoryFile
 from capital_governor.hive.sampler import Sampler
 from capital_governor.hive.state_files import PERFORMANCE, REGIME, StateFile, StateFiles, Watch, read, read_all
 
@@ -34,7 +34,7 @@ OWN_HOSTS: Final = frozenset({"localhost", HOST})
 GRACE_SECONDS: Final = 2
 """How long the end waits for answers on their way."""
 
-OK: Final = 200
+HTTP_OK: Final = 200
 UNAVAILABLE: Final = 503
 
 
@@ -92,11 +92,11 @@ class Hive:
     say: Callable[[str], object]
     clock: Callable[[], float] = time.time
     _watch: Watch = field(default_factory=Watch)
-    _memory: Memory = field(init=False)
+    _memory: HistoryFile = field(init=False)
     _warned: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._memory = Memory(self.root, self.say)
+        self._memory = HistoryFile(self.root, self.say)
 
     def app(self) -> Starlette:
         """Return the application."""
@@ -114,7 +114,7 @@ class Hive:
         """200: the hive is up, whatever the files are like."""
         files = read_all(self.root)
         found = {path: file.problem or "read" for path, file in files.by_path.items()}
-        return _answer(OK, {"status": "up", "source": "capital_governor_hive", "sources": found})
+        return _answer(HTTP_OK, {"status": "up", "source": "capital_governor_hive", "sources": found})
 
     def metrics(self, _: Request) -> Response:
         """Answer the Phase 5600 payload, or 503 and why there is none."""
@@ -127,7 +127,7 @@ class Hive:
                 return _answer(UNAVAILABLE, {"error": BUSY})
             document = payload(files, now, self.capital, past, warnings)
             self._warn(document.get("warnings", ()))
-        return _answer(UNAVAILABLE if "error" in document else OK, document)
+        return _answer(UNAVAILABLE if "error" in document else HTTP_OK, document)
 
     def sample(self) -> float:
         """Take in the decisions for the history; return in how many seconds to do so again."""
@@ -244,7 +244,7 @@ def _signals_end_in_order() -> Iterator[None]:
 def _content(path: Path, file: StateFile) -> Response:
     if file.document is None:
         return _answer(UNAVAILABLE, {"error": f"{path}: {file.problem}"})
-    return _answer(OK, file.document)
+    return _answer(HTTP_OK, file.document)
 
 
 def _answer(status: int, document: dict[str, Any]) -> Response:

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from capital_governor.hive.day_sums import day_of
-from capital_governor.hive.decisions import Record, record_of
+from capital_governor.hive.decisions import DecisionFile, record_of
 from capital_governor.hive.metrics import payload
 from capital_governor.hive.past import MOST_AGENTS, MOST_GAPS, Past
 from capital_governor.hive.past_file import content_of, past_of
@@ -22,9 +22,9 @@ from tests.hive.fleet_files import DAY, HOUR, NOW, Document, decision, performan
 CAPITAL: Final = 100_000.0
 
 
-def record(document: Document, now: float) -> Record:
+def record(document: Document, now: float) -> DecisionFile:
     found = record_of(document, now)
-    assert isinstance(found, Record)
+    assert isinstance(found, DecisionFile)
     return found
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from capital_governor.hive.decisions import Record, record_of
+from capital_governor.hive.decisions import DecisionFile, record_of
 from capital_governor.hive.past import Past
-from capital_governor.hive.past_file import LONGEST_SECONDS, PAST, SHORTEST_SECONDS, Memory, content_of, past_of
+from capital_governor.hive.past_file import LONGEST_SECONDS, PAST, SHORTEST_SECONDS, HistoryFile, content_of, past_of
 from capital_governor.hive.simulation import Fleet
 from capital_governor.hive.state_files import PERFORMANCE, StateFile, StateFiles
 from tests.hive.busy_fleet import AGENTS, MIDNIGHT, BusyFleet
@@ -30,7 +30,7 @@ class Hive:
     def __init__(self, root: Path) -> None:
         (root / "state").mkdir(exist_ok=True)
         self.said: list[str] = []
-        self._memory = Memory(root, self.said.append)
+        self._memory = HistoryFile(root, self.said.append)
 
     def look(self, file: StateFile, now: float) -> tuple[Past | None, list[str]]:
         with self._memory.look(lambda: StateFiles(performance=file), now) as (_, past, warnings):
@@ -172,10 +172,10 @@ def test_a_root_without_state_is_borne(tmp_path: Path) -> None:
 LOOKS = """
 import json, sys
 from pathlib import Path
-from capital_governor.hive.past_file import Memory
+from capital_governor.hive.past_file import HistoryFile
 from capital_governor.hive.state_files import StateFile, StateFiles
 root = Path(sys.argv[1])
-memory = Memory(root, print)
+memory = HistoryFile(root, print)
 for document in json.loads((root / "documents.json").read_text()):
     with memory.look(lambda: StateFiles(performance=StateFile(document["file"])), document["now"]):
         pass
@@ -205,7 +205,7 @@ def test_two_processes_do_not_spoil_each_others_file(tmp_path: Path) -> None:
     past, warnings = Hive(tmp_path).look(fleet.file(), fleet.at)
     record = record_of(fleet.document(), fleet.at)
     assert past is not None
-    assert isinstance(record, Record)
+    assert isinstance(record, DecisionFile)
     found = past.histories(record, fleet.at)
     assert {agent: sum(trade.pnl for trade in each.trades) for agent, each in found.items()} == {
         agent: sum(fleet.attributed(agent)) for agent in AGENTS
@@ -276,7 +276,7 @@ def test_a_history_too_large_to_be_read_again_is_not_written(tmp_path: Path, mon
 
 def test_the_decisions_are_read_while_no_other_look_is_under_way(tmp_path: Path) -> None:
     """Otherwise a slow thread would bring an older reading after a newer one."""
-    fleet, memory, locked = grown(tmp_path), Memory(tmp_path, print), list[bool]()
+    fleet, memory, locked = grown(tmp_path), HistoryFile(tmp_path, print), list[bool]()
 
     def find() -> StateFiles:
         locked.append(memory._lock.locked())

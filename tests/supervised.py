@@ -33,6 +33,7 @@ case "$*" in
 esac
 case "$*" in
     "-I -m capital_governor run" | "-I -m capital_governor hive") {plain} || exec {python} -I -c {program} "$4" ;;
+    "-I -m capital_governor.supervisor "*) [[ ! -e {changed} ]] || exec {python} -I {changed} "${{@:4}}" ;;
 esac
 exec {python} "$@"
 """
@@ -72,6 +73,7 @@ class Site:
         (self.project / ".venv/bin").mkdir(parents=True)
         self.root.mkdir()
         shutil.copy(REPOSITORY / "neo_light_fix.sh", self.project)
+        (self.project / "capital_governor").symlink_to(REPOSITORY / "capital_governor")
         (self.project / "pyproject.toml").write_text("[project]\n")
         self.govern("exec sleep 1000")
         python = self.project / ".venv/bin/python"
@@ -79,6 +81,7 @@ class Site:
             PYTHON.format(
                 python=sys.executable,
                 governor=f"'{self.home / 'governor'}'",
+                changed=f"'{self.home / 'changed supervisor'}'",
                 program=shlex.quote(PATIENT_FLUSH + MAIN),
                 plain=str(self.plain).lower(),
             )
@@ -102,6 +105,11 @@ class Site:
         """Let the governor be a line of bash; None: the real one."""
         path = self.home / "governor"
         path.unlink() if script is None else path.write_text(f"{script}\n")
+
+    def change_supervisor(self, *lines: str) -> None:
+        """Let the supervisor run these lines of Python before it begins."""
+        program = (*lines, "from capital_governor.supervisor.__main__ import main", "main()")
+        (self.home / "changed supervisor").write_text("".join(f"{line}\n" for line in program))
 
     def agents(self, *lines: str) -> None:
         (self.project / ".agents.sh").write_text("".join(f"{line}\n" for line in lines))

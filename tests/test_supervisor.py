@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.adapters.hostile import PATIENCE_SECONDS
+from tests.script_machine import REPOSITORY
 from tests.supervised import Site, eventually
 
 
@@ -126,6 +128,28 @@ def test_a_new_supervisor_waits_for_the_agents_of_a_killed_one(site: Site) -> No
         end(second)
     assert site.log("slow") == "up\nend\nup\nend\n"
     assert "waiting for the agents of a supervisor that was killed" in site.said()
+
+
+def test_an_upgrade_below_a_running_supervisor_is_for_the_next_one(site: Site) -> None:
+    """A `git pull` may replace all that it is made of: it goes on as it began, and ends in order."""
+    copy = site.home / "copy"
+    package = shutil.copytree(
+        REPOSITORY / "capital_governor", copy / "capital_governor", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    site.change_supervisor("import sys", f"sys.path.insert(0, {str(copy)!r})")
+    (site.root / ".env").write_text("CAPITAL_GOVERNOR_HIVE=0\n")
+    site.agents("ensure_running brief 'exit 1'", "ensure_running final '[[ ! -e go ]] || exit 78; sleep .1'")
+    with site.started() as supervisor:
+        site.pid("final")
+        for module in package.rglob("*.py"):
+            module.write_text("of the next version(\n")
+        (site.root / "go").touch()
+        enough = len(site.pids("brief")) + 3
+        eventually(lambda: len(site.pids("brief")) >= enough and "final gave up" in site.said())
+        assert end(supervisor) == 0
+    assert "Traceback" not in site.said()
+    assert site.said().endswith(": stopped\n")
+    assert site.processes() == {}
 
 
 def test_a_killed_governor_is_started_again(site: Site) -> None:

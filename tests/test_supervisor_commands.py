@@ -335,7 +335,8 @@ def test_status_and_stop_need_no_environment(site: Site, missing: str) -> None:
     shown, stopped = site.run("status"), site.run("stop")
     assert (shown.code, stopped.code) == (3, 0)
     assert re.search(r"^capital_governor +stopped$", shown.out, flags=re.MULTILINE)
-    assert ("hive" in shown.out) is (missing == "neo_light_fix.stamp")
+    # Another Python may have the library that reads .env.
+    assert "hive" in shown.out or missing == "bin/python"
     assert "the environment is not ready" in shown.err
     assert not (site.project / ".venv" / missing).exists()
 

@@ -1,1 +1,1 @@
-"""What keeps processes alive. Standard library only, and nothing of the rest of the package."""
+"""Keeps agents running, for ``neo_light_fix.sh``. Of the rest of the package it uses the reader of ``.env`` alone."""

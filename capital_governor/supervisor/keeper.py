@@ -1,9 +1,9 @@
 """Runs one agent for the supervisor, keeps its log, and leaves nothing behind.
 
-Two processes stand around an agent, both of them this program (the second is a fork, which shares its memory)::
+Two processes run beside an agent, both of them this program (the second is a fork, which shares its memory)::
 
-    supervisor (bash) -- keeper --+-- agent    a session and process group of its own; its output goes into a pipe
-                                  +-- writer   empties that pipe into the log
+    supervisor -- keeper --+-- agent    a session and process group of its own; its output goes into a pipe
+                           +-- writer   empties that pipe into the log
 
 Who dies, and what follows:
 
@@ -176,7 +176,7 @@ class Keeper:
     # --- the writer -----------------------------------------------------------------------------------------------
 
     def _start_writer(self) -> None:
-        # One that cannot live must not be forked in a circle. Signals wait meanwhile, for a second at most.
+        # At most one a second, where each ends at once. Signals wait meanwhile.
         time.sleep(max(0.0, self._writer_started + _WRITER_PAUSE_SECONDS - time.monotonic()))
         self._writer_started = time.monotonic()
         self._writer = fork(self._become_writer)

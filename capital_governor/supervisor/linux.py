@@ -24,13 +24,27 @@ def children_of(parent: int) -> set[int]:
     return {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _parent(entry) == parent}
 
 
+def start_of(pid: int) -> int:
+    """Return when a process was started, in clock ticks since the machine was; 0 if there is no such process.
+
+    Together with the pid it names a process for good: the pid alone may be given to another one.
+    """
+    return _status(Path("/proc", str(pid)))[1]
+
+
 def _parent(process: Path) -> int:
+    return _status(process)[0]
+
+
+def _status(process: Path) -> tuple[int, int]:
+    """Return the parent and the start of a process, 0 and 0 if it has ended or is hidden from this user."""
     try:
         stat = (process / "stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):  # ended since it was listed
-        return 0
-    # "PID (NAME) STATE PPID ...", where NAME may contain anything.
-    return int(stat.rpartition(b")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0, 0
+    # "PID (NAME) STATE PPID ...", where NAME may contain anything. See proc(5): fields 4 and 22.
+    fields = stat.rpartition(b")")[2].split()
+    return int(fields[1]), int(fields[19])
 
 
 def fork(become: Callable[[], None]) -> int:

@@ -165,10 +165,7 @@ class LogFile:
     def _rotate(self) -> bool:
         """Start a new file; return False where the full one cannot be renamed, so that it must take more."""
         try:
-            for number in range(self._first_gap() - 1, 0, -1):
-                self._numbered(number).replace(self._numbered(number + 1))
-            with contextlib.suppress(FileNotFoundError):
-                self._path.replace(self._numbered(1))
+            shift(self._path, self._keep)
         except OSError as error:
             if not self._rotation_failed:
                 self._put_line(f"this file cannot be rotated and grows on: {error.strerror or error}")
@@ -178,15 +175,26 @@ class LogFile:
         self._open()
         return True
 
-    def _first_gap(self) -> int:
-        """Return the number that the last file to be moved gets: the first free one, at most the number to keep."""
-        number = 1
-        while number < self._keep and os.path.lexists(self._numbered(number)):
-            number += 1
-        return number
 
-    def _numbered(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{number}")
+def shift(path: Path, keep: int) -> None:
+    """Rename FILE to FILE.1, what was FILE.1 to FILE.2 and so on, up to the first free number, at most ``keep``.
+
+    A missing FILE is no failure.
+
+    Raises:
+        OSError: one of them cannot be renamed.
+    """
+    number = 1
+    while number < keep and os.path.lexists(_numbered(path, number)):
+        number += 1
+    for full in range(number - 1, 0, -1):
+        _numbered(path, full).replace(_numbered(path, full + 1))
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(_numbered(path, 1))
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
 
 
 def pump(source: int, alive: int, log: LogFile, *, on_orphaned: Callable[[], None]) -> None:

@@ -1,0 +1,57 @@
+"""What ``neo_light_fix.sh`` becomes where it supervises.
+
+``python -m capital_governor.supervisor BASH SCRIPT COMMAND [ARGUMENT...]``, with the root in NEOLIGHT_ROOT.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from capital_governor.supervisor.agents import Checkout
+from capital_governor.supervisor.commands import Commands
+from capital_governor.supervisor.messages import SupervisionError, note
+from capital_governor.supervisor.root import Root, read_settings
+
+
+def main() -> None:
+    """Do what the command line says, on the root that NEOLIGHT_ROOT names in full.
+
+    Raises:
+        SystemExit: with the command's exit code.
+    """
+    bash, script, command, *arguments = sys.argv[1:]
+    # As a shell: Ctrl-C and a reader that has gone end a command without a word.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        root, settings = Root(Path(os.environ["NEOLIGHT_ROOT"])), read_settings(os.environ)
+        commands = Commands(Checkout(Path(script).parent, bash), script, root, settings)
+        raise SystemExit(_run(commands, command, arguments))
+    except SupervisionError as error:
+        note(str(error))
+        raise SystemExit(error.code) from None
+
+
+def _run(commands: Commands, command: str, arguments: list[str]) -> int:
+    match command:
+        case "supervise":
+            commands.supervise()
+        case "_background":  # what 'start' starts
+            commands.supervise(background=True)
+        case "_demo":
+            commands.supervise(demo=True)
+        case "status":
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            return commands.status(ready=arguments == ["ready"])
+        case "logs":
+            commands.logs(*arguments)
+        case _:
+            {"start": commands.start, "stop": commands.stop, "restart": commands.restart}[command]()
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Which agents to keep: the governor, the hive where its setting says so, and those of the operator's .agents.sh."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from capital_governor.supervisor.messages import PERMANENT, SupervisionError, note
+from capital_governor.supervisor.root import SCRIPT, Root
+
+_HIVE: Final = "CAPITAL_GOVERNOR_HIVE"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_WORDS: Final = 4
+_MOST_ARGUMENTS: Final = 3
+
+READ_AGENTS: Final = r"""
+exec {handover}>&1 >&2
+ensure_running() { printf "%s\0" "$#" "${1-}" "${2-}" "${3-}" >&"$handover"; }
+ROOT=$NEOLIGHT_ROOT
+cd -- "$ROOT"
+source "$1"
+printf "end\0" >&"$handover"
+"""
+"""Runs the operator's file and hands over its calls of ensure_running.
+
+In a shell of its own, so that nothing in the file can change, end or stop the supervisor. The status of the file's last
+line says nothing (think of ``[[ -e x ]] && ensure_running ...``), so a word after it tells whether all of it was run.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """The folder of ``neo_light_fix.sh``, with the environment that it has made, and the bash that runs it."""
+
+    folder: Path
+    bash: str
+
+    @property
+    def python(self) -> str:
+        """The environment's Python."""
+        return str(self.folder / ".venv/bin/python")
+
+    def program(self, *arguments: str) -> tuple[str, ...]:
+        """Return the command line of the governor's program; -I: no foreign module may replace one of its own."""
+        return (self.python, "-I", "-m", "capital_governor", *arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What is kept running, and where its output goes."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+
+
+class Agents:
+    """The agents to keep, in the order in which they are started.
+
+    Args:
+        checkout: whose governor it is.
+        root: where agents run.
+        demo: keep nothing of the operator's own.
+
+    Raises:
+        SupervisionError: the operator's .agents.sh is faulty.
+    """
+
+    def __init__(self, checkout: Checkout, root: Root, *, demo: bool = False) -> None:
+        self._checkout = checkout
+        self._root = root
+        self._all: list[Agent] = []
+        self._add("capital_governor", checkout.program("run"))
+        file = checkout.folder / ".agents.sh"
+        if not demo and file.exists():
+            for count, name, command, log in self._calls_in(file):
+                if int(count) > _MOST_ARGUMENTS:
+                    raise SupervisionError(
+                        PERMANENT,
+                        f"ensure_running {name}: {count} arguments are too many: put the command, with all its own,"
+                        " in quotes",
+                    )
+                self._add(name, (checkout.bash, "-c", command) if command else (), log)
+
+    def __iter__(self) -> Iterator[Agent]:
+        return iter(self._all)
+
+    @property
+    def names(self) -> str:
+        """All names in one line."""
+        return " ".join(agent.name for agent in self._all)
+
+    def add_hive(self) -> None:
+        """Put the hive before the operator's agents, which may need what it serves, if its setting is 1."""
+        if hive_is_on(self._root.env_file):
+            self._add("hive", self._checkout.program("hive"))
+            self._all.insert(1, self._all.pop())
+
+    def _add(self, name: str, command: tuple[str, ...], log: str = "") -> None:
+        if not _NAME.fullmatch(name):
+            raise SupervisionError(
+                PERMANENT, f"ensure_running '{name}': a name is 1 to 64 letters, digits, '_', '.' or '-'"
+            )
+        if not command:
+            raise SupervisionError(PERMANENT, f"ensure_running {name}: its second argument, the command, is missing")
+        if name == SCRIPT or name in {agent.name for agent in self._all}:
+            raise SupervisionError(PERMANENT, f"ensure_running {name}: this name is taken")
+        path = self._root.path / (log or f"logs/{name}.log")
+        if path.is_dir():
+            raise SupervisionError(PERMANENT, f"ensure_running {name}: {path} is a folder: name a file as its log")
+        writers = {agent.log: agent.name for agent in self._all} | {self._root.own_log: SCRIPT}
+        if path in writers:
+            raise SupervisionError(PERMANENT, f"ensure_running {name}: {writers[path]} writes to {path} already")
+        self._all.append(Agent(name, command, path))
+
+    def _calls_in(self, file: Path) -> list[tuple[str, str, str, str]]:
+        """Return the calls of ensure_running in the operator's file: number of arguments, and the first three."""
+        _demand_plain_text(file)
+        bash = self._checkout.bash
+        if subprocess.run([bash, "-n", file], check=False).returncode:  # noqa: S603 - the operator's own file
+            raise SupervisionError(PERMANENT, f"{file} is not valid bash: see above")
+        ran = subprocess.run(  # noqa: S603 - likewise
+            [bash, "-p", "-c", READ_AGENTS, file.name, file],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+        words = [os.fsdecode(word) for word in ran.stdout.split(b"\0")]
+        calls, ending = words[:-2], words[-2:]
+        if len(calls) % _WORDS or ending != ["end", ""]:
+            raise SupervisionError(
+                PERMANENT,
+                f"{file} ended before its last line: it may not use 'exit', and with 'set -e' no command in it may"
+                " fail",
+            )
+        return list(zip(*(iter(calls),) * _WORDS, strict=True))
+
+
+def hive_is_on(env_file: Path) -> bool:
+    """Whether the hive's setting is 1: in the environment, else in ``.env``.
+
+    What cannot be known is said and counts as no: the governor refuses the same ``.env``, the other agents shall run.
+    """
+    value, faults = os.environ.get(_HIVE, ""), list[str]()
+    if not value and os.path.lexists(env_file):
+        from capital_governor.settings.dotenv import read_env_file  # noqa: PLC0415 - no .env, no library
+
+        values, faults = read_env_file(env_file, {_HIVE}, _HIVE)
+        value = values.get(_HIVE, "")
+    if not faults and value in {"", "0", "1"}:
+        return value == "1"
+    for fault in faults:
+        note(fault)
+    problem = "the line above says why" if faults else f"it is '{value}' and takes 0 or 1"
+    note(
+        f"whether to keep the hive cannot be told from {_HIVE} ({problem}), so it is not kept: put that right, then"
+        " 'neo_light_fix.sh restart'"
+    )
+    return False
+
+
+def _demand_plain_text(file: Path) -> None:
+    """Refuse what an editor of another system has saved: bash would fail in words that name no cause and no remedy."""
+    try:
+        content = file.read_bytes() if file.is_file() else b""
+    except OSError:
+        return  # bash says why
+    if b"\0" in content:
+        raise SupervisionError(PERMANENT, f"{file} is no plain text (it may be UTF-16): save it as UTF-8")
+    if content.startswith(codecs.BOM_UTF8):
+        raise SupervisionError(
+            PERMANENT,
+            f"{file} begins with a byte-order mark, which bash takes for a command: save it as UTF-8 without one (sed"
+            " -i '1s/^...//' does it, with LC_ALL=C)",
+        )
+    if b"\r\n" in content:
+        raise SupervisionError(
+            PERMANENT,
+            f"{file} has the line ends of Windows, which bash takes for a part of each command: save it with those of"
+            r" Unix (sed -i 's/\r$//' does it)",
+        )

@@ -1,0 +1,213 @@
+"""start, stop, restart, status and logs of ``neo_light_fix.sh``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Final, NoReturn
+
+from capital_governor.supervisor.agents import Agents, Checkout
+from capital_governor.supervisor.messages import (
+    NOT_RUNNING,
+    PERMANENT,
+    TRY_LATER,
+    USAGE,
+    Messages,
+    SupervisionError,
+    note,
+)
+from capital_governor.supervisor.root import SCRIPT, AgentStanding, Root, SupervisionSettings, is_locked
+from capital_governor.supervisor.supervise import supervise
+
+_POLL_SECONDS: Final = 0.1
+_BEYOND_SECONDS: Final = 5.0
+"""How much longer than all agents may take is waited for their end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """What the operator can ask for, on one root; each method is a command and raises SupervisionError."""
+
+    checkout: Checkout
+    script: str
+    root: Root
+    settings: SupervisionSettings
+
+    def supervise(self, *, background: bool = False, demo: bool = False) -> None:
+        """Keep the agents running, until a signal."""
+        agents = self._prepared(demo=demo)
+        messages = Messages(
+            self.root.own_log if background else None,
+            max_bytes=self.settings.log_max_bytes,
+            keep=self.settings.log_keep,
+        )
+        supervise(self.checkout, self.root, self.settings, agents, messages)
+
+    def start(self) -> None:
+        """Supervise in the background; return when that runs."""
+        self._prepared()
+        self._launch()
+
+    def stop(self) -> None:
+        """End the supervisor; return when none of its agents is left."""
+        path = self.root.path
+        if (supervisor := self.root.running_supervisor()) is not None:
+            with contextlib.suppress(OSError):  # it has just ended, or it is another user's and does not end
+                os.kill(supervisor.pid, signal.SIGTERM)
+            self._await_the_end()
+            note("stopped")
+        elif is_locked(self.root.supervisor_lock):
+            raise SupervisionError(TRY_LATER, f"the supervisor on {path} is just starting: try again in a moment")
+        elif is_locked(self.root.agents_lock):
+            note("the supervisor was killed, its agents are ending")
+            self._await_the_end()
+            note("stopped")
+        else:
+            note(f"no supervisor runs on {path}")
+
+    def restart(self) -> None:
+        """Stop, then start; what would keep a supervisor from starting is found before."""
+        self._prepared()
+        self.stop()
+        self._launch()
+
+    def status(self, *, ready: bool) -> int:
+        """Print how the supervisor, its agents and the governor stand; return the exit code.
+
+        Args:
+            ready: the environment can run the governor's own command.
+        """
+        supervisor = self.root.running_supervisor()
+        if supervisor is not None:
+            lines = [("supervisor", f"running, pid {supervisor.pid}, since {_date(supervisor.since)}")]
+            lines += [(standing.name, _said_of(standing)) for standing in supervisor.agents]
+        else:
+            lines = [("supervisor", "not running"), *((agent.name, "stopped") for agent in self._known())]
+        sys.stdout.write("".join(f"{name:24} {said}\n" for name, said in lines) + "\n")
+        sys.stdout.flush()
+        if supervisor is None and is_locked(self.root.agents_lock):
+            note("the supervisor was killed, some of its agents are still ending")
+        if ready:
+            subprocess.run(self.checkout.program("status"), check=False)  # noqa: S603 - our own program
+        else:
+            note("the environment is not ready, so the governor cannot be asked: 'neo_light_fix.sh start' makes it")
+        return NOT_RUNNING if supervisor is None else 0
+
+    def logs(self, wanted: str = "") -> NoReturn:
+        """Become the program that follows the log of one agent, or all logs."""
+        agents = self._known()
+        files = [agent.log for agent in agents if wanted in {"", agent.name}]
+        if wanted == SCRIPT or (not wanted and self.root.own_log.exists()):
+            files.append(self.root.own_log)
+        if not files:
+            raise SupervisionError(USAGE, f"no agent is called {wanted}: there are {agents.names} {SCRIPT}")
+        os.execvp("tail", ["tail", "-n", "20", "-F", "--", *map(str, files)])  # noqa: S606, S607 - wherever it is
+
+    # --- what they share ------------------------------------------------------------------------------------------
+
+    def _prepared(self, *, demo: bool = False) -> Agents:
+        """Find all that may keep a supervisor from starting, before anything is stopped or started."""
+        self.root.prepare()
+        agents = Agents(self.checkout, self.root, demo=demo)
+        agents.add_hive()
+        return agents
+
+    def _known(self) -> Agents:
+        """Return the agents that would be kept; without the library that reads ``.env``, the hive is not known of."""
+        agents = Agents(self.checkout, self.root)
+        if find_spec("dotenv") is not None:
+            agents.add_hive()
+        return agents
+
+    def _launch(self) -> None:
+        root, log = self.root, self.root.own_log
+        if is_locked(root.supervisor_lock):
+            raise SupervisionError(
+                TRY_LATER, f"a supervisor runs on {root.path} already: 'neo_light_fix.sh status' shows it"
+            )
+        with contextlib.ExitStack() as stack:
+            try:
+                if log.is_fifo():  # one that nobody reads could not be opened for writing
+                    reader = os.open(log, os.O_RDWR)
+                    stack.callback(os.close, reader)
+                output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            except OSError:
+                raise SupervisionError(
+                    PERMANENT, f"cannot write to {log}: let this user write there, or move away what is in its place"
+                ) from None
+            stack.callback(os.close, output)
+            before = _size(output)
+            command = [self.checkout.python, "-I", "-m", "capital_governor.supervisor"]
+            child = subprocess.Popen(  # noqa: S603 - our own program
+                [*command, self.checkout.bash, self.script, "_background"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=output,
+                start_new_session=True,
+            )
+            while (found := root.running_supervisor()) is None or found.pid != child.pid:
+                if (code := child.poll()) is not None:
+                    self._show_own_log(before)
+                    raise SupervisionError(
+                        (code if code > 0 else 128 - code) or TRY_LATER, "the supervisor did not start: see above"
+                    )
+                time.sleep(_POLL_SECONDS)
+        note(
+            f"the supervisor runs, pid {child.pid}; it writes to {log}, its agents to {root.path}/logs/NAME.log"
+            " ('neo_light_fix.sh logs' follows them, 'neo_light_fix.sh status' shows how they are)"
+        )
+        # Whoever reads this is still here; the governor's log, where it says the same, may not be looked at for hours.
+        shown = subprocess.run(self.checkout.program("show-config"), stdout=subprocess.DEVNULL, check=False)  # noqa: S603
+        if shown.returncode:
+            note(
+                "so the governor does not govern; all other agents run. Put the setting right, then"
+                " 'neo_light_fix.sh restart'"
+            )
+
+    def _show_own_log(self, position: int) -> None:
+        log = self.root.own_log
+        if log.is_file():
+            with log.open("rb") as file:
+                file.seek(position)
+                sys.stderr.buffer.write(file.read())
+                sys.stderr.flush()
+
+    def _await_the_end(self) -> None:
+        """Return when neither a supervisor nor any of its agents is left."""
+        deadline = time.monotonic() + self.settings.patience_seconds + _BEYOND_SECONDS
+        while is_locked(self.root.supervisor_lock) or is_locked(self.root.agents_lock):
+            if time.monotonic() >= deadline:
+                raise SupervisionError(
+                    TRY_LATER, f"not all has ended yet on {self.root.path}: 'neo_light_fix.sh status' shows more"
+                )
+            time.sleep(_POLL_SECONDS)
+
+
+def _size(file: int) -> int:
+    found = os.fstat(file)
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def _said_of(standing: AgentStanding) -> str:
+    match standing.state:
+        case "running":
+            pid = "not known yet" if standing.pid == "-" else standing.pid
+            return f"running, pid {pid}, since {_date(standing.since)}"
+        case "waiting":
+            seconds = 0 if standing.due == "-" else max(0, int(standing.due) - int(time.time()))
+            return f"restarting in {seconds} s, ended with exit code {standing.exit_code}"
+        case "gave-up":
+            return f"gave up with exit code {standing.exit_code} at {_date(standing.since)}, see its log"
+        case _:
+            return "stopped"
+
+
+def _date(seconds: str) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(int(seconds)))

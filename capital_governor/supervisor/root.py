@@ -1,0 +1,221 @@
+"""The root on which a supervisor works: its files there, its locks, its settings, and the state that `status` shows."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Final
+
+from capital_governor.supervisor.linux import start_of
+from capital_governor.supervisor.messages import PERMANENT, SupervisionError
+
+SCRIPT: Final = "neo_light_fix"
+"""The supervisor's own name where it stands beside those of agents."""
+
+_SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
+_WHOLE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,11}")
+_PAUSE_SECONDS: Final = 0.05
+_KEEPERS_SECONDS: Final = 10.0
+"""What a keeper may take, beyond its agent's time, for what an agent leaves behind and for its last lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionSettings:
+    """When agents are started again, how long they may take to end, and how their logs are rotated."""
+
+    backoff_seconds: float
+    backoff_max_seconds: float
+    healthy_seconds: float
+    stop_seconds: float
+    log_max_bytes: int
+    log_keep: int
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long all agents together may take to end."""
+        return self.stop_seconds + _KEEPERS_SECONDS
+
+
+def read_settings(environment: Mapping[str, str]) -> SupervisionSettings:
+    """Return the settings of supervision; an empty variable counts as unset.
+
+    Raises:
+        SupervisionError: one of them is wrong.
+    """
+    settings = SupervisionSettings(
+        backoff_seconds=_seconds(environment, "NEO_LIGHT_BACKOFF_SECONDS", "2"),
+        backoff_max_seconds=_seconds(environment, "NEO_LIGHT_BACKOFF_MAX_SECONDS", "60"),
+        healthy_seconds=_seconds(environment, "NEO_LIGHT_HEALTHY_SECONDS", "60"),
+        stop_seconds=_seconds(environment, "NEO_LIGHT_STOP_SECONDS", "10"),
+        log_max_bytes=_whole_number(environment, "NEO_LIGHT_LOG_MAX_BYTES", "10485760"),
+        log_keep=_whole_number(environment, "NEO_LIGHT_LOG_KEEP", "5"),
+    )
+    if not 0 < settings.backoff_seconds <= settings.backoff_max_seconds:
+        raise SupervisionError(
+            PERMANENT, "NEO_LIGHT_BACKOFF_SECONDS must be above 0 and at most NEO_LIGHT_BACKOFF_MAX_SECONDS"
+        )
+    return settings
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: str) -> float:
+    value = environment.get(name) or default
+    if not _SECONDS.fullmatch(value):
+        raise SupervisionError(
+            PERMANENT, f"{name} is '{value}': it takes seconds, 0 to 999999, with up to three decimals"
+        )
+    return float(value)
+
+
+def _whole_number(environment: Mapping[str, str], name: str, default: str) -> int:
+    value = environment.get(name) or default
+    if not _WHOLE_NUMBER.fullmatch(value):
+        raise SupervisionError(PERMANENT, f"{name} is '{value}': it takes a whole number, 1 or more")
+    return int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStanding:
+    """What the state file says of one agent; times are seconds since 1970.
+
+    Args:
+        name: the agent's.
+        state: ``running``, ``waiting`` (to be started again), ``gave-up`` or ``stopped``.
+        pid: of the agent, once its keeper has told it.
+        since: when it entered the state.
+        due: when a waiting one is started again.
+        exit_code: with which it ended last.
+    """
+
+    name: str
+    state: str
+    pid: str = "-"
+    since: str = "0"
+    due: str = "-"
+    exit_code: str = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSupervisor:
+    """The supervisor that holds the lock, since when, and the agents that it keeps."""
+
+    pid: int
+    since: str
+    agents: tuple[AgentStanding, ...]
+
+
+class Root:
+    """The folder with ``runtime/``, ``logs/`` and ``.env``.
+
+    Args:
+        path: absolute.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.env_file = path / ".env"
+        self.own_log = path / "logs" / f"{SCRIPT}.log"
+        self.state_file = path / "runtime" / f"{SCRIPT}.state"
+        self.supervisor_lock = path / "runtime" / f"{SCRIPT}.lock"
+        """Held by the supervisor alone."""
+        self.agents_lock = path / "runtime" / f"{SCRIPT}.agents.lock"
+        """Held by the supervisor and its keepers, so that a new supervisor waits for the agents of a killed one."""
+
+    def prepare(self) -> None:
+        """Make the folders of a supervisor. Raises SupervisionError if this user cannot write there."""
+        folders = (self.path / "runtime", self.path / "logs")
+        try:
+            for folder in folders:
+                folder.mkdir(parents=True, exist_ok=True)
+            writable = all(os.access(folder, os.W_OK) for folder in folders)
+        except OSError:
+            writable = False
+        if not writable:
+            raise SupervisionError(
+                PERMANENT,
+                f"cannot write to runtime/ and logs/ in {self.path}: let this user write there, move away what is no"
+                " folder, or give another root in NEOLIGHT_ROOT",
+            )
+
+    def open_locks(self) -> tuple[int, int]:
+        """Return the descriptors of the supervisor's and the agents' lock file, neither of them locked yet."""
+        try:
+            first, second = (
+                os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+                for path in (self.supervisor_lock, self.agents_lock)
+            )
+        except OSError:
+            raise SupervisionError(
+                PERMANENT,
+                f"cannot write in {self.path}/runtime: let this user write to neo_light_fix.lock and"
+                " neo_light_fix.agents.lock there, or move away what is in their place",
+            ) from None
+        return first, second
+
+    def write_state(self, since: int, agents: list[AgentStanding]) -> None:
+        """Replace the state file as a whole, on behalf of this process. Raises OSError."""
+        pid = os.getpid()
+        lines = [(SCRIPT, str(pid), str(start_of(pid)), str(since)), *map(astuple, agents)]
+        new = self.state_file.with_name(f"{self.state_file.name}.new")
+        new.write_text("".join("\t".join(line) + "\n" for line in lines))
+        new.replace(self.state_file)
+
+    def running_supervisor(self) -> RunningSupervisor | None:
+        """Return the supervisor that holds the lock; none also where it has not written its state yet."""
+        if not is_locked(self.supervisor_lock):
+            return None
+        try:
+            first, *rest = self.state_file.read_text().splitlines()
+            name, pid, start, since = first.split("\t")
+            found = RunningSupervisor(int(pid), since, tuple(AgentStanding(*line.split("\t")) for line in rest))
+        except (OSError, ValueError, TypeError):  # none, or not as a supervisor writes it
+            return None
+        # What a killed supervisor left may name a pid that is another process's now.
+        started = start_of(found.pid)
+        return found if name == SCRIPT and started and str(started) == start else None
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds the lock of a file; one that cannot be read is held by nobody that matters.
+
+    A shared lock is tried, so that two that look do not see each other.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return False
+
+
+def lock(descriptor: int, path: Path, *, patience_seconds: float) -> bool:
+    """Lock an open file for this process; return False if another one holds its lock all the time.
+
+    Raises:
+        SupervisionError: it cannot be locked for another reason.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_PAUSE_SECONDS)
+        except OSError as error:
+            raise SupervisionError(
+                PERMANENT, f"cannot lock {path} ({error.strerror}); a file system without locks cannot have it"
+            ) from None
+        else:
+            return True

@@ -1,0 +1,260 @@
+"""Keeps agents running: one keeper an agent, started again when it ends, until a signal ends them all.
+
+``keeper.py`` says how it is made sure that nothing outlives the supervisor. One process without threads: the kernel
+takes the end of the thread that started a keeper for the death of its parent.
+
+All that runs after the start is loaded at the start: a ``git pull`` changes nothing in a running supervisor. A keeper
+is a program of its own, so its command line is a contract between versions.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+from capital_governor.supervisor.agents import Agent, Agents, Checkout
+from capital_governor.supervisor.keeper import NOT_EXECUTABLE
+from capital_governor.supervisor.messages import PERMANENT, TRY_LATER, Messages, SupervisionError
+from capital_governor.supervisor.root import AgentStanding, Root, SupervisionSettings, lock
+
+_ENDINGS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_LOOKERS_SECONDS: Final = 1.0
+"""For those who only look whether the lock is held."""
+_END_POLL_SECONDS: Final = 0.05
+_CHUNK_BYTES: Final = 1 << 16
+
+
+@dataclass(slots=True)
+class KeptAgent:
+    """An agent and how it stands; ``due`` and ``started`` are by the clock that nobody sets, the others are dates.
+
+    Args:
+        agent: which.
+        wait_seconds: before it is started again the next time.
+        since: when it entered its state, in seconds since 1970.
+        state: as in the state file.
+        due: when a waiting one is started.
+        due_date: the same, in seconds since 1970; none before its first end.
+        started: when it was started last.
+        keeper: the process around it, while there is one.
+        pid: its own, once the keeper has told it.
+        exit_code: with which it ended last.
+    """
+
+    agent: Agent
+    wait_seconds: float
+    since: int
+    state: str = "waiting"
+    due: float = 0.0
+    due_date: int | None = None
+    started: float = 0.0
+    keeper: subprocess.Popen[bytes] | None = None
+    pid: int | None = None
+    exit_code: int | None = None
+
+    def enter(self, state: str) -> None:
+        """Be in another state from now on."""
+        self.state, self.since = state, int(time.time())
+
+    def lives(self) -> bool:
+        """Whether its keeper is there."""
+        return self.keeper is not None and self.keeper.poll() is None
+
+    def standing(self) -> AgentStanding:
+        """Return its line of the state file."""
+        numbers = ("-" if number is None else str(number) for number in (self.pid, self.due_date, self.exit_code))
+        pid, due, exit_code = numbers
+        return AgentStanding(self.agent.name, self.state, pid, str(self.since), due, exit_code)
+
+
+def supervise(
+    checkout: Checkout, root: Root, settings: SupervisionSettings, agents: Agents, messages: Messages
+) -> None:
+    """Keep the agents running until SIGTERM, SIGINT or SIGHUP; return when none of them is left.
+
+    Raises:
+        SupervisionError: another supervisor has the root, or its agents have not ended yet.
+    """
+    # As a shell does it, so that agents see the root under the name that it was given.
+    os.chdir(root.path)
+    os.environ["PWD"] = str(root.path)
+    supervisor_lock, agents_lock = root.open_locks()
+    if not lock(supervisor_lock, root.supervisor_lock, patience_seconds=_LOOKERS_SECONDS):
+        raise SupervisionError(TRY_LATER, f"another supervisor runs on {root.path}: 'neo_light_fix.sh status' shows it")
+    if not lock(agents_lock, root.agents_lock, patience_seconds=0):
+        messages.report("waiting for the agents of a supervisor that was killed to end")
+        if not lock(agents_lock, root.agents_lock, patience_seconds=settings.patience_seconds + 1):
+            raise SupervisionError(
+                TRY_LATER, f"the agents of a supervisor that was killed still run on {root.path}: try again later"
+            )
+    Supervisor(checkout, root, settings, agents, messages, agents_lock).run()
+
+
+class Supervisor:
+    """Must be made and run in the main thread.
+
+    Args:
+        checkout: whose Python runs the keepers.
+        root: that is locked for this process.
+        settings: of supervision.
+        agents: to keep.
+        messages: where they go.
+        agents_lock: a descriptor that keepers inherit.
+    """
+
+    def __init__(
+        self,
+        checkout: Checkout,
+        root: Root,
+        settings: SupervisionSettings,
+        agents: Iterable[Agent],
+        messages: Messages,
+        agents_lock: int,
+    ) -> None:
+        self._python = checkout.python
+        self._root = root
+        self._settings = settings
+        self._report = messages.report
+        self._agents_lock = agents_lock
+        self._since = int(time.time())
+        self._kept = [KeptAgent(agent, settings.backoff_seconds, self._since) for agent in agents]
+        self._ending: signal.Signals | None = None
+        self._written: list[AgentStanding] = []
+        # On one pipe keepers tell the pids of their agents, on the other the kernel's signals wake this process.
+        self._told, self._telling = os.pipe()
+        self._woken, self._waking = os.pipe()
+        for descriptor in (self._told, self._woken, self._waking):
+            os.set_blocking(descriptor, False)
+        self._heard = b""
+
+    def run(self) -> None:
+        """Keep all agents running until a signal comes, then end them."""
+        signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        for number in _ENDINGS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as for a 'nohup'
+                signal.signal(number, self._end)
+        self._report(f"supervising on {self._root.path}: {' '.join(kept.agent.name for kept in self._kept)}")
+        try:
+            while self._ending is None:
+                for kept in self._kept:
+                    self._tend(kept)
+                self._write_state()
+                self._wait(min((kept.due for kept in self._kept if kept.state == "waiting"), default=math.inf))
+            self._report(f"{self._ending.name}: ending all agents")
+        finally:
+            self._end_agents()
+        self._report("stopped")
+
+    def _end(self, number: int, _frame: FrameType | None) -> None:
+        self._ending = signal.Signals(number)
+
+    def _wait(self, until: float) -> None:
+        """Return when it is time, or when a signal or a keeper's message has come; read the messages."""
+        seconds = None if until == math.inf else max(0.0, until - time.monotonic())
+        ready, _, _ = select.select((self._told, self._woken), (), (), seconds)
+        if self._woken in ready:
+            os.read(self._woken, _CHUNK_BYTES)
+        if self._told in ready:
+            self._hear()
+
+    # --- one agent ------------------------------------------------------------------------------------------------
+
+    def _tend(self, kept: KeptAgent) -> None:
+        if kept.state == "running" and not kept.lives():
+            self._hear()  # what its keeper has told before
+            self._conclude(kept, 0 if kept.keeper is None else kept.keeper.returncode)
+        elif kept.state == "waiting" and time.monotonic() >= kept.due:
+            self._launch(kept)
+
+    def _launch(self, kept: KeptAgent) -> None:
+        agent, settings = kept.agent, self._settings
+        command = [self._python, "-I", "-m", "capital_governor.supervisor.keeper"]
+        command += ["--name", agent.name, "--parent", str(os.getpid()), "--tell", str(self._telling)]
+        command += ["--stop-seconds", str(settings.stop_seconds), "--log", str(agent.log)]
+        command += ["--max-bytes", str(settings.log_max_bytes), "--keep", str(settings.log_keep), "--", *agent.command]
+        kept.pid = None
+        kept.started = time.monotonic()
+        try:
+            kept.keeper = subprocess.Popen(  # noqa: S603 - our own program
+                command, stdin=subprocess.DEVNULL, pass_fds=(self._telling, self._agents_lock)
+            )
+        except OSError as error:  # the environment is being made anew, or the machine has no process left
+            self._report(f"{agent.name} cannot be started: {self._python}: {error.strerror}")
+            self._conclude(kept, NOT_EXECUTABLE)
+        else:
+            kept.enter("running")
+
+    def _conclude(self, kept: KeptAgent, code: int) -> None:
+        """Decide when it is started again. With exit code 0, too: it was meant to stay."""
+        name = kept.agent.name
+        kept.keeper = kept.pid = None
+        kept.exit_code = code if code >= 0 else 128 - code
+        if kept.exit_code == PERMANENT:
+            kept.enter("gave-up")
+            self._report(
+                f"{name} gave up with exit code {kept.exit_code} (a person must mend its configuration, see"
+                f" {kept.agent.log}): it is not started again before 'neo_light_fix.sh restart'"
+            )
+            return
+        now, seconds = time.monotonic(), kept.wait_seconds
+        if now - kept.started >= self._settings.healthy_seconds:
+            seconds = self._settings.backoff_seconds
+        kept.due = now + seconds
+        kept.enter("waiting")
+        kept.due_date = kept.since + math.ceil(seconds)
+        kept.wait_seconds = min(2 * seconds, self._settings.backoff_max_seconds)
+        self._report(f"{name} ended with exit code {kept.exit_code}: started again in {seconds:.3f} s")
+
+    def _hear(self) -> None:
+        """Read what keepers have told, ``NAME PID;`` in a line; the first part of a line waits for the rest."""
+        try:
+            self._heard += os.read(self._told, _CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        *lines, self._heard = self._heard.split(b"\n")
+        for line in lines:
+            name, pid = line.decode().rstrip(";").split(" ")
+            self._report(f"{name} runs, pid {pid}")
+            for kept in self._kept:
+                if kept.agent.name == name and kept.state == "running":  # if it has ended since, the pid is nobody's
+                    kept.pid = int(pid)
+
+    # --- all of them ----------------------------------------------------------------------------------------------
+
+    def _write_state(self) -> None:
+        """Write it where it has changed. A disk that refuses it does not end the supervisor."""
+        standings = [kept.standing() for kept in self._kept]
+        if standings == self._written:
+            return
+        self._written = standings
+        try:
+            self._root.write_state(self._since, standings)
+        except OSError:
+            self._report(f"cannot write {self._root.state_file}: 'status' and 'stop' may not know of the last change")
+
+    def _end_agents(self) -> None:
+        """Return when all have ended. Keepers kill what does not end in time; one that hangs is killed here."""
+        deadline = time.monotonic() + self._settings.patience_seconds
+        self._signal_keepers(signal.SIGTERM)
+        while any(kept.lives() for kept in self._kept):
+            if time.monotonic() >= deadline:
+                self._signal_keepers(signal.SIGKILL)  # and with it, by the kernel, its agent
+            self._wait(time.monotonic() + _END_POLL_SECONDS)
+        for kept in self._kept:
+            kept.keeper = kept.pid = None
+            kept.enter("stopped")
+        self._write_state()
+
+    def _signal_keepers(self, number: signal.Signals) -> None:
+        for kept in self._kept:
+            if kept.keeper is not None:
+                kept.keeper.send_signal(number)  # none to one that has ended

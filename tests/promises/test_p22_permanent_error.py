@@ -16,7 +16,7 @@ FAULTS: Final = {
     "CAPITAL_GOVERNOR_INTERVALL": "300",
 }
 EXITS_WITH_1: Final = (
-    f"exec '{sys.executable}' -P -c 'from capital_governor import exits; exits.CONFIGURATION = 1;"
+    f"exec '{sys.executable}' -P -c 'from capital_governor.contracts import exit_codes; exit_codes.CONFIGURATION = 1;"
     ' from capital_governor.__main__ import main; import sys; sys.argv[1:] = ["run"]; main()\''
 )
 
@@ -36,8 +36,7 @@ def give_up(home: Path, name: str, value: str, *, governor: str | None = None, p
     with site_at(home) as site:
         site.govern(governor)
         if not patient:
-            script = site.project / "neo_light_fix.sh"
-            script.write_text(script.read_text().replace("code == EXIT_PERMANENT", "code == 999"))
+            site.change_supervisor("from capital_governor.supervisor import supervise", "supervise.PERMANENT = 999")
         site.settings = {name: value}
         site.agents("ensure_running brief 'exit 1'")
         with site.started() as supervisor:

@@ -1,7 +1,4 @@
-"""A ``.env`` file, read as data: nothing in it is executed or replaced.
-
-``python -m capital_governor.settings.dotenv NAME FILE`` prints what one variable is there, for ``neo_light_fix.sh``.
-"""
+"""A ``.env`` file, read as data: nothing in it is executed or replaced."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import codecs
 import io
 import re
 import stat
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -18,7 +14,6 @@ from dotenv.parser import parse_stream
 
 _LARGEST_ENV_FILE_BYTES: Final = 1 << 20
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_CONFIGURATION: Final = 78
 _ENV_LINE: Final = re.compile(r"\s*(?:(?:export|set)\s+)?['\"]?(\w+)", re.ASCII)
 
 
@@ -84,22 +79,3 @@ def _parse_env(text: str, own: Collection[str], prefix: str) -> tuple[dict[str, 
             if match and (match[1] in own or match[1].upper().startswith(prefix))
         ]
     return values, faults
-
-
-def main() -> None:
-    """Print the value of one variable in a file, both from the command line; nothing if it is not set there.
-
-    Raises:
-        SystemExit: 78 if it cannot be known, which is said on stderr.
-    """
-    name, path = sys.argv[1:]
-    values, faults = read_env_file(Path(path), {name}, name)
-    for fault in faults:
-        print(f"neo_light_fix.sh: {fault}", file=sys.stderr)  # noqa: T201 - its user reads the script's messages
-    if faults:
-        raise SystemExit(_CONFIGURATION)
-    print(values.get(name, ""))  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

@@ -281,86 +281,10 @@ show_demo() {
 
 # --- test ---------------------------------------------------------------------------------------------------------
 
-step() {
-    local heading=$1 status=0
-    shift
-    printf '\n== %s\n' "$heading"
-    "$@" || status=$?
-    if ((status != 0)); then
-        die "$status" "$heading: failed with exit code $status"
-    fi
-}
-
-# What the operator has set for the real thing must neither steer a test nor be reached by one.
-# shellcheck disable=SC2329 # 'step' runs it
-without_operator_settings() (
-    for name in $(compgen -e); do
-        case $name in
-            CAPITAL_GOVERNOR_* | NEOLIGHT_* | NEO_LIGHT_* | TELEGRAM_* | *_proxy | *_PROXY) unset "$name" ;;
-        esac
-    done
-    exec "$@"
-)
-
-# What the fault tests break the governor with. Without one of these the tests that need it are skipped, which fails a
-# run with CI=true.
-ensure_fault_tools() {
-    local tool packages=''
-    for tool in strace faketime unshare; do
-        command -v "$tool" >/dev/null || packages+=" ${tool/unshare/util-linux}"
-    done
-    if [[ -z $packages ]]; then
-        return
-    fi
-    if [[ $(id -u 2>/dev/null || true) == 0 ]] && command -v apt-get >/dev/null; then
-        note "installing for the fault tests:$packages"
-        # shellcheck disable=SC2086 # a word for each package
-        if { apt-get install -y --no-install-recommends $packages ||
-            { apt-get update && apt-get install -y --no-install-recommends $packages; }; } >>"$INSTALL_LOG" 2>&1; then
-            return
-        fi
-        note "that failed, see $INSTALL_LOG"
-    fi
-    note "fault tests are skipped that need what is missing here (Debian, Ubuntu: apt-get install$packages, as root)"
-}
-
-run_benchmarks() {
-    step benchmarks without_operator_settings "$VENV/bin/pytest" tests/benchmarks -m bench -s "$@"
-}
-
-run_soak() {
-    step soak without_operator_settings "$VENV/bin/python" -m tests.soak "$@"
-}
-
-run_checks() {
-    local -a options=()
-    if [[ ${1-} == --coverage ]]; then
-        shift
-        options=(--cov --cov-branch --cov-report=term:skip-covered)
-    fi
-    (($# > 0)) || options+=(-n 2 --dist loadgroup) # all tests: a process on each core of a small machine
-    ensure_fault_tools
-    step 'ruff format' "$VENV/bin/ruff" format --check
-    step 'ruff check' "$VENV/bin/ruff" check
-    step mypy "$VENV/bin/mypy"
-    step lint-imports "$VENV/bin/lint-imports"
-    step shellcheck "$VENV/bin/shellcheck" neo_light_fix.sh .ci/run
-    step pytest without_operator_settings "$VENV/bin/pytest" -W error -m 'not bench' \
-        ${options[@]+"${options[@]}"} "$@" # an empty list counts as unset for bash 3.2
-}
-
 test_project() {
     ensure_venv test
     cd -- "$PROJECT"
-    if [[ ${1-} == --bench ]]; then
-        shift
-        run_benchmarks "$@"
-    elif [[ ${1-} == --soak ]]; then
-        shift
-        run_soak "$@"
-    else
-        run_checks "$@"
-    fi
+    exec "$BASH" -p -- .ci/checks "$@"
 }
 
 # --- supervising --------------------------------------------------------------------------------------------------

@@ -203,5 +203,6 @@ def bare_machine(tmp_path: Path) -> Machine:
         (home / "tools" / tool).symlink_to(found)
     machine.project.mkdir()
     shutil.copy(REPOSITORY / "neo_light_fix.sh", machine.script)
+    shutil.copytree(REPOSITORY / ".ci", machine.project / ".ci")
     (machine.project / "pyproject.toml").write_text("[project]\n")
     return machine

@@ -114,9 +114,10 @@ def test_a_script_that_is_changed_while_it_runs_ends_as_it_began(machine: Machin
     machine.let("program-sleeps", 0.5)
     with machine.start("test") as process:
         machine.wait_for_call("check")
-        text = machine.script.read_text()
-        with machine.script.open("w") as file:  # the same file, as an editor or rsync --inplace writes it
-            file.write(text.replace("set -Eeuo pipefail", "# more\n" * 40 + "set -Eeuo pipefail") + "((( ;;\n")
+        for script in (machine.script, machine.project / ".ci/checks"):
+            text = script.read_text()
+            with script.open("w") as file:  # the same file, as an editor or rsync --inplace writes it
+                file.write(text.replace("set -Eeuo pipefail", "# more\n" * 40 + "set -Eeuo pipefail") + "((( ;;\n")
         run = finish(process)
     assert run.code == 0
     assert "syntax error" not in run.err

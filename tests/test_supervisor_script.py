@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -59,7 +58,7 @@ def test_an_argument_too_many_is_wrong_usage(machine: Machine, arguments: tuple[
     run = machine.run(*arguments)
     assert (run.code, run.out) == (2, "")
     assert f"{arguments[0]} takes no such argument: {arguments[-1]}" in run.err
-    assert sorted(path.name for path in machine.project.iterdir()) == ["neo_light_fix.sh", "pyproject.toml"]
+    assert sorted(path.name for path in machine.project.iterdir()) == [".ci", "neo_light_fix.sh", "pyproject.toml"]
 
 
 def test_the_checks_run_in_order_from_the_project_folder(machine: Machine) -> None:
@@ -80,7 +79,7 @@ def test_the_checks_run_in_order_from_the_project_folder(machine: Machine) -> No
         ["ruff", "check"],
         ["mypy"],
         ["lint-imports"],
-        ["shellcheck", "neo_light_fix.sh", ".ci/run"],
+        ["shellcheck", "neo_light_fix.sh", ".ci/checks", ".ci/run"],
         ["pytest", "-W", "error", "-m", "not bench", "-k", "two words"],
     ]
 
@@ -184,9 +183,7 @@ def test_the_operators_settings_do_not_reach_the_tests(machine: Machine, argumen
 
 def test_the_ci_entry_is_the_test_command(machine: Machine, tmp_path: Path) -> None:
     """`.ci/run` runs every check from any folder and ends as they end."""
-    (machine.project / ".ci").mkdir()
     entry = machine.project / ".ci/run"
-    shutil.copy(REPOSITORY / ".ci/run", entry)
     machine.let("pytest-exits", 4)
     run = machine.run(script=entry, cwd=tmp_path)
     assert run.code == 4

@@ -88,7 +88,7 @@ def _paused(inputs: Inputs, payload: Snapshot) -> bool:
 
 def _adds_up(new: Publication) -> bool:
     lines = [*new.shares.values(), new.reserve]
-    return all(type(line) is int and line >= 0 for line in lines) and sum(lines) == WHOLE
+    return set(map(type, lines)) == {int} and min(lines) >= 0 and sum(lines) == WHOLE
 
 
 def _within_limits(new: Publication, inputs: Inputs, rules: Rules) -> bool:
@@ -96,11 +96,8 @@ def _within_limits(new: Publication, inputs: Inputs, rules: Rules) -> bool:
     for order in inputs.limits:
         if order.cap is not None and (order.until is None or inputs.now < order.until):
             caps[order.agent] = min(order.cap, caps.get(order.agent, 1.0))
-    common = ppm(rules.max_alloc, new.exposure)
-    return all(
-        share <= (common if agent not in caps else ppm(min(rules.max_alloc, caps[agent]), new.exposure))
-        for agent, share in new.shares.items()
-    )
+    within_caps = all(new.shares.get(agent, 0) <= ppm(cap, new.exposure) for agent, cap in caps.items())
+    return within_caps and max(new.shares.values(), default=0) <= ppm(rules.max_alloc, new.exposure)
 
 
 def _no_gain_unwell(new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], payload: Snapshot) -> bool:

@@ -187,7 +187,7 @@ def _judge_agents(
 def _agents_problem(
     snapshot: Snapshot, state: State, rules: Rules, roll: Roll, excused: set[Agent], *, accept: bool
 ) -> Hold | None:
-    emptied = bool(roll.members) and excused.issuperset(roll.members)
+    emptied = bool(roll.members) and len(excused) == len(roll.members)  # only members are excused
     records = len(snapshot.metrics) + len(snapshot.faults)
     if not records and not emptied:
         return Hold(Reason.NO_AGENTS, "the payload has no agents")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from capital_governor.core.model import DAY_SECONDS, RESERVE, WHOLE, Agent, Memory, Ppm, Publication, Rules, State, ppm
@@ -41,34 +41,33 @@ def compare(
     """
     if published is None:
         return (Trigger(Reason.FIRST_ALLOCATION, True, WHOLE, WHOLE),)  # noqa: FBT003 - its field is named fired
+    before = [published.shares.get(agent, 0) for agent in proposal.limits]
+    left = [agent for agent in published.shares if agent not in proposal.limits]
     return (
-        _breach(proposal.limits, published),
+        _breach(proposal.limits, before, published.exposure),
         Trigger(Reason.EXPOSURE_ZERO, proposal.exposure == 0.0 < published.exposure, ppm(1.0, proposal.exposure), 0),
-        _left(proposal, published),
+        Trigger(Reason.MEMBER_LEFT, bool(left), len(left), 1, left[0] if left else ""),
         _joined(proposal, published, agents, now),
-        _below_floor(proposal, published),
+        _below_floor(proposal, published, before),
         *_changes(proposal, published, rules),
     )
 
 
-def _breach(limits: Mapping[Agent, Bounds], published: Publication) -> Trigger:
-    """The published share that most exceeds its cap times the *published* exposure."""
+def _breach(limits: Mapping[Agent, Bounds], before: Sequence[Ppm], exposure: float) -> Trigger:
+    """The published share that most exceeds its cap times the published exposure.
+
+    Args:
+        limits: of every member.
+        before: their published shares, 0 for a member that has none.
+        exposure: the published one.
+    """
     worst, over, allowed = "", 0, 0
-    caps = {cap: ppm(cap, published.exposure) for cap in {bound.hi for bound in limits.values()}}
-    # The common case, without a look at each agent.
-    if max(published.shares.values(), default=0) <= min(caps.values(), default=0):
-        return Trigger(Reason.LIMIT_BREACHED, False, 0, 0)  # noqa: FBT003 - its field is named fired
-    for agent, bound in limits.items():
-        share = published.shares.get(agent, 0)
-        if share - caps[bound.hi] > over:
-            worst, over, allowed = agent, share - caps[bound.hi], caps[bound.hi]
+    hi = [bound.hi for bound in limits.values()]
+    caps = {cap: ppm(cap, exposure) for cap in set(hi)}
+    for agent, cap, share in zip(limits, hi, before, strict=True):
+        if share - caps[cap] > over:
+            worst, over, allowed = agent, share - caps[cap], caps[cap]
     return Trigger(Reason.LIMIT_BREACHED, over > 0, allowed + over, allowed, worst)
-
-
-def _left(proposal: Proposal, published: Publication) -> Trigger:
-    """A published name that is no member; ``value`` counts them."""
-    left = [agent for agent in published.shares if agent not in proposal.limits]
-    return Trigger(Reason.MEMBER_LEFT, bool(left), len(left), 1, left[0] if left else "")
 
 
 def _joined(proposal: Proposal, published: Publication, agents: Mapping[Agent, Memory], now: float) -> Trigger:
@@ -77,50 +76,45 @@ def _joined(proposal: Proposal, published: Publication, agents: Mapping[Agent, M
     One that was retired less than a day ago waits for another reason to move, so that an agent that comes and goes
     does not move the fleet each time; after that day it is as good as new.
     """
-    joined = []
-    for agent in proposal.limits:
-        if agent not in published.shares:
-            left = agents[agent].retired_at
-            if left is None or now - left >= DAY_SECONDS:
-                joined.append(agent)
+    without = {agent: agents[agent].retired_at for agent in proposal.limits if agent not in published.shares}
+    joined = [agent for agent, left in without.items() if left is None or now - left >= DAY_SECONDS]
     return Trigger(Reason.MEMBER_JOINED, bool(joined), len(joined), 1, joined[0] if joined else "")
 
 
-def _below_floor(proposal: Proposal, published: Publication) -> Trigger:
+def _below_floor(proposal: Proposal, published: Publication, before: Sequence[Ppm]) -> Trigger:
     """The healthy member whose published share most lacks its floor, where the proposal would raise it.
 
     The floor is taken times the smaller exposure: a cut under a brake lowers everyone below the floors of the
     published exposure, and a rise of exposure alone lacks nothing.
     """
-    exposure = min(published.exposure, proposal.exposure)
     worst, lack, floor = "", 0, 0
-    floors = {lo: ppm(lo * proposal.floor_scale, exposure) for lo in {bound.lo for bound in proposal.limits.values()}}
-    highest = max(floors.values(), default=0)
-    # The common case, without a look at each agent.
-    if min(published.shares.values(), default=highest) >= highest:
-        return Trigger(Reason.BELOW_FLOOR, False, 0, 0)  # noqa: FBT003 - its field is named fired
-    for agent, bound in proposal.limits.items():
-        share = published.shares.get(agent)
-        if share is None or agent in proposal.unwell or proposal.shares[agent] <= share:
-            continue
-        if (needed := floors[bound.lo]) - share > lack:
-            worst, lack, floor = agent, needed - share, needed
+    exposure = min(published.exposure, proposal.exposure)
+    lo = [bound.lo for bound in proposal.limits.values()]
+    floors = {low: ppm(low * proposal.floor_scale, exposure) for low in set(lo)}
+    for agent, low, share in zip(proposal.limits, lo, before, strict=True):
+        if (
+            floors[low] - share > lack
+            and agent in published.shares
+            and agent not in proposal.unwell
+            and proposal.shares[agent] > share
+        ):
+            worst, lack, floor = agent, floors[low] - share, floors[low]
     return Trigger(Reason.BELOW_FLOOR, lack > 0, floor - lack, floor, worst)
 
 
 def _changes(proposal: Proposal, published: Publication, rules: Rules) -> tuple[Trigger, Trigger, Trigger]:
     """The largest change of a line, the growth of the reserve, and the capital that would move in all."""
     old, new = published.shares, proposal.shares
-    changes = {agent: abs(share - old.get(agent, 0)) for agent, share in new.items()}
-    changes |= {agent: old[agent] for agent in old.keys() - new.keys()}
+    lines = [*new, *(old.keys() - new.keys())]
+    changes = [abs(new.get(agent, 0) - old.get(agent, 0)) for agent in lines]
     growth = WHOLE - sum(new.values()) - published.reserve
     if growth > 0:
         growth = max(0, growth - proposal.cut)
-    largest = max(changes.values(), default=0)
-    line = min(agent for agent, change in changes.items() if change == largest) if largest else ""
+    largest = max(changes, default=0)
+    line = min([agent for agent, change in zip(lines, changes, strict=True) if change == largest]) if largest else ""
     if abs(growth) > largest:
         largest, line = abs(growth), RESERVE
-    moved = sum(changes.values()) + abs(growth)
+    moved = sum(changes) + abs(growth)
     single, derisk, turnover = (
         max(1, round(limit * WHOLE)) for limit in (rules.threshold, rules.derisk_threshold, rules.turnover_threshold)
     )
@@ -168,7 +162,8 @@ def cut(published: Publication, limits: Mapping[Agent, Bounds], exposure: float,
         # In a large fleet the millionths of millionths add up to one that exposure does not allow.
         scaled = {agent: int(share * ratio) for agent, share in published.shares.items()}
     freed = sum(published.shares.values()) - sum(scaled.values())
-    if _breach(limits, published).fired:
+    before = [published.shares.get(agent, 0) for agent in limits]
+    if _breach(limits, before, published.exposure).fired:
         reason = Reason.CUT_LIMIT
     elif lowered == 0.0 < published.exposure:
         reason = Reason.CUT_EXPOSURE_ZERO

@@ -473,7 +473,7 @@ def test_worked_example() -> None:
     for value, result in (*scores.values(), *weights.values(), *shares.values()):
         assert f"{value:.{len(result.partition('.')[2])}f}" == result
     assert {agent: float(result) for agent, (_, result) in scores.items()} == {
-        agent: round(score.total, 4) for agent, score in decision.trace.scores.items()
+        agent: round(score, 4) for agent, score in decision.trace.scores.items()
     }
     del weights["t"]
     assert {agent: float(result) for agent, (_, result) in weights.items()} == {
@@ -495,7 +495,7 @@ def test_what_the_example_does_next() -> None:
     small = decided(fleet, state, risk=0.8)
     change = next(trigger.value for trigger in small.trace.triggers if trigger.reason is Reason.THRESHOLD)
     assert small.reason is Reason.BELOW_THRESHOLD
-    assert (match[2], match[3]) == (f"{small.trace.scores['DropshipAgent'].total:.4f}", f"{change / 1e6:.4f}")
+    assert (match[2], match[3]) == (f"{small.trace.scores['DropshipAgent']:.4f}", f"{change / 1e6:.4f}")
     match = re.search(
         r"`risk_multiplier` ([0-9.]+)\): .* from ([0-9.]+) to ([0-9.]+)\. That is ([0-9.]+) and moves", text
     )

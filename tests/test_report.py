@@ -23,6 +23,7 @@ import structlog
 from capital_governor.adapters import atomic_replacement, logs
 from capital_governor.adapters.lookups import LookupLoop
 from capital_governor.contracts.payload import parse
+from capital_governor.core.decision import score_of
 from capital_governor.core.model import Refusal, Rules
 from capital_governor.core.reason import Reason
 from capital_governor.journal.sqlite.store import open_sqlite
@@ -600,7 +601,9 @@ def test_a_drawdown_above_100_is_warned_of_once_an_agent_and_day(rig: Rig) -> No
         assert done.fetched
         assert done.decision.trace.hold is None
         assert done.decision.trace.faulty == {}
-        assert done.decision.trace.scores["ScoutBot"].drawdown == 0.0
+        score = score_of("ScoutBot", done.decision, Rules())
+        assert score is not None
+        assert score.drawdown == 0.0
         assert told() == once_each
     for hours in (24.1, 24.2, 47.9):
         rig.now = start + hours * hour

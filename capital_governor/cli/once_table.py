@@ -71,7 +71,7 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
         "agents": [
             {
                 "agent": agent,
-                "score": trace.scores[agent].total if agent in trace.scores else None,
+                "score": trace.scores.get(agent),
                 "weight": trace.weights.get(agent),
                 "limit": _binding(decision, agent),
                 "wanted": trace.target[agent] / WHOLE if agent in trace.target else None,

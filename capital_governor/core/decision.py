@@ -51,6 +51,14 @@ def commit(decision: Decision) -> State:
     return replace(decision.after, published=decision.proposal, generation=decision.proposal.generation)
 
 
+def score_of(agent: Agent, decision: Decision, rules: Rules) -> scorer.Score | None:
+    """Return an agent's score in a decision with its parts; None if it was not scored."""
+    memory = decision.after.agents.get(agent)
+    if agent not in decision.trace.scores or memory is None or memory.metrics is None:
+        return None
+    return scorer.score(memory.metrics, rules)
+
+
 def refuse(decision: Decision, state: State, reason: Reason) -> Decision:
     """Return a decision the gate refused, as one that publishes nothing; a decided cycle still counts as having asked.
 
@@ -108,11 +116,10 @@ def _allocate(case: _Case) -> Decision:
     enrolment = enrol(case.snapshot, case.state.agents, now=now, founding=published is None, rules=rules)
     agents = enrolment.agents
     bounds, unwell = _limits(case, agents, enrolment.probation)
-    scores = {agent: scorer.score(seen, rules) for agent in bounds if (seen := agents[agent].metrics) is not None}
+    scores = {agent: scorer.total(seen, rules) for agent in bounds if (seen := agents[agent].metrics) is not None}
 
     lo, hi = [bound.lo for bound in bounds.values()], [bound.hi for bound in bounds.values()]
-    totals = [scores[agent].total if agent in scores else 0.0 for agent in bounds]
-    projection = allocator.project(totals, lo, hi)
+    projection = allocator.project([scores.get(agent, 0.0) for agent in bounds], lo, hi)
     stepped, part = projection.weights, 1.0
     if published is not None:
         old = [published.weights.get(agent, 0.0) for agent in bounds]
@@ -170,7 +177,7 @@ def _allocate(case: _Case) -> Decision:
         # The weight of a share that was cut is what the share is a weight of.
         weights=weights | {agent: final[agent] / WHOLE / exposure.value for agent in cuts},
         exposure=exposure.value,
-        scores={agent: score.total for agent, score in scores.items()},
+        scores=scores,
         floor_scale=projection.floor_scale,
     )
     return Decision(fired, move, replace(state, asked=0, moved_at=now), trace)

@@ -1,31 +1,56 @@
-"""Metrics -> a score in [0, 1] and its four parts."""
+"""Metrics -> a score in [0, 1], and its four parts."""
 
 from __future__ import annotations
 
-from capital_governor.core.model import Metrics, Rules, of_fields
-from capital_governor.core.trace import Score
+from typing import NamedTuple
+
+from capital_governor.core.model import Metrics, Rules
+
+
+class Score(NamedTuple):
+    """A score and its four weighted parts, each already times its weight: ``total == pnl + sharpe + winrate + dd``."""
+
+    total: float
+    pnl: float
+    sharpe: float
+    winrate: float
+    drawdown: float
 
 
 def clip01(x: float) -> float:
     """Return ``min(1, max(0, x))``."""
-    if x < 0.0:
-        return 0.0
-    return x if x < 1.0 else 1.0  # noqa: FURB136 - a call of min() costs twice as much, four times an agent and cycle
+    if x > 1.0:
+        return 1.0
+    if x > 0.0:
+        return x
+    return 0.0
 
 
-def score(metrics: Metrics, rules: Rules) -> Score:
-    """Return the score of one agent: NeoLight's weighted mean of four clipped ratios.
+def parts(metrics: Metrics, rules: Rules) -> tuple[float, float, float, float]:
+    """Return the four parts of an agent's score: P&L, Sharpe ratio, win rate and drawdown, each times its weight.
 
-    ``w1*clip01(pnl_7d/pnl_scale) + w2*clip01(sharpe_30d/sharpe_scale) + w3*winrate_30d
-    + w4*(1 - clip01(max_dd_30d/drawdown_scale))``, with ``clip01(x) = min(1, max(0, x))``.
+    ``w1*clip01(pnl_7d/pnl_scale)``, ``w2*clip01(sharpe_30d/sharpe_scale)``, ``w3*winrate_30d`` and
+    ``w4*(1 - clip01(max_dd_30d/drawdown_scale))``, with ``clip01(x) = min(1, max(0, x))``.
 
     Args:
         metrics: finite; P&L in account currency, Sharpe ratio per decision, win rate 0..1, drawdown in percent.
         rules: the four weights (adding up to 1) and three scales.
     """
     pnl_7d, sharpe_30d, winrate_30d, max_dd_30d = metrics
-    pnl = rules.pnl_weight * clip01(pnl_7d / rules.pnl_scale)
-    sharpe = rules.sharpe_weight * clip01(sharpe_30d / rules.sharpe_scale)
-    winrate = rules.winrate_weight * clip01(winrate_30d)
-    drawdown = rules.drawdown_weight * (1.0 - clip01(max_dd_30d / rules.drawdown_scale_percent))
-    return of_fields(Score, (pnl + sharpe + winrate + drawdown, pnl, sharpe, winrate, drawdown))
+    return (
+        rules.pnl_weight * clip01(pnl_7d / rules.pnl_scale),
+        rules.sharpe_weight * clip01(sharpe_30d / rules.sharpe_scale),
+        rules.winrate_weight * clip01(winrate_30d),
+        rules.drawdown_weight * (1.0 - clip01(max_dd_30d / rules.drawdown_scale_percent)),
+    )
+
+
+def total(metrics: Metrics, rules: Rules) -> float:
+    """Return the score of one agent: NeoLight's weighted mean of four clipped ratios, the sum of its ``parts``."""
+    pnl, sharpe, winrate, drawdown = parts(metrics, rules)
+    return pnl + sharpe + winrate + drawdown
+
+
+def score(metrics: Metrics, rules: Rules) -> Score:
+    """Return the score of one agent with its parts."""
+    return Score(total(metrics, rules), *parts(metrics, rules))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
 
 from capital_governor.core.model import Agent, Ppm, Publication, State
 from capital_governor.core.reason import Reason
@@ -20,16 +19,6 @@ class Hold:
 
     reason: Reason
     detail: str
-
-
-class Score(NamedTuple):
-    """A score and its four weighted parts, each already times its weight: ``total == pnl + sharpe + winrate + dd``."""
-
-    total: float
-    pnl: float
-    sharpe: float
-    winrate: float
-    drawdown: float
 
 
 class LimitSource(StrEnum):
@@ -129,7 +118,7 @@ class Trace:
     faulty: Mapping[Agent, str] = field(default_factory=dict)
     absent: Mapping[Agent, int] = field(default_factory=dict)
     retired: tuple[Agent, ...] = ()
-    scores: Mapping[Agent, Score] = field(default_factory=dict)
+    scores: Mapping[Agent, float] = field(default_factory=dict)
     limits: Mapping[Agent, Bounds] = field(default_factory=dict)
     floor_scale: float = 1.0
     projected: Mapping[Agent, float] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from types import GenericAlias
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -67,6 +68,18 @@ def decode(kind: type[T], blob: bytes) -> T:
         where = ".".join(str(part) for part in first["loc"][1:]) or "the whole"
         raise JournalCorruptError(f"a stored {kind.__name__} cannot be read: {where}: {first['msg']}") from None
     return cast("T", value)
+
+
+def with_totals(verdict: bytes) -> bytes:
+    """Return a stored verdict with each score as its total alone; older programs stored its four parts as well."""
+    try:
+        document = json.loads(verdict)
+        scores = document["trace"]["scores"].items()
+        totals = {agent: score[0] if isinstance(score, list) else score for agent, score in scores}
+        document["trace"]["scores"] = totals
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return verdict  # it is none: ``decode`` says what is wrong with it
+    return json.dumps(document).encode()
 
 
 def check_storable(cycle: Record) -> None:

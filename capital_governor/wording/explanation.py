@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Final
 
+from capital_governor.core.decision import score_of
 from capital_governor.core.model import WHOLE, Agent, Inputs, Ppm, Rules, State
 from capital_governor.core.orders import Order, OrderKind, limits_of
 from capital_governor.core.reason import Reason
@@ -25,7 +26,7 @@ def explain(agent: Agent, before: State, rules: Rules, decision: Decision) -> di
     published = before.published.shares.get(agent) if before.published else None
     if agent not in trace.limits and published is None:
         return None
-    seen = decision.after.agents.get(agent)
+    seen, score = decision.after.agents.get(agent), score_of(agent, decision, rules)
     return {
         "agent": agent,
         "reason": decision.reason.value,
@@ -36,7 +37,7 @@ def explain(agent: Agent, before: State, rules: Rules, decision: Decision) -> di
         "fault": trace.faulty.get(agent),
         "absent_cycles": trace.absent.get(agent),
         "metrics": seen.metrics._asdict() if seen is not None and seen.metrics is not None else None,
-        "score": trace.scores[agent]._asdict() if agent in trace.scores else None,
+        "score": None if score is None else score._asdict(),
         "limits": asdict(trace.limits[agent]) if agent in trace.limits else None,
         "floor_scale": trace.floor_scale,
         "weight_projected": trace.projected.get(agent),
@@ -90,7 +91,7 @@ def limits_to_come(agent: Agent, orders: Iterable[Order], decided: Inputs) -> tu
 
 
 def _score_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:
-    score, memory = decision.trace.scores.get(agent), decision.after.agents.get(agent)
+    score, memory = score_of(agent, decision, rules), decision.after.agents.get(agent)
     if score is None or memory is None or memory.metrics is None:
         if agent in decision.trace.limits and decision.trace.scores:
             yield "score      none: it has not yet sent a good record"

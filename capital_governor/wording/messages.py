@@ -178,7 +178,7 @@ def decided_lines(decision: Decision, rules: Rules) -> Iterator[Line]:
         seen = after.agents[agent].metrics
         if seen is not None:
             parts = f"(PnL={seen.pnl_7d:.2f}, Sharpe={seen.sharpe_30d:.3f}, WR={seen.winrate_30d:.3f})"
-            yield Line("info", f"{agent}: score={trace.scores[agent].total:.4f} {parts}")
+            yield Line("info", f"{agent}: score={trace.scores[agent]:.4f} {parts}")
     if len(trace.scores) > SCORE_LINES:
         yield Line("info", f"... and {len(trace.scores) - SCORE_LINES} more scores: `explain AGENT` has each")
     for multiplier in trace.multipliers:

@@ -42,8 +42,8 @@ from capital_governor.core.model import (
     State,
 )
 from capital_governor.core.reason import Reason
-from capital_governor.core.trace import Brake, Decision, Score, Trace
-from capital_governor.journal.codec import decode, encode
+from capital_governor.core.trace import Brake, Decision, Trace
+from capital_governor.journal.codec import Verdict, decode, encode, with_totals
 from capital_governor.journal.fallback import BATCH, ResilientJournal
 from capital_governor.journal.memory import MemoryJournal
 from capital_governor.journal.protocol import (
@@ -114,7 +114,7 @@ def moved(state: State, now: float, book: str = LIVE, agents: Sequence[str] = ("
         multipliers={"regime": 0.8},
         moved_at=now,
     )
-    trace = Trace(scores={name: Score(0.5, 0.2, 0.1, 0.1, 0.1) for name in agents}, exposure=0.8, exposure_by="regime")
+    trace = Trace(scores=dict.fromkeys(agents, 0.5), exposure=0.8, exposure_by="regime")
     return Record(
         book=book,
         inputs=Inputs(now, Snapshot(now - 3, dict.fromkeys(agents, GOOD))),
@@ -257,6 +257,19 @@ def test_an_infinity_is_not_taken_for_unknown() -> None:
     assert decode(Inputs, encode(inputs)).limits == (limit,)
     trace = Trace(brakes=(Brake(Reason.COOLDOWN, active=False, value=math.inf, limit=0.0),))
     assert decode(Trace, encode(trace)) == trace
+
+
+def test_a_score_that_was_stored_with_its_parts_is_read_as_its_total() -> None:
+    """A verdict of the program before this one is read; of each score what it adds up to is kept."""
+    verdict = Verdict(Reason.UNCHANGED, None, Trace(scores={"Ada": 0.375, "Bob": 0.1}, exposure=float("inf")))
+    old = (
+        encode(verdict).replace(b"0.375", b"[0.375,0.2,0.1,0.05,0.025]").replace(b'"Bob":0.1', b'"Bob":[0.1,0,0,0,0.1]')
+    )
+    assert old != encode(verdict)
+    assert decode(Verdict, with_totals(old)) == decode(Verdict, with_totals(encode(verdict))) == verdict
+    for damaged in (b"", b"[]", b'{"trace": {"scores": {"Ada": []}}}'):
+        with pytest.raises(JournalCorruptError):
+            decode(Verdict, with_totals(damaged))
 
 
 @pytest.mark.parametrize(

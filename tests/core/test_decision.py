@@ -178,7 +178,7 @@ def test_shares_and_reserve_add_up_and_no_share_is_above_its_limit(situation: Si
 def test_under_equal_limits_order_is_kept(situation: Situation) -> None:
     """Of two agents with equal limits the one with the higher score never has the smaller weight or target."""
     trace = decide(situation.inputs, situation.state, situation.rules).trace
-    ranked = sorted(trace.scores, key=lambda agent: trace.scores[agent].total)
+    ranked = sorted(trace.scores, key=trace.scores.__getitem__)
     for i, lesser in enumerate(ranked):
         for better in ranked[i + 1 :]:
             one, other = trace.limits[lesser], trace.limits[better]

@@ -68,9 +68,9 @@ def _fleet(progress: Progress) -> Table:
         table.add_row("nothing is allocated yet", "", "", "", style="dim")
         return table
     faulty = entry.decision.trace.faulty
-    scores = entry.decision.trace.scores or {}
+    scores = entry.decision.trace.scores
     for agent, share in sorted(published.shares.items(), key=lambda line: (-line[1], line[0])):
-        score = scores[agent].total if agent in scores else published.scores.get(agent)
+        score = scores[agent] if agent in scores else published.scores.get(agent)
         ill = agent in faulty
         table.add_row(
             Text(agent + (" faulty" if ill else ""), "red" if ill else ""),

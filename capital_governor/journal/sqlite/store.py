@@ -21,7 +21,7 @@ from capital_governor.core.model import DAY_SECONDS, Inputs, Publication, Rules,
 from capital_governor.core.orders import Order
 from capital_governor.core.reason import CUTS, MOVES, Reason
 from capital_governor.core.trace import Decision
-from capital_governor.journal.codec import Verdict, decode, encode
+from capital_governor.journal.codec import Verdict, decode, encode, with_totals
 from capital_governor.journal.notices import Backlog, Notice, move_key
 from capital_governor.journal.protocol import LIVE, Entry, JournalCorruptError, JournalUnavailableError, Record, Summary
 from capital_governor.journal.sqlite import notices_table, orders_table
@@ -408,7 +408,7 @@ def _entry(book: str, row: tuple[Any, ...], states: dict[int, State], rules: Rul
     seq, inputs, decision, _, before_id, after_id, decided_id = row
     before, after = states[before_id], states[after_id]
     draft = replace(after, published=before.published) if decided_id is None else states[decided_id]
-    verdict = decode(Verdict, _unpack(decision))
+    verdict = decode(Verdict, with_totals(_unpack(decision)))
     return Entry(
         seq=seq,
         book=book,

@@ -125,11 +125,10 @@ def _allocate(case: _Case) -> Decision:
         old = [published.weights.get(agent, 0.0) for agent in bounds]
         stepped, part = allocator.step(old, projection.weights, hi, rules.max_step)
     projected = dict(zip(bounds, projection.weights, strict=True))
-    weights = dict(zip(bounds, stepped, strict=True))
+    weights = projected if part == 1.0 else dict(zip(bounds, stepped, strict=True))
 
-    caps = dict(zip(bounds, hi, strict=True))
-    target = integer_shares(projected, caps, exposure.value)
-    shares = target if part == 1.0 else integer_shares(weights, caps, exposure.value)
+    target = integer_shares(projected, hi, exposure.value)
+    shares = target if part == 1.0 else integer_shares(weights, hi, exposure.value)
     cuts, target_cuts = _gains(shares, unwell, published), _gains(target, unwell, published)
     final = _less(shares, cuts)
     proposal = threshold.Proposal(
@@ -175,7 +174,7 @@ def _allocate(case: _Case) -> Decision:
         fired,
         shares=final,
         # The weight of a share that was cut is what the share is a weight of.
-        weights=weights | {agent: final[agent] / WHOLE / exposure.value for agent in cuts},
+        weights=weights | {agent: final[agent] / WHOLE / exposure.value for agent in cuts} if cuts else weights,
         exposure=exposure.value,
         scores=scores,
         floor_scale=projection.floor_scale,

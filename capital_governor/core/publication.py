@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,20 +14,23 @@ SOURCE: Final = "capital_governor"
 """What the key ``source`` says in both files; readers accept no other."""
 
 
-def integer_shares(weights: Mapping[Agent, float], caps: Mapping[Agent, float], exposure: float) -> dict[Agent, Ppm]:
-    """Round ``weights x exposure`` to millionths by largest remainder; the order of the keys is kept.
+def integer_shares(weights: Mapping[Agent, float], caps: Sequence[float], exposure: float) -> dict[Agent, Ppm]:
+    """Round ``weights x exposure`` to millionths by largest remainder; the caps come in the order of the weights.
 
     ``floor(sum(w) * exposure * 1e6)`` is deployed. Everyone gets the floor of its own; what that leaves goes one
     millionth each to the largest fractions that stay within ``ppm(cap, exposure)``, ties by name. What fits nowhere is
     not deployed.
     """
-    exact = {agent: weight * exposure * WHOLE for agent, weight in weights.items()}
-    shares = {agent: math.floor(share) for agent, share in exact.items()}
-    missing = ppm(math.fsum(weights.values()), exposure) - sum(shares.values())
+    exact = [weight * exposure * WHOLE for weight in weights.values()]
+    whole = [math.floor(share) for share in exact]
+    shares = dict(zip(weights, whole, strict=True))
+    missing = ppm(math.fsum(weights.values()), exposure) - sum(whole)
     if missing > 0:
-        limits = {cap: ppm(cap, exposure) for cap in set(caps.values())}
+        limits = {cap: ppm(cap, exposure) for cap in set(caps)}
         fractions = sorted(
-            (shares[agent] - share, agent) for agent, share in exact.items() if shares[agent] < limits[caps[agent]]
+            (floor - share, agent)
+            for agent, share, floor, cap in zip(weights, exact, whole, caps, strict=True)
+            if floor < limits[cap]
         )
         for _, agent in fractions[:missing]:
             shares[agent] += 1

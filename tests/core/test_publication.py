@@ -42,7 +42,7 @@ THIRD = 1 / 3
 def test_rounding_by_hand(weights: list[float], cap: float, exposure: float, expected: list[int]) -> None:
     """Floors first, then the largest fractions within their limits, ties by name."""
     names = "ABC"[: len(weights)]
-    shares = integer_shares(dict(zip(names, weights, strict=True)), dict.fromkeys(names, cap), exposure)
+    shares = integer_shares(dict(zip(names, weights, strict=True)), [cap] * len(names), exposure)
     assert list(shares.items()) == list(zip(names, expected, strict=True))
 
 
@@ -59,14 +59,14 @@ def test_rounding_loses_less_than_a_millionth_each(
     total = max(1.0, sum(weight for weight, _ in agents))
     weights = {f"{i:02}": weight / total for i, (weight, _) in enumerate(agents)}
     caps = {name: weights[name] + room for name, (_, room) in zip(weights, agents, strict=True)}
-    shares = integer_shares(weights, caps, exposure)
+    shares = integer_shares(weights, list(caps.values()), exposure)
     for name, share in shares.items():
         assert share <= ppm(caps[name], exposure)
         assert abs(share - weights[name] * exposure * WHOLE) <= 1.0
     assert sum(shares.values()) <= ppm(1.0, exposure)
     if all(share < ppm(caps[name], exposure) for name, share in shares.items()):
         assert sum(shares.values()) == ppm(sum(weights.values()), exposure)
-    reduced = integer_shares(weights, caps, min(lower, exposure))
+    reduced = integer_shares(weights, list(caps.values()), min(lower, exposure))
     assert all(reduced[name] <= share + 1 for name, share in shares.items())
 
 

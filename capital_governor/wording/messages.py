@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from heapq import nlargest
 from typing import Final
 
 from capital_governor.core.fleet_range import Leeway
@@ -120,7 +121,7 @@ def shares_text(shares: Mapping[Agent, Ppm]) -> str:
     """
     if len(shares) <= FLEET_LINE:
         return str({agent: share / WHOLE for agent, share in shares.items()})
-    largest = sorted(shares, key=shares.__getitem__, reverse=True)[:FLEET_LINE]
+    largest = nlargest(FLEET_LINE, shares, key=shares.__getitem__)
     shown = str({agent: shares[agent] / WHOLE for agent in largest})
     return f"{shown} and {len(shares) - FLEET_LINE} more"
 

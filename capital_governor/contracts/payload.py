@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 
 from capital_governor.contracts.instants import Instant, read_instant
 from capital_governor.contracts.text import NAME, RESERVED_NAMES, clean, escape_name
-from capital_governor.core.model import Guardian, Metrics, Refusal, Regime, Snapshot, of_fields
+from capital_governor.core.model import Guardian, Metrics, Refusal, Regime, Snapshot
 from capital_governor.core.reason import Reason
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _metrics(record: object) -> Metrics | str:
 
 
 def _good(record: _Record) -> Metrics:
-    return of_fields(Metrics, _SCORED(record))
+    return Metrics(*_SCORED(record))
 
 
 def _guardian(block: object) -> Guardian | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from capital_governor.core.model import DAY_SECONDS, Agent, Memory, Rules, Snapshot, of_fields
+from capital_governor.core.model import DAY_SECONDS, Agent, Memory, Rules, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Enrolment:
 def call_roll(snapshot: Snapshot, agents: Mapping[Agent, Memory]) -> Roll:
     """Compare a snapshot with the memory."""
     metrics, faults = snapshot.metrics, snapshot.faults
-    members = tuple(sorted(agent for agent, memory in agents.items() if memory.member))
+    members = tuple(sorted([agent for agent, memory in agents.items() if memory.member]))
     known = frozenset(members)
     unwell = sorted(known - metrics.keys())
     absent = tuple(agent for agent in unwell if agent not in faults)
@@ -75,9 +75,9 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
         memory, metrics = agents.get(agent), snapshot.metrics.get(agent)
         if metrics is not None:
             if memory is not None and memory.member:
-                _, _, tenured, healthy, _, left = memory
-                healthy = 0 if tenured else healthy + 1
-                updated[agent] = of_fields(Memory, (metrics, True, tenured, healthy, 0, _not_after(left, now)))
+                healthy = 0 if memory.tenured else memory.healthy + 1
+                left = None if memory.retired_at is None else min(memory.retired_at, now)
+                updated[agent] = Memory(metrics, memory.member, memory.tenured, healthy, 0, left)
             else:
                 left = None if memory is None else memory.retired_at
                 updated[agent] = Memory(

@@ -5,8 +5,8 @@ exposure are 0..1. Shares and the reserve are integers in millionths of all capi
 rounding compares floats.
 A *weight* is a part of what is deployed, a *share* (or allocation) a part of all capital: share = weight x exposure.
 
-All of it is frozen. Metrics, Memory and Score are named tuples, since a cycle makes one of each for each agent, and a
-frozen dataclass takes more than twice as long to make; all else are dataclasses.
+All of it is frozen. Metrics and Memory are named tuples, since a cycle makes one of each for each agent, and a frozen
+dataclass takes more than twice as long to make; all else are dataclasses.
 """
 
 from __future__ import annotations
@@ -42,13 +42,6 @@ def ppm(weight: float, exposure: float) -> Ppm:
     millionth keeps a product that is an integer but for its last float digit from losing a whole unit.
     """
     return math.floor(weight * exposure * WHOLE + 1e-6)
-
-
-of_fields: Final = tuple.__new__
-"""``of_fields(Memory, (...))`` makes a named tuple of all its fields, in half the time that ``Memory(...)`` takes.
-
-Neither Python nor the type checker counts them, so it is for what a cycle makes for each agent, and nothing else.
-"""
 
 
 # --- what a cycle may know -------------------------------------------------------------------------------------------

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import jiter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from capital_governor.contracts.instants import instant
 from capital_governor.contracts.text import clean, valid_name
@@ -29,29 +28,9 @@ LARGEST_KNOWN: Final = 2**52
 ROUNDED: Final = 0.00005
 """By how much a share of the previous program may be off: it rounded each to four decimals."""
 
-_Ratio = Annotated[float, Field(ge=0, le=1)]
-_Weight = Annotated[float, Field(ge=0, le=1 + 1e-6)]  # a share divided by a small exposure overshoots by its rounding
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, hide_input_in_errors=True, defer_build=True)
-
-    source: Literal["capital_governor"]
-    allocations: dict[Agent, _Ratio] = Field(max_length=10_000)
-
-
-class _Primary(_Document):
-    reserve: _Ratio
-    timestamp: str
-    min_allocation: _Ratio
-    max_allocation: _Ratio
-    generation: int = Field(ge=1, lt=2**53)
-    decision_id: str = Field(min_length=1, max_length=200)
-    reason: Reason = Field(strict=False)
-    exposure: _Ratio
-    weights: dict[Agent, _Weight] = Field(max_length=10_000)
-    scores: dict[Agent, _Weight] = Field(max_length=10_000)
-    floor_scale: _Ratio
+MOST_AGENTS: Final = 10_000
+_LONGEST_ID: Final = 200
+_MOST_WEIGHT: Final = 1 + 1e-6  # a share divided by a small exposure overshoots by its rounding
 
 
 def read_primary(content: bytes) -> Publication | NotOurs:
@@ -63,9 +42,6 @@ def read_primary(content: bytes) -> Publication | NotOurs:
     try:
         document = load_object(content)
         return _publication(document) if "generation" in document else _adopted(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        return NotOurs(clean(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"))
     except ValueError as error:
         return NotOurs(clean(str(error)))
 
@@ -105,47 +81,54 @@ def load_object(content: bytes) -> dict[str, Any]:
 
 
 def _publication(document: dict[str, Any]) -> Publication:
-    primary = _Primary.model_validate(document)
-    _check_consistent(primary)
-    at = instant(primary.timestamp)
+    parts = _shares(document)
+    reserve = _number(document, "reserve")
+    weights, scores = (_numbers(document, name, _MOST_WEIGHT) for name in ("weights", "scores"))
+    low, high = _number(document, "min_allocation"), _number(document, "max_allocation")
+    exposure, floor_scale = _number(document, "exposure"), _number(document, "floor_scale")
+    generation, decision_id, at = (
+        document["generation"],
+        document.get("decision_id"),
+        instant(document.get("timestamp")),
+    )
+    if type(generation) is not int or not 1 <= generation < 2**53:
+        raise ValueError("generation is not a whole number from 1 to 2**53")
+    if not isinstance(decision_id, str) or not 1 <= len(decision_id) <= _LONGEST_ID or not decision_id.isprintable():
+        raise ValueError("decision_id is no printable text")
     if at is None:
         raise ValueError("timestamp is no time")
-    shares = {name: _millionths(share) for name, share in primary.allocations.items()}
-    reserve = _millionths(primary.reserve)
-    if sum(shares.values()) + reserve != WHOLE:
+    reason = next((known for known in Reason if known == document.get("reason")), None)
+    if reason is None:
+        raise ValueError("reason is none that is known")
+    _check_names(scores)
+    if weights.keys() != parts.keys():
+        raise ValueError("weights and allocations name different agents")
+    if low > high:
+        raise ValueError("min_allocation is above max_allocation")
+    shares = {name: _millionths(share) for name, share in parts.items()}
+    deployed, kept = sum(shares.values()), _millionths(reserve)
+    if deployed + kept != WHOLE:
         raise ValueError("allocations and reserve do not add up to 1")
-    if sum(shares.values()) > ppm(1.0, primary.exposure):
+    if deployed > ppm(1.0, exposure):
         raise ValueError("allocations deploy more than exposure allows")
     return Publication(
-        generation=primary.generation,
-        decision_id=primary.decision_id,
+        generation=generation,
+        decision_id=decision_id,
         at=at,
-        reason=primary.reason,
+        reason=reason,
         shares=shares,
-        reserve=reserve,
-        weights=primary.weights,
-        exposure=primary.exposure,
-        scores=primary.scores,
-        min_alloc=primary.min_allocation,
-        max_alloc=primary.max_allocation,
-        floor_scale=primary.floor_scale,
+        reserve=kept,
+        weights=weights,
+        exposure=exposure,
+        scores=scores,
+        min_alloc=low,
+        max_alloc=high,
+        floor_scale=floor_scale,
     )
 
 
-def _check_consistent(primary: _Primary) -> None:
-    _check_names(primary.allocations)
-    _check_names(primary.scores)
-    if primary.weights.keys() != primary.allocations.keys():
-        raise ValueError("weights and allocations name different agents")
-    if primary.min_allocation > primary.max_allocation:
-        raise ValueError("min_allocation is above max_allocation")
-    if not primary.decision_id.isprintable():
-        raise ValueError("decision_id is not printable")
-
-
 def _adopted(document: dict[str, Any]) -> Publication:
-    weights = _Document.model_validate(document).allocations
-    _check_names(weights)
+    weights = _shares(document)
     if not weights:
         raise ValueError("allocations are empty: there is nothing to adopt")
     total = math.fsum(weights.values())
@@ -171,6 +154,32 @@ def _adopted(document: dict[str, Any]) -> Publication:
         min_alloc=low if low <= high else 0.0,
         max_alloc=high if low <= high else 1.0,
     )
+
+
+def _shares(document: dict[str, Any]) -> dict[Agent, float]:
+    """Return the shares of a file that says it is ours. Raises ValueError."""
+    if document.get("source") != SOURCE:
+        raise ValueError(f"source is not {SOURCE}")
+    shares = _numbers(document, "allocations")
+    _check_names(shares)
+    return shares
+
+
+def _numbers(document: dict[str, Any], name: str, most: float = 1.0) -> dict[Agent, float]:
+    found = document.get(name)
+    if not isinstance(found, dict) or len(found) > MOST_AGENTS:
+        raise ValueError(f"{name} is no object of at most {MOST_AGENTS:,} agents")
+    for agent, value in found.items():
+        if type(value) not in (int, float) or not 0 <= value <= most:
+            raise ValueError(f"{name}: {agent} is not a number from 0 to 1")
+    return {agent: float(value) for agent, value in found.items()}
+
+
+def _number(document: dict[str, Any], name: str) -> float:
+    value: Any = document.get(name)
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise ValueError(f"{name} is not a number from 0 to 1")
+    return float(value)
 
 
 def _millionths(share: float) -> Ppm:

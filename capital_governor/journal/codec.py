@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from types import GenericAlias
-from typing import Any, Final, TypeAlias, TypeVar, cast
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from capital_governor.core.model import Inputs, Publication, Rules, State
 from capital_governor.core.reason import Reason
@@ -24,14 +22,17 @@ class Verdict:
     trace: Trace
 
 
+if TYPE_CHECKING:
+    from pydantic import ConfigDict, TypeAdapter
+
 Storable: TypeAlias = Inputs | State | Rules | Publication | Verdict | Trace | Decision
 T = TypeVar("T", bound=Storable)
 
-_CONFIG: Final = ConfigDict(
-    strict=True,
-    extra="forbid",  # a field this version does not know would be lost when the state is written again
-    ser_json_inf_nan="constants",  # else infinity would be written as null, and read as "unknown" where that is allowed
-)
+_CONFIG: Final[ConfigDict] = {
+    "strict": True,
+    "extra": "forbid",  # a field this version does not know would be lost when the state is written again
+    "ser_json_inf_nan": "constants",  # else infinity would become null, and be read as "unknown" where that is allowed
+}
 _adapters: dict[type[Any], TypeAdapter[tuple[Any]]] = {}
 
 
@@ -40,6 +41,8 @@ def _adapter(kind: type[Any]) -> TypeAdapter[tuple[Any]]:
 
     It is one of a 1-tuple: pydantic takes no configuration for a bare dataclass, but hands down a container's.
     """
+    from pydantic import TypeAdapter  # noqa: PLC0415 - commands that only give or list orders do without
+
     if kind not in _adapters:
         _adapters[kind] = TypeAdapter(cast("type[tuple[Any]]", GenericAlias(tuple, (kind,))), config=_CONFIG)
     return _adapters[kind]
@@ -61,6 +64,8 @@ def decode(kind: type[T], blob: bytes) -> T:
     Raises:
         JournalCorruptError: it is no JSON, or not of that shape.
     """
+    from pydantic import ValidationError  # noqa: PLC0415 - as above
+
     try:
         (value,) = _adapter(kind).validate_json(b"[" + blob + b"]")
     except ValidationError as error:

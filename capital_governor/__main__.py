@@ -1,7 +1,4 @@
-"""``python -m capital_governor`` and the command ``capital-governor``.
-
-``run``, which lives for months, is started from here without loading the libraries of the command line.
-"""
+"""``python -m capital_governor`` and the command ``capital-governor``."""
 
 from __future__ import annotations
 
@@ -18,9 +15,7 @@ elif os.path.basename(sys.argv[0]) == "capital-governor":  # noqa: PTH119 - path
 
 from capital_governor.service.signals import end_at_signals, wait_with_reloads
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pathlib import Path
+_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -28,36 +23,13 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         wait_with_reloads()
         end_at_signals()
-    plain = _plain_run(sys.argv[1:])
-    if plain is None:
-        from capital_governor.cli.commands import app  # noqa: PLC0415 - Typer and rich, which `run` must not load
+    from capital_governor.cli.parser import run_command  # noqa: PLC0415 - takes some milliseconds, in which no signal is heard yet
 
-        app()
-        return
-    from capital_governor.cli.start_governor import govern  # noqa: PLC0415 - `--help` needs none of it
-
-    root, dry_run = plain
-    raise SystemExit(govern(root, dry_run=dry_run))
-
-
-def _plain_run(arguments: list[str]) -> tuple[Path | None, bool] | None:
-    """Return root and dry run of a ``run`` that needs no parser; None for everything else, help and errors included."""
-    if arguments[:1] != ["run"]:
-        return None
-    from pathlib import Path  # noqa: PLC0415 - takes some milliseconds in which no signal is heard yet
-
-    root, dry_run, rest = None, False, arguments[1:]
-    while rest:
-        word = rest.pop(0)
-        if word == "--dry-run":
-            dry_run = True
-        elif word == "--root" and rest and rest[0] and not rest[0].startswith("-"):
-            root = Path(rest.pop(0))
-        elif word.startswith("--root=") and word != "--root=":
-            root = Path(word.removeprefix("--root="))
-        else:
-            return None
-    return root, dry_run
+    try:
+        code = run_command(sys.argv[1:])
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

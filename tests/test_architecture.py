@@ -20,7 +20,7 @@ FORBIDDEN: Final = {
     "core is pure": ("core/scorer.py", "time"),
     "Only the journal": ("service/cycle.py", "sqlite3"),
     "The hive": ("wording/messages.py", "capital_governor.hive.metrics"),
-    "The demo": ("cli/order_commands.py", "capital_governor.cli.demo.root"),
+    "The demo": ("cli/hold_command.py", "capital_governor.cli.demo.root"),
     "An agent's client": ("client.py", "capital_governor.core.model"),
     "A keeper is light": ("supervisor/keeper.py", "capital_governor.supervisor.agents"),
 }

@@ -26,12 +26,13 @@ import pytest
 
 from capital_governor import __version__
 from capital_governor.adapters.lock import RootLock
+from capital_governor.cli.parser import make_parser, run_command
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Rules
 from capital_governor.core.reason import Reason
 from capital_governor.journal.notices import Backlog
 from capital_governor.service.standing import Standing, status_document
-from capital_governor.settings.load import variables
+from capital_governor.settings.variables import variables
 from tests.adapters.hostile import hang
 from tests.serving import FLEET, Dashboard, fixed, fresh, payload, record, wait_until
 
@@ -69,7 +70,7 @@ def environment(url: str, more: Mapping[str, str] | None = None) -> dict[str, st
 
 LOADED = """
 import json, os, sys
-import capital_governor.cli.commands
+import capital_governor.cli.check_command, capital_governor.cli.once_command, capital_governor.cli.status_command
 from capital_governor.__main__ import main
 
 for line in sys.stdin:
@@ -724,7 +725,7 @@ def test_each_command_has_help(tmp_path: Path, name: str) -> None:
     """`COMMAND --help` shows its usage and its options on stdout and exits 0, `run` included."""
     said = call(tmp_path, name, "--help")
     assert (said.code, said.err) == (0, "")
-    assert said.out.startswith(f"Usage: capital-governor {name} [OPTIONS]")
+    assert said.out.startswith(f"usage: capital-governor {name} [-h]")
     assert "--root" in said.out
 
 
@@ -733,7 +734,7 @@ def test_the_demo_has_help_and_no_root() -> None:
     done = subprocess.run(
         command("demo", "--help"), env=environment(NOWHERE), capture_output=True, text=True, check=True
     )
-    assert " demo [OPTIONS]" in done.stdout.splitlines()[0]
+    assert " demo [-h]" in done.stdout.splitlines()[0]
     assert "--seconds" in done.stdout
     assert "--root" not in done.stdout
 
@@ -772,7 +773,34 @@ def test_wrong_usage_exits_2(arguments: tuple[str, ...]) -> None:
         assert ask_loaded(list(arguments), environment(NOWHERE), out.name, err.name) == 2
         said = decent(Said(2, out.read(), err.read()))
     assert said.out == ""
-    assert "Usage: " in said.err or said.err == "Error: Option '--root' requires an argument.\n"
+    assert said.err.startswith("usage: capital-governor ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run"], (None, False)),
+        (["run", "--dry-run"], (None, True)),
+        (["run", "--root", "here"], (Path("here"), False)),
+        (["run", "--root=here", "--dry-run"], (Path("here"), True)),
+        (["run", "--dry-run", "--root", "one", "--root=two"], (Path("two"), True)),
+        (["run", "--root=-odd"], (Path("-odd"), False)),
+        (["run", "--root", "with space"], (Path("with space"), False)),
+    ],
+)
+def test_options_in_any_order(arguments: list[str], expected: tuple[Path | None, bool]) -> None:
+    """Options come in any order, each in one word or two; of one that comes twice the last counts."""
+    given = make_parser().parse_args(arguments)
+    assert (given.root, given.dry_run) == expected
+
+
+@pytest.mark.parametrize("words", ["run --dry", "run --dry-run=1", "run here", "run -- here", "--root here run"])
+def test_no_option_is_guessed(capsys: pytest.CaptureFixture[str], words: str) -> None:
+    """A shortened option, a value for one that takes none, and a word too many are usage errors, not guesses."""
+    with pytest.raises(SystemExit) as ended:
+        run_command(words.split())
+    assert ended.value.code == 2
+    assert "error: " in capsys.readouterr().err
 
 
 # --- the way out ------------------------------------------------------------------------------------------------------

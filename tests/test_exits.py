@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from capital_governor.adapters.lock import LockHeldError
-from capital_governor.cli.failures import explained, fail
+from capital_governor.cli.failures import explained
+from capital_governor.cli.output import fail
 from capital_governor.contracts.exit_codes import CONFIGURATION, OK, TEMPORARY, UNEXPECTED, USAGE
 from capital_governor.journal.protocol import JournalCorruptError, JournalRefusedError, JournalUnavailableError
-from capital_governor.settings.load import SettingsError
+from capital_governor.settings.faults import SettingsError
 
 TOKEN = "123456:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"  # noqa: S105 - a canary, not a secret
 

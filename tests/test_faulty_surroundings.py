@@ -18,7 +18,8 @@ import pytest
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.rights import denied
-from capital_governor.settings.load import SettingsError, load_place
+from capital_governor.settings.faults import SettingsError
+from capital_governor.settings.sources import find_place
 from tests.adapters.hostile import PATIENCE_SECONDS
 from tests.adapters.odd_files import STRANGER, unprivileged
 from tests.faults.surroundings import with_own_mounts
@@ -74,7 +75,7 @@ def test_limits_are_not_compared_with_settings_that_are_not_known(tmp_path: Path
 def test_an_order_needs_to_know_the_journal(tmp_path: Path) -> None:
     """An order that went elsewhere would be obeyed by nobody."""
     with pytest.raises(SettingsError, match="CAPITAL_GOVERNOR_JOURNAL"):
-        load_place(tmp_path, TYPO | {"CAPITAL_GOVERNOR_JOURNAL": "a\0b"})
+        find_place(tmp_path, TYPO | {"CAPITAL_GOVERNOR_JOURNAL": "a\0b"})
 
 
 def test_a_root_that_is_none_is_refused() -> None:

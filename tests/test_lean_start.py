@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from capital_governor.__main__ import _plain_run
 from capital_governor.adapters.lean_imports import without
 from tests.serving import Dashboard, fresh, wait_until
 
-HEAVY = {"telegram", "typer", "click", "rich", "pygments", "uvicorn", "starlette", "numpy", "pandas", "scipy"}
+HEAVY = {"telegram", "rich", "pygments", "uvicorn", "starlette", "numpy", "pandas", "scipy"}
 
 GOVERN = """
 import json, sys
@@ -57,45 +56,37 @@ def test_a_governor_loads_nothing_that_it_does_not_use(tmp_path: Path, arguments
     loaded = {name.partition(".")[0] for name in said["modules"]}
     assert {"httpx", "pydantic", "structlog", "tenacity"} <= loaded
     assert not loaded & HEAVY
-    assert "capital_governor.cli.commands" not in said["modules"]
+    assert "capital_governor.cli.status_command" not in said["modules"]
 
 
 def test_the_heavy_libraries_are_there_to_be_loaded() -> None:
     """The libraries of the command line are installed here: their absence above means something."""
-    done = subprocess.run([sys.executable, "-c", "import typer, rich, pygments, telegram, numpy"], check=False)
+    done = subprocess.run([sys.executable, "-c", "import rich, pygments, telegram, numpy"], check=False)
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["run"], (None, False)),
-        (["run", "--dry-run"], (None, True)),
-        (["run", "--root", "here"], (Path("here"), False)),
-        (["run", "--root=here", "--dry-run"], (Path("here"), True)),
-        (["run", "--dry-run", "--root", "one", "--root=two"], (Path("two"), True)),
-        (["run", "--root=-odd"], (Path("-odd"), False)),
-        (["run", "--root", "with space"], (Path("with space"), False)),
-        ([], None),
-        (["once"], None),
-        (["--root", "here", "run"], None),
-        (["run", "--help"], None),
-        (["run", "--root"], None),
-        (["run", "--root="], None),
-        (["run", "--root", "--dry-run"], None),
-        (["run", "--dry-run=1"], None),
-        (["run", "--dry"], None),
-        (["run", "here"], None),
-        (["run", "--", "here"], None),
-    ],
-)
-def test_only_a_plain_run_goes_without_a_parser(
-    arguments: list[str], expected: tuple[Path | None, bool] | None
-) -> None:
-    """A `run` of known options is understood without the parser; everything else is left to it."""
-    given = list(arguments)
-    assert _plain_run(arguments) == expected
-    assert arguments == given
+LEFT_OUT = {"pydantic", "pydantic_settings", "httpx", "structlog", "rich", "filelock", "asyncio", "uvicorn", "telegram"}
+HURRIED = ["status", "hold --for 1h", "limits", "resume", "limit SmartTrader --max 0.1", "unlimit SmartTrader"]
+
+
+def test_what_is_typed_in_a_hurry_loads_little(tmp_path: Path) -> None:
+    """A look and an order load neither an HTTP client nor a validator, whatever is set: they are there at once."""
+    environment = {"PATH": os.defpath, "CAPITAL_GOVERNOR_MAX_ALLOC": "0.5", "TELEGRAM_CHAT_ID": "-100123"}
+    with Dashboard(fresh()) as server:
+        once = [sys.executable, "-P", "-m", "capital_governor", "once", "--root", str(tmp_path)]
+        subprocess.run(once, env={"PATH": os.defpath, "NEOLIGHT_DASHBOARD_URL": server.url}, check=True)
+    for words in HURRIED:
+        done = subprocess.run(
+            [sys.executable, "-P", "-W", "error", "-c", GOVERN, *words.split(), "--root", str(tmp_path)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        said = json.loads(done.stdout.splitlines()[-1])
+        assert said["code"] == (75 if words == "status" else 0), done.stderr
+        assert not {name.partition(".")[0] for name in said["modules"]} & LEFT_OUT, words
+        assert "warning: TELEGRAM_CHAT_ID is set but TELEGRAM_BOT_TOKEN is not" in done.stderr
 
 
 def python(code: str) -> str:

@@ -5,6 +5,7 @@ README_REFRESH=1 in the environment puts the output that the shown commands have
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import os
@@ -25,13 +26,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import typer
 
 from capital_governor import __version__, client
-from capital_governor.__main__ import _plain_run
-from capital_governor.cli.commands import app
 from capital_governor.cli.docs_command import TOPICS
-from capital_governor.cli.tables import STANDING
+from capital_governor.cli.parser import make_parser
+from capital_governor.cli.status_command import STANDING
 from capital_governor.contracts import exit_codes
 from capital_governor.contracts.payload import parse
 from capital_governor.contracts.status import order_document
@@ -42,7 +41,9 @@ from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import HOLDS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.hive.past_file import PAST
-from capital_governor.settings.load import PREFIX, SettingsError, load, variables
+from capital_governor.settings.faults import SettingsError
+from capital_governor.settings.load import load
+from capital_governor.settings.variables import PREFIX, variables
 from capital_governor.wording.messages import message, outcome
 from tests.core.builders import NOW
 from tests.serving import Dashboard, fixed, fresh, wait_until
@@ -227,18 +228,18 @@ def test_commands_print_what_is_shown(session: dict[str, str]) -> None:
 
 def test_commands_and_options() -> None:
     """The manual's commands are the program's, each with its options."""
-    group: Any = typer.main.get_command(app)
+    parser = make_parser()
 
-    def options(command: Any) -> set[str]:
-        long = {option for param in command.params for option in param.opts if option.startswith("--")}
+    def options(command: argparse.ArgumentParser) -> set[str]:
+        long = {option for action in command._actions for option in action.option_strings if option.startswith("--")}
         return long - {"--help"}
 
     rows = tables(section("reference", "Commands"))[0]
     assert {row[0].split()[0]: set(re.findall(r"--[a-z-]+", row[1])) for row in rows} == {
-        name: options(command) for name, command in group.commands.items()
+        name: options(command) for name, command in parser.commands.items()
     }
     general = flat(section("reference", "Commands")).partition("Without a command: ")[2].partition(".")[0]
-    assert set(re.findall(r"--[a-z-]+", general)) == options(group) | {"--help"}
+    assert set(re.findall(r"--[a-z-]+", general)) == options(parser) | {"--help"}
 
 
 def test_version(place: Place) -> None:
@@ -707,8 +708,7 @@ def test_a_backup_of_the_journal(session: dict[str, str], place: Place, tmp_path
 def test_symptoms_name_what_exists() -> None:
     """Commands, settings, reasons and log texts that the trouble-shooting names are the program's."""
     text = section("trouble", "Trouble-shooting by symptom")
-    group: Any = typer.main.get_command(app)
-    known = {reason.value for reason in Reason} | set(STANDING) | set(group.commands) | set(setting_rows())
+    known = {reason.value for reason in Reason} | set(STANDING) | set(make_parser().commands) | set(setting_rows())
     known |= {name.removeprefix(PREFIX) for name in setting_rows()}
     known |= {
         "valid_until",
@@ -862,7 +862,8 @@ def test_the_line_for_a_supervisor(tmp_path: Path) -> None:
     program, *arguments = command.split()
     assert (name, log) == ("capital_governor", f"{tmp_path}/logs/capital_governor.log")
     assert (REPOSITORY / Path(program).name).exists()
-    assert _plain_run(arguments) == (None, False)
+    given = make_parser().parse_args(arguments)
+    assert (given.function, given.root, given.dry_run) == ("run_command:run", None, False)
 
 
 @pytest.fixture(scope="module")

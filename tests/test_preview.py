@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from capital_governor.cli.commands import _copied
+from capital_governor.cli.preview import _copied
 from capital_governor.core.acceptance import open_hold
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind

@@ -25,7 +25,7 @@ from capital_governor.adapters.http_get import USER_AGENT, get, httpx, tls_conte
 from capital_governor.contracts.text import clean
 from capital_governor.core.model import Refusal
 from capital_governor.core.reason import Reason
-from capital_governor.settings.fields import is_loopback
+from capital_governor.settings.kinds import is_loopback
 from capital_governor.settings.load import Settings
 
 if TYPE_CHECKING:

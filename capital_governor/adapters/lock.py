@@ -7,8 +7,6 @@ import fcntl
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
-
 PATIENCE_SECONDS: Final = 1.0
 """How long ``acquire`` tries again: whoever looks at a lock has a share of it for a moment."""
 
@@ -45,6 +43,8 @@ class RootLock:
     """
 
     def __init__(self, path: Path) -> None:
+        from filelock import FileLock  # noqa: PLC0415 - `is_held`, which a command asks in a hurry, does without
+
         self._path = path
         self._lock = FileLock(
             path,
@@ -62,6 +62,8 @@ class RootLock:
             LockHeldError: another process has it.
             OSError: the file cannot be opened or locked; with its name, and the remedy where one is known.
         """
+        from filelock import Timeout  # noqa: PLC0415 - as above
+
         try:
             self._lock.acquire()
         except Timeout:

@@ -6,8 +6,8 @@ import sys
 from importlib import resources
 from typing import Final
 
-from capital_governor.cli import terminal
-from capital_governor.contracts.exit_codes import USAGE
+from capital_governor.cli.output import write
+from capital_governor.contracts.exit_codes import OK, USAGE
 
 TOPICS: Final = {
     "deciding": "how shares come about, rule by rule, with a worked example",
@@ -22,20 +22,21 @@ TOPICS: Final = {
 """By topic, what its chapter is about; the chapter itself is ``docs/TOPIC.md`` of the package."""
 
 
-def show_docs(topic: str | None) -> None:
+def docs(topic: str | None) -> int:
     """Show a chapter as it stands in its file, through a pager on a terminal; without a topic, the list of topics.
 
     Raises:
         SystemExit: 2, with the list of topics on stderr, if there is no such chapter.
     """
     if topic is None:
-        terminal.write("".join(f"{line}\n" for line in _listed()))
+        write("".join(f"{line}\n" for line in _listed()))
     elif topic not in TOPICS:
         listing = "\n".join(_listed())
         print(f"capital-governor: there is no chapter {topic!r}; the chapters are\n{listing}", file=sys.stderr)  # noqa: T201
         raise SystemExit(USAGE)
     else:
         _show(resources.files("capital_governor").joinpath("docs", f"{topic}.md").read_text(encoding="utf-8"))
+    return OK
 
 
 def _listed() -> list[str]:
@@ -49,4 +50,4 @@ def _show(text: str) -> None:
 
         pydoc.pager(text)
     else:
-        terminal.write(text)
+        write(text)

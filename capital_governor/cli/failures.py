@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import sys
 from collections.abc import Iterator
-from typing import Final, NoReturn
+from typing import Final
 
 from capital_governor.adapters.lock import LockHeldError, LockRefusedError
 from capital_governor.adapters.refusals import remedy
+from capital_governor.cli.output import fail
 from capital_governor.contracts.exit_codes import CONFIGURATION, TEMPORARY
 from capital_governor.journal.protocol import JournalError, JournalRefusedError
-from capital_governor.settings.load import SettingsError
+from capital_governor.settings.faults import SettingsError
 
 _PASSING: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EAGAIN, errno.EMFILE, errno.ENFILE}
 
@@ -36,15 +36,3 @@ def explained() -> Iterator[None]:
         clause = remedy(error)
         line = f"{error.filename or 'the file system'}: {error.strerror or error}{clause and f'; {clause}'}"
         fail(TEMPORARY if error.errno in _PASSING else CONFIGURATION, line)
-
-
-def fail(code: int, *lines: str) -> NoReturn:
-    """Say each line on stderr and exit with ``code``. Raises SystemExit."""
-    for line in lines:
-        print(f"capital-governor: {line}", file=sys.stderr)  # noqa: T201 - what a command says of its failure
-    raise SystemExit(code)
-
-
-def warn(line: str) -> None:
-    """Say on stderr what the user should know though the command goes on."""
-    print(f"capital-governor: warning: {line}", file=sys.stderr)  # noqa: T201 - as ``fail``

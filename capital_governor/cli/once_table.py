@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rich.text import Text
-
-from capital_governor.cli.terminal import (
-    NARROW_COLUMNS,
-    Page,
-    largest,
-    new_page,
-    new_table,
-    number,
-    percent,
-    signed_percent,
-)
+from capital_governor.cli.figures import number, percent, signed_percent
+from capital_governor.cli.page import NARROW_COLUMNS, Cell, Page, largest, new_page
 from capital_governor.contracts.status import order_document
 from capital_governor.core.fleet_range import Leeway, leeway
 from capital_governor.core.hold import EXITS
@@ -140,20 +130,15 @@ def _show_agents(page: Page, document: Mapping[str, Any]) -> None:
         names.insert(4, "wanted")
     if page.width < NARROW_COLUMNS:
         names = [name for name in names if name not in {"weight", "limit", "wanted"}]
-    table = new_table(*names)
     rows, others = largest(page, document["agents"])
-    for row in rows:
-        cells = _cells(row)
-        table.add_row(*(cells[name] for name in names))
     total = {
         "agent": "reserve",
         "share": percent(document["reserve"]),
         "change": signed_percent(document["reserve_change"]),
     }
-    for column, name in zip(table.columns, names, strict=True):
-        column.footer = total.get(name, "")
+    cells = [[made[name] for name in names] for made in map(_cells, rows)]
     page.line("")
-    page.console.print(table)
+    page.table(names, cells, [total.get(name, "") for name in names])
     if others:
         page.line(others, "dim")
     announced = " (not published)" if document["dry_run"] and document["moved"] else ""
@@ -173,15 +158,15 @@ def _exposure_texts(document: Mapping[str, Any]) -> list[str]:
     return [f"exposure {published:.4g}", f"this cycle's {now:.4g}", by]
 
 
-def _cells(row: Mapping[str, Any]) -> dict[str, Text]:
+def _cells(row: Mapping[str, Any]) -> dict[str, Cell]:
     return {
-        "agent": Text(row["agent"] + (" (!)" if row["fault"] else ""), "yellow" if row["fault"] else ""),
-        "score": Text(number(row["score"])),
-        "weight": Text(number(row["weight"])),
-        "limit": Text(row["limit"] or "", "dim"),
-        "wanted": Text(percent(row["wanted"])),
-        "share": Text(percent(row["share"]), "bold"),
-        "change": Text(signed_percent(row["change"]), "green" if row["change"] > 0 else "red"),
+        "agent": Cell(row["agent"] + (" (!)" if row["fault"] else ""), "yellow" if row["fault"] else ""),
+        "score": Cell(number(row["score"])),
+        "weight": Cell(number(row["weight"])),
+        "limit": Cell(row["limit"] or "", "dim"),
+        "wanted": Cell(percent(row["wanted"])),
+        "share": Cell(percent(row["share"]), "bold"),
+        "change": Cell(signed_percent(row["change"]), "green" if row["change"] > 0 else "red"),
     }
 
 

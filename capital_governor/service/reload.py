@@ -10,7 +10,8 @@ from typing import Final
 
 from capital_governor.adapters import logs
 from capital_governor.service.disk_thread import Disk
-from capital_governor.settings.load import Settings, SettingsError, load
+from capital_governor.settings.faults import SettingsError
+from capital_governor.settings.load import Settings, load
 
 _TERMINAL: Final = "/dev/tty"
 

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from capital_governor.cli.start_governor import govern
+from capital_governor.cli.run_command import run
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
 
 def _govern(root: Path) -> None:
     try:
-        code = govern(root)
+        code = run(root)
     except SystemExit as ended:
         code = int(ended.code or 0)
     os._exit(code)

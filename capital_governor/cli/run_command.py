@@ -1,4 +1,4 @@
-"""From the command line to a running governor: settings, logs, exit codes."""
+"""``run``: the governor, until a signal ends it; its settings and its logs are those of ``once``, too."""
 
 from __future__ import annotations
 
@@ -8,22 +8,15 @@ from capital_governor.adapters import logs
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.service import daemon
-from capital_governor.service.standing import Outcome
-from capital_governor.settings.load import Settings, SettingsError, load
+from capital_governor.settings.faults import SettingsError
+from capital_governor.settings.load import Settings, load
 
 
-def govern(root: Path | None, *, dry_run: bool = False) -> int:
+def run(root: Path | None, *, dry_run: bool = False) -> int:
     """Govern until a signal ends it; return the exit code. Raises SystemExit where it cannot start."""
     with explained():
-        settings = _load(root, dry_run=dry_run)
+        settings = load_to_govern(root, dry_run=dry_run)
         return daemon.run(settings, log_to(settings, background=True), dry_run=dry_run)
-
-
-def govern_once(root: Path | None) -> tuple[Settings, Outcome]:
-    """Take one tick for good and return what came of it. Raises SystemExit where it cannot start, or was ended."""
-    with explained():
-        settings = _load(root)
-        return settings, daemon.once(settings, log_to(settings, background=True))
 
 
 def log_to(settings: Settings, *, background: bool = False) -> logs.Sink:
@@ -36,7 +29,7 @@ def log_to(settings: Settings, *, background: bool = False) -> logs.Sink:
     return sink
 
 
-def _load(root: Path | None, *, dry_run: bool = False) -> Settings:
+def load_to_govern(root: Path | None, *, dry_run: bool = False) -> Settings:
     """Return the settings of a governor that can write its files. Raises SettingsError."""
     settings = load(root)
     if problem := Paths(settings.root, dry_run).unwritable():

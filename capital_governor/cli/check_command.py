@@ -1,0 +1,154 @@
+"""``check``: settings, dashboard, journal and Telegram, and what a cycle would do now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from capital_governor.adapters.dashboard import token_warnings
+from capital_governor.adapters.notifier import Refused, Retry, Sent
+from capital_governor.adapters.paths import Paths
+from capital_governor.adapters.rights import denied
+from capital_governor.adapters.telegram import Telegram
+from capital_governor.cli.failures import explained
+from capital_governor.cli.once_table import leeway_document
+from capital_governor.cli.output import show_json
+from capital_governor.cli.page import new_page
+from capital_governor.cli.preview import preview
+from capital_governor.cli.run_command import log_to
+from capital_governor.contracts.exit_codes import CONFIGURATION, OK, TEMPORARY
+from capital_governor.core.fleet_range import leeway
+from capital_governor.core.hold import EXITS
+from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Refusal, Snapshot
+from capital_governor.core.reason import PAYLOAD_HOLDS
+from capital_governor.journal.memory import MemoryJournal
+from capital_governor.journal.protocol import JournalCorruptError, JournalUnavailableError
+from capital_governor.service.daemon import in_loop, leave
+from capital_governor.service.notifications import telegram_of
+from capital_governor.service.standing import Outcome
+from capital_governor.settings.load import Settings, load
+from capital_governor.wording.messages import message
+
+
+def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
+    """Check settings and dashboard; return 75 if not ready, 78 where a person must mend something first."""
+    with explained():
+        settings = load(root)
+    sink = log_to(settings)
+    told = in_loop(lambda: _notify(telegram_of(settings, sink.redact))) if notify else None
+    rules = settings.rules()
+    with explained():
+        outcome, up, journal = _checked(settings)
+        runtime = denied(Paths(settings.root).lock) or "writable"
+    payload, reason, hold = outcome.inputs.payload, outcome.decision.reason, outcome.decision.trace.hold
+    snapshot = payload if isinstance(payload, Snapshot) else None
+    members = _fleet(outcome, snapshot)
+    document: dict[str, Any] = {
+        "root": str(settings.root),
+        "dashboard": settings.dashboard_url,
+        "status": up.detail if isinstance(up, Refusal) else "up",
+        "payload": payload.detail if isinstance(payload, Refusal) else _described(payload, settings),
+        "runtime": runtime,
+        "journal": journal,
+        "telegram": None if told is None else "test message sent" if isinstance(told, Sent) else told.detail,
+        "ok": reason not in PAYLOAD_HOLDS
+        and not isinstance(up, Refusal)
+        and not isinstance(told, Refused | Retry)
+        and runtime == "writable"
+        and journal in {"readable", "none yet"},
+        "agents": None if snapshot is None else len(snapshot.metrics),
+        "faults": {} if snapshot is None else dict(snapshot.faults),
+        "warnings": list(
+            dict.fromkeys(
+                (
+                    *token_warnings(settings),
+                    *(snapshot.warnings if snapshot else ()),
+                    *outcome.decision.trace.warnings,
+                )
+            )
+        ),
+        "next": {
+            "reason": reason.value,
+            "message": message(reason, rules),
+            "hold": None if hold is None else hold.detail,
+            "exit": None if hold is None else EXITS[hold.reason],
+        },
+        "leeway": leeway_document(leeway(members, rules), rules) if members else None,
+    }
+    show_json(document) if as_json else show_check(document)
+    failed = CONFIGURATION if isinstance(told, Refused) else TEMPORARY
+    return leave(OK if document["ok"] else failed)
+
+
+def _checked(settings: Settings) -> tuple[Outcome, int | Refusal, str]:
+    """Return what ``preview`` does, and how the journal is, in words. One that cannot be read counts as empty.
+
+    Raises JournalRefusedError: no governor starts beside it either.
+    """
+    try:
+        outcome, up = preview(settings)
+    except (JournalCorruptError, JournalUnavailableError) as error:
+        return *preview(settings, MemoryJournal()), str(error)
+    problem = denied(settings.journal_path)
+    return outcome, up, problem or ("readable" if settings.journal_path.exists() else "none yet")
+
+
+async def _notify(telegram: Telegram | None) -> Sent | Retry | Refused:
+    """Send a test message and return what came of it."""
+    if telegram is None:
+        return Refused("not set up: set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID")
+    try:
+        return await telegram.send("Capital Governor: this is a test message. Moves and alerts will come here.")
+    finally:
+        await telegram.close()
+
+
+def _fleet(outcome: Outcome, snapshot: Snapshot | None) -> int:
+    """Return how many members the fleet has after this cycle; before there are any, how many this payload makes."""
+    if outcome.decision.trace.limits:
+        return len(outcome.decision.trace.limits)
+    members = sum(memory.member for memory in outcome.decision.after.agents.values())
+    return members or (0 if snapshot is None else len(snapshot.metrics))
+
+
+def _described(payload: Snapshot, settings: Settings) -> str:
+    text = f"{len(payload.metrics)} good and {len(payload.faults)} faulty records"
+    if payload.at is None:
+        return f"{text}, without a time stamp"
+    age = time.time() - payload.at
+    if age < -FUTURE_TOLERANCE_SECONDS:
+        return f"{text}, {-age:.0f} s in the future"
+    age = max(0.0, age)
+    stale = f", older than {settings.max_age_seconds:.0f} s: stale" if age > settings.max_age_seconds else ""
+    return f"{text}, {age:.0f} s old{stale}"
+
+
+def show_check(document: Mapping[str, Any]) -> None:
+    """Print what ``check`` found."""
+    with new_page() as page:
+        for label in ("root", "dashboard", "status", "payload"):
+            page.labelled(label, document[label])
+        if document["runtime"] != "writable":
+            page.labelled("runtime", document["runtime"], "red")
+        if document["journal"] not in {"readable", "none yet"}:
+            page.labelled("journal", document["journal"], "red")
+        if document["telegram"] is not None:
+            page.labelled("telegram", document["telegram"])
+        for agent, fault in document["faults"].items():
+            page.labelled("faulty", f"{agent}: {fault}", "yellow")
+        for warning in document["warnings"]:
+            page.labelled("warning", warning, "yellow")
+        room = document["leeway"]
+        if room is not None:
+            page.labelled("leeway", room["text"], "yellow" if room["frozen"] else "")
+        upcoming = document["next"]
+        held = "" if upcoming["hold"] is None else f": {upcoming['hold']}"
+        page.labelled("next cycle", upcoming["message"] + held, "yellow" if held else "")
+        if upcoming["exit"] is not None:
+            page.labelled("ends with", upcoming["exit"])
+        if document["ok"]:
+            page.line("Ready" + (", but held" if held else ""), "bold yellow" if held else "bold green")
+        else:
+            page.line("Not ready", "bold red")

@@ -1,0 +1,102 @@
+"""``explain``: how an agent came by its share in the last decision, from the journal."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from capital_governor.adapters.paths import Paths
+from capital_governor.cli.failures import explained
+from capital_governor.cli.figures import moment, span
+from capital_governor.cli.output import fail, show_json
+from capital_governor.cli.page import LABEL_COLUMNS, new_page
+from capital_governor.cli.place import place
+from capital_governor.contracts.exit_codes import OK, TEMPORARY, USAGE
+from capital_governor.contracts.status import order_document
+from capital_governor.core.orders import Order
+from capital_governor.core.trace import Decision
+from capital_governor.journal.protocol import LIVE, Entry
+from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.wording.explanation import explain as explain_agent
+from capital_governor.wording.explanation import explain_lines, limits_to_come
+from capital_governor.wording.messages import message, waiting_text
+
+FEW_NAMES: Final = 10
+
+
+def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> int:
+    """Show how an agent came by its share in the last decision."""
+    with explained():
+        where = place(root)
+        path = Paths(where.root, dry_run).journal(where.journal_path)
+        entry, newest, orders, waiting = _last_decision(path, now := time.time())
+    found = explain_agent(agent, entry.state, entry.rules, entry.decision)
+    if found is None:
+        fail(USAGE, f"{agent!r} played no part in the last decision; {_names(agent, entry.decision)}")
+    to_come = limits_to_come(agent, orders, entry.inputs)
+    if as_json:
+        seen = {"at": entry.at, "newest_reason": newest.reason.value, "newest_at": newest.at, "waiting": waiting}
+        show_json(found | seen | {"limits_to_come": [order_document(order) for order in to_come]})
+        return OK
+    hold = newest.decision.trace.hold
+    since = message(newest.reason, newest.rules) + (f": {hold.detail}" if hold is not None else "")
+    lines = explain_lines(agent, entry.state, entry.rules, entry.decision)
+    happened = since if newest.seq != entry.seq else None
+    show_explanation(lines, entry.at, now, happened, waiting, (order.text for order in to_come))
+    return OK
+
+
+def _last_decision(path: Path, now: float) -> tuple[Entry, Entry, tuple[Order, ...], int | None]:
+    """Return the newest decided cycle, the newest of all, the orders in force, and a generation not in the files yet.
+
+    Raises SystemExit or JournalError.
+    """
+    journal = open_sqlite(path, read_only=True)
+    try:
+        decided = journal.last_decided(LIVE)
+        newest = next(iter(journal.entries(LIVE, last=1)), decided)
+        orders = journal.orders(now)
+        waiting = journal.unreached(LIVE)
+    finally:
+        journal.close()
+    if decided is None or newest is None:
+        fail(TEMPORARY, "the journal has no decision yet: `capital-governor once` takes one")
+    return decided, newest, orders, None if waiting is None else waiting.generation or None
+
+
+def _names(agent: str, decision: Decision) -> str:
+    """Return what the user may have meant, whatever the case of the letters."""
+    folded = {name.casefold(): name for name in decision.trace.limits}
+    near = difflib.get_close_matches(agent.casefold(), folded, n=1)
+    if near:
+        return f"did you mean {folded[near[0]]}?"
+    few = ", ".join(decision.trace.limits) if len(folded) <= FEW_NAMES else "`capital-governor status` lists them"
+    return f"the agents: {few}"
+
+
+def show_explanation(
+    lines: Iterable[str], decided_at: float, now: float, since: str | None, waiting: int | None, to_come: Iterable[str]
+) -> None:
+    """Print the lines of ``explanation.explain_lines``, when that was, and what has happened ``since``, if anything.
+
+    ``waiting`` is a generation that is not in the files yet, ``to_come`` are the operator's limits that the next
+    decision obeys, in words.
+    """
+    with new_page() as page:
+        for number, line in enumerate(lines):
+            page.line(line, "" if number else "bold", indent=_text_column(line) if number else 2)
+        page.labelled("decided", f"{moment(decided_at)}, {span(now - decided_at)} ago", "dim")
+        if since:
+            page.labelled("since then", since, "yellow")
+        if waiting:
+            page.labelled("waiting", waiting_text(waiting), "red")
+        for order in to_come:
+            page.labelled("operator", f"from the next decision on: {order}", "yellow")
+
+
+def _text_column(line: str) -> int:
+    """Return where the text of a line begins: behind its label, or behind the blanks in place of one."""
+    return LABEL_COLUMNS if line[:1].strip() else len(line) - len(line.lstrip())

@@ -1,0 +1,42 @@
+"""Shares, times and durations as the commands show them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from capital_governor.contracts.instants import read_instant
+
+
+def percent(share: float | None) -> str:
+    """Return a share of 0..1 in percent; nothing for none."""
+    return "" if share is None else f"{share:.2%}"
+
+
+def signed_percent(change: float | None) -> str:
+    """Return the change of a share with its sign; nothing for none."""
+    return f"{change:+.2%}" if change else ""
+
+
+def number(value: float | None) -> str:
+    """Return a score or weight; nothing for none."""
+    return "" if value is None else f"{value:.4f}"
+
+
+def moment(at: float) -> str:
+    """Return a time, given in seconds since 1970 UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def ago(iso: str, now: float) -> str:
+    """Return how long ago a time of the status file was, as people say it."""
+    at = read_instant(iso)
+    return "at an unknown time" if at is None else f"{span(now - at.earliest)} ago"
+
+
+def span(seconds: float) -> str:
+    """Return a duration in its two largest units; what lies ahead (a clock set back) is negative."""
+    whole = abs(int(seconds))
+    units = (("d", whole // 86_400), ("h", whole // 3_600 % 24), ("min", whole // 60 % 60), ("s", whole % 60))
+    first = next((place for place, (_, count) in enumerate(units) if count), len(units) - 1)
+    said = [f"{count} {unit}" for unit, count in units[first : first + 2] if count] or ["0 s"]
+    return ("-" if seconds <= -1 else "") + " ".join(said)

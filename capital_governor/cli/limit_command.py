@@ -1,0 +1,119 @@
+"""``limit``, ``unlimit`` and ``limits``: the operator's cap or floor for one agent's weight, and what is in force."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from pathlib import Path
+
+from capital_governor.adapters.paths import Paths
+from capital_governor.cli.failures import explained
+from capital_governor.cli.order_desk import Desk, open_desk, order_seconds
+from capital_governor.cli.output import fail, show_json, warn, write
+from capital_governor.cli.place import place, published_shares
+from capital_governor.contracts.exit_codes import OK, USAGE
+from capital_governor.contracts.status import order_document
+from capital_governor.contracts.text import RESERVED_NAMES, clean, escape_name, valid_name
+from capital_governor.core.model import Agent
+from capital_governor.core.orders import Order, OrderKind
+from capital_governor.journal.protocol import LIVE
+from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.settings.kinds import RATIO
+
+
+def limit(
+    agent: Agent,
+    cap: str | None,
+    floor: str | None,
+    duration: str | None,
+    reason: str,
+    root: Path | None,
+    *,
+    dry_run: bool,
+) -> int:
+    """Cap one agent's weight, or give it a floor. Raises SystemExit 2 if that makes no sense."""
+    highest, lowest = _weight("--max", cap), _weight("--min", floor)
+    if highest is None and lowest is None:
+        fail(USAGE, f"limit {escape_name(agent)}: give --max, --min or both; `unlimit` takes limits back")
+    if highest is not None and lowest is not None and lowest > highest:
+        fail(USAGE, f"--min {lowest:g} is above --max {highest:g}: give a floor that is not above the cap")
+    _check_name(agent)
+    seconds = order_seconds(duration)
+    with open_desk(root, dry_run=dry_run) as desk:
+        _warn_unknown(desk, agent)
+        _warn_useless(desk, lowest, highest)
+        desk.give(desk.order(OrderKind.LIMIT, seconds, reason, agent=agent, cap=highest, floor=lowest))
+    return OK
+
+
+def unlimit(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
+    """Take back the limits of one agent. Raises SystemExit 2 if there are none."""
+    _check_name(agent)
+    nothing = f"the operator has set no limits on {agent}; `capital-governor limits` lists those there are"
+    with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
+        if not desk.take_back(lambda old: old.kind is OrderKind.LIMIT and old.agent == agent):
+            fail(USAGE, nothing)
+    return OK
+
+
+def limits(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
+    """List the operator's orders that are in force."""
+    with explained():
+        where = place(root)
+        path = Paths(where.root, dry_run).journal(where.journal_path)
+        orders: tuple[Order, ...] = ()
+        if path.exists():
+            journal = open_sqlite(path, read_only=True)
+            try:
+                orders = journal.orders(time.time())
+            finally:
+                journal.close()
+    if as_json:
+        show_json({"orders": [order_document(order) for order in orders]})
+    else:
+        write("".join(f"{order.text}\n" for order in orders) or "The operator has ordered nothing\n")
+    return OK
+
+
+def _warn_unknown(desk: Desk, agent: Agent) -> None:
+    """Say so where nobody has heard of the agent; it may come yet."""
+    if agent in published_shares(desk.primary)[0]:
+        return  # the common case: the journal's state takes longer to read
+    state = desk.journal.state(LIVE)
+    known = set() if state is None else set(state.agents) | set(state.published.shares if state.published else ())
+    if agent in known:
+        return
+    near = difflib.get_close_matches(agent.casefold(), {name.casefold(): name for name in known}, n=1)
+    meant = next((name for name in sorted(known) if near and name.casefold() == near[0]), "")
+    hint = f"; did you mean {meant}? Then: `unlimit {agent}`" if meant else ""
+    warn(f"no agent {agent} is known yet: the limit waits for it{hint}")
+
+
+def _warn_useless(desk: Desk, floor: float | None, cap: float | None) -> None:
+    """Say so where the settings are stricter than the limit."""
+    if desk.bounds is None:
+        return
+    min_alloc, max_alloc = desk.bounds
+    if cap is not None and cap > max_alloc:
+        warn(f"--max {cap:g} is above MAX_ALLOC {max_alloc:g}, which stays the cap")
+    if floor is not None and floor > max_alloc:
+        warn(f"--min {floor:g} is above MAX_ALLOC {max_alloc:g}, and a cap beats a floor")
+    if floor is not None and floor < min_alloc:
+        warn(f"--min {floor:g} is below MIN_ALLOC {min_alloc:g}, which stays the floor")
+
+
+def _weight(option: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return float(RATIO.read(text))
+    except ValueError:
+        fail(USAGE, f"{option} {clean(text, 40)!r} is not a number from 0 to 1; 0.1 is a tenth of what is deployed")
+
+
+def _check_name(agent: str) -> None:
+    if not valid_name(agent):
+        rule = "a name has 1 to 64 of A-Z a-z 0-9 space _ . : - with a letter or digit first"
+        fail(USAGE, f"{escape_name(agent)!r} cannot be an agent: {rule}")
+    if agent.casefold() in RESERVED_NAMES:
+        fail(USAGE, f"{agent!r} is reserved: no agent is called that")

@@ -1,0 +1,46 @@
+"""``once``: one cycle, or with ``--dry-run`` what one would do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from capital_governor.cli.failures import explained
+from capital_governor.cli.once_table import once_document, show_once
+from capital_governor.cli.output import show_json
+from capital_governor.cli.preview import preview
+from capital_governor.cli.run_command import load_to_govern, log_to
+from capital_governor.contracts.exit_codes import OK, TEMPORARY
+from capital_governor.core.reason import PAYLOAD_HOLDS
+from capital_governor.service import daemon
+from capital_governor.service.standing import Outcome
+from capital_governor.settings.load import Settings, load
+
+
+def once(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
+    """Take one cycle and show it; return 75 without usable metrics, or where something could not be written."""
+    settings, outcome = _previewed(root) if dry_run else _taken(root)
+    document = once_document(outcome, settings.rules(), dry_run=dry_run)
+    show_json(document) if as_json else show_once(document)
+    failed = (
+        outcome.decision.reason in PAYLOAD_HOLDS
+        or outcome.files_problem
+        or outcome.waiting is not None
+        or outcome.journal_problem
+    )
+    return daemon.leave(TEMPORARY if failed else OK)
+
+
+def _taken(root: Path | None) -> tuple[Settings, Outcome]:
+    """Take a cycle. Raises SystemExit where it cannot start, or was ended."""
+    with explained():
+        settings = load_to_govern(root)
+        return settings, daemon.once(settings, log_to(settings, background=True))
+
+
+def _previewed(root: Path | None) -> tuple[Settings, Outcome]:
+    with explained():
+        settings = load(root)
+    log_to(settings)
+    with explained():
+        outcome, _ = preview(settings)
+    return settings, outcome

@@ -1,0 +1,34 @@
+"""Where a command looks that must work whatever is wrong with the settings, and what is published there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from capital_governor.adapters.bounded_reading import read
+from capital_governor.cli.output import warn
+from capital_governor.contracts.allocations import NotOurs, read_primary
+from capital_governor.core.model import WHOLE
+from capital_governor.settings.sources import Place, find_place
+
+
+def place(root: Path | None) -> Place:
+    """Return where root and journal are, and warn of all that is wrong with the other settings.
+
+    Raises SettingsError where root or journal cannot be told.
+    """
+    found = find_place(root)
+    for fault in found.faults:
+        warn(f"{fault}; a governor that is started now refuses that")
+    return found
+
+
+def published_shares(primary: Path) -> tuple[dict[str, float], str]:
+    """Return the shares that the agents read, 0..1, and what is wrong with the file that has them."""
+    try:
+        content = read(primary)
+    except OSError as error:
+        return {}, f"{primary}: {error.strerror}"
+    found = None if content is None else read_primary(content)
+    if isinstance(found, NotOurs):
+        return {}, f"{primary}: {found.detail}"
+    return {} if found is None else {agent: share / WHOLE for agent, share in found.shares.items()}, ""

@@ -1,0 +1,65 @@
+"""What a cycle would do now, decided from what is on disk and on the dashboard: nothing is written."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from capital_governor.adapters.dashboard import dashboard_of
+from capital_governor.adapters.logs import get_logger
+from capital_governor.contracts.payload import parse
+from capital_governor.core.model import Refusal, Snapshot
+from capital_governor.journal.memory import MemoryJournal
+from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.service.cycle import Cycle
+from capital_governor.service.daemon import in_loop
+from capital_governor.service.standing import Outcome
+from capital_governor.settings.load import Settings
+from capital_governor.wording.messages import Line
+
+
+def preview(settings: Settings, journal: MemoryJournal | None = None) -> tuple[Outcome, int | Refusal]:
+    """Decide from what is on disk and on the dashboard, and write nothing; also return what /status answered.
+
+    Raises:
+        JournalError: there is a journal, and it cannot be read.
+    """
+    cycle = Cycle(settings, _copied(settings.journal_path) if journal is None else journal)
+    _show_start(cycle)
+    up, payload = in_loop(lambda: _ask(settings))
+    return cycle.preview(payload), up
+
+
+def _show_start(cycle: Cycle) -> None:
+    """Take up where a governor would start, and log what it would find."""
+    log, found = get_logger(), cycle.resume()
+    for remark in (Line("info", f"Start: {found}"), *cycle.remarks):
+        getattr(log, remark.level)(remark.text)
+
+
+def _copied(path: Path) -> MemoryJournal:
+    """Return a journal in memory that goes on where the one at ``path`` ends; an empty one if there is none.
+
+    It knows what a start looks at: state, newest cycle, what reached the agents, and every order. One that has ended
+    must be known as such, else an older status file brings it back.
+    """
+    journal = MemoryJournal()
+    if not path.exists():
+        return journal
+    stored = open_sqlite(path, read_only=True)
+    try:
+        state = stored.state(Cycle.book)
+        for entry in stored.entries(Cycle.book, last=1):
+            journal.record(entry)
+        if state is not None:
+            journal.prime(Cycle.book, state, stored.last_reached(Cycle.book))
+        journal.put_orders(stored.order_history())
+    finally:
+        stored.close()
+    return journal
+
+
+async def _ask(settings: Settings) -> tuple[int | Refusal, Snapshot | Refusal]:
+    dashboard = dashboard_of(settings)
+    up, body = await asyncio.gather(dashboard.status(), dashboard.fetch())
+    return up, body if isinstance(body, Refusal) else parse(body)

@@ -1,0 +1,229 @@
+"""What each kind of setting may be: kinds that read the text a user wrote, and say what they take.
+
+Their refusals never repeat a value, so that no secret gets into an error. Standard library only: a command that is
+typed in a hurry checks the settings without loading pydantic.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+UNITS: Final = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_COUNT: Final = re.compile(r"[+-]?[0-9]{1,15}")
+_SIZE: Final = re.compile(r"([0-9]{1,15}) ?((?:[KMG]iB)?)", re.IGNORECASE)
+_TAKEN: Final = {".json", ".lock", ".STOP", ".log", ".tmp"}  # endings of the files that live beside a journal
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?")
+_LOOPBACK_NET: Final = 127
+_SHORTEST_TOKEN: Final = 8
+"""A shorter one could not be told from the words that it must be hidden among."""
+BOT_TOKEN: Final = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
+
+
+_OUT_OF_RANGE: Final = "is out of range"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of setting.
+
+    Args:
+        takes: what a setting of this kind may be, in words.
+        read: returns the value that a text means, or a value of the right type as it is. It raises ValueError with
+            what is wrong, without the value.
+    """
+
+    takes: str
+    read: Callable[[object], Any]
+
+
+def _number(value: object) -> float:
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        raise ValueError("is not a plain decimal number")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("is not a number")  # noqa: TRY004 - a setting is refused, whatever it is
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("is not a finite number")
+    return number + 0.0  # -0.0 becomes 0.0
+
+
+def _count(value: object) -> int:
+    if isinstance(value, str) and _COUNT.fullmatch(value):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("is not a whole number")
+
+
+def _size(value: object) -> int:
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        return int(match[1]) * UNITS[match[2].upper()]
+    return _count(value)
+
+
+def _words(*known: str, upper: bool = False) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        word = value.upper() if upper and isinstance(value, str) else value
+        if not isinstance(word, str) or word not in known:
+            raise ValueError("is none of these")
+        return word
+
+    return read
+
+
+def _text(read: Callable[[str], str]) -> Callable[[object], str]:
+    def of_text(value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError("is not a text")  # noqa: TRY004 - as above
+        return read(value)
+
+    return of_text
+
+
+def _within(
+    read: Callable[[object], float], *, gt: float = -math.inf, ge: float = -math.inf, le: float = math.inf
+) -> Callable[[object], float]:
+    """Return ``read`` for numbers above ``gt`` that are from ``ge`` to ``le``."""
+
+    def in_range(value: object) -> float:
+        number = read(value)
+        if not (number > gt and ge <= number <= le):
+            raise ValueError(_OUT_OF_RANGE)
+        return number
+
+    return in_range
+
+
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value not in ("0", "1"):
+        raise ValueError("is neither")
+    return value == "1"
+
+
+def _url(value: str, *, query: bool) -> str:
+    """Return the URL unchanged, or refuse it without repeating any of it."""
+    if not value.isascii() or not value.isprintable() or " " in value or "\\" in value:
+        raise ValueError("contains a blank or a character that must be percent-encoded")
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname or "", parts.port
+        named = bool(ipaddress.IPv6Address(host)) if "[" in parts.netloc else bool(_HOST.fullmatch(host))
+    except ValueError:
+        raise ValueError("has no valid host and port") from None
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("is not an http:// or https:// URL")
+    if "@" in parts.netloc:
+        raise ValueError("has a user or password in it")
+    if not named or port == 0:
+        raise ValueError("has no valid host and port")
+    if not query and ("?" in value or "#" in value):
+        raise ValueError("has a query or fragment")
+    return value
+
+
+def _dashboard(value: str) -> str:
+    return _url(value, query=False).rstrip("/")
+
+
+def _bot_api(value: str) -> str:
+    if BOT_TOKEN.search(value):
+        raise ValueError("contains a token, which is appended by itself")
+    return _url(value, query=False)
+
+
+def _heartbeat(value: str) -> str:
+    return _url(value, query=True)
+
+
+def _token(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9:_-]+", value):
+        raise ValueError("contains a character that no token has")
+    return value
+
+
+def _chat(value: str) -> str:
+    if not re.fullmatch(r"-?[0-9]{1,20}|@[A-Za-z][A-Za-z0-9_]+", value):
+        raise ValueError("is not a chat")
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is of this machine itself: localhost, 127.0.0.0/8 (127.1 too) or ::1."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        try:
+            return socket.inet_aton(name)[0] == _LOOPBACK_NET
+        except OSError:
+            return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _dashboard_token(value: str) -> str:
+    if not re.fullmatch("[!-~]*", value):
+        raise ValueError("contains a blank or a character that no header takes (leave out the word Bearer)")
+    if len(value) < _SHORTEST_TOKEN:
+        raise ValueError(f"has fewer than {_SHORTEST_TOKEN} characters")
+    return value
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, str | Path):
+        raise ValueError("is not a path")  # noqa: TRY004 - as above
+    return Path(value)
+
+
+def _file(value: object) -> Path:
+    value = _path(value)
+    text = str(value)
+    if not text.strip() or not value.name or value.name == ".." or not text.isprintable():
+        raise ValueError("does not name a file")
+    if value.suffix in _TAKEN or value.name == ".env":
+        raise ValueError("names a file of another kind: a database has an ending such as .sqlite3")
+    return value
+
+
+RATIO: Final = Kind("a number from 0 to 1", _within(_number, ge=0, le=1))
+POSITIVE_RATIO: Final = Kind("a number above 0, at most 1", _within(_number, gt=0, le=1))
+POSITIVE: Final = Kind("a number above 0", _within(_number, gt=0))
+PERCENT: Final = Kind("a percentage, 0 or more", _within(_number, ge=0))
+SECONDS: Final = Kind("seconds: a number, 0 or more", _within(_number, ge=0))
+INTERVAL: Final = Kind("seconds: a number above 0, at most 31,536,000", _within(_number, gt=0, le=31_536_000))
+DEADLINE: Final = Kind("seconds: a number above 0, at most 300", _within(_number, gt=0, le=300))
+AGE: Final = Kind("seconds: a number above 0", _within(_number, gt=0))
+HOUR: Final = Kind("an hour of the day in UTC, 0 to 23", _within(_count, ge=0, le=23))
+TOPIC: Final = Kind("a topic's number: a whole number above 0", _within(_count, ge=1, le=(1 << 31) - 1))
+DAYS: Final = Kind("days: a number above 0", _within(_number, gt=0))
+COUNT: Final = Kind("a whole number from 0 to 1,000,000", _within(_count, ge=0, le=1_000_000))
+POSITIVE_COUNT: Final = Kind("a whole number from 1 to 1,000,000", _within(_count, ge=1, le=1_000_000))
+SIZE: Final = Kind(
+    "a whole number of bytes, KiB, MiB or GiB, 1024 to 1 GiB", _within(_size, ge=UNITS["KIB"], le=UNITS["GIB"])
+)
+SWITCH: Final = Kind("0 or 1", _switch)
+OVERRIDE: Final = Kind("assert, report or off", _words("assert", "report", "off"))
+FORMAT: Final = Kind("console or json", _words("console", "json"))
+LEVEL: Final = Kind("DEBUG, INFO, WARNING or ERROR", _words("DEBUG", "INFO", "WARNING", "ERROR", upper=True))
+FOLDER: Final = Kind("the folder with runtime/, state/, logs/ and .env", _path)
+FILE: Final = Kind("the path of a file, relative to the root", _file)
+_HTTP: Final = "an http:// or https:// URL without user and password"
+DASHBOARD: Final = Kind(f"{_HTTP}, query and fragment", _text(_dashboard))
+BOT_API: Final = Kind(f"{_HTTP}, query, fragment and token", _text(_bot_api))
+HEARTBEAT: Final = Kind(_HTTP, _text(_heartbeat))
+TOKEN: Final = Kind("the token that BotFather gave", _text(_token))
+CHAT: Final = Kind("a chat's number, or @channelname", _text(_chat))
+DASHBOARD_TOKEN: Final = Kind("a token of 8 or more printable ASCII characters without blanks", _text(_dashboard_token))

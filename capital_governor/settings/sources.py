@@ -1,0 +1,138 @@
+"""Where settings come from: the environment over ``.env`` in the root over the defaults, read and checked as a whole.
+
+``.env`` is shared with other programs: their variables are ignored whatever they contain, but an unknown
+``CAPITAL_GOVERNOR_*`` is refused, since a misspelt limit would silently be no limit. It is read as data: ``${...}`` and
+``$(...)`` are not replaced. An empty value counts as not set. Standard library and python-dotenv only: a command that
+is typed in a hurry stops here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capital_governor.settings.dotenv import read_env_file
+from capital_governor.settings.faults import (
+    SettingsError,
+    conflicts,
+    refused_root,
+    refused_value,
+    secret_texts,
+    unknown,
+)
+from capital_governor.settings.variables import PREFIX, ROOT, VARIABLES, variables
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found in all sources.
+
+    Args:
+        values: by field, as its kind reads it; the default where nothing is set, or what is set is refused.
+        origins: of what is set, by variable: "argument", "environment", ".env" or "current folder".
+        root_faults: what is wrong with the root.
+        journal_faults: what is wrong with the journal's name.
+        faults: all that is wrong, these included.
+    """
+
+    values: Mapping[str, Any]
+    origins: Mapping[str, str]
+    root_faults: tuple[str, ...]
+    journal_faults: tuple[str, ...]
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a command needs that only looks, or puts down an order: where the root and its journal are.
+
+    Nothing else that is wrong, in a ``.env`` that other programs share, may take the operator's hand off a running
+    governor: it is in ``faults``.
+    """
+
+    root: Path
+    journal_path: Path
+    faults: tuple[str, ...]
+    min_alloc: float
+    max_alloc: float
+
+
+def find(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Found:
+    """Read and check all sources.
+
+    Args:
+        root: the ``--root`` argument; without it NEOLIGHT_ROOT of the environment, else the current folder.
+        environ: the environment; None is that of the process.
+
+    Raises:
+        SettingsError: the current folder is the root, and is gone.
+    """
+    environ = os.environ if environ is None else environ
+    folder, origin = _root(root, environ)
+    dotenv, unread = read_env_file(folder / ".env", set(variables()) - {ROOT}, PREFIX)
+    sources = {"environment": environ, ".env": dotenv}
+    known = set(variables())
+    strangers = [
+        unknown(name, source)
+        for source, given in sources.items()
+        for name in sorted(name for name in given if name.upper().startswith(PREFIX) and name not in known)
+    ]
+    problem = check_root(folder)
+    of_root = () if problem is None else (refused_root(str(folder), origin, problem),)
+    values: dict[str, Any] = {"root": folder}
+    origins, refused = {ROOT: origin}, {}
+    secrets = secret_texts(
+        given.get(each.name, "") for given in sources.values() for each in VARIABLES.values() if each.secret
+    )
+    for field, variable in VARIABLES.items():
+        if field == "root":
+            continue
+        values[field] = variable.default
+        source = next((source for source, given in sources.items() if given.get(variable.name)), None)
+        if source is None:
+            continue
+        text = sources[source][variable.name]
+        try:
+            values[field] = variable.kind.read(text)
+            origins[variable.name] = source
+        except ValueError as error:
+            refused[field] = refused_value(field, text, source, str(error), secrets)
+    faults = (*of_root, *unread, *strangers, *refused.values(), *conflicts(values, refused))
+    return Found(values, origins, of_root, tuple(refused[field] for field in refused if field == "journal"), faults)
+
+
+def find_place(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Place:
+    """Return where the root and its journal are, and what else is wrong. The arguments are those of ``find``.
+
+    Raises:
+        SettingsError: root or journal cannot be told.
+    """
+    found = find(root, environ)
+    if unusable := found.root_faults or found.journal_faults:
+        raise SettingsError(unusable)
+    folder, values = found.values["root"], found.values
+    return Place(folder, folder / values["journal"], found.faults, values["min_alloc"], values["max_alloc"])
+
+
+def check_root(root: Path) -> str | None:
+    """Return what is wrong with the root folder, one clause without its name; None if it is a folder.
+
+    Whether it can be written to matters to none but those who write, and to them the folders below it may be enough.
+    """
+    try:
+        return None if stat.S_ISDIR(root.stat().st_mode) else "is not a folder"
+    except (OSError, ValueError) as error:
+        return f"is not a folder ({getattr(error, 'strerror', None) or 'not a path'})"
+
+
+def _root(argument: Path | None, environ: Mapping[str, str]) -> tuple[Path, str]:
+    """Return the absolute root and where it is from."""
+    given, origin = (argument, "argument") if argument is not None else (environ.get(ROOT) or None, "environment")
+    try:
+        return Path(given or "").absolute(), origin if given is not None else "current folder"
+    except FileNotFoundError:
+        raise SettingsError((f"the current folder is gone; set {ROOT} or give --root",)) from None

@@ -92,7 +92,7 @@ class Daemon:
 
 RECORDS_BEATS: Final = """
 import sys
-from capital_governor import daemon
+from capital_governor.service import daemon
 following = daemon.schedule
 def schedule(start, interval, now):
     wake = following(start, interval, now)
@@ -104,7 +104,7 @@ daemon.schedule = schedule
 """What goes before the program so that it notes each wait for a beat."""
 
 PATIENT_END: Final = """
-from capital_governor import governor
+from capital_governor.service import governor
 governor.GRACE_SECONDS = 60.0
 """
 """What goes before the program where the end has to be complete, as it may not be in time on a busy machine."""

@@ -213,14 +213,14 @@ def test_a_hangup_before_the_loop_is_there_ends_nothing(root: Path, dashboard: D
     go = root.with_name("go")
     program = (
         "import pathlib, sys, time\n"
-        "from capital_governor import early_end\n"
-        "real = early_end.end_at_signals\n"
+        "from capital_governor.service import signals\n"
+        "real = signals.end_at_signals\n"
         "def end_at_signals(*words, **more):\n"
         "    real(*words, **more)\n"
         "    print('LOADING', file=sys.stderr, flush=True)\n"
         f"    while not pathlib.Path({str(go)!r}).exists():\n"
         "        time.sleep(0.01)\n"
-        "early_end.end_at_signals = end_at_signals\n"
+        "signals.end_at_signals = end_at_signals\n"
         "from capital_governor.__main__ import main\nmain()\n"
     )
     with Daemon(root, dashboard.url, interval=0.2, program=("-c", program)) as daemon:

@@ -30,8 +30,8 @@ OUTAGES: Final[Mapping[str, Answer]] = {"reset": reset, "429": pause(0), "502": 
 TIMED: Final = """
 import asyncio, sys, time
 from telegram.request import HTTPXRequest
-from capital_governor import daemon, delivery
-from capital_governor.adapters import outbox, telegram
+from capital_governor.adapters import telegram
+from capital_governor.service import daemon, notifications as delivery, outbox
 from capital_governor.service.governor import Governor
 
 # Each outage is met many times in a test, so attempts follow quickly; what is not answered is waited for for ever.

@@ -36,7 +36,8 @@ if path.exists():
     db.close()
 """
 REFUSED_IS_LATE: Final = """
-from capital_governor.adapters import outbox, telegram
+from capital_governor.adapters import telegram
+from capital_governor.service import outbox
 outbox.FIRST_WAIT_SECONDS = 0.05
 answered = telegram.Telegram._answered
 def late(self, error):

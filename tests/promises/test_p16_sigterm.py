@@ -53,15 +53,15 @@ HUNG: Final[Mapping[str, str]] = {
 
 PLAIN_LOOP: Final = """
 import asyncio
-from capital_governor import daemon
+from capital_governor.service import daemon
 daemon.in_loop = lambda main: asyncio.run(main())
 """
 NORMAL_EXIT: Final = """
-from capital_governor import daemon
+from capital_governor.service import daemon
 daemon.leave = lambda code, *_: code
 """
 CYCLE_FIRST: Final = """
-from capital_governor import daemon
+from capital_governor.service import daemon
 async def unless(stop, work):
     return await work
 daemon._unless = unless

@@ -22,7 +22,7 @@ AFTERWARDS: Final = 4
 ROUNDING: Final = 1e-6
 SUSPENDS: Final = """
 import os, pathlib, signal, sys
-from capital_governor import daemon
+from capital_governor.service import daemon
 before, flag = daemon.schedule, pathlib.Path(sys.argv[3] + ".suspend")
 def schedule(*words):
     wake = before(*words)
@@ -34,7 +34,7 @@ daemon.schedule = schedule
 """
 """What goes before the program so that it stops itself when it begins to wait for a beat and is asked to."""
 MAKES_UP: Final = """
-from capital_governor import daemon
+from capital_governor.service import daemon
 beats = []
 def schedule(start, interval, now):
     beats.append(0)

@@ -43,11 +43,11 @@ def hung(real):
 """
 STAGES: Final[Mapping[str, str]] = {
     "parse": """
-from capital_governor import governor
+from capital_governor.service import governor
 governor.parse = hung(governor.parse)
 """,
     "decide": """
-from capital_governor import cycle
+from capital_governor.service import cycle
 cycle.decide = hung(cycle.decide)
 """,
     "journal": """
@@ -103,7 +103,7 @@ def conclude(self, payload):
 Cycle.conclude = conclude
 """
 VOUCHED_FOR_AN_HOUR: Final = """
-from capital_governor import cycle
+from capital_governor.service import cycle
 real = cycle.status_document
 cycle.status_document = lambda *words, **more: real(*words, **(more | {"interval_seconds": 1200.0}))
 """

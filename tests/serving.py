@@ -29,7 +29,7 @@ from capital_governor.service.cycle import PAUSE_FILE, STOP_FILE, Cycle
 from capital_governor.service.event_log import Report
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings, load
-from capital_governor.wording.messages import Line
+from capital_governor.wording.log_events import Line
 from tests.adapters.hostile import PATIENCE_SECONDS, Connection, Script, Server, http
 from tests.core.builders import FLEET as SCORES
 from tests.core.builders import INTERVAL, NOW, snapshot

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capital_governor.adapters import logs
+from capital_governor.adapters.log_format import Formatter
+from capital_governor.adapters.redaction import Redaction
 from capital_governor.contracts.payload import parse
 from capital_governor.core.decision import decide, refuse
 from capital_governor.core.fleet_range import leeway
@@ -18,21 +19,21 @@ from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Guardian, Inputs, Metrics, Refusal, Rules, Snapshot, State
 from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.core.trace import Decision
+from capital_governor.wording.amounts import count_text
+from capital_governor.wording.log_events import Line, LogEvent, log_text
 from capital_governor.wording.messages import (
     MESSAGES,
     SCORE_LINES,
     Announcement,
-    Line,
     alert_text,
     announcement_lines,
-    count_text,
     decided_lines,
     evidence,
     hold_line,
     leeway_line,
     message,
     outcome,
-    shares_text,
+    shown_shares,
     start_lines,
     telegram_text,
     unwell_texts,
@@ -42,12 +43,21 @@ from tests.core.builders import FLEET, NOW, PLAIN, cycle, examples, observe, set
 SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 
 
-def texts(decision: Decision, before: State, rules: Rules = PLAIN) -> list[str]:
-    lines = [*decided_lines(decision, rules)]
+def lines(decision: Decision, before: State, rules: Rules = PLAIN) -> list[Line]:
+    told = [*decided_lines(decision, rules)]
     if decision.proposal is not None:
-        told = Announcement(decision.proposal, before.published, evidence(decision, before))
-        lines += announcement_lines(told, rules)
-    return [line.text for line in lines]
+        announced = Announcement(decision.proposal, before.published, evidence(decision, before))
+        told += announcement_lines(announced, rules)
+    return told
+
+
+def texts(decision: Decision, before: State, rules: Rules = PLAIN) -> list[str]:
+    return [line.text for line in lines(decision, before, rules)]
+
+
+def shares_text(shares: dict[str, int]) -> str:
+    shown, more = shown_shares(shares)
+    return LogEvent.NEW_SHARES.line(shares=shown, more=more, generation=1).text.removeprefix("New: ")
 
 
 def decided(inputs: Inputs, before: State, rules: Rules = PLAIN) -> list[str]:
@@ -322,8 +332,8 @@ def test_a_message_of_a_large_fleet_fits(name: str, agents: int) -> None:
 
 def test_alerts_show_which_end_they_are() -> None:
     """A beginning and an end differ at first sight."""
-    assert alert_text(Line("error", "Guardian paused", "paused")) == "⚠️ Guardian paused"
-    assert alert_text(Line("info", "Hold is over", "paused", over=True)) == "✅ Hold is over"
+    assert alert_text(LogEvent.GATE_REFUSED.line(message="Guardian paused").begins("paused")) == "⚠️ Guardian paused"
+    assert alert_text(LogEvent.HOLD_OVER.line(reason="paused").ends("paused")) == "✅ Hold is over: paused"
 
 
 # --- bounded and unbreakable ------------------------------------------------------------------------------------------
@@ -358,14 +368,15 @@ def test_names_and_texts_cannot_break_a_line(name: str, said: str) -> None:
     )
     payload = parse(body.encode())
     decision, _ = cycle(Inputs(NOW, payload), State())
-    render = logs.Renderer("console", color=False, redact=str, now=lambda: NOW)
-    told = [hold_line(decision, PLAIN).text, *texts(decision, State())]
+    formatter = Formatter("console", color=False, redaction=Redaction(), words=log_text, now=lambda: NOW)
+    told = [hold_line(decision, PLAIN), *lines(decision, State())]
     if isinstance(payload, Snapshot):
-        told += [f"{agent}: {text}" for agent, text in unwell_texts(decision, payload).items()]
-    for text in told:
-        assert text.isprintable()
-        line = render(None, "info", {"event": text})
-        assert line == f"2025-11-03T22:00:00Z [capital_governor] INFO    {text}"
+        unwell = unwell_texts(decision, payload)
+        told += [LogEvent.AGENT_UNWELL.line(agent=agent, problem=unwell[agent]) for agent in unwell]
+    for line in told:
+        assert line.text.isprintable()
+        shown = formatter.line("info", line.event.key, **line.fields)
+        assert shown == f"2025-11-03T22:00:00Z [capital_governor] INFO    {line.text}"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
 from capital_governor.service.event_log import DEGRADED_AFTER
 from capital_governor.service.governor import Governor, open_governor
 from capital_governor.settings.load import load
+from capital_governor.wording.log_events import log_text
 from tests.adapters.hostile import Script
 from tests.botapi import TOKEN, Answer, BotApi, bad_gateway, hang, malformed, ok, refuse, then
 from tests.core.builders import FLEET as FIXED
@@ -89,7 +90,9 @@ class Run:
         self.api = api
         self.log = io.StringIO()
         secrets = self.settings.secrets()
-        self.sink = logs.configure(level="INFO", fmt="console", secrets=secrets, stream=self.log, color=False)
+        self.sink = logs.configure(
+            level="INFO", fmt="console", words=log_text, secrets=secrets, stream=self.log, color=False
+        )
         self._loop = asyncio.new_event_loop()
         self._begin()
 

@@ -33,6 +33,7 @@ from capital_governor.service.daemon import schedule
 from capital_governor.service.event_log import DEGRADED_AFTER, Report
 from capital_governor.service.governor import Governor, open_governor
 from capital_governor.service.standing import Outcome
+from capital_governor.wording.log_events import log_text
 from capital_governor.wording.messages import message
 from tests.adapters.hostile import (
     PATIENCE_SECONDS,
@@ -112,7 +113,7 @@ class Run:
         self.settings = base.model_copy(update={"dashboard_url": url})
         self.log = io.StringIO()
         self.sink = logs.configure(
-            level="INFO", fmt="console", secrets=("hunter2-secret",), stream=self.log, color=False
+            level="INFO", fmt="console", words=log_text, secrets=("hunter2-secret",), stream=self.log, color=False
         )
         self._loop = LookupLoop()  # as a running governor has it
         self.governor = self._loop.run_until_complete(open_governor(self.settings, self.sink))

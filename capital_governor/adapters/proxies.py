@@ -162,10 +162,7 @@ def _bypasses(environ: Mapping[str, str]) -> Iterator[_Bypass]:
         elif entry not in _told:
             _told.add(entry)
             shown = clean(entry.rpartition("@")[2], _LONGEST_SHOWN)
-            logs.get_logger().warning(
-                f"{variable}: '{shown}' is no host, address or network, and is ignored; write it as example.com, "
-                "10.0.0.0/8 or fd00::/8"
-            )
+            logs.get_logger().warning("no_proxy_ignored", variable=variable, entry=shown)
 
 
 def _bypass(entry: str) -> _Bypass | None:

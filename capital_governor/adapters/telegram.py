@@ -14,6 +14,7 @@ from capital_governor.adapters import logs
 from capital_governor.adapters.http_failure import failure_text, proxy_text
 from capital_governor.adapters.http_get import httpx, tls_context
 from capital_governor.adapters.notifier import Delivery, Refused, Retry, Sent
+from capital_governor.adapters.printable import escape
 from capital_governor.adapters.proxies import ProxyUnusableError, Route, route_to
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Telegram:
             if type(moved.new_chat_id) is not int or str(moved.new_chat_id) == self._chat_id:
                 raise
             self._chat_id = str(moved.new_chat_id)
-            logs.get_logger().warning(f"Telegram: {_moved_text(self._chat_id)}")
+            logs.get_logger().warning("chat_moved", problem=_moved_text(self._chat_id))
             await bot.send_message(self._chat_id, text, message_thread_id=self._topic_id)
 
     @property
@@ -163,7 +164,7 @@ class Telegram:
 
     def _clear(self, text: str) -> str:
         """Return the other side's words, without a secret, fit for log and status file."""
-        return logs.escape(self._redact(text.replace(self._token, "********")))
+        return escape(self._redact(text.replace(self._token, "********")))
 
 
 def _moved_text(chat_id: str) -> str:

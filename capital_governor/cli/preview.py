@@ -13,9 +13,10 @@ from capital_governor.journal.memory import MemoryJournal
 from capital_governor.journal.sqlite.store import open_sqlite
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.daemon import in_loop
+from capital_governor.service.event_log import write
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings
-from capital_governor.wording.messages import Line
+from capital_governor.wording.log_events import LogEvent
 
 
 def preview(settings: Settings, journal: MemoryJournal | None = None) -> tuple[Outcome, int | Refusal]:
@@ -33,8 +34,8 @@ def preview(settings: Settings, journal: MemoryJournal | None = None) -> tuple[O
 def _show_start(cycle: Cycle) -> None:
     """Take up where a governor would start, and log what it would find."""
     log, found = get_logger(), cycle.resume()
-    for remark in (Line("info", f"Start: {found}"), *cycle.remarks):
-        getattr(log, remark.level)(remark.text)
+    for remark in (LogEvent.START_FOUND.line(found=found), *cycle.remarks):
+        write(log, remark)
 
 
 def _copied(path: Path) -> MemoryJournal:

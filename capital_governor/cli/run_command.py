@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from capital_governor.adapters import logs
+from capital_governor.adapters.log_output import Sink
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.service import daemon
@@ -19,7 +20,7 @@ def run(root: Path | None, *, dry_run: bool = False) -> int:
         return daemon.run(settings, log_to(settings, background=True), dry_run=dry_run)
 
 
-def log_to(settings: Settings, *, background: bool = False) -> logs.Sink:
+def log_to(settings: Settings, *, background: bool = False) -> Sink:
     """Set up the logs as the settings say, also for what nothing catches, and return their sink.
 
     With ``background`` no reader of them can stop this process: for what holds the root's lock.

@@ -20,7 +20,7 @@ from capital_governor.contracts.exit_codes import OK, TEMPORARY
 from capital_governor.contracts.instants import read_instant
 from capital_governor.core.model import Rules
 from capital_governor.service.standing import Standing, status_document
-from capital_governor.wording.messages import count_text
+from capital_governor.wording.amounts import count_text
 
 BAR_COLUMNS: Final = 20
 

@@ -31,7 +31,8 @@ from capital_governor.journal.notices import Notice, move_notice, new_notice
 from capital_governor.journal.protocol import Journal, Record
 from capital_governor.service.standing import Outcome, Standing, status_document
 from capital_governor.settings.load import Settings
-from capital_governor.wording.messages import Announcement, Line, evidence, taken_back_text, telegram_text
+from capital_governor.wording.log_events import Line, LogEvent
+from capital_governor.wording.messages import Announcement, evidence, taken_back_text, telegram_text
 
 STOP_FILE = Path("runtime", "capital_governor.STOP")
 PAUSE_FILE = Path("state", "guardian_pause.json")
@@ -93,7 +94,7 @@ class Cycle:
         left_over = self.paths.sweep().problem
         found = self.resume()
         if left_over:
-            self.remarks.append(Line("warning", left_over))
+            self.remarks.append(LogEvent.LEFTOVERS_STAY.line(problem=left_over))
         if self._refused_primary is not None:
             self.remarks.append(self._keep_beside(self._refused_primary))
             self._refused_primary = None
@@ -158,8 +159,9 @@ class Cycle:
         try:
             atomic_replacement.replace(self.paths.primary.with_name(name), content)
         except OSError as error:
-            return Line("warning", f"{self.paths.primary} could not be kept as {name}: {error.strerror or error}")
-        return Line("warning", f"{self.paths.primary} is kept as {name}")
+            problem = error.strerror or str(error)
+            return LogEvent.PRIMARY_NOT_KEPT.line(path=str(self.paths.primary), copy=name, problem=problem)
+        return LogEvent.PRIMARY_KEPT.line(path=str(self.paths.primary), copy=name)
 
     def _give_up(self, generation: Publication | None, told: Remembered | None) -> None:
         """Withdraw the message of a move that is given up; if the operator was told of it before, send a correction."""
@@ -167,7 +169,8 @@ class Cycle:
         if generation is None or told is None or told.generation < generation.generation:
             return
         text = taken_back_text(generation, self._visible)
-        self.remarks.append(Line("warning", text.partition("\n")[0]))
+        message = text.partition("\n")[0]
+        self.remarks.append(LogEvent.MOVE_TAKEN_BACK.line(generation=generation.generation, message=message))
         if self._notify:
             key = f"taken-back-{generation.decision_id}"  # of its own, so that a start that is killed tells it once
             self._journal.put_notices([new_notice(text, self._clock(), key=key)])
@@ -460,4 +463,6 @@ class Cycle:
         instead = (
             "a first allocation" if self.state.published is None else f"generation {self.state.published.generation}"
         )
-        self.remarks.append(Line("warning", f"{self.paths.primary} was not adopted ({why}): {instead} takes its place"))
+        self.remarks.append(
+            LogEvent.PRIMARY_NOT_ADOPTED.line(path=str(self.paths.primary), problem=why, instead=instead)
+        )

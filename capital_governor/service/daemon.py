@@ -16,16 +16,19 @@ from typing import Any, Final, TypeVar
 
 from capital_governor.adapters import logs
 from capital_governor.adapters.lock import RootLock
+from capital_governor.adapters.log_output import Sink
 from capital_governor.adapters.lookups import LookupLoop
 from capital_governor.adapters.paths import Paths
 from capital_governor.journal.protocol import JournalRefusedError
 from capital_governor.service import disk_thread
+from capital_governor.service.event_log import write
 from capital_governor.service.governor import Governor, open_governor
 from capital_governor.service.reload import Reloads, has_terminal
 from capital_governor.service.signals import end_at_signals, wait_with_reloads
 from capital_governor.service.standing import Outcome
 from capital_governor.service.watchdog import SignsOfLife
 from capital_governor.settings.load import Settings
+from capital_governor.wording.log_events import LogEvent, log_text
 from capital_governor.wording.messages import start_lines
 
 RETRY_SECONDS: Final = 15.0
@@ -84,7 +87,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
     return None
 
 
-def run(settings: Settings, sink: logs.Sink, *, dry_run: bool = False) -> int:
+def run(settings: Settings, sink: Sink, *, dry_run: bool = False) -> int:
     """Govern until SIGTERM or SIGINT; return the exit code, or exit with it where a thread hangs.
 
     SIGHUP has the settings read again. See ``Reloads``.
@@ -102,7 +105,7 @@ def run(settings: Settings, sink: logs.Sink, *, dry_run: bool = False) -> int:
         return leave(code, sink.flush)
 
 
-def once(settings: Settings, sink: logs.Sink) -> Outcome:
+def once(settings: Settings, sink: Sink) -> Outcome:
     """Take one tick for good and return what came of it.
 
     Raises:
@@ -146,7 +149,7 @@ def once(settings: Settings, sink: logs.Sink) -> Outcome:
 class _Life:
     """The life of a governor within its loop, through all changes of its settings."""
 
-    def __init__(self, settings: Settings, sink: logs.Sink, *, dry_run: bool) -> None:
+    def __init__(self, settings: Settings, sink: Sink, *, dry_run: bool) -> None:
         self._log = logs.get_logger()
         self._settings = settings
         self._sink = sink
@@ -167,7 +170,7 @@ class _Life:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
         telegram = self._settings.telegram_bot_token is not None
         for line in start_lines(self._settings.rules(), time.time(), telegram=telegram, dry_run=self._dry_run):
-            getattr(self._log, line.level)(line.text)
+            write(self._log, line)
         reloading = asyncio.create_task(self._reloads.run(), name="reloads")
         try:
             governor = await self._open()
@@ -177,7 +180,7 @@ class _Life:
             self._signs.stopping()
             reloading.cancel()
             await asyncio.wait([reloading])
-            self._log.info("Capital Governor stopped")
+            write(self._log, LogEvent.STOPPED.line())
         return 0
 
     async def _govern(self, governor: Governor) -> Governor | None:
@@ -204,7 +207,7 @@ class _Life:
         try:
             return await self._open()
         except JournalRefusedError as error:
-            self._log.error(f"Settings not reloaded, the old ones stay: {error}")
+            write(self._log, LogEvent.SETTINGS_REFUSED.line(problem=str(error)))
             self._reloads.go_back(former)
             self._take(former)
             return await self._open()
@@ -229,7 +232,7 @@ class _Life:
         if not self._change_waits:
             self._over.set()
         elif not waited:
-            self._log.warning("The new settings wait until the journal can be written again")
+            write(self._log, LogEvent.SETTINGS_WAIT.line())
 
     def _end(self) -> None:
         self._stop.set()
@@ -250,7 +253,7 @@ async def _alone() -> bool:
     return True
 
 
-def log_to(settings: Settings, *, background: bool = False, former: logs.Sink | None = None) -> logs.Sink:
+def log_to(settings: Settings, *, background: bool = False, former: Sink | None = None) -> Sink:
     """Set up the logs as the settings say, and return their sink.
 
     Args:
@@ -258,15 +261,15 @@ def log_to(settings: Settings, *, background: bool = False, former: logs.Sink | 
         background: let no reader of the logs stop this process.
         former: the sink until now: its secrets stay hidden, and its waiting lines are still written.
     """
-    secrets = (*settings.secrets(), *(() if former is None else former.secrets))
-    sink = logs.configure(level=settings.log_level, fmt=settings.log_format, secrets=secrets)
+    secrets = (*settings.secrets(), *(() if former is None else former.redaction.secrets))
+    sink = logs.configure(level=settings.log_level, fmt=settings.log_format, secrets=secrets, words=log_text)
     if background:
         sink.write_in_background(None if former is None else former.writer)
     return sink
 
 
 @contextlib.contextmanager
-def _holding(settings: Settings, sink: logs.Sink, *, dry_run: bool) -> Iterator[None]:
+def _holding(settings: Settings, sink: Sink, *, dry_run: bool) -> Iterator[None]:
     """Hold the root's lock, and let it go only when no thread of this process can write any more.
 
     Where one hangs, the lock is left to the end of the process, which must not wait for that thread: see ``leave``.

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from capital_governor.adapters.file_convergence import Convergence, FileOutcome
+from capital_governor.adapters.logs import Logger
 from capital_governor.core.fleet_range import leeway
 from capital_governor.core.model import DAY_SECONDS, Agent, Rules, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, Reason
 from capital_governor.service.standing import Outcome
+from capital_governor.wording.log_events import Line, LogEvent
 from capital_governor.wording.messages import (
     MESSAGES,
     Announcement,
-    Line,
     announcement_lines,
     decided_lines,
     hold_line,
     leeway_line,
     message,
-    shares_text,
+    shown_shares,
     unwell_texts,
     waiting_line,
 )
@@ -39,6 +41,11 @@ ALERTED_HOLDS: Final = (
 """Holds that the operator is told of when they begin; of files that cannot be written the report tells apart."""
 
 
+def write(log: Logger, line: Line) -> None:
+    """Log a line: the name of its event, and its fields."""
+    getattr(log, line.level)(line.event.key, **line.fields)
+
+
 class Report:
     """Tells the log what happened, and marks as alerts the lines that the operator should be told of.
 
@@ -55,7 +62,7 @@ class Report:
         self._failures = 0
         self._fleet: int | None = None
         self._unwell: set[Agent] = set()
-        self._episodes: dict[str, str] = {}
+        self._episodes: dict[str, Line] = {}
         self._warned: dict[str, float] = {}
         self._rival_at: float | None = None
         self._told = set(told)
@@ -66,7 +73,7 @@ class Report:
         """Tell of one completed cycle."""
         decision, payload = outcome.decision, outcome.inputs.payload
         if outcome.fetched:
-            self._say(Line("info", "Meta-metrics fetched successfully"))
+            self._say(LogEvent.METRICS_FETCHED.line())
         self._count_failures(fetched=outcome.fetched)
         hold = None if decision.trace.hold is None else decision.trace.hold.reason
         if decision.reason in GATE_REFUSALS:
@@ -88,8 +95,7 @@ class Report:
         self._tell_move(outcome, outcome.announcements[len(late) :])
         self._tell_files(outcome)
         if self._broken or "internal_error" in self._told:
-            text = "Cycles end without an unexpected error again"
-            self._say(Line("info", text, self._end("internal_error"), over=True))
+            self._say(LogEvent.CYCLES_SUCCEED.line().ends(self._end("internal_error")))
             self._broken = False
 
     def _tell_move(self, outcome: Outcome, announcements: Iterable[Announcement]) -> None:
@@ -106,23 +112,28 @@ class Report:
 
     def broken(self, error: str) -> None:
         """Tell of a cycle that an unexpected error ended, while that is being handled; the operator once an episode."""
-        text = f"{MESSAGES[Reason.INTERNAL_ERROR]}: {error}"
-        self._say(Line("exception", text, self._begin("internal_error")))
+        line = LogEvent.CYCLE_FAILED.line(message=MESSAGES[Reason.INTERNAL_ERROR], problem=error)
+        self._say(line.begins(self._begin("internal_error")))
         self._broken = True
 
-    def episode(self, topic: str, problem: str, over: str, *, level: str = "error", alert: bool = False) -> None:
-        """Tell of a lasting problem once when it begins or changes, and once when it is over (``problem`` empty).
+    def episode(self, topic: str, problem: Line | None, over: Line, *, alert: bool = False) -> None:
+        """Tell of a lasting problem once when it begins or changes, and once when it is over (``problem`` is None).
 
         With ``alert`` the operator is told of the beginning and of the end, and of an end also where an earlier process
         told of the beginning.
         """
-        before = self._episodes.get(topic, "")
-        if problem and problem != before:
-            self._say(Line(level, problem, self._begin(topic) if alert else ""))
+        before = self._episodes.get(topic)
+        if problem is not None and problem != before:
+            self._say(problem.begins(self._begin(topic) if alert else ""))
             self._episodes[topic] = problem
-        elif not problem and (before or topic in self._told):
-            self._say(Line("info", over, self._end(topic), over=True))
+        elif problem is None and (before is not None or topic in self._told):
+            self._say(over.ends(self._end(topic)))
             self._episodes.pop(topic, None)
+
+    def status_file(self, problem: str) -> None:
+        """Tell of a status file that cannot be written, and when it can be again; ``problem`` is empty then."""
+        begun = LogEvent.STATUS_UNWRITABLE.line(problem=problem) if problem else None
+        self.episode("status", begun, LogEvent.STATUS_WRITABLE.line())
 
     def _begin(self, topic: str) -> str:
         """Return the topic as that of an alert, or nothing if the operator knows."""
@@ -141,11 +152,11 @@ class Report:
     def _count_failures(self, *, fetched: bool) -> None:
         failures, self._failures = self._failures, 0 if fetched else self._failures + 1
         if fetched and (failures >= DEGRADED_AFTER or "degraded" in self._told):
-            since = f" after {failures} cycles without usable meta-metrics" if failures >= DEGRADED_AFTER else ""
-            self._say(Line("info", f"Recovered from degraded mode{since}", self._end("degraded"), over=True))
+            entered_here = failures >= DEGRADED_AFTER
+            line = LogEvent.RECOVERED.line(cycles=failures) if entered_here else LogEvent.RECOVERED_AFTER_RESTART.line()
+            self._say(line.ends(self._end("degraded")))
         if self._failures == DEGRADED_AFTER:
-            text = f"Entering degraded mode: no usable meta-metrics in {DEGRADED_AFTER} cycles in a row"
-            self._say(Line("error", text, self._begin("degraded")))
+            self._say(LogEvent.DEGRADED.line(cycles=DEGRADED_AFTER).begins(self._begin("degraded")))
 
     def _tell_hold(self, hold: Reason | None, line: Line) -> None:
         """Tell of a hold when its reason changes; the operator once for each reason until nothing holds any more."""
@@ -154,31 +165,32 @@ class Report:
             if self._hold is not None and self._hold not in known:
                 known.append(self._hold)
             for reason in sorted(known):
-                self._say(Line("info", f"Hold is over: {reason.value}", self._end(reason.value), over=True))
+                self._say(LogEvent.HOLD_OVER.line(reason=reason.value).ends(self._end(reason.value)))
         else:
             topic = self._begin(hold.value) if hold in ALERTED_HOLDS else ""
-            level = line.level if hold is not self._hold or topic else "debug"
-            self._say(Line(level, line.text, topic))
+            self._say(replace(line, topic=topic, repeated=hold is self._hold and not topic))
         self._hold = hold
 
     def _tell_orders(self, outcome: Outcome) -> None:
         """Tell of each limit when it begins and when it is over, and of what became of an accept."""
         limits = {order.key: order for order in outcome.orders if order.kind is OrderKind.LIMIT}
         for key in self._limits.keys() - limits.keys():
-            self._say(Line("info", f"Operator's order is over: {self._limits[key].text}"))
+            self._say(LogEvent.ORDER_OVER.line(order=self._limits[key].text))
         for key in limits.keys() - self._limits.keys():
-            self._say(Line("info", f"Operator's order: {limits[key].text}"))
+            self._say(LogEvent.ORDER_BEGAN.line(order=limits[key].text))
         self._limits = limits
         for order in outcome.settled:
-            level = "info" if order.end is OrderEnd.USED else "warning"
-            what = order.end.value if order.end is not None else "over"
-            self._say(Line(level, f"Operator's order {what}: {order.text}: {order.end_detail}"))
+            if order.end is OrderEnd.USED:
+                self._say(LogEvent.ORDER_USED.line(order=order.text, detail=order.end_detail))
+            else:
+                end = "over" if order.end is None else order.end.value
+                self._say(LogEvent.ORDER_ENDED.line(end=end, order=order.text, detail=order.end_detail))
 
     def _tell_daily(self, warnings: Iterable[str], now: float) -> None:
         """Tell each warning once a day: it stands in each payload."""
         for warning in warnings:
             if now - self._warned.get(warning, -DAY_SECONDS) >= DAY_SECONDS:
-                self._say(Line("warning", warning))
+                self._say(LogEvent.PAYLOAD_ODD.line(problem=warning))
                 self._warned[warning] = now
         if self._warned and min(self._warned.values()) < now - DAY_SECONDS:
             self._warned = {text: at for text, at in self._warned.items() if at > now - DAY_SECONDS}
@@ -189,10 +201,10 @@ class Report:
         That a member was retired is told as such; a stranger with a faulty record may be gone with it.
         """
         for agent in sorted(texts.keys() - self._unwell):
-            self._say(Line("warning", f"{agent}: {texts[agent]}"))
+            self._say(LogEvent.AGENT_UNWELL.line(agent=agent, problem=texts[agent]))
         for agent in sorted(self._unwell - texts.keys() - set(retired)):
-            over = "no longer faulty or absent" if agent in payload.metrics else "no longer in the payload"
-            self._say(Line("info", f"{agent}: {over}"))
+            is_here = agent in payload.metrics
+            self._say(LogEvent.AGENT_WELL.line(agent=agent) if is_here else LogEvent.AGENT_LEFT.line(agent=agent))
         self._unwell = set(texts)
 
     def _tell_fleet(self, agents: int) -> None:
@@ -201,34 +213,36 @@ class Report:
             self._fleet = agents
 
     def _tell_files(self, outcome: Outcome) -> None:
-        self.episode("status", outcome.status_problem, "The status file can be written again")
+        self.status_file(outcome.status_problem)
         convergence, visible, hold = outcome.convergence, outcome.visible, outcome.decision.trace.hold
         problem = outcome.files_problem
         if not problem and hold is not None and hold.reason is Reason.FILES_UNWRITABLE:
             problem = message(hold.reason, self._rules) + f": {hold.detail}"
         if problem or (convergence is not None and not outcome.was_stopped):
-            self.episode("files", problem, "Both allocation files can be written again", alert=True)
+            begun = LogEvent.FILES_UNWRITABLE.line(problem=problem) if problem else None
+            self.episode("files", begun, LogEvent.FILES_WRITABLE.line(), alert=True)
         if convergence is not None and FileOutcome.WRITTEN in {
             convergence.primary.outcome,
             convergence.override.outcome,
         }:
-            over = "The allocation files were written with nothing lost"
-            self.episode("kept", convergence.warning, over, level="warning")
+            lacks = convergence.warning
+            begun = LogEvent.FILES_INCOMPLETE.line(problem=lacks) if lacks else None
+            self.episode("kept", begun, LogEvent.FILES_COMPLETE.line())
         if convergence is None or visible is None:
             return
         if convergence.primary.outcome is FileOutcome.WRITTEN:
-            self._say(
-                Line("info", f"Allocations saved: {shares_text(visible.shares)} (generation {visible.generation})")
-            )
+            shares, more = shown_shares(visible.shares)
+            self._say(LogEvent.MOVE_SAVED.line(shares=shares, more=more, generation=visible.generation))
         self._tell_rival(convergence, outcome.inputs.now)
 
     def _tell_rival(self, convergence: Convergence, now: float) -> None:
         """Tell of another writer once, and again only after a quiet time: it may write every few seconds."""
+        quiet = LogEvent.OVERRIDE_QUIET.line(seconds=QUIET_SECONDS)
         if convergence.rival:
-            did = "rewritten" if convergence.override.outcome is FileOutcome.WRITTEN else "left as it is"
-            problem = f"Another writer ({convergence.found or 'no source'}) changes the override file; {did}"
-            self.episode("rival", self._episodes.get("rival", problem), "", level="warning", alert=True)
+            then = "rewritten" if convergence.override.outcome is FileOutcome.WRITTEN else "left as it is"
+            problem = LogEvent.OVERRIDE_RIVAL.line(writer=convergence.found or "no source", then=then)
+            self.episode("rival", self._episodes.get("rival", problem), quiet, alert=True)
         if convergence.rival or self._rival_at is None:
             self._rival_at = now
         elif now - self._rival_at >= QUIET_SECONDS:
-            self.episode("rival", "", f"Nobody else has written the override file for {QUIET_SECONDS:.0f} s")
+            self.episode("rival", None, quiet)

@@ -14,6 +14,7 @@ from typing import Final
 from capital_governor.adapters import logs
 from capital_governor.adapters.dashboard import dashboard_of
 from capital_governor.adapters.heartbeat import Heartbeat
+from capital_governor.adapters.log_output import Sink
 from capital_governor.adapters.paths import Paths
 from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal, Snapshot
@@ -23,37 +24,42 @@ from capital_governor.journal.sqlite.store import open_sqlite
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.digest import Digest
 from capital_governor.service.disk_thread import Disk
-from capital_governor.service.event_log import Report
+from capital_governor.service.event_log import Report, write
 from capital_governor.service.notifications import Delivery, telegram_of
 from capital_governor.service.standing import Outcome, Standing
 from capital_governor.settings.load import Settings
-from capital_governor.wording.messages import Line, count_text
+from capital_governor.wording.log_events import Line, LogEvent
 
 GRACE_SECONDS: Final = 1.2
 """How long the end waits for the files and the journal."""
 
 
 class JournalNews:
-    """What the journal's thread has to say of being lost and restored."""
+    """What the journal's thread has to say of being lost and restored.
+
+    Attributes:
+        problem: why the journal cannot be written; empty if it can.
+        waiting: what is not told yet: why it was lost, or how many cycles were written back.
+    """
 
     def __init__(self) -> None:
         self.problem = ""
-        self.waiting: deque[tuple[str, str]] = deque()
+        self.waiting: deque[str | int] = deque()
 
     def lost(self, problem: str) -> None:
         """Take why it cannot be written."""
         self.problem = problem
-        self.waiting.append((f"Journal cannot be written, memory takes over: {problem}", ""))
+        self.waiting.append(problem)
 
     def restored(self, cycles: int) -> None:
         """Take how much was written back."""
         self.problem = ""
-        self.waiting.append(("", f"Journal can be written again: {count_text(cycles, 'cycle')} written back"))
+        self.waiting.append(cycles)
 
 
 async def open_governor(
     settings: Settings,
-    sink: logs.Sink,
+    sink: Sink,
     *,
     dry_run: bool = False,
     completed: Callable[[Outcome], object] = lambda _: None,
@@ -96,7 +102,7 @@ class Governor:
     def __init__(
         self,
         settings: Settings,
-        sink: logs.Sink,
+        sink: Sink,
         journal: ResilientJournal,
         news: JournalNews,
         disk: Disk,
@@ -198,7 +204,7 @@ class Governor:
                 await self._on_disk(lambda: digest.put(outcome.inputs.now, outcome.visible))
             await self._delivery.post()
         except Exception:  # noqa: BLE001 - telling of a cycle must not fail it
-            self._log.exception("What is to be told by message could not be put down")
+            self._say(LogEvent.NOTICES_FAILED.line())
 
     async def _recover(self) -> None:
         """Take up where the last run ended, also with what the operator was told."""
@@ -207,7 +213,7 @@ class Governor:
             self._informed = True
         found = await self._on_disk(self._cycle.recover)
         self._tell_journal()
-        self._say(Line("info", f"Start: {found}"))
+        self._say(LogEvent.START_FOUND.line(found=found))
         for remark in self._cycle.remarks:
             self._say(remark)
         self._recovered = True
@@ -242,9 +248,9 @@ class Governor:
         try:
             problem = await self._on_disk(write)
         except Exception:  # noqa: BLE001 - the status file is for people; governing goes on without it
-            self._log.exception("The status file could not be made")
+            self._say(LogEvent.STATUS_FAILED.line())
         else:
-            self._report.episode("status", problem, "The status file can be written again")
+            self._report.status_file(problem)
 
     async def _renew_status(self) -> None:
         """Show in the status file at once what became of a notice; before the first cycle it is the last run's."""
@@ -252,24 +258,27 @@ class Governor:
             await self._say_in_status(self._cycle.write_status)
 
     def _say(self, line: Line) -> None:
-        getattr(self._log, line.level)(line.text)
+        write(self._log, line)
         if line.alert and self._delivery is not None:
             self._delivery.alert(line)
 
     def _tell_journal(self) -> None:
         """Tell what the journal's thread has left here; its end also where an earlier process met the beginning."""
+        again = LogEvent.JOURNAL_WRITABLE.line()
         while self._news.waiting:
-            problem, over = self._news.waiting.popleft()
-            lost, self._dropped = self._journal.dropped - self._dropped, self._journal.dropped
-            if over and lost:
-                over += f"; {count_text(lost, 'older cycle')} did not fit into memory and cannot be looked up any more"
-            self._report.episode("journal", problem, over, alert=True)
+            news = self._news.waiting.popleft()
+            dropped, self._dropped = self._journal.dropped - self._dropped, self._journal.dropped
+            if isinstance(news, str):
+                self._report.episode("journal", LogEvent.JOURNAL_LOST.line(problem=news), again, alert=True)
+            else:
+                over = LogEvent.JOURNAL_RESTORED.line(cycles=news, dropped=dropped)
+                self._report.episode("journal", None, over, alert=True)
         if not self._journal.lost:
-            self._report.episode("journal", "", "Journal can be written again")
+            self._report.episode("journal", None, again)
 
     def _tell_heartbeat(self, problem: str) -> None:
-        text = f"Heartbeat failed: {self._sink.redact(problem)}" if problem else ""
-        self._report.episode("heartbeat", text, "Heartbeat succeeds again", level="warning")
+        begun = LogEvent.HEARTBEAT_FAILED.line(problem=self._sink.redact(problem)) if problem else None
+        self._report.episode("heartbeat", begun, LogEvent.HEARTBEAT_SUCCEEDS.line())
 
     def _annotate(self, standing: Standing) -> Standing:
         beat = self._heartbeat

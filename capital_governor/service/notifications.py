@@ -12,9 +12,11 @@ from typing import Final
 from capital_governor.adapters import logs
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.journal.notices import NoticeStore, new_notice
+from capital_governor.service.event_log import write
 from capital_governor.service.outbox import OnDisk, Outbox
 from capital_governor.settings.load import Settings
-from capital_governor.wording.messages import Line, alert_text
+from capital_governor.wording.log_events import Line
+from capital_governor.wording.messages import alert_text
 
 FLUSH_SECONDS: Final = 30.0
 """How long a command that ends by itself waits for what it has to tell."""
@@ -100,5 +102,5 @@ class Delivery:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._telegram.close()
 
-    def _say(self, level: str, text: str) -> None:
-        getattr(self._log, level)(text)
+    def _say(self, line: Line) -> None:
+        write(self._log, line)

@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeVar
 
 from capital_governor.adapters.notifier import Delivery, Notifier, Refused, Retry, Sent
 from capital_governor.journal.notices import Notice, NoticeState, NoticeStore
+from capital_governor.wording.log_events import Line, LogEvent
 
 FIRST_WAIT_SECONDS: Final = 2.0
 LONGEST_WAIT_SECONDS: Final = 300.0
@@ -32,7 +33,7 @@ class Outbox:
         store: where they wait.
         on_disk: runs a call to the store.
         notifier: carries them.
-        say: takes level and text for the log; the level "exception" is used where one is being handled.
+        say: takes lines for the log.
         now: the clock, seconds since 1970 UTC.
         settled: awaited after a notice was sent or refused.
     """
@@ -43,7 +44,7 @@ class Outbox:
         on_disk: OnDisk,
         notifier: Notifier,
         *,
-        say: Callable[[str, str], object],
+        say: Callable[[Line], object],
         now: Callable[[], float],
         settled: Callable[[], Awaitable[object]],
     ) -> None:
@@ -67,7 +68,7 @@ class Outbox:
                 while True:
                     await self._step()
             except Exception:  # noqa: BLE001 - whatever it is, the next notice may well be delivered
-                self._say("exception", f"Unexpected error in the outbox, going on in {LONGEST_WAIT_SECONDS:.0f} s")
+                self._say(LogEvent.OUTBOX_FAILED.line(seconds=LONGEST_WAIT_SECONDS))
                 await asyncio.sleep(LONGEST_WAIT_SECONDS)
 
     async def flush(self) -> None:
@@ -120,11 +121,11 @@ class Outbox:
 
     def _tell(self, after: Notice, delivery: Delivery) -> None:
         if isinstance(delivery, Sent):
-            self._say("info", "Telegram notification sent")
+            self._say(LogEvent.NOTICE_SENT.line())
             self._trouble = ""
         elif isinstance(delivery, Refused):
-            self._say("error", f"Telegram refuses a notification for good, `status` shows it: {after.detail}")
+            self._say(LogEvent.NOTICE_REFUSED.line(problem=after.detail))
         elif after.detail != self._trouble:
             wait = after.due_at - self._now()
-            self._say("warning", f"Telegram notification delayed, trying again in {wait:.0f} s: {after.detail}")
+            self._say(LogEvent.NOTICE_DELAYED.line(seconds=wait, problem=after.detail))
             self._trouble = after.detail

@@ -10,8 +10,10 @@ from typing import Final
 
 from capital_governor.adapters import logs
 from capital_governor.service.disk_thread import Disk
+from capital_governor.service.event_log import write
 from capital_governor.settings.faults import SettingsError
 from capital_governor.settings.load import Settings, load
+from capital_governor.wording.log_events import LogEvent
 
 _TERMINAL: Final = "/dev/tty"
 
@@ -58,18 +60,18 @@ class Reloads:
             found = await disk(lambda: load(expected.root))
         except SettingsError as error:
             for fault in error.faults:
-                self._log.error(f"Settings not reloaded, the old ones stay: {fault}")
+                write(self._log, LogEvent.SETTINGS_REFUSED.line(problem=fault))
             return
         except Exception:  # noqa: BLE001 - whatever it is, the governor goes on
-            self._log.exception("Settings not reloaded, the old ones stay")
+            write(self._log, LogEvent.SETTINGS_FAILED.line())
             return
         finally:
             disk.close()
         lines = changes(expected, found)
         for line in lines:
-            self._log.info(f"Setting changed: {line}")
+            write(self._log, LogEvent.SETTING_CHANGED.line(change=line))
         if not lines:
-            self._log.info("Settings reloaded: none has changed (a variable of the process's environment beats .env)")
+            write(self._log, LogEvent.SETTINGS_SAME.line())
             return
         self._new = found
         self._ready()

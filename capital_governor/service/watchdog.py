@@ -6,8 +6,10 @@ import os
 
 from capital_governor.adapters import logs
 from capital_governor.adapters.systemd import ServiceManager
+from capital_governor.service.event_log import write
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings
+from capital_governor.wording.log_events import LogEvent
 from capital_governor.wording.messages import message
 
 
@@ -24,8 +26,10 @@ class SignsOfLife:
         self._problem = ""
         allowed = os.environ.get("WATCHDOG_USEC", "")
         if allowed.isdecimal() and int(allowed) / 1e6 < 2 * settings.interval_seconds:
-            text = f"systemd's watchdog allows {int(allowed) / 1e6:g} s between cycles, INTERVAL is"
-            self._log.warning(f"{text} {settings.interval_seconds:g} s: set WatchdogSec to several intervals")
+            line = LogEvent.WATCHDOG_SHORT.line(
+                allowed_seconds=int(allowed) / 1e6, interval_seconds=settings.interval_seconds
+            )
+            write(self._log, line)
 
     def ready(self) -> None:
         """Say that the start is over: settings, lock and journal are fine. Cycles are the watchdog's business."""
@@ -45,5 +49,5 @@ class SignsOfLife:
     def _tell(self, *assignments: str) -> None:
         problem = self._manager.notify(*assignments)
         if problem and problem != self._problem:
-            self._log.warning(problem)
+            write(self._log, LogEvent.SYSTEMD_UNREACHABLE.line(problem=problem))
         self._problem = problem

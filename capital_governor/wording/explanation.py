@@ -11,7 +11,8 @@ from capital_governor.core.model import WHOLE, Agent, Inputs, Ppm, Rules, State
 from capital_governor.core.orders import Order, OrderKind, limits_of
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Bounds, Decision, Trigger
-from capital_governor.wording.messages import brake_text, count_text, message, ratio_text
+from capital_governor.wording.amounts import count_text, ratio_text
+from capital_governor.wording.messages import brake_text, message
 
 _ROUNDING: Final = 1e-9
 """By how much a weight may miss a limit for the last digits of a float alone."""

@@ -1,9 +1,9 @@
-"""Reason and Decision -> words: log lines in NeoLight's wording. Pure."""
+"""Reason and Decision -> words: log lines in NeoLight's wording, and messages to the operator. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import nlargest
@@ -14,6 +14,8 @@ from capital_governor.core.hold import EXITS
 from capital_governor.core.model import RESERVE, WHOLE, Agent, Ppm, Publication, Rules, Snapshot, State
 from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.core.trace import Brake, Decision
+from capital_governor.wording.amounts import count_text, ratio_text
+from capital_governor.wording.log_events import WAITING, Line, LogEvent
 
 MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.FIRST_ALLOCATION: "Reallocation triggered (first allocation)",
@@ -67,24 +69,6 @@ FLEET_LINE: Final = 50
 """Shares in one log line; the files have them all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One log line: ``level`` is a method name of the logger ("exception" while one is being handled).
-
-    One with a ``topic`` is an alert too: the operator is told that the episode of this name begins, or is ``over``.
-    """
-
-    level: str
-    text: str
-    topic: str = ""
-    over: bool = False
-
-    @property
-    def alert(self) -> bool:
-        """Whether the operator is told, not only the log."""
-        return bool(self.topic)
-
-
 def message(reason: Reason, rules: Rules) -> str:
     """Return the sentence of a reason."""
     return MESSAGES[reason].format(
@@ -92,12 +76,6 @@ def message(reason: Reason, rules: Rules) -> str:
         derisk=ratio_text(rules.derisk_threshold),
         turnover=ratio_text(rules.turnover_threshold),
     )
-
-
-def ratio_text(value: float) -> str:
-    """Return a ratio with two digits, or with as many more as it has, at most six: 0.10, 0.125."""
-    whole = f"{value:.6f}".rstrip("0")
-    return whole if len(whole) - whole.index(".") > 2 else f"{value:.2f}"  # noqa: PLR2004 - said above
 
 
 def figures(value: Ppm, limit: Ppm) -> tuple[str, str]:
@@ -114,25 +92,26 @@ def outcome(reason: Reason) -> str:
     return "stay"
 
 
-def shares_text(shares: Mapping[Agent, Ppm]) -> str:
-    """Return shares as NeoLight's log prints them: ``{'SmartTrader': 0.4, 'DropshipAgent': 0.35}``.
-
-    Of a fleet too large for a line that anybody reads, the largest, and how many more there are.
-    """
-    if len(shares) <= FLEET_LINE:
-        return str({agent: share / WHOLE for agent, share in shares.items()})
-    largest = nlargest(FLEET_LINE, shares, key=shares.__getitem__)
-    shown = str({agent: shares[agent] / WHOLE for agent in largest})
-    return f"{shown} and {len(shares) - FLEET_LINE} more"
+def shown_shares(shares: Mapping[Agent, Ppm]) -> tuple[dict[Agent, float], int]:
+    """Return what the log shows of shares, 0..1, and how many it leaves out: of a large fleet it shows the largest."""
+    shown: Iterable[Agent] = shares
+    if len(shares) > FLEET_LINE:
+        shown = nlargest(FLEET_LINE, shares, key=shares.__getitem__)
+    parts = {agent: shares[agent] / WHOLE for agent in shown}
+    return parts, len(shares) - len(parts)
 
 
 def hold_line(decision: Decision, rules: Rules) -> Line:
     """Return why a cycle held or was refused, and what ends that."""
     hold = decision.trace.hold
     if hold is None or decision.reason in GATE_REFUSALS:
-        return Line("error", message(decision.reason, rules))
-    stop = "" if hold.detail.endswith((".", "!", "?")) else "."  # what Guardian says may be whole sentences
-    return Line("warning", f"{message(hold.reason, rules)}: {hold.detail}{stop} Ends with: {EXITS[hold.reason]}")
+        return LogEvent.GATE_REFUSED.line(reason=decision.reason.value, message=message(decision.reason, rules))
+    return LogEvent.HOLD_BEGAN.line(
+        reason=hold.reason.value,
+        message=message(hold.reason, rules),
+        detail=hold.detail,
+        ends_with=EXITS[hold.reason],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,57 +132,68 @@ class Announcement:
 
 def announcement_lines(told: Announcement, rules: Rules) -> Iterator[Line]:
     """Yield what the log says of a move or a cut."""
-    yield Line("info", message(told.publication.reason, rules) + told.evidence)
-    yield Line("info", f"Old: {shares_text(told.before.shares if told.before else {})}")
-    yield Line("info", f"New: {shares_text(told.publication.shares)}")
+    old, new = told.before, told.publication
+    yield LogEvent.MOVE_MADE.line(
+        reason=new.reason.value,
+        generation=new.generation,
+        message=message(new.reason, rules),
+        evidence=told.evidence.removeprefix(": "),
+    )
+    shares, more = shown_shares(old.shares if old else {})
+    yield LogEvent.OLD_SHARES.line(shares=shares, more=more, generation=None if old is None else old.generation)
+    shares, more = shown_shares(new.shares)
+    yield LogEvent.NEW_SHARES.line(shares=shares, more=more, generation=new.generation)
 
 
 def waiting_line(waiting: Publication, visible: Publication | None) -> Line:
     """Return what the log says of a move or a cut that was decided, and that the agents cannot see yet."""
     seen = "no shares yet" if visible is None else f"generation {visible.generation}"
-    text = waiting_text(waiting.generation)
-    return Line("warning", f"{text[:1].upper()}{text[1:]}: agents have {seen}")
+    return LogEvent.MOVE_WAITS.line(generation=waiting.generation, agents_have=seen)
 
 
 def waiting_text(generation: int) -> str:
     """Return that a generation is decided, and that the agents cannot see it yet."""
-    return f"generation {generation} is decided, but not in the files yet"
+    return WAITING.format(generation=generation)
 
 
 def decided_lines(decision: Decision, rules: Rules) -> Iterator[Line]:
     """Yield the lines of a cycle that decided: scores, multiplier, and why nothing moves where that is so."""
     trace, after = decision.trace, decision.after
     for agent in trace.retired:
-        yield Line("warning", f"{agent}: absent for too long, no longer a member")
+        yield LogEvent.AGENT_RETIRED.line(agent=agent)
     for agent in list(trace.scores)[:SCORE_LINES]:
         seen = after.agents[agent].metrics
         if seen is not None:
-            parts = f"(PnL={seen.pnl_7d:.2f}, Sharpe={seen.sharpe_30d:.3f}, WR={seen.winrate_30d:.3f})"
-            yield Line("info", f"{agent}: score={trace.scores[agent]:.4f} {parts}")
+            yield LogEvent.AGENT_SCORED.line(
+                agent=agent,
+                score=trace.scores[agent],
+                pnl_7d=seen.pnl_7d,
+                sharpe_30d=seen.sharpe_30d,
+                winrate_30d=seen.winrate_30d,
+            )
     if len(trace.scores) > SCORE_LINES:
-        yield Line("info", f"... and {len(trace.scores) - SCORE_LINES} more scores: `explain AGENT` has each")
+        yield LogEvent.SCORES_LEFT_OUT.line(left_out=len(trace.scores) - SCORE_LINES)
     for multiplier in trace.multipliers:
         if multiplier.name == trace.exposure_by and multiplier.value < 1.0:
-            yield Line(
-                "info",
-                f"Applied risk multiplier: {multiplier.value:.2f} ({multiplier.name}, {multiplier.origin})",
+            yield LogEvent.MULTIPLIER_APPLIED.line(
+                value=multiplier.value, multiplier=multiplier.name, origin=multiplier.origin
             )
     if decision.proposal is None:
-        yield Line("info", message(decision.reason, rules) + _nearest_miss(decision))
+        yield LogEvent.NO_MOVE.line(
+            reason=decision.reason.value, message=message(decision.reason, rules), nearest=_nearest_miss(decision)
+        )
 
 
 def start_lines(rules: Rules, now: float, *, telegram: bool, dry_run: bool = False) -> Iterator[Line]:
     """Yield what a start says of itself; ``now`` in seconds since 1970 UTC."""
-    yield Line(
-        "info", f"Starting Capital Governor Intelligence @ {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    )
-    limits = f"min_alloc={ratio_text(rules.min_alloc)}, max_alloc={ratio_text(rules.max_alloc)}"
-    yield Line("info", f"Config: {limits}, threshold={ratio_text(rules.threshold)}")
-    if telegram:
-        sends = "a dry run sends nothing" if dry_run else "moves and alerts are sent"
-        yield Line("info", f"Telegram is set up: {sends}")
+    yield LogEvent.STARTING.line(at=f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}")
+    yield LogEvent.CONFIG.line(min_alloc=rules.min_alloc, max_alloc=rules.max_alloc, threshold=rules.threshold)
+    if telegram and dry_run:
+        yield LogEvent.TELEGRAM_DRY_RUN.line()
+    elif telegram:
+        yield LogEvent.TELEGRAM_ON.line()
     else:
-        yield Line("info", "Telegram is not set up: no notifications are sent")
+        yield LogEvent.TELEGRAM_OFF.line()
 
 
 def telegram_text(decision: Decision, before: State, rules: Rules) -> str:
@@ -257,11 +247,6 @@ def digest_text(generation: int | None, moves: int, holds: int) -> str:
     return f"☀️ Capital Governor: alive, {published}, {count_text(moves, 'move')}, {count_text(holds, 'hold')} in 24 h"
 
 
-def count_text(number: int, what: str) -> str:
-    """Return a number of things: ``1 cycle``, ``2 cycles``."""
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
 def alert_text(line: Line) -> str:
     """Return what the operator is told of an alert."""
     return f"{'✅' if line.over else '⚠️'} {line.text}"
@@ -282,17 +267,27 @@ def _length(*lines: str) -> int:
 
 def leeway_line(room: Leeway, rules: Rules) -> Line:
     """Return how far scores can move a share, as a warning where that is less than what moves."""
-    fleet = f"{count_text(room.agents, 'agent')} within {ratio_text(rules.min_alloc)} and {ratio_text(rules.max_alloc)}"
-    text = f"With {fleet}, scores can move a weight between {room.lowest:.4f} and {room.highest:.4f}"
-    if room.forced_reserve > 0:
-        text += f"; the bounds leave {ratio_text(room.forced_reserve)} in reserve"
-    if room.freezes(rules):
-        remedy = (
-            "lower CAPITAL_GOVERNOR_MIN_ALLOC" if room.highest < rules.max_alloc else "raise CAPITAL_GOVERNOR_MAX_ALLOC"
+    if not room.freezes(rules):
+        return LogEvent.FLEET_RANGE.line(
+            agents=room.agents,
+            min_alloc=rules.min_alloc,
+            max_alloc=rules.max_alloc,
+            lowest=room.lowest,
+            highest=room.highest,
+            forced_reserve=room.forced_reserve,
         )
-        text += f"; that is less than any threshold, so scores alone never move anything: {remedy}"
-        return Line("warning", text)
-    return Line("info", text)
+    remedy = (
+        "lower CAPITAL_GOVERNOR_MIN_ALLOC" if room.highest < rules.max_alloc else "raise CAPITAL_GOVERNOR_MAX_ALLOC"
+    )
+    return LogEvent.FLEET_FROZEN.line(
+        agents=room.agents,
+        min_alloc=rules.min_alloc,
+        max_alloc=rules.max_alloc,
+        lowest=room.lowest,
+        highest=room.highest,
+        forced_reserve=room.forced_reserve,
+        remedy=remedy,
+    )
 
 
 def unwell_texts(decision: Decision, payload: Snapshot) -> dict[Agent, str]:
@@ -336,11 +331,11 @@ def _nearest_miss(decision: Decision) -> str:
     """Return the largest change next to its threshold, or how far a brake is; nothing where neither was missed."""
     for brake in decision.trace.brakes:
         if brake.reason is decision.reason:
-            return f": {brake_text(brake)}"
+            return brake_text(brake)
     for trigger in decision.trace.triggers:
         if decision.reason in STAYS and trigger.reason is Reason.THRESHOLD and trigger.value and not trigger.fired:
             value, _ = figures(trigger.value, trigger.limit)
-            return f": largest change {value} ({trigger.subject}) < {ratio_text(trigger.limit / WHOLE)}"
+            return f"largest change {value} ({trigger.subject}) < {ratio_text(trigger.limit / WHOLE)}"
     return ""
 
 

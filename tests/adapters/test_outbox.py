@@ -64,7 +64,7 @@ class Post:
                 self.journal,
                 on_disk,
                 self,
-                say=lambda level, text: self.said.append((level, text)),
+                say=lambda line: self.said.append((line.level, line.text)),
                 now=self.now,
                 settled=settled,
             )
@@ -197,9 +197,7 @@ def test_a_flush_ends_with_the_first_failure_or_with_nothing_left() -> None:
     post.add("one", "two", "three")
 
     async def flush() -> None:
-        await Outbox(
-            post.journal, _at_once, post, say=lambda _level, _text: None, now=post.now, settled=_nothing
-        ).flush()
+        await Outbox(post.journal, _at_once, post, say=lambda _: None, now=post.now, settled=_nothing).flush()
 
     try:
         post.loop.run_until_complete(flush())

@@ -20,7 +20,7 @@ from tests.test_daemon import Daemon, entries
 CYCLES: Final = 6
 LOG_RAISES: Final = """
 import sys
-from capital_governor.adapters.logs import Sink
+from capital_governor.adapters.log_output import Sink
 def write(self, text):
     self._put(sys.stderr if self._stream is None else self._stream, self.redact(text) + chr(10))
 for name in "write debug info warning warn error critical fatal exception msg log".split():

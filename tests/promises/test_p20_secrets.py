@@ -33,8 +33,8 @@ def conclude(self, payload):
 Cycle.conclude = conclude
 """
 NOTHING_HIDDEN: Final = """
-from capital_governor.adapters.logs import Sink
-Sink.redact = lambda self, text: text
+from capital_governor.adapters.redaction import Redaction
+Redaction.hide = lambda self, text: text
 """
 COMMANDS: Final = (["status"], ["status", "--json"], ["explain"], ["check"], ["check", "--notify"], ["show-config"])
 BAD_SETTINGS: Final[tuple[Mapping[str, str], ...]] = (
@@ -138,5 +138,5 @@ def test_p20_secrets_appear_nowhere(promise: Account, tmp_path: Path) -> None:
     assert BEARER in (tmp_path / "root/.env").read_text()
     assert scanned > 50_000
     promise.figure(f"bytes scanned {scanned:,}, hits 0")
-    with promise.mutant("nothing hidden at the sink"):
+    with promise.mutant("nothing hidden in the log"):
         hide_everywhere(tmp_path / "mutant", NOTHING_HIDDEN)

@@ -20,8 +20,10 @@ WATCH_SECONDS: Final = 0.5
 THEIRS: Final = json.dumps({"allocations": {"SmartTrader": 1.0}, "source": "rogue_bridge"})
 TELLS_EACH_TIME: Final = """
 from capital_governor.service.event_log import Report
-from capital_governor.wording.messages import Line
-Report._tell_rival = lambda self, c, now: c.rival and self._say(Line("warning", "Another writer"))
+from capital_governor.wording.log_events import LogEvent
+Report._tell_rival = lambda self, c, now: c.rival and self._say(
+    LogEvent.OVERRIDE_RIVAL.line(writer=c.found, then="rewritten")
+)
 """
 FIGHTS_BACK: Final = """
 import threading, time

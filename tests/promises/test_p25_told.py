@@ -23,7 +23,7 @@ from capital_governor.journal.sqlite.store import open_sqlite
 from capital_governor.service import cycle as cycle_module
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.event_log import Report
-from capital_governor.wording.messages import Line
+from capital_governor.wording.log_events import Line
 from tests.core.builders import INTERVAL, NOW, snapshot
 from tests.model.steps import Killed, every_step
 from tests.promises.ledger import Account, require

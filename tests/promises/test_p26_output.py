@@ -40,11 +40,11 @@ STANDSTILL_SECONDS: Final = 10.0
 LINE: Final = re.compile(r"\S+Z \[capital_governor\] (\x1b\[\d+m)?[A-Z]+(\x1b\[0m)? +.+")
 
 WRITTEN_ON_THE_LOOP: Final = """
-from capital_governor.adapters.logs import Sink
+from capital_governor.adapters.log_output import Sink
 Sink.write_in_background = lambda self, former=None: None
 """
 UNBOUNDED: Final = """
-from capital_governor import line_writer
+from capital_governor.adapters import line_writer
 line_writer.MOST_LINES = line_writer.MOST_BYTES = 1 << 60
 """
 NOT_COUNTED: Final = """

@@ -1,0 +1,176 @@
+"""What a log line looks like: structlog processors that make a line of an event and its fields.
+
+An event of the governor is a name and fields (``log.info("allocations_saved", generation=41)``), and ``Wording`` adds
+the sentence that people search for. In the console that sentence is the line; in JSON it stands beside name and fields.
+What has no sentence (an event of another library, a text) is shown as it is, its fields behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Literal
+
+from capital_governor.adapters.lean_imports import without
+from capital_governor.adapters.printable import escape, text_of
+from capital_governor.adapters.redaction import FIXED, Redaction
+
+with without("rich"):  # structlog's console renderer would load it; ours does not
+    from structlog.processors import ExceptionRenderer, JSONRenderer, add_log_level
+    from structlog.typing import EventDict, Processor
+
+TAG: Final = "capital_governor"
+
+_PLAIN_VALUE: Final = re.compile(r'[^\s"=\\]+')
+_COLORS: Final = {"DEBUG": "\x1b[2m", "INFO": "\x1b[32m", "WARNING": "\x1b[33m"}
+_RED: Final = "\x1b[31m"
+_RESET: Final = "\x1b[0m"
+
+Format = Literal["console", "json"]
+Words = Callable[[str, Mapping[str, Any]], str | None]
+"""Returns the sentence of an event from its name and fields; None if the name is none of the governor's."""
+
+
+class Formatter:
+    """Makes a line of an event: the same processors for structlog's loggers and for the standard library's.
+
+    Args:
+        fmt: "console" for lines to read, "json" for one object a line.
+        color: whether the console's level has a colour.
+        redaction: hides secrets.
+        words: the governor's wording.
+        now: the clock, in seconds since 1970 UTC.
+    """
+
+    def __init__(
+        self,
+        fmt: Format,
+        *,
+        color: bool,
+        redaction: Redaction,
+        words: Words = lambda *_: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.processors: Sequence[Processor] = (
+            _keep_apart,
+            add_log_level,
+            _Stamp(now),
+            ExceptionRenderer(_traceback),
+            _Wording(words, with_fields=fmt == "json"),
+            redaction,
+            *((_document, JSONRenderer(_dump)) if fmt == "json" else (_escape, _Console(color=color))),
+        )
+
+    def line(self, level: str, event: str, **fields: object) -> str:
+        """Return the line (for a traceback in the console: the lines) of one event, without the last newline.
+
+        Args:
+            level: a method name of a logger, as ``warning``.
+            event: the name of an event of the governor's, or a text.
+            fields: of the event; ``exc_info`` as loggers take it.
+        """
+        line: Any = {**fields, "event": event}
+        for processor in self.processors:
+            line = processor(None, level, line)
+        return str(line)
+
+
+# --- from an event to its document ------------------------------------------------------------------------------------
+
+
+def _keep_apart(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Rename fields that are called as what every line has; ``event`` is never a field."""
+    for name in FIXED:
+        if name in event and name != "event":
+            event[f"{name}_"] = event.pop(name)
+    event["event"] = text_of(event.get("event", ""))
+    return event
+
+
+class _Stamp:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        event["timestamp"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._now()))
+        return event
+
+
+def _traceback(exc_info: tuple[type[BaseException], BaseException, TracebackType | None]) -> str:
+    """Return a traceback without the values of variables."""
+    return "".join(traceback.format_exception(exc_info[1])).rstrip()
+
+
+class _Wording:
+    """Puts the sentence of an event in place of its name, which stays as ``event_name`` where the fields stay too."""
+
+    def __init__(self, words: Words, *, with_fields: bool) -> None:
+        self._words = words
+        self._with_fields = with_fields
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        name = event["event"]
+        if "source" in event:  # another library's
+            return event
+        try:
+            text = self._words(name, event)
+        except (LookupError, ValueError, TypeError):  # a field is missing or of another kind: shown as it is
+            text = None
+        if text is None:
+            return event
+        if self._with_fields:
+            return {**event, "event": text, "event_name": name}
+        kept = {key: event[key] for key in ("timestamp", "level", "exception") if key in event}
+        return {**kept, "event": text}
+
+
+# --- one object a line ------------------------------------------------------------------------------------------------
+
+
+def _document(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Put what every line has first."""
+    fixed = {**event, "level": event["level"].upper(), "logger": TAG}
+    return {**{name: fixed[name] for name in FIXED if name in fixed}, **fixed}
+
+
+_ENCODE: Final = json.JSONEncoder(allow_nan=False, default=text_of).encode
+
+
+def _dump(document: Mapping[str, Any], **_: object) -> str:
+    try:
+        return _ENCODE(document)
+    except (TypeError, ValueError, RecursionError):  # NaN, an odd key, a circle: said in words instead
+        return json.dumps({key: text_of(value) for key, value in document.items()})
+
+
+# --- a line to read ---------------------------------------------------------------------------------------------------
+
+
+def _escape(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Make all of an event printable; only the rows of a traceback are still parted by newlines."""
+    rows = event.pop("exception", "").splitlines()
+    escaped = {escape(name): escape(text_of(value)) for name, value in event.items()}
+    return {**escaped, "exception": "\n".join(map(escape, rows))}
+
+
+class _Console:
+    """Makes NeoLight's line: time, tag, level, sentence. Each row of a traceback has what operators search for, too."""
+
+    def __init__(self, *, color: bool) -> None:
+        self._color = color
+
+    def __call__(self, _logger: object, _method: str, event: EventDict) -> str:
+        level, rows = event.pop("level").upper(), event.pop("exception").splitlines()
+        word = f"{_COLORS.get(level, _RED)}{level}{_RESET}" if self._color else level
+        head = f"{event.pop('timestamp')} [{TAG}] {word}{' ' * (7 - len(level))} "
+        line = f"{head}{event.pop('event')}"
+        fields = "".join(f" {_quoted(key)}={_quoted(value)}" for key, value in event.items())
+        return line + fields + "".join(f"\n{head}  | {row}" for row in rows)
+
+
+def _quoted(text: str) -> str:
+    return text if _PLAIN_VALUE.fullmatch(text) else '"' + text.replace('"', '\\"') + '"'

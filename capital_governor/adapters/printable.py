@@ -1,0 +1,29 @@
+r"""Text that is safe to print in one line: a newline becomes the two characters ``\n``, a colour code its escape."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# Unicode's default-ignorable characters that str.isprintable() lets through: they take no room on a screen.
+_INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def escape(text: str) -> str:
+    """Return the text with everything that is not visible escaped as in Python's source."""
+    if text.isprintable() and (text.isascii() or not _INVISIBLE.search(text)):
+        return text
+    return "".join(
+        char if char.isprintable() and not _INVISIBLE.match(char) else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def text_of(value: object) -> str:
+    """Return what a value says of itself; a value whose own words fail must not fail the caller's log line."""
+    try:
+        return value if isinstance(value, str) else repr(value)
+    except Exception:  # noqa: BLE001 - foreign code
+        return f"<unprintable {type(value).__name__}>"

@@ -1,0 +1,356 @@
+"""What the log says: every event by name, with its level, its sentence and when it is logged. Pure.
+
+An event is logged by its name and fields, ``LogEvent.MOVE_SAVED.line(shares=..., more=0, generation=41)``. The console
+shows its sentence, in NeoLight's wording; JSON has name, sentence and fields. Nothing else is logged, but for what
+libraries have to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, unique
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from capital_governor.wording.amounts import count_text, ratio_text
+
+WAITING: Final = "generation {generation} is decided, but not in the files yet"
+
+_PLACEHOLDER: Final = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
+
+IN_WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "agents": lambda number: count_text(number, "agent"),
+    "after colon": lambda text: text and f": {text}",
+    "as sentence": lambda text: text if text.endswith((".", "!", "?")) else f"{text}.",
+    "cycles": lambda number: count_text(number, "cycle"),
+    "dropped": lambda number: (
+        (number and f"; {count_text(number, 'older cycle')} did not fit into memory and cannot be looked up any more")
+        or ""
+    ),
+    "log lines": lambda number: "1 log line was" if number == 1 else f"{number} log lines were",
+    "more": lambda number: f" and {number} more" if number else "",
+    "ratio": ratio_text,
+    "reserve": lambda share: f"; the bounds leave {ratio_text(share)} in reserve" if share > 0 else "",
+}
+"""How a sentence shows a field, where the format of a number will not do: ``{agents:agents}`` is ``1 agent``."""
+
+
+class _Event(NamedTuple):
+    level: str
+    sentence: str
+    when: str
+    more_fields: tuple[str, ...] = ()
+
+
+@unique
+class LogEvent(Enum):
+    """Each event that is logged."""
+
+    # start and end
+    STARTING = _Event("info", "Starting Capital Governor Intelligence @ {at}", "`run` starts")
+    CONFIG = _Event(
+        "info",
+        "Config: min_alloc={min_alloc:ratio}, max_alloc={max_alloc:ratio}, threshold={threshold:ratio}",
+        "`run` starts",
+    )
+    TELEGRAM_ON = _Event("info", "Telegram is set up: moves and alerts are sent", "`run` starts")
+    TELEGRAM_DRY_RUN = _Event("info", "Telegram is set up: a dry run sends nothing", "`run --dry-run` starts")
+    TELEGRAM_OFF = _Event("info", "Telegram is not set up: no notifications are sent", "`run` starts")
+    START_FOUND = _Event("info", "Start: {found}", "what a start goes on from: nothing, resumed, adopted or abandoned")
+    PRIMARY_NOT_ADOPTED = _Event(
+        "warning",
+        "{path} was not adopted ({problem}): {instead} takes its place",
+        "at a start the primary file is not the journal's, and cannot be taken up",
+    )
+    PRIMARY_KEPT = _Event("warning", "{path} is kept as {copy}", "a primary file that was not adopted was copied")
+    PRIMARY_NOT_KEPT = _Event(
+        "warning", "{path} could not be kept as {copy}: {problem}", "a primary file that was not adopted is lost"
+    )
+    LEFTOVERS_STAY = _Event("warning", "{problem}", "at a start, leftover temporary files cannot be deleted")
+    MOVE_TAKEN_BACK = _Event(
+        "warning", "{message}", "at a start, a move that the operator was told of is given up", ("generation",)
+    )
+    STOPPED = _Event("info", "Capital Governor stopped", "`run` ends by a signal")
+
+    # the payload
+    METRICS_FETCHED = _Event("info", "Meta-metrics fetched successfully", "a usable payload")
+    DEGRADED = _Event(
+        "error",
+        "Entering degraded mode: no usable meta-metrics in {cycles} cycles in a row",
+        "after 10 cycles without a usable payload",
+    )
+    RECOVERED = _Event(
+        "info",
+        "Recovered from degraded mode after {cycles} cycles without usable meta-metrics",
+        "the first usable payload after that",
+    )
+    RECOVERED_AFTER_RESTART = _Event(
+        "info", "Recovered from degraded mode", "the same, where an earlier process entered it"
+    )
+    PAYLOAD_ODD = _Event("warning", "{problem}", "a usable payload has a fault of form; once a day")
+
+    # the fleet
+    FLEET_RANGE = _Event(
+        "info",
+        "With {agents:agents} within {min_alloc:ratio} and {max_alloc:ratio}, scores can move a weight between"
+        " {lowest:.4f} and {highest:.4f}{forced_reserve:reserve}",
+        "the fleet's size changes",
+    )
+    FLEET_FROZEN = _Event(
+        "warning",
+        "With {agents:agents} within {min_alloc:ratio} and {max_alloc:ratio}, scores can move a weight between"
+        " {lowest:.4f} and {highest:.4f}{forced_reserve:reserve}; that is less than any threshold, so scores alone"
+        " never move anything: {remedy}",
+        "the fleet's size changes, and scores can no longer move a share far enough",
+    )
+    AGENT_SCORED = _Event(
+        "info",
+        "{agent}: score={score:.4f} (PnL={pnl_7d:.2f}, Sharpe={sharpe_30d:.3f}, WR={winrate_30d:.3f})",
+        "one a member in each cycle that decides, at most 20",
+    )
+    SCORES_LEFT_OUT = _Event(
+        "info", "... and {left_out} more scores: `explain AGENT` has each", "the fleet has more than 20 scores"
+    )
+    AGENT_UNWELL = _Event("warning", "{agent}: {problem}", "a faulty or missing record, when it begins")
+    AGENT_WELL = _Event("info", "{agent}: no longer faulty or absent", "when it ends")
+    AGENT_LEFT = _Event("info", "{agent}: no longer in the payload", "when it ends by the agent's leaving")
+    AGENT_RETIRED = _Event(
+        "warning", "{agent}: absent for too long, no longer a member", "a member's absence frees its share"
+    )
+
+    # the decision
+    MULTIPLIER_APPLIED = _Event(
+        "info",
+        "Applied risk multiplier: {value:.2f} ({multiplier}, {origin})",
+        "exposure is below 1, and by what; in each cycle that decides",
+    )
+    MOVE_MADE = _Event(
+        "info",
+        "{message}{evidence:after colon}",
+        "a move or a cut is in the primary file, with what fired it",
+        ("reason", "generation"),
+    )
+    OLD_SHARES = _Event("info", "Old: {shares}{more:more}", "with it: shares before, the 50 largest", ("generation",))
+    NEW_SHARES = _Event("info", "New: {shares}{more:more}", "with it: shares after", ("generation",))
+    MOVE_WAITS = _Event(
+        "warning",
+        WAITING[0].upper() + WAITING[1:] + ": agents have {agents_have}",
+        "a move was decided, and the files cannot be written",
+    )
+    MOVE_SAVED = _Event(
+        "info",
+        "Allocations saved: {shares}{more:more} (generation {generation})",
+        "the primary file was written, or written again",
+    )
+    NO_MOVE = _Event("info", "{message}{nearest:after colon}", "nothing moves, with the largest change", ("reason",))
+    HOLD_BEGAN = _Event(
+        "warning",
+        "{message}: {detail:as sentence} Ends with: {ends_with}",
+        "a hold, when it begins; while it lasts, at DEBUG",
+        ("reason",),
+    )
+    GATE_REFUSED = _Event(
+        "error", "{message}", "the gate refuses a proposal, when it begins; while it lasts, at DEBUG", ("reason",)
+    )
+    HOLD_OVER = _Event(
+        "info", "Hold is over: {reason}", "nothing holds any more: the last hold and any that the operator was told of"
+    )
+
+    # the operator's orders
+    ORDER_BEGAN = _Event("info", "Operator's order: {order}", "a limit comes into force")
+    ORDER_OVER = _Event("info", "Operator's order is over: {order}", "a limit is no longer in force")
+    ORDER_USED = _Event("info", "Operator's order used: {order}: {detail}", "an accept has ended a hold")
+    ORDER_ENDED = _Event(
+        "warning", "Operator's order {end}: {order}: {detail}", "an accept ends without having been used"
+    )
+
+    # files and journal
+    FILES_UNWRITABLE = _Event("error", "{problem}", "an allocation file cannot be written, when that begins")
+    FILES_WRITABLE = _Event("info", "Both allocation files can be written again", "when that ends")
+    FILES_INCOMPLETE = _Event(
+        "warning", "{problem}", "a file was written, but mode, owner or its safety in a power loss could not be kept"
+    )
+    FILES_COMPLETE = _Event("info", "The allocation files were written with nothing lost", "when that ends")
+    OVERRIDE_RIVAL = _Event(
+        "warning",
+        "Another writer ({writer}) changes the override file; {then}",
+        "another program writes the override file, when that begins",
+    )
+    OVERRIDE_QUIET = _Event(
+        "info", "Nobody else has written the override file for {seconds:.0f} s", "when that has ended"
+    )
+    STATUS_UNWRITABLE = _Event("error", "{problem}", "the status file cannot be written, when that begins")
+    STATUS_WRITABLE = _Event("info", "The status file can be written again", "when that ends")
+    STATUS_FAILED = _Event("exception", "The status file could not be made", "a fault of the program")
+    JOURNAL_LOST = _Event(
+        "error", "Journal cannot be written, memory takes over: {problem}", "the journal fails, when that begins"
+    )
+    JOURNAL_RESTORED = _Event(
+        "info", "Journal can be written again: {cycles:cycles} written back{dropped:dropped}", "when that ends"
+    )
+    JOURNAL_WRITABLE = _Event(
+        "info", "Journal can be written again", "the same, where an earlier process met the beginning"
+    )
+
+    # messages and signs of life
+    NOTICE_SENT = _Event("info", "Telegram notification sent", "a message was delivered")
+    NOTICE_DELAYED = _Event(
+        "warning",
+        "Telegram notification delayed, trying again in {seconds:.0f} s: {problem}",
+        "a message could not be delivered yet; once for each cause",
+    )
+    NOTICE_REFUSED = _Event(
+        "error",
+        "Telegram refuses a notification for good, `status` shows it: {problem}",
+        "a message will never be delivered",
+    )
+    CHAT_MOVED = _Event("warning", "Telegram: {problem}", "the group has another chat id than the settings say")
+    NOTICES_FAILED = _Event(
+        "exception", "What is to be told by message could not be put down", "the journal fails, or the program"
+    )
+    OUTBOX_FAILED = _Event(
+        "exception", "Unexpected error in the outbox, going on in {seconds:.0f} s", "a fault of the program"
+    )
+    HEARTBEAT_FAILED = _Event("warning", "Heartbeat failed: {problem}", "the heartbeat's URL fails, when that begins")
+    HEARTBEAT_SUCCEEDS = _Event("info", "Heartbeat succeeds again", "when that ends")
+    WATCHDOG_SHORT = _Event(
+        "warning",
+        "systemd's watchdog allows {allowed_seconds:g} s between cycles, INTERVAL is {interval_seconds:g} s: set"
+        " WatchdogSec to several intervals",
+        "systemd would kill a governor that is well",
+    )
+    SYSTEMD_UNREACHABLE = _Event("warning", "{problem}", "systemd cannot be told of a cycle; once for each cause")
+
+    # settings
+    SETTING_CHANGED = _Event("info", "Setting changed: {change}", "SIGHUP, for each setting that differs")
+    SETTINGS_SAME = _Event(
+        "info",
+        "Settings reloaded: none has changed (a variable of the process's environment beats .env)",
+        "SIGHUP, and none differs",
+    )
+    SETTINGS_REFUSED = _Event(
+        "error", "Settings not reloaded, the old ones stay: {problem}", "SIGHUP, and the new settings are wrong"
+    )
+    SETTINGS_FAILED = _Event(
+        "exception", "Settings not reloaded, the old ones stay", "SIGHUP, and a fault of the program"
+    )
+    SETTINGS_WAIT = _Event(
+        "warning", "The new settings wait until the journal can be written again", "SIGHUP while the journal is lost"
+    )
+    NO_PROXY_IGNORED = _Event(
+        "warning",
+        "{variable}: '{entry}' is no host, address or network, and is ignored; write it as example.com, 10.0.0.0/8 or"
+        " fd00::/8",
+        "a variable of the environment cannot be read",
+    )
+
+    # faults of the program
+    CYCLE_FAILED = _Event("exception", "{message}: {problem}", "an unexpected error ends a cycle")
+    CYCLES_SUCCEED = _Event("info", "Cycles end without an unexpected error again", "when that is over")
+    PROGRAM_FAILED = _Event("critical", "Unexpected error, ending", "an unexpected error ends the program")
+    THREAD_FAILED = _Event("critical", "Unexpected error, ending the thread {thread}", "or a thread")
+    EXCEPTION_IGNORED = _Event("error", "{where}", "an unexpected error that Python ignores, in a destructor")
+    LOG_LINES_LOST = _Event(
+        "warning", "{count:log lines} lost: {problem}", "lines can be written again after some could not"
+    )
+
+    @property
+    def level(self) -> str:
+        """A method name of the logger; "exception" is an error with the traceback of what is being handled."""
+        return self.value.level
+
+    @property
+    def sentence(self) -> str:
+        """What the console shows, with the fields in braces; some are put in words, see ``IN_WORDS``."""
+        return self.value.sentence
+
+    @property
+    def when(self) -> str:
+        """When it is logged."""
+        return self.value.when
+
+    @property
+    def key(self) -> str:
+        """The name in the log: ``move_saved``."""
+        return self.name.lower()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What it is logged with."""
+        shown = (match[1] for match in _PLACEHOLDER.finditer(self.sentence))
+        return tuple(dict.fromkeys((*shown, *self.value.more_fields)))
+
+    def line(self, **fields: object) -> Line:
+        """Return a line with these fields."""
+        return Line(self, fields)
+
+    def text(self, fields: Mapping[str, Any]) -> str:
+        """Return the sentence with these fields. Raises KeyError where one is missing."""
+        return "".join(
+            part if isinstance(part, str) else _shown(fields[part[0]], part[1]) for part in _parts(self.sentence)
+        )
+
+
+@cache
+def _parts(sentence: str) -> tuple[str | tuple[str, str], ...]:
+    """Return a sentence as its words, and the names of its fields with how they are shown."""
+    parts: list[str | tuple[str, str]] = []
+    end = 0
+    for match in _PLACEHOLDER.finditer(sentence):
+        parts += [sentence[end : match.start()], (match[1], match[2] or "")]
+        end = match.end()
+    return (*parts, sentence[end:])
+
+
+def _shown(value: object, how: str) -> str:
+    in_words = IN_WORDS.get(how)
+    return format(value, how) if in_words is None else in_words(value)
+
+
+_BY_KEY: Final = {event.key: event for event in LogEvent}
+
+
+def log_text(key: str, fields: Mapping[str, Any]) -> str | None:
+    """Return the sentence of the event with this name; None if there is none. Raises KeyError for a missing field."""
+    event = _BY_KEY.get(key)
+    return None if event is None else event.text(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One log line: an event with its fields.
+
+    One with a ``topic`` is an alert too: the operator is told that the episode of this name begins, or is ``over``.
+    One that is ``repeated`` was said in an earlier cycle, and is logged at DEBUG.
+    """
+
+    event: LogEvent
+    fields: Mapping[str, object]
+    topic: str = ""
+    over: bool = False
+    repeated: bool = False
+
+    @property
+    def level(self) -> str:
+        """The logger's method."""
+        return "debug" if self.repeated else self.event.level
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return self.event.text(self.fields)
+
+    @property
+    def alert(self) -> bool:
+        """Whether the operator is told, not only the log."""
+        return bool(self.topic)
+
+    def begins(self, topic: str) -> Line:
+        """Return the line as the beginning of an episode; an empty ``topic`` leaves it for the log only."""
+        return replace(self, topic=topic)
+
+    def ends(self, topic: str) -> Line:
+        """Return the line as the end of an episode."""
+        return replace(self, topic=topic, over=True)

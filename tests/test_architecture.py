@@ -92,4 +92,6 @@ def reached_from(start: str) -> set[str]:
                 queue += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
                 queue += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):  # a command, as the parser names it
+                queue.append(f"capital_governor.cli.{node.value.partition(':')[0]}")
     return {str(modules[module].relative_to(package)) for module in seen}

@@ -128,9 +128,14 @@ write_stamp() {
     mv -f -- "$STAMP.new" "$STAMP"
 }
 
+# Prints the file in which all packages are locked: versions and hashes of what is installed.
+lock_file() {
+    printf '.ci/requirements%s.txt' "${1:+-$1}"
+}
+
 installed_state() {
     local extra=$1 sum
-    sum=$(cksum <"$PROJECT/pyproject.toml")
+    sum=$(cd -- "$PROJECT" && cat pyproject.toml "$(lock_file "$extra")" | cksum)
     printf 'installed %s [%s]' "$sum" "$extra"
 }
 
@@ -178,16 +183,33 @@ make_venv() {
         die "$EXIT_TRY_LATER" "$python could not make $VENV: see above"
 }
 
-# In the project's folder, because pip would take brackets at the end of a path for the name of an extra. Where packages
-# come from is for the operator's settings of pip to say, but not where they go, which, and for what Python.
+# Where packages come from is for the operator's settings of pip and uv to say, but not where they go, which, and for
+# what Python.
 pip_install() (
     forget_python_settings
     unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI
     unset PIP_DRY_RUN PIP_NO_DEPS PIP_NO_DEPENDENCIES PIP_NO_BUILD_ISOLATION PIP_REQUIREMENT PIP_EDITABLE
-    cd -- "$PROJECT" &&
-        PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 \
-            exec "$VENV/bin/python" -I -m pip install --no-user --target= --root=/ --prefix="$VENV" "$@"
+    export PIP_USER=0 PIP_REQUIRE_HASHES=0 PIP_CONSTRAINT=/dev/null PIP_DISABLE_PIP_VERSION_CHECK=1
+    exec "$VENV/bin/python" -I -m pip install --no-user --target= --root=/ --prefix="$VENV" "$@"
 )
+
+uv_install() (
+    forget_python_settings
+    unset UV_SYSTEM_PYTHON UV_CONSTRAINT UV_OVERRIDE UV_REQUIRE_HASHES UV_NO_BUILD_ISOLATION
+    exec uv pip install --python "$VENV/bin/python" "$@"
+)
+
+# What is locked, then the project itself: editable, so that a 'git pull' is all that an upgrade takes. By uv where it is
+# installed, which is faster, but knows nothing of pip's settings; what it cannot do, pip may.
+install_locked() {
+    local lock
+    lock=$(lock_file "$1")
+    cd -- "$PROJECT" || return
+    if [[ -z ${PIP_INDEX_URL-} ]] && command -v uv >/dev/null; then
+        ! { uv_install --require-hashes -r "$lock" && uv_install --no-deps --no-build-isolation -e .; } || return 0
+    fi
+    pip_install --require-hashes -r "$lock" && pip_install --no-deps --no-build-isolation -e .
+}
 
 # Did pip give up on the index? It tries again before it does, so that only its last attempt counts.
 index_was_out_of_reach() {
@@ -196,13 +218,12 @@ index_was_out_of_reach() {
     [[ $said == *'Retry(total=0,'*'connection broken by'* || $said == *'Max retries exceeded'* ]]
 }
 
-# Editable, so that a 'git pull' is all that an upgrade takes.
 install_project() {
     local extra=$1 status=0
     demand_write "$VENV"
     note "installing into .venv (a minute or so the first time)"
     write_stamp installing
-    pip_install --editable ".${extra:+[$extra]}" >"$INSTALL_LOG" 2>&1 || status=$?
+    (install_locked "$extra") >"$INSTALL_LOG" 2>&1 || status=$?
     if ((status != 0)); then
         # pip ended by itself and has put back what it had replaced: the environment need not be made anew.
         write_stamp pending

@@ -66,9 +66,10 @@ if "venv" in arguments:
 elif "pip" in arguments:
     print(setting("pip-says") or "pip prints this")
     time.sleep(float(setting("pip-sleeps") or 0))
+    python = Path(arguments[arguments.index("--python") + 1]) if "--python" in arguments else me
     for checker in {checkers!r}:
-        shutil.copy(me, me.with_name(checker))
-    sys.exit(int(setting("pip-exits") or 0))
+        shutil.copy(me, python.with_name(checker))
+    sys.exit(int(setting("uv-exits" if me.name == "uv" else "pip-exits") or 0))
 else:
     print("out of", me.name)
     time.sleep(float(setting("program-sleeps") or 0))
@@ -182,10 +183,18 @@ def make_venv_call(machine: Machine, python: str = "python3") -> Call:
     return [python, "-I", "-m", "venv", str(machine.venv)]
 
 
-def pip_call(machine: Machine, extra: str = "") -> Call:
+def install_calls(machine: Machine, extra: str = "", *, uv: bool = False) -> list[Call]:
+    """What is locked, with its hashes, then the project itself, which fetches and resolves nothing more."""
     # However the operator has set up pip, it installs into the environment.
     where = ["--no-user", "--target=", "--root=/", f"--prefix={machine.venv}"]
-    return ["python", "-I", "-m", "pip", "install", *where, "--editable", f".{extra}"]
+    install = ["python", "-I", "-m", "pip", "install", *where]
+    if uv:
+        install = ["uv", "pip", "install", "--python", str(machine.venv / "bin/python")]
+    lock = f".ci/requirements{extra and '-'}{extra}.txt"
+    return [
+        [*install, "--require-hashes", "-r", lock],
+        [*install, "--no-deps", "--no-build-isolation", "-e", "."],
+    ]
 
 
 def program_call(*arguments: str) -> Call:

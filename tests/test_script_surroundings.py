@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -151,20 +153,42 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 """
 
 
-def test_packages_go_into_the_environment_whatever_the_operator_has_told_pip(tmp_path: Path) -> None:
-    """The real pip, told by environment and file to install elsewhere, in part or for another Python, fills .venv."""
+def locked_wheel(folder: Path) -> str:
+    """Make a package ``locked`` in a folder and return the line of a lock file that names it, with its hash."""
+    wheel = folder / "locked-1.0-py3-none-any.whl"
+    info = "locked-1.0.dist-info"
+    folder.mkdir()
+    with ZipFile(wheel, "w") as file:
+        file.writestr("locked.py", "")
+        file.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: locked\nVersion: 1.0\n")
+        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{info}/RECORD", "")
+    return f"locked==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+
+
+@pytest.mark.parametrize("genuine", [True, False])
+def test_packages_go_into_the_environment_whatever_the_operator_has_told_pip(tmp_path: Path, genuine: bool) -> None:
+    """The real pip, told by environment and file to install elsewhere, in part or for another Python, fills .venv.
+
+    Only with what is locked: a package whose hash is another one is refused, and the program is not started.
+    """
     project, elsewhere, stand_in = tmp_path / "pro ject", tmp_path / "elsewhere", tmp_path / "stand-in"
     (project / "capital_governor").mkdir(parents=True)
     stand_in.mkdir()
     shutil.copy(REPOSITORY / "neo_light_fix.sh", project)
     (project / "pyproject.toml").write_text(PROJECT)
+    line = locked_wheel(tmp_path / "wheels")
+    (project / ".ci").mkdir()
+    (project / ".ci/requirements.txt").write_text(line if genuine else line[:-9] + "00000000\n")
+    (tmp_path / "constraints").write_text("locked==2.0\n")
     (project / "backend.py").write_text(BACKEND)
     (project / "capital_governor/__init__.py").touch()
     (project / "capital_governor/__main__.py").write_text("import platform, sys\nprint(platform.system(), sys.path)\n")
     (stand_in / "platform.py").write_text("raise ImportError('of another program')\n")
     (tmp_path / "pip.conf").write_text(f"[install]\nuser = yes\nprefix = {elsewhere}\nroot = {elsewhere}\n")
+    python = Path(sys.executable).resolve().parent
     environment = {
-        "PATH": f"{Path(sys.executable).resolve().parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{python}{os.pathsep}/usr/bin{os.pathsep}/bin",
         "HOME": str(elsewhere),
         "PYTHONPATH": str(stand_in),
         "PYTHONUSERBASE": str(elsewhere),
@@ -178,6 +202,8 @@ def test_packages_go_into_the_environment_whatever_the_operator_has_told_pip(tmp
         "PIP_PYTHON": "/nonexistent/python",
         "PIP_REQUIRE_VIRTUALENV": "1",
         "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(tmp_path / "wheels"),
+        "PIP_CONSTRAINT": str(tmp_path / "constraints"),
     }
     done = subprocess.run(
         [project / "neo_light_fix.sh", "once"],
@@ -187,7 +213,12 @@ def test_packages_go_into_the_environment_whatever_the_operator_has_told_pip(tmp
         timeout=300,
         check=False,
     )
+    if not genuine:
+        assert (done.returncode, done.stdout) == (75, "")
+        assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
+        return
     assert done.returncode == 0, done.stderr
+    assert list((project / ".venv").rglob("locked-1.0.dist-info"))
     assert done.stdout.startswith("Linux [")
     assert str(stand_in) not in done.stdout
     assert list((project / ".venv").rglob("capital_governor-0.1.0.dist-info"))
@@ -200,11 +231,10 @@ def test_what_says_where_packages_come_from_is_the_operators(machine: Machine) -
         "PIP_INDEX_URL": "i",
         "PIP_FIND_LINKS": "f",
         "PIP_CERT": "c",
-        "PIP_CONSTRAINT": "k",
         "PIP_CONFIG_FILE": "x",
         "https_proxy": "p",
     }
-    elsewhere = {"PIP_TARGET": "t", "PIP_PREFIX": "t", "PIP_ROOT": "t", "PIP_USER": "1"}
+    elsewhere = {"PIP_TARGET": "t", "PIP_PREFIX": "t", "PIP_ROOT": "t", "PIP_USER": "1", "PIP_CONSTRAINT": "k"}
     assert machine.run("once", environment=own | elsewhere).code == 0
     pip = machine.environment_of("python", "pip")
     assert pip.items() >= own.items()
@@ -213,6 +243,7 @@ def test_what_says_where_packages_come_from_is_the_operators(machine: Machine) -
         "PIP_PREFIX": None,
         "PIP_ROOT": None,
         "PIP_USER": "0",
+        "PIP_CONSTRAINT": "/dev/null",
     }
 
 

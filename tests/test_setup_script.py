@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.script_machine import Machine, Run, bare_machine, finish, make_venv_call, pip_call, program_call
+from tests.script_machine import Machine, Run, bare_machine, finish, install_calls, make_venv_call, program_call
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_first_use_makes_the_environment_and_starts_the_program(machine: Machine
     assert (run.code, run.out) == (7, "out of python\n")
     assert machine.calls() == [
         make_venv_call(machine),
-        pip_call(machine),
+        *install_calls(machine),
         program_call(command, "--json", "two words", "*"),
     ]
 
@@ -167,14 +167,15 @@ def test_later_uses_install_nothing(machine: Machine) -> None:
     assert machine.calls() == [program_call("once")]
 
 
-def test_changed_requirements_are_installed_into_the_same_environment(machine: Machine) -> None:
-    """After a change of pyproject.toml pip runs once more, and the environment is kept."""
+@pytest.mark.parametrize("name", ["pyproject.toml", ".ci/requirements.txt"])
+def test_changed_requirements_are_installed_into_the_same_environment(machine: Machine, name: str) -> None:
+    """After a change of pyproject.toml or of the lock file pip runs once more, and the environment is kept."""
     machine.run("once")
     machine.calls()
-    (machine.project / "pyproject.toml").write_text("[project] # changed\n")
+    (machine.project / name).write_text("# changed\n")
     machine.run("once")
     machine.run("once")
-    assert machine.calls() == [pip_call(machine), program_call("once"), program_call("once")]
+    assert machine.calls() == [*install_calls(machine), program_call("once"), program_call("once")]
 
 
 def test_the_test_extra_is_added_once_and_serves_a_run_too(machine: Machine) -> None:
@@ -183,7 +184,27 @@ def test_the_test_extra_is_added_once_and_serves_a_run_too(machine: Machine) -> 
     machine.calls()
     for command in ("test", "once", "test"):
         machine.run(command)
-    assert [call for call in machine.calls() if "pip" in call] == [pip_call(machine, "[test]")]
+    assert [call for call in machine.calls() if "pip" in call] == install_calls(machine, "test")
+
+
+def test_uv_installs_where_it_is_there(machine: Machine) -> None:
+    """It gets the same lock file and installs into the same environment; pip is not asked."""
+    machine.add_python("uv")
+    for command, extra in (("once", ""), ("test", "test")):
+        assert machine.run(command).code == 0
+        assert [call for call in machine.calls() if "pip" in call] == install_calls(machine, extra, uv=True)
+
+
+def test_what_uv_cannot_do_pip_may(machine: Machine) -> None:
+    """A uv that fails keeps nobody from starting; one that does not know the operator's index is not asked."""
+    machine.add_python("uv")
+    machine.let("uv-exits", 2)
+    assert machine.run("once").code == 0
+    calls = [install_calls(machine, uv=True)[0], *install_calls(machine)]
+    assert machine.calls() == [make_venv_call(machine), *calls, program_call("once")]
+    (machine.project / ".ci/requirements.txt").write_text("# changed\n")
+    assert machine.run("once", environment={"PIP_INDEX_URL": "i"}).code == 0
+    assert machine.calls() == [*install_calls(machine), program_call("once")]
 
 
 @pytest.mark.parametrize("through_link", [False, True])
@@ -198,7 +219,7 @@ def test_the_script_works_from_any_folder_and_through_a_link(
     run = machine.run("once", script=link if through_link else machine.script, cwd=elsewhere)
     assert (run.code, machine.entries()[-1]["cwd"]) == (0, str(elsewhere))
     assert machine.entries()[1]["cwd"] == str(machine.project)
-    assert machine.calls()[:2] == [make_venv_call(machine), pip_call(machine)]
+    assert machine.calls()[:3] == [make_venv_call(machine), *install_calls(machine)]
     assert list(elsewhere.iterdir()) == [link]
 
 
@@ -241,7 +262,7 @@ def test_an_interrupted_installation_is_made_anew(machine: Machine) -> None:
     debris.touch()
     machine.let("pip-sleeps", 0)
     assert machine.run("once").code == 0
-    assert machine.calls() == [make_venv_call(machine), pip_call(machine), program_call("once")]
+    assert machine.calls() == [make_venv_call(machine), *install_calls(machine), program_call("once")]
     assert not debris.exists()
 
 
@@ -266,7 +287,7 @@ def test_an_unusable_environment_is_made_anew(machine: Machine, how: str) -> Non
             shutil.rmtree(machine.venv)
             machine.venv.mkdir()
     assert after.run("once").code == 0
-    assert after.calls() == [make_venv_call(after), pip_call(after), program_call("once")]
+    assert after.calls() == [make_venv_call(after), *install_calls(after), program_call("once")]
 
 
 def test_an_environment_made_by_hand_is_kept(machine: Machine) -> None:
@@ -277,7 +298,7 @@ def test_an_environment_made_by_hand_is_kept(machine: Machine) -> None:
     treasure = machine.venv / "treasure"
     treasure.touch()
     assert machine.run("once").code == 0
-    assert machine.calls() == [pip_call(machine), program_call("once")]
+    assert machine.calls() == [*install_calls(machine), program_call("once")]
     assert treasure.exists()
 
 
@@ -289,10 +310,10 @@ def test_a_failing_pip_is_shown_and_tried_again(machine: Machine) -> None:
     assert "pip prints this" in run.err
     assert "exit code 3" in run.err
     assert str(machine.venv / "neo_light_fix.log") in run.err
-    assert machine.calls() == [make_venv_call(machine), pip_call(machine)]
+    assert machine.calls() == [make_venv_call(machine), install_calls(machine)[0]]
     machine.let("pip-exits", 0)
     assert machine.run("once").code == 0
-    assert machine.calls() == [pip_call(machine), program_call("once")]
+    assert machine.calls() == [*install_calls(machine), program_call("once")]
 
 
 def test_simultaneous_first_uses_make_one_environment(machine: Machine) -> None:
@@ -306,7 +327,7 @@ def test_simultaneous_first_uses_make_one_environment(machine: Machine) -> None:
     assert [run.code for run in runs] == [0] * 5
     assert sum("waiting for another" in run.err for run in runs) >= 1
     assert sorted(machine.calls()) == sorted(
-        [make_venv_call(machine), pip_call(machine), *[program_call("once")] * 5],
+        [make_venv_call(machine), *install_calls(machine), *[program_call("once")] * 5],
     )
 
 
@@ -321,5 +342,5 @@ def test_a_running_program_does_not_hold_the_lock(machine: Machine) -> None:
         run = machine.run("once")
         assert governor.poll() is None
         os.killpg(governor.pid, signal.SIGKILL)
-    assert (run.code, machine.calls()) == (0, [pip_call(machine), program_call("once")])
+    assert (run.code, machine.calls()) == (0, [*install_calls(machine), program_call("once")])
     assert "waiting" not in run.err

@@ -65,7 +65,7 @@ def test_the_checks_run_in_order_from_the_project_folder(machine: Machine) -> No
     """Each check has its heading and runs in the project's folder, whatever the caller's; arguments go to pytest."""
     run = machine.run("test", "-k", "two words")
     assert run.code == 0
-    assert {entry["cwd"] for entry in machine.entries()[2:]} == {str(machine.project)}
+    assert {entry["cwd"] for entry in machine.entries()[3:]} == {str(machine.project)}
     assert re.findall(r"^== (.+)", run.out, flags=re.MULTILINE) == [
         "ruff format",
         "ruff check",
@@ -74,7 +74,7 @@ def test_the_checks_run_in_order_from_the_project_folder(machine: Machine) -> No
         "shellcheck",
         "pytest",
     ]
-    assert machine.calls()[2:] == [
+    assert machine.calls()[3:] == [
         ["ruff", "format", "--check"],
         ["ruff", "check"],
         ["mypy"],
@@ -151,7 +151,7 @@ def test_nothing_is_said_where_the_tools_of_the_fault_tests_are_there(machine: M
 def test_bench_runs_the_benchmarks_and_nothing_else(machine: Machine) -> None:
     """`test --bench` is one pytest run over the benchmarks that shows what they print, without coverage."""
     assert machine.run("test", "--bench", "-x").code == 0
-    assert machine.calls()[2:] == [["pytest", "tests/benchmarks", "-m", "bench", "-s", "-x"]]
+    assert machine.calls()[3:] == [["pytest", "tests/benchmarks", "-m", "bench", "-s", "-x"]]
 
 
 def test_soak_runs_the_soak_and_nothing_else(machine: Machine) -> None:
@@ -159,7 +159,7 @@ def test_soak_runs_the_soak_and_nothing_else(machine: Machine) -> None:
     machine.let("python-exits", 1)
     run = machine.run("test", "--soak", "3", "--seed", "7", environment={"TELEGRAM_BOT_TOKEN": "t"})
     assert "TELEGRAM_BOT_TOKEN" not in machine.environment_of("python", "tests.soak")
-    assert machine.calls()[2:] == [["python", "-m", "tests.soak", "3", "--seed", "7"]]
+    assert machine.calls()[3:] == [["python", "-m", "tests.soak", "3", "--seed", "7"]]
     assert run.code == 1
 
 

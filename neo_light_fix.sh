@@ -10,7 +10,7 @@
 #   78  no suitable Python on this machine, no right to write, a wrong setting or a faulty .agents.sh; trying again does
 #       not help
 #
-# All of it is read by bash 3.2, which macOS has: what is newer stands in what supervises, and is reached by that alone.
+# bash 3.2, which macOS has, runs all of it.
 
 # Started as 'sh neo_light_fix.sh' it is another shell, or bash in its POSIX mode, that reads this.
 case ${BASH_VERSION:+${BASH##*/}} in
@@ -329,9 +329,8 @@ runpy.run_module("capital_governor.supervisor", run_name="__main__", alter_sys=T
 supervisor() {
     local command=$1 python=$VENV/bin/python
     shift
-    [[ ${OSTYPE-} == linux* ]] ||
-        die "$EXIT_PERMANENT" "supervising needs Linux, and this is ${OSTYPE-another system}; run, once and hive work\
- without"
+    [[ $OSTYPE == linux* ]] ||
+        die "$EXIT_PERMANENT" "supervising needs Linux, and this is $OSTYPE; run, once and hive work without"
     choose_root
     case $command in
         supervise | start | restart) ensure_venv '' ;;

@@ -96,6 +96,23 @@ def test_a_signal_ends_all_in_order(site: Site, number: signal.Signals) -> None:
     assert f"{number.name}: ending all agents" in site.said()
 
 
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored(site: Site) -> None:
+    """Started by `nohup` the supervisor outlives its terminal: SIGHUP ends nothing, SIGTERM does."""
+    site.agents("ensure_running brief 'exit 1'")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        supervisor = site.start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with supervisor:
+        site.pid("brief")
+        supervisor.send_signal(signal.SIGHUP)
+        enough = len(site.pids("brief")) + 2
+        eventually(lambda: len(site.pids("brief")) >= enough)
+        assert end(supervisor) == 0
+    assert "SIGHUP" not in site.said()
+
+
 def test_an_agent_that_does_not_end_is_killed_with_all_it_started(site: Site) -> None:
     """After NEO_LIGHT_STOP_SECONDS comes SIGKILL, for children that ignore SIGTERM in a session of their own, too."""
     site.settings["NEO_LIGHT_STOP_SECONDS"] = "1"

@@ -26,7 +26,7 @@ import pytest
 
 from capital_governor import __version__
 from capital_governor.adapters.lock import RootLock
-from capital_governor.cli.parser import make_parser, run_command
+from capital_governor.cli.parser import _VALUED, make_parser, run_command
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Rules
 from capital_governor.core.reason import Reason
@@ -801,6 +801,21 @@ def test_no_option_is_guessed(capsys: pytest.CaptureFixture[str], words: str) ->
         run_command(words.split())
     assert ended.value.code == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_an_option_takes_the_next_word_whatever_it_is(tmp_path: Path) -> None:
+    """A value may begin with a dash; every option that takes a value is known to take one."""
+    given = call(tmp_path, "hold", "--reason", "-5 % is enough", "--for", "1h")
+    assert (given.code, "-5 % is enough" in given.out) == (0, True)
+    assert call(tmp_path, "hold", "--reason", "-x").code == 0
+    valued = {
+        option
+        for command in make_parser().commands.values()
+        for action in command._actions
+        for option in action.option_strings
+        if action.nargs is None
+    }
+    assert valued == _VALUED
 
 
 # --- the way out ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Final
@@ -15,6 +15,9 @@ from typing import IO, Any, Final
 from capital_governor import __version__
 from capital_governor.cli.output import write
 from capital_governor.contracts.exit_codes import OK, USAGE
+
+_VALUED: Final = {"--root", "--for", "--reason", "--max", "--min", "--seconds", "--seed", "--folder", "--picture"}
+"""The options that take a value, whichever command has them."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 def run_command(words: list[str]) -> int:
     """Run the command of a command line; return its exit code. Raises SystemExit."""
     parser = make_parser()
-    known, unknown = parser.parse_known_args(words)
+    known, unknown = parser.parse_known_args(_with_values(words))
     given = vars(known)
     chosen: argparse.ArgumentParser = given.pop("parser", parser)
     if unknown:
@@ -51,6 +54,17 @@ def run_command(words: list[str]) -> int:
     module, _, name = function.partition(":")
     code: int = getattr(import_module(f"capital_governor.cli.{module}"), name)(**given)
     return code
+
+
+def _with_values(words: Sequence[str]) -> list[str]:
+    """Return the words with each value joined to its option, so that one like ``-2h`` is taken for no option."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in _VALUED:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def make_parser() -> Parser:

@@ -43,7 +43,7 @@ _MOST_ROOTS = 64
 
 
 class Allocations:
-    """What the agents may use. Frozen.
+    """What the agents may use.
 
     Attributes:
         shares: agent to share of all capital, 0..1; empty where the fallback is a number.
@@ -60,15 +60,6 @@ class Allocations:
     # Written out, since importing dataclasses takes longer than all the rest of this module.
     __slots__ = ("age", "fallback", "generation", "reason", "reserve", "shares", "source", "stale")
 
-    shares: Mapping[str, float]
-    reserve: float | None
-    generation: int | None
-    age: float | None
-    stale: bool
-    source: str
-    reason: str
-    fallback: float
-
     def __init__(  # noqa: PLR0913 - one keyword a field, as a dataclass would have
         self,
         *,
@@ -81,19 +72,18 @@ class Allocations:
         reason: str,
         fallback: float = 0.0,
     ) -> None:
-        values = (age, fallback, generation, reason, reserve, MappingProxyType(dict(shares)), source, stale)
-        for name, value in zip(self.__slots__, values, strict=True):
-            object.__setattr__(self, name, value)
+        self.shares: Mapping[str, float] = MappingProxyType(dict(shares))
+        self.reserve = reserve
+        self.generation = generation
+        self.age = age
+        self.stale = stale
+        self.source = source
+        self.reason = reason
+        self.fallback = fallback
 
     def share(self, agent: str) -> float:
         """Return the agent's share of all capital, 0..1."""
         return self.shares.get(agent, self.fallback)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"Allocations are frozen: {name} cannot be set")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"Allocations are frozen: {name} cannot be deleted")
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)

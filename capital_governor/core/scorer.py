@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from capital_governor.core.model import Metrics, Rules
@@ -26,11 +27,11 @@ def clip01(x: float) -> float:
     return 0.0
 
 
-def parts(metrics: Metrics, rules: Rules) -> tuple[float, float, float, float]:
-    """Return the four parts of an agent's score: P&L, Sharpe ratio, win rate and drawdown, each times its weight.
+def total(metrics: Metrics, rules: Rules) -> float:
+    """Return the score of one agent: NeoLight's weighted mean of four clipped ratios.
 
-    ``w1*clip01(pnl_7d/pnl_scale)``, ``w2*clip01(sharpe_30d/sharpe_scale)``, ``w3*winrate_30d`` and
-    ``w4*(1 - clip01(max_dd_30d/drawdown_scale))``, with ``clip01(x) = min(1, max(0, x))``.
+    ``w1*clip01(pnl_7d/pnl_scale) + w2*clip01(sharpe_30d/sharpe_scale) + w3*winrate_30d
+    + w4*(1 - clip01(max_dd_30d/drawdown_scale))``, with ``clip01(x) = min(1, max(0, x))``.
 
     Args:
         metrics: finite; P&L in account currency, Sharpe ratio per decision, win rate 0..1, drawdown in percent.
@@ -38,19 +39,20 @@ def parts(metrics: Metrics, rules: Rules) -> tuple[float, float, float, float]:
     """
     pnl_7d, sharpe_30d, winrate_30d, max_dd_30d = metrics
     return (
-        rules.pnl_weight * clip01(pnl_7d / rules.pnl_scale),
-        rules.sharpe_weight * clip01(sharpe_30d / rules.sharpe_scale),
-        rules.winrate_weight * clip01(winrate_30d),
-        rules.drawdown_weight * (1.0 - clip01(max_dd_30d / rules.drawdown_scale_percent)),
+        rules.pnl_weight * clip01(pnl_7d / rules.pnl_scale)
+        + rules.sharpe_weight * clip01(sharpe_30d / rules.sharpe_scale)
+        + rules.winrate_weight * clip01(winrate_30d)
+        + rules.drawdown_weight * (1.0 - clip01(max_dd_30d / rules.drawdown_scale_percent))
     )
 
 
-def total(metrics: Metrics, rules: Rules) -> float:
-    """Return the score of one agent: NeoLight's weighted mean of four clipped ratios, the sum of its ``parts``."""
-    pnl, sharpe, winrate, drawdown = parts(metrics, rules)
-    return pnl + sharpe + winrate + drawdown
-
-
 def score(metrics: Metrics, rules: Rules) -> Score:
-    """Return the score of one agent with its parts."""
-    return Score(total(metrics, rules), *parts(metrics, rules))
+    """Return the score of one agent with its parts: each is the total where all other weights are 0."""
+    none = replace(rules, pnl_weight=0.0, sharpe_weight=0.0, winrate_weight=0.0, drawdown_weight=0.0)
+    return Score(
+        total=total(metrics, rules),
+        pnl=total(metrics, replace(none, pnl_weight=rules.pnl_weight)),
+        sharpe=total(metrics, replace(none, sharpe_weight=rules.sharpe_weight)),
+        winrate=total(metrics, replace(none, winrate_weight=rules.winrate_weight)),
+        drawdown=total(metrics, replace(none, drawdown_weight=rules.drawdown_weight)),
+    )

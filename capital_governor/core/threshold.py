@@ -49,7 +49,7 @@ def compare(
         Trigger(Reason.MEMBER_LEFT, bool(left), len(left), 1, left[0] if left else ""),
         _joined(proposal, published, agents, now),
         _below_floor(proposal, published, before),
-        *_changes(proposal, published, rules),
+        *_changes(proposal, published, left, rules),
     )
 
 
@@ -102,11 +102,13 @@ def _below_floor(proposal: Proposal, published: Publication, before: Sequence[Pp
     return Trigger(Reason.BELOW_FLOOR, lack > 0, floor - lack, floor, worst)
 
 
-def _changes(proposal: Proposal, published: Publication, rules: Rules) -> tuple[Trigger, Trigger, Trigger]:
+def _changes(
+    proposal: Proposal, published: Publication, left: Sequence[Agent], rules: Rules
+) -> tuple[Trigger, Trigger, Trigger]:
     """The largest change of a line, the growth of the reserve, and the capital that would move in all."""
     old, new = published.shares, proposal.shares
-    lines = [*new, *(old.keys() - new.keys())]
-    changes = [abs(new.get(agent, 0) - old.get(agent, 0)) for agent in lines]
+    lines = [*new, *left]
+    changes = [abs(share - old.get(agent, 0)) for agent, share in new.items()] + [old[agent] for agent in left]
     growth = WHOLE - sum(new.values()) - published.reserve
     if growth > 0:
         growth = max(0, growth - proposal.cut)

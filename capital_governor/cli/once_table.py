@@ -13,7 +13,8 @@ from capital_governor.core.hold import EXITS
 from capital_governor.core.model import WHOLE, Agent, Rules
 from capital_governor.core.trace import Decision
 from capital_governor.service.standing import Outcome
-from capital_governor.wording.messages import leeway_line, message, outcome, waiting_text
+from capital_governor.wording.log_lines import leeway_line
+from capital_governor.wording.messages import message, outcome, waiting_text
 
 _ROUNDING: Final = 1e-9
 """By how much a weight may be above its limit for the last digits of a float alone."""

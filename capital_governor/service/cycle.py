@@ -32,7 +32,8 @@ from capital_governor.journal.protocol import Journal, Record
 from capital_governor.service.standing import Outcome, Standing, status_document
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line, LogEvent
-from capital_governor.wording.messages import Announcement, evidence, taken_back_text, telegram_text
+from capital_governor.wording.messages import Announcement, evidence
+from capital_governor.wording.notice_texts import taken_back_text, telegram_text
 
 STOP_FILE = Path("runtime", "capital_governor.STOP")
 PAUSE_FILE = Path("state", "guardian_pause.json")

@@ -29,7 +29,7 @@ from capital_governor.service.standing import Outcome
 from capital_governor.service.watchdog import SignsOfLife
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import LogEvent, log_text
-from capital_governor.wording.messages import start_lines
+from capital_governor.wording.log_lines import start_lines
 
 RETRY_SECONDS: Final = 15.0
 """Until the first success, the loop asks this often, or every interval where that is shorter."""

@@ -10,7 +10,7 @@ from capital_governor.core.model import DAY_SECONDS, Publication
 from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES
 from capital_governor.journal.notices import Notice
 from capital_governor.journal.protocol import Journal
-from capital_governor.wording.messages import digest_text
+from capital_governor.wording.notice_texts import digest_text
 
 TOPIC: Final = "digest"
 """Of an episode that never begins: so that the newest digest is never deleted for its age."""

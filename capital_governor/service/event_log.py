@@ -14,18 +14,16 @@ from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, Reason
 from capital_governor.service.standing import Outcome
 from capital_governor.wording.log_events import Line, LogEvent
-from capital_governor.wording.messages import (
-    MESSAGES,
-    Announcement,
+from capital_governor.wording.log_lines import (
     announcement_lines,
     decided_lines,
     hold_line,
     leeway_line,
-    message,
     shown_shares,
     unwell_texts,
     waiting_line,
 )
+from capital_governor.wording.messages import MESSAGES, Announcement, message
 
 DEGRADED_AFTER: Final = 10
 """Cycles in a row without a usable payload."""

@@ -16,7 +16,7 @@ from capital_governor.service.event_log import write
 from capital_governor.service.outbox import OnDisk, Outbox
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line
-from capital_governor.wording.messages import alert_text
+from capital_governor.wording.notice_texts import alert_text
 
 FLUSH_SECONDS: Final = 30.0
 """How long a command that ends by itself waits for what it has to tell."""

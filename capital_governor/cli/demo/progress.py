@@ -10,7 +10,8 @@ from capital_governor.cli.demo.scenes import SCENES, Scene
 from capital_governor.core.model import RESERVE, WHOLE, Snapshot
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.journal.protocol import Entry
-from capital_governor.wording.messages import evidence, message, unwell_texts
+from capital_governor.wording.log_lines import unwell_texts
+from capital_governor.wording.messages import evidence, message
 
 NAMED_SHARES: Final = 3
 

@@ -1,0 +1,84 @@
+"""What the operator is told by message: moves, cuts, alerts and the digest. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, Rules, State
+from capital_governor.core.trace import Decision
+from capital_governor.wording.amounts import count_text
+from capital_governor.wording.log_events import Line
+from capital_governor.wording.messages import evidence, message
+
+LONGEST_NOTICE: Final = 4096
+"""What one Telegram message may hold, reckoned in UTF-16 units, which are never fewer than characters."""
+
+
+def telegram_text(decision: Decision, before: State, rules: Rules) -> str:
+    """Return what the operator is told of a move or a cut, in at most LONGEST_NOTICE characters.
+
+    A line for each agent by falling share, one for the reserve if there is any, and one that says what drove it. Of a
+    fleet that does not fit, the smallest shares are added up in one line.
+    """
+    new = decision.proposal
+    if new is None:
+        raise ValueError(f"a decision that publishes nothing is no move: {decision.reason}")
+    tail = [f"Reserve: {_percent(new.reserve)}"] if new.reserve else []
+    tail.append(message(decision.reason, rules) + evidence(decision, before))
+    return _shares_notice("🎯 Capital Reallocation:", new, tail)
+
+
+def taken_back_text(given_up: Publication, visible: Publication | None) -> str:
+    """Return what the operator is told where a move or cut that they were told of is given up.
+
+    Args:
+        given_up: what no agent has, and never will.
+        visible: what the agents have instead; None: nothing of this governor's.
+    """
+    when = f"{datetime.fromtimestamp(given_up.at, UTC):%Y-%m-%d %H:%M} UTC"
+    head = f"↩️ Capital Reallocation taken back: generation {given_up.generation} of {when} is not in force"
+    if visible is None:
+        return f"{head}. Agents have no shares from this governor yet."
+    return _shares_notice(f"{head}. Agents have:", visible, [f"Reserve: {_percent(visible.reserve)}"])
+
+
+def _shares_notice(head: str, published: Publication, tail: list[str]) -> str:
+    """Return head, a line for each agent by falling share, and tail, in at most LONGEST_NOTICE characters."""
+    ranked = sorted(published.shares.items(), key=lambda item: (-item[1], item[0]))
+    lines, room = [head], LONGEST_NOTICE - _length(head, *tail)
+    whole = _length(*(_share_line(agent, share) for agent, share in ranked)) <= room
+    room -= 0 if whole else _length(f"... and {len(ranked)} more: 100.0%")
+    for place, (agent, share) in enumerate(ranked):
+        line = _share_line(agent, share)
+        room -= _length(line)
+        if room < 0:
+            rest = ranked[place:]
+            lines.append(f"... and {len(rest)} more: {_percent(sum(share for _, share in rest))}")
+            break
+        lines.append(line)
+    return "\n".join(lines + tail)
+
+
+def digest_text(generation: int | None, moves: int, holds: int) -> str:
+    """Return what the operator is told once a day of the 24 hours before."""
+    published = "nothing published" if generation is None else f"generation {generation}"
+    return f"☀️ Capital Governor: alive, {published}, {count_text(moves, 'move')}, {count_text(holds, 'hold')} in 24 h"
+
+
+def alert_text(line: Line) -> str:
+    """Return what the operator is told of an alert."""
+    return f"{'✅' if line.over else '⚠️'} {line.text}"
+
+
+def _share_line(agent: Agent, share: Ppm) -> str:
+    return f"{agent}: {_percent(share)}"
+
+
+def _percent(share: Ppm) -> str:
+    return f"{100 * share / WHOLE:.1f}%"
+
+
+def _length(*lines: str) -> int:
+    """Return what these lines take, line ends included."""
+    return sum(len(line.encode("utf-16-le")) // 2 + 1 for line in lines)

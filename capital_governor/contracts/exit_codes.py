@@ -1,5 +1,9 @@
 """Exit codes: what a supervisor or a script learns from the end of a command."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from signal import SIGINT, SIGTERM
 from typing import Final
 
 OK: Final = 0
@@ -9,3 +13,14 @@ TEMPORARY: Final = 75
 """Later, the same command may succeed: dashboard down, lock held, disk full (EX_TEMPFAIL of sysexits.h)."""
 CONFIGURATION: Final = 78
 """Only a person can mend it, so a supervisor must not try again (EX_CONFIG of sysexits.h)."""
+
+MEANINGS: Final[Mapping[int, str]] = {
+    OK: "done; `run`: ended by SIGTERM or SIGINT",
+    UNEXPECTED: "an unexpected error, with its traceback; `demo`: a scene did not come",
+    USAGE: "wrong usage, or nothing of that name: see below",
+    TEMPORARY: "the same command may work later: see below",
+    CONFIGURATION: "a person must act: settings, root, lock file, a foreign or newer journal",
+    128 + SIGINT: "`once`, `demo`: ended by SIGINT (Ctrl-C)",
+    128 + SIGTERM: "`once`: ended by SIGTERM",
+}
+"""By exit code, when a command ends with it, for the manual's table."""

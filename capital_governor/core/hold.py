@@ -43,6 +43,30 @@ EXITS: Final[Mapping[Reason, str]] = {
 }
 """What ends each hold, in words for the operator."""
 
+CAUSES: Final[Mapping[Reason, str]] = {
+    Reason.STOPPED: "The file `runtime/capital_governor.STOP` exists. Neither allocation file is written, not even to "
+    "repair it.",
+    Reason.PAUSED: "Guardian has paused the fleet, in the payload or in `state/guardian_pause.json` (until its "
+    "`until`); or that file cannot be read. Neither allocation file is written, not even to repair it.",
+    Reason.OPERATOR_HOLD: "An operator ordered it with `capital-governor hold`.",
+    Reason.FILES_UNWRITABLE: "A folder or something else that is no file stands where an allocation file belongs, or "
+    "the disk refuses to write the primary. The last decision waits, nothing more is decided, and no move is reported "
+    "that agents cannot see. If only the override cannot be written, that is reported too, but it does not hold.",
+    Reason.FETCH_FAILED: "The dashboard did not answer with HTTP 200 within `FETCH_DEADLINE`, in up to three attempts.",
+    Reason.PAYLOAD_REFUSED: "The answer is an error message, not JSON, of another schema or too long, or has an "
+    "impossible value for guardian or regime.",
+    Reason.PAYLOAD_STALE: "The payload's time stamp is older than `MAX_AGE`: the dashboard answers, but what produces "
+    "its metrics has stopped.",
+    Reason.PAYLOAD_FUTURE: "The payload's time stamp is more than 60 s ahead of this machine's clock.",
+    Reason.GUARDIAN_LOST: "Payloads had a guardian block before, and this one has none.",
+    Reason.TIMESTAMP_LOST: "Payloads had a time stamp before, and this one has none.",
+    Reason.NO_AGENTS: "The payload has no agents.",
+    Reason.FAULTY_MAJORITY: "More than half of the agents have a faulty record.",
+    Reason.MEMBERS_GONE: "Half or more of the members are missing from the payload at once.",
+    Reason.INTERNAL_ERROR: "The cycle ended with an unexpected error; the log has its traceback.",
+}
+"""What each hold means, for the manual."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

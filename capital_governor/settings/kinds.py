@@ -37,11 +37,13 @@ class Kind:
 
     Args:
         takes: what a setting of this kind may be, in words.
+        range: the same in short, for the manual: ``0..1``, ``>0..`` or words.
         read: returns the value that a text means, or a value of the right type as it is. It raises ValueError with
             what is wrong, without the value.
     """
 
     takes: str
+    range: str
     read: Callable[[object], Any]
 
 
@@ -70,14 +72,16 @@ def _size(value: object) -> int:
     return _count(value)
 
 
-def _words(*known: str, upper: bool = False) -> Callable[[object], str]:
+def _words(takes: str, *known: str, upper: bool = False) -> Kind:
+    """Return the kind that takes one of a few words."""
+
     def read(value: object) -> str:
         word = value.upper() if upper and isinstance(value, str) else value
         if not isinstance(word, str) or word not in known:
             raise ValueError("is none of these")
         return word
 
-    return read
+    return Kind(takes, ", ".join(known), read)
 
 
 def _text(read: Callable[[str], str]) -> Callable[[object], str]:
@@ -89,18 +93,24 @@ def _text(read: Callable[[str], str]) -> Callable[[object], str]:
     return of_text
 
 
-def _within(
-    read: Callable[[object], float], *, gt: float = -math.inf, ge: float = -math.inf, le: float = math.inf
-) -> Callable[[object], float]:
-    """Return ``read`` for numbers above ``gt`` that are from ``ge`` to ``le``."""
+def _numbers(
+    takes: str,
+    read: Callable[[object], float],
+    *,
+    above: float | None = None,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> Kind:
+    """Return the kind that takes what ``read`` reads: numbers above ``above``, or from ``low``, and up to ``high``."""
 
     def in_range(value: object) -> float:
         number = read(value)
-        if not (number > gt and ge <= number <= le):
+        if (above is not None and number <= above) or not low <= number <= high:
             raise ValueError(_OUT_OF_RANGE)
         return number
 
-    return in_range
+    begins = f"{low:g}" if above is None else f">{above:g}"
+    return Kind(takes, f"{begins}..{'' if high == math.inf else f'{high:.0f}'}", in_range)
 
 
 def _switch(value: object) -> bool:
@@ -198,32 +208,37 @@ def _file(value: object) -> Path:
     return value
 
 
-RATIO: Final = Kind("a number from 0 to 1", _within(_number, ge=0, le=1))
-POSITIVE_RATIO: Final = Kind("a number above 0, at most 1", _within(_number, gt=0, le=1))
-POSITIVE: Final = Kind("a number above 0", _within(_number, gt=0))
-PERCENT: Final = Kind("a percentage, 0 or more", _within(_number, ge=0))
-SECONDS: Final = Kind("seconds: a number, 0 or more", _within(_number, ge=0))
-INTERVAL: Final = Kind("seconds: a number above 0, at most 31,536,000", _within(_number, gt=0, le=31_536_000))
-DEADLINE: Final = Kind("seconds: a number above 0, at most 300", _within(_number, gt=0, le=300))
-AGE: Final = Kind("seconds: a number above 0", _within(_number, gt=0))
-HOUR: Final = Kind("an hour of the day in UTC, 0 to 23", _within(_count, ge=0, le=23))
-TOPIC: Final = Kind("a topic's number: a whole number above 0", _within(_count, ge=1, le=(1 << 31) - 1))
-DAYS: Final = Kind("days: a number above 0", _within(_number, gt=0))
-COUNT: Final = Kind("a whole number from 0 to 1,000,000", _within(_count, ge=0, le=1_000_000))
-POSITIVE_COUNT: Final = Kind("a whole number from 1 to 1,000,000", _within(_count, ge=1, le=1_000_000))
-SIZE: Final = Kind(
-    "a whole number of bytes, KiB, MiB or GiB, 1024 to 1 GiB", _within(_size, ge=UNITS["KIB"], le=UNITS["GIB"])
+RATIO: Final = _numbers("a number from 0 to 1", _number, low=0, high=1)
+POSITIVE_RATIO: Final = _numbers("a number above 0, at most 1", _number, above=0, high=1)
+POSITIVE: Final = _numbers("a number above 0", _number, above=0)
+PERCENT: Final = _numbers("a percentage, 0 or more", _number, low=0)
+SECONDS: Final = _numbers("seconds: a number, 0 or more", _number, low=0)
+INTERVAL: Final = _numbers("seconds: a number above 0, at most 31,536,000", _number, above=0, high=31_536_000)
+DEADLINE: Final = _numbers("seconds: a number above 0, at most 300", _number, above=0, high=300)
+AGE: Final = _numbers("seconds: a number above 0", _number, above=0)
+HOUR: Final = _numbers("an hour of the day in UTC, 0 to 23", _count, low=0, high=23)
+TOPIC: Final = _numbers("a topic's number: a whole number above 0", _count, low=1, high=(1 << 31) - 1)
+DAYS: Final = _numbers("days: a number above 0", _number, above=0)
+COUNT: Final = _numbers("a whole number from 0 to 1,000,000", _count, low=0, high=1_000_000)
+POSITIVE_COUNT: Final = _numbers("a whole number from 1 to 1,000,000", _count, low=1, high=1_000_000)
+SIZE: Final = _numbers(
+    "a whole number of bytes, KiB, MiB or GiB, 1024 to 1 GiB", _size, low=UNITS["KIB"], high=UNITS["GIB"]
 )
-SWITCH: Final = Kind("0 or 1", _switch)
-OVERRIDE: Final = Kind("assert, report or off", _words("assert", "report", "off"))
-FORMAT: Final = Kind("console or json", _words("console", "json"))
-LEVEL: Final = Kind("DEBUG, INFO, WARNING or ERROR", _words("DEBUG", "INFO", "WARNING", "ERROR", upper=True))
-FOLDER: Final = Kind("the folder with runtime/, state/, logs/ and .env", _path)
-FILE: Final = Kind("the path of a file, relative to the root", _file)
+SWITCH: Final = Kind("0 or 1", "0, 1", _switch)
+OVERRIDE: Final = _words("assert, report or off", "assert", "report", "off")
+FORMAT: Final = _words("console or json", "console", "json")
+LEVEL: Final = _words("DEBUG, INFO, WARNING or ERROR", "DEBUG", "INFO", "WARNING", "ERROR", upper=True)
+FOLDER: Final = Kind("the folder with runtime/, state/, logs/ and .env", "a folder", _path)
+FILE: Final = Kind("the path of a file, relative to the root", "a file", _file)
 _HTTP: Final = "an http:// or https:// URL without user and password"
-DASHBOARD: Final = Kind(f"{_HTTP}, query and fragment", _text(_dashboard))
-BOT_API: Final = Kind(f"{_HTTP}, query, fragment and token", _text(_bot_api))
-HEARTBEAT: Final = Kind(_HTTP, _text(_heartbeat))
-TOKEN: Final = Kind("the token that BotFather gave", _text(_token))
-CHAT: Final = Kind("a chat's number, or @channelname", _text(_chat))
-DASHBOARD_TOKEN: Final = Kind("a token of 8 or more printable ASCII characters without blanks", _text(_dashboard_token))
+_SCHEMES: Final = "http, https"
+DASHBOARD: Final = Kind(f"{_HTTP}, query and fragment", _SCHEMES, _text(_dashboard))
+BOT_API: Final = Kind(f"{_HTTP}, query, fragment and token", _SCHEMES, _text(_bot_api))
+HEARTBEAT: Final = Kind(_HTTP, _SCHEMES, _text(_heartbeat))
+TOKEN: Final = Kind("the token that BotFather gave", "a token", _text(_token))
+CHAT: Final = Kind("a chat's number, or @channelname", "number, @name", _text(_chat))
+DASHBOARD_TOKEN: Final = Kind(
+    f"a token of {_SHORTEST_TOKEN} or more printable ASCII characters without blanks",
+    f"{_SHORTEST_TOKEN} characters or more",
+    _text(_dashboard_token),
+)

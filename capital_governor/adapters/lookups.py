@@ -60,4 +60,4 @@ class LookupLoop(asyncio.SelectorEventLoop):
     def _settle(self, question: tuple[object, ...], done: asyncio.Future[Any]) -> None:
         del self._lookups[question]
         if not done.cancelled():
-            done.exception()  # where the caller has left, a failure is nobody's
+            done.exception()  # marks it as retrieved: asyncio must not report it when no caller waits for the answer

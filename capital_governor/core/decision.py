@@ -86,8 +86,8 @@ class _Case:
 
 
 def _keep_still(verdict: Verdict, state: State) -> Decision:
-    """No payload that could be decided upon; judge() has said why."""
-    hold = verdict.hold or Hold(Reason.INTERNAL_ERROR, "no roll was called and no hold was given")
+    """Return the decision to change nothing, for the hold that ``judge`` gave."""
+    hold = verdict.hold or Hold(Reason.INTERNAL_ERROR, "neither the members nor a hold could be determined")
     trace = Trace(hold=hold, unusable=verdict.unusable, accepted=verdict.accepted)
     return Decision(hold.reason, None, state, trace)
 

@@ -106,7 +106,7 @@ def run(settings: Settings, sink: Sink, *, dry_run: bool = False) -> int:
 
 
 def once(settings: Settings, sink: Sink) -> Outcome:
-    """Take one tick for good and return what came of it.
+    """Run one cycle, publish what it decides, and return its outcome.
 
     Raises:
         SystemExit: SIGINT or SIGTERM came; with 128 + its number, once nothing writes any more.

@@ -39,6 +39,15 @@ def decided(
     return decide(Inputs(now, payload), state or State(), Rules())
 
 
+def test_the_figures_of_the_readme() -> None:
+    """The percentages by which README.md explains shares are those of the default rules."""
+    text, rules = flat(section("README", "How shares come about")), Rules()
+    found = [float(figure) / 100 for figure in re.findall(r"(\d+) (?:%|points)", text)]
+    parts = [rules.pnl_weight, rules.sharpe_weight, rules.winrate_weight, rules.drawdown_weight]
+    limits = [rules.min_alloc, rules.max_alloc]
+    assert found == [*parts, *limits, rules.drawdown_cut_start_percent / 100, rules.threshold]
+
+
 def sums(block: str) -> dict[str, tuple[float, str]]:
     """By name, what an expression of the manual comes to, and what the manual says it comes to."""
     found = {}

@@ -78,7 +78,7 @@ def test_fields_of_the_json(session: dict[str, str], place: Place) -> None:
     assert set(names(after("`once --json`:"))) == said.keys() | {f"agents[].{key}" for key in said["agents"][0]}
     status, written = place.json("status"), place.file("capital_governor_status.json")
     assert set(listed(section("reference", "Status file"))) == written.keys()
-    assert set(names(after("`status --json` is the"))) == status.keys() - written.keys()
+    assert set(names(after("`status --json` has the fields of the"))) == status.keys() - written.keys()
     assert set(names(after("`explain --json`:"))) == place.json("explain", "SmartTrader").keys()
     check = place.json("check")
     assert set(names(after("`check --json`:"))) == check.keys()

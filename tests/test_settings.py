@@ -18,7 +18,6 @@ from pydantic import ValidationError
 
 from capital_governor.core.model import Rules
 from capital_governor.settings.faults import SettingsError
-from capital_governor.settings.kinds import is_loopback
 from capital_governor.settings.load import Settings, load
 from capital_governor.settings.sources import check_root
 from capital_governor.settings.variables import variables
@@ -417,22 +416,6 @@ def test_no_dashboard_token(tmp_path: Path, token: str) -> None:
     assert fault.startswith("CAPITAL_GOVERNOR_DASHBOARD_TOKEN=******** (environment) ")
     assert fault.endswith("; it takes a token of 8 or more printable ASCII characters without blanks")
     assert "CANARY" not in fault
-
-
-@pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST.", "dash.localhost", "127.0.0.1", "127.9.9.9", "127.1", "::1", "::ffff:127.0.0.1"]
-)
-def test_this_machine(host: str) -> None:
-    """Names and addresses of this machine itself are told from those of others."""
-    assert is_loopback(host)
-
-
-@pytest.mark.parametrize(
-    "host", ["", "localhost.example.com", "128.0.0.1", "10.0.0.1", "::2", "fe80::1%lo", "127.example.com"]
-)
-def test_another_machine(host: str) -> None:
-    """Whatever leaves this machine is not taken for loopback."""
-    assert not is_loopback(host)
 
 
 @pytest.mark.parametrize(

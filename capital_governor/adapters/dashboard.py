@@ -22,10 +22,10 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop
 
 from capital_governor.adapters.http_failure import failure_text
 from capital_governor.adapters.http_get import USER_AGENT, get, httpx, tls_context
+from capital_governor.adapters.loopback import is_loopback
 from capital_governor.contracts.text import clean
 from capital_governor.core.model import Refusal
 from capital_governor.core.reason import Reason
-from capital_governor.settings.kinds import is_loopback
 from capital_governor.settings.load import Settings
 
 if TYPE_CHECKING:

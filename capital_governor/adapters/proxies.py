@@ -19,8 +19,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from capital_governor.adapters import logs
 from capital_governor.adapters.http_get import httpx, tls_context
+from capital_governor.adapters.loopback import is_loopback
 from capital_governor.contracts.text import clean
-from capital_governor.settings.kinds import is_loopback
 
 __all__ = ["ProxyUnusableError", "Route", "route_to"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ _COUNT: Final = re.compile(r"[+-]?[0-9]{1,15}")
 _SIZE: Final = re.compile(r"([0-9]{1,15}) ?((?:[KMG]iB)?)", re.IGNORECASE)
 _TAKEN: Final = {".json", ".lock", ".STOP", ".log", ".tmp"}  # endings of the files that live beside a journal
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?")
-_LOOPBACK_NET: Final = 127
 _SHORTEST_TOKEN: Final = 8
 """A shorter one could not be told from the words that it must be hidden among."""
 BOT_TOKEN: Final = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
@@ -166,22 +164,6 @@ def _chat(value: str) -> str:
     if not re.fullmatch(r"-?[0-9]{1,20}|@[A-Za-z][A-Za-z0-9_]+", value):
         raise ValueError("is not a chat")
     return value
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is of this machine itself: localhost, 127.0.0.0/8 (127.1 too) or ::1."""
-    name = host.lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        try:
-            return socket.inet_aton(name)[0] == _LOOPBACK_NET
-        except OSError:
-            return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def _dashboard_token(value: str) -> str:

@@ -1,0 +1,49 @@
+"""How a command is added to the command line, and the arguments that several have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_command(commands: Any, name: str, function: str, summary: str, more: str = "") -> argparse.ArgumentParser:  # noqa: ANN401 - argparse hides the type
+    """Add a command; its summary is one sentence that fits a line of the list of commands."""
+    text = f"{summary}\n\n{more}" if more else summary
+    parser: argparse.ArgumentParser = commands.add_parser(name, description=text)
+    parser.set_defaults(function=function, parser=parser)
+    return parser
+
+
+def _folder(text: str) -> Path:
+    """Take the root as given, but not nothing: a variable that is not set must not mean the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; name a folder, or leave the option out")
+    return Path(text)
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Add the folder that the command is about."""
+    help_ = "The NeoLight folder; else NEOLIGHT_ROOT, else this folder."
+    parser.add_argument("--root", type=_folder, metavar="PATH", help=help_)
+
+
+def add_dry_run(parser: argparse.ArgumentParser, text: str = "Of `run --dry-run`, below runtime/dry_run.") -> None:
+    """Add the choice of the dry run."""
+    parser.add_argument("--dry-run", action="store_true", help=text)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of JSON."""
+    parser.add_argument("--json", dest="as_json", action="store_true", help="One JSON document on stdout.")
+
+
+def add_agent(parser: argparse.ArgumentParser) -> None:
+    """Add the agent that the command is about."""
+    parser.add_argument("agent", metavar="AGENT", help="The agent's name, as in the allocation file.")
+
+
+def add_term(parser: argparse.ArgumentParser) -> None:
+    """Add how long an order stands, and why."""
+    parser.add_argument("--for", dest="duration", metavar="DURATION", help="How long: 90s, 15m, 2h, 7d, 1w, 1h30m.")
+    parser.add_argument("--reason", metavar="TEXT", default="", help="Shown wherever the order is.")

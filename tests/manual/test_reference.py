@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Final
 
@@ -158,7 +159,7 @@ def test_exit_codes_are_complete() -> None:
 def test_fields_and_choices_of_the_client() -> None:
     """The fields of the client's record and its named choices are those of the manual."""
     _, choices, fields = tables(section("agents", "Make your agents obey"))
-    assert [row[0] for row in fields] == list(client.Allocations.__annotations__)
+    assert [row[0] for row in fields] == list(signature(client.Allocations).parameters)
     assert {row[0] for row in choices[1:]} == {client.HOLD.upper(), client.FLOOR.upper()}
 
 

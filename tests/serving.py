@@ -23,8 +23,8 @@ from typing import Any, Final, Self
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.protocol import Entry
+from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
-from capital_governor.journal.sqlite.store import open_sqlite
 from capital_governor.service.cycle import PAUSE_FILE, STOP_FILE, Cycle
 from capital_governor.service.event_log import Report
 from capital_governor.service.standing import Outcome
@@ -264,6 +264,7 @@ class Rig:
         path = self.settings.journal_path
         self.journal = ResilientJournal(
             lambda: open_sqlite(path, busy_seconds=0.2),
+            memory=in_memory(),
             set_aside=lambda: set_aside(path, self.now),
             on_lost=self.told.append,
             on_restored=self.told.append,

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from capital_governor.core.orders import OrderEnd, OrderKind
-from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.journal.sqlite.driver import open_sqlite
 from tests.serving import FLEET, Dashboard, fixed, footprint, fresh, wait_until
 from tests.test_cli import Said, call, loaded
 from tests.test_daemon import Daemon

@@ -12,7 +12,7 @@ import pytest
 
 from capital_governor.core.model import Refusal
 from capital_governor.core.reason import Reason
-from capital_governor.journal.notices import Notice
+from capital_governor.journal.notices import Notice, NoticeState
 from capital_governor.service.digest import Digest
 from tests.serving import Rig, locked
 
@@ -39,7 +39,7 @@ class Days:
         self.digest = Digest(self.rig.journal, "live", 8)
 
     def told(self) -> list[Notice]:
-        return self.rig.journal.pending_notices(100)
+        return self.rig.journal.notices(NoticeState.PENDING, 100)
 
     def times(self) -> list[str]:
         return [f"{datetime.fromtimestamp(notice.created_at, UTC):%d %H:%M}" for notice in self.told()]

@@ -26,7 +26,8 @@ from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import Backlog
-from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
+from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.store import Store
 from capital_governor.service.event_log import DEGRADED_AFTER
 from capital_governor.service.governor import Governor, open_governor
 from capital_governor.settings.load import load
@@ -69,7 +70,7 @@ def alerts(texts: list[str]) -> list[str]:
     return [text.partition(":")[0] for text in texts if not text.startswith(FIRST)]
 
 
-def reading(root: Path, question: Callable[[SqliteJournal], Any]) -> Any:
+def reading(root: Path, question: Callable[[Store], Any]) -> Any:
     journal = open_sqlite(root / "state" / "capital_governor.sqlite3", read_only=True)
     try:
         return question(journal)
@@ -462,9 +463,9 @@ def moving() -> Script:
     return fresh(change=change)
 
 
-def moves_told(journal: SqliteJournal) -> tuple[int, list[str]]:
+def moves_told(journal: Store) -> tuple[int, list[str]]:
     """How many generations were published, and the text of each as it was put down."""
-    rows = journal._all("SELECT text FROM notices WHERE topic = '' ORDER BY id")
+    rows = journal._db.rows("SELECT text FROM notices WHERE topic = '' ORDER BY id")
     return sum(entry.generation is not None for entry in journal.entries("live")), [text for (text,) in rows]
 
 

@@ -21,7 +21,8 @@ from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import PAYLOAD_HOLDS, Reason
 from capital_governor.journal.protocol import new_key
-from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
+from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.store import Store
 from tests.core.builders import FLEET, INTERVAL, NOW, snapshot
 from tests.serving import Rig, footprint, locked
 
@@ -438,7 +439,7 @@ def trace(sql):
         if (moment == "before" and sql == "COMMIT" and used) or (moment == "after" and "COMMIT" in seen[:-1] and used):
             os.kill(os.getpid(), signal.SIGKILL)
 
-rig.journal._store._db.set_trace_callback(trace)
+rig.journal._store._db._db.set_trace_callback(trace)
 rig.cycle(PROBLEMS[R.MEMBERS_GONE](rig))
 """
 """A governor that is killed right before, or right after, the commit of the cycle that uses an accept."""
@@ -512,8 +513,8 @@ def test_orders_outlive_a_damaged_journal(tmp_path: Path) -> None:
         with Path(f"{path}-wal").open("r+b") as file:
             file.write(bytes(Path(f"{path}-wal").stat().st_size))
         store = rig.journal._store
-        assert isinstance(store, SqliteJournal)
-        store._db.execute("PRAGMA shrink_memory")
+        assert isinstance(store, Store)
+        store._db.rows("PRAGMA shrink_memory")
         assert rig.see(SWAPPED).decision.reason is R.OPERATOR_HOLD
         assert list(path.parent.glob("*.corrupt-*")), "the damage was met"
         rig.restart()

@@ -17,7 +17,7 @@ from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.protocol import new_key
-from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.journal.sqlite.driver import open_sqlite
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.standing import Outcome
 from tests.core.builders import snapshot

@@ -26,7 +26,7 @@ from capital_governor.contracts.payload import parse
 from capital_governor.core.decision import score_of
 from capital_governor.core.model import Refusal, Rules
 from capital_governor.core.reason import Reason
-from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.journal.sqlite.driver import open_sqlite
 from capital_governor.service import daemon
 from capital_governor.service.daemon import repeat as govern
 from capital_governor.service.daemon import schedule

@@ -23,8 +23,8 @@ from capital_governor.core.fleet_range import leeway
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Refusal, Snapshot
 from capital_governor.core.reason import PAYLOAD_HOLDS
-from capital_governor.journal.memory import MemoryJournal
 from capital_governor.journal.protocol import JournalCorruptError, JournalUnavailableError
+from capital_governor.journal.sqlite.driver import in_memory
 from capital_governor.service.daemon import in_loop, leave
 from capital_governor.service.notifications import telegram_of
 from capital_governor.service.standing import Outcome
@@ -90,7 +90,7 @@ def _checked(settings: Settings) -> tuple[Outcome, int | Refusal, str]:
     try:
         outcome, up = preview(settings)
     except (JournalCorruptError, JournalUnavailableError) as error:
-        return *preview(settings, MemoryJournal()), str(error)
+        return *preview(settings, in_memory()), str(error)
     problem = denied(settings.journal_path)
     return outcome, up, problem or ("readable" if settings.journal_path.exists() else "none yet")
 

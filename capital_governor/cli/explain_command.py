@@ -19,7 +19,7 @@ from capital_governor.contracts.status import order_document
 from capital_governor.core.orders import Order
 from capital_governor.core.trace import Decision
 from capital_governor.journal.protocol import LIVE, Entry
-from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.journal.sqlite.driver import open_sqlite
 from capital_governor.wording.explanation import explain as explain_agent
 from capital_governor.wording.explanation import explain_lines, limits_to_come
 from capital_governor.wording.messages import message, waiting_text

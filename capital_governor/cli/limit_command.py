@@ -17,7 +17,7 @@ from capital_governor.contracts.text import RESERVED_NAMES, clean, escape_name, 
 from capital_governor.core.model import Agent
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.journal.protocol import LIVE
-from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.journal.sqlite.driver import open_sqlite
 from capital_governor.settings.kinds import RATIO
 
 

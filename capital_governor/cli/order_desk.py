@@ -22,7 +22,8 @@ from capital_governor.contracts.text import clean
 from capital_governor.core.model import Agent
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.journal.protocol import new_key
-from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
+from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.store import Store
 from capital_governor.settings.durations import duration_seconds
 
 BUSY_SECONDS: Final = 5.0
@@ -36,7 +37,7 @@ class Desk:
     MIN_ALLOC and MAX_ALLOC, None where the settings are faulty.
     """
 
-    journal: SqliteJournal
+    journal: Store
     primary: Path
     bounds: tuple[float, float] | None
     now: float

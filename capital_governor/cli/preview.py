@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from capital_governor.adapters.dashboard import dashboard_of
 from capital_governor.adapters.logs import get_logger
 from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal, Snapshot
-from capital_governor.journal.memory import MemoryJournal
-from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.journal.protocol import Head
+from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
+from capital_governor.journal.store import Store
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.daemon import in_loop
 from capital_governor.service.event_log import write
@@ -19,7 +21,7 @@ from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import LogEvent
 
 
-def preview(settings: Settings, journal: MemoryJournal | None = None) -> tuple[Outcome, int | Refusal]:
+def preview(settings: Settings, journal: Store | None = None) -> tuple[Outcome, int | Refusal]:
     """Decide from what is on disk and on the dashboard, and write nothing; also return what /status answered.
 
     Raises:
@@ -38,22 +40,20 @@ def _show_start(cycle: Cycle) -> None:
         write(log, remark)
 
 
-def _copied(path: Path) -> MemoryJournal:
+def _copied(path: Path) -> Store:
     """Return a journal in memory that goes on where the one at ``path`` ends; an empty one if there is none.
 
     It knows what a start looks at: state, newest cycle, what reached the agents, and every order. One that has ended
     must be known as such, else an older status file brings it back.
     """
-    journal = MemoryJournal()
+    journal = in_memory()
     if not path.exists():
         return journal
     stored = open_sqlite(path, read_only=True)
     try:
-        state = stored.state(Cycle.book)
         for entry in stored.entries(Cycle.book, last=1):
-            journal.record(entry)
-        if state is not None:
-            journal.prime(Cycle.book, state, stored.last_reached(Cycle.book))
+            journal.go_on_from(Cycle.book, Head("the one before", entry.state), stored.last_reached(Cycle.book))
+            journal.record(replace(entry, previous="the one before"))
         journal.put_orders(stored.order_history())
     finally:
         stored.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from capital_governor.core import allocator, limits, scorer, threshold
 from capital_governor.core.exposure import Exposure, expose
+from capital_governor.core.gate import gate
 from capital_governor.core.hold import Verdict, judge
 from capital_governor.core.membership import Roll, enrol, on_probation
 from capital_governor.core.model import WHOLE, Agent, Inputs, Memory, Ppm, Publication, Refusal, Rules, Snapshot, State
@@ -70,6 +71,13 @@ def refuse(decision: Decision, state: State, reason: Reason) -> Decision:
     asked = state.asked + 1 if decision.trace.hold is None else state.asked
     after = replace(decision.after, asked=asked, moved_at=state.moved_at)
     return replace(decision, reason=reason, proposal=None, after=after)
+
+
+def resolve(inputs: Inputs, state: State, rules: Rules) -> Decision:
+    """Decide, and let the gate object: the decision as it was recorded, once more."""
+    decision = decide(inputs, state, rules)
+    refusal = gate(decision, inputs, state, rules)
+    return decision if refusal is None else refuse(decision, state, refusal)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import zlib
+from collections.abc import Collection, Iterable
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
+from capital_governor import __version__
 from capital_governor.core.model import Inputs, Publication, Rules, State
-from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision, Trace
-from capital_governor.journal.protocol import JournalCorruptError, Record
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A decision without its state, which is stored apart."""
-
-    reason: Reason
-    proposal: Publication | None
-    trace: Trace
-
+from capital_governor.journal.protocol import JournalCorruptError, written_by_newer
 
 if TYPE_CHECKING:
     from pydantic import ConfigDict, TypeAdapter
 
-Storable: TypeAlias = Inputs | State | Rules | Publication | Verdict | Trace | Decision
+Storable: TypeAlias = Inputs | State | Rules | Publication | Trace | Decision
 T = TypeVar("T", bound=Storable)
 
+ZLIB_LEVEL: Final = 1  # level 6 saves a tenth of the bytes for three times the time
 _CONFIG: Final[ConfigDict] = {
     "strict": True,
     "extra": "forbid",  # a field this version does not know would be lost when the state is written again
     "ser_json_inf_nan": "constants",  # else infinity would become null, and be read as "unknown" where that is allowed
 }
+_FIELD: Final = frozenset({"unexpected_keyword_argument", "unexpected_positional_argument"})
+_VALUE: Final = frozenset({"enum"})
+"""What pydantic calls a field, and a value of an enumeration, that the type does not have."""
 _adapters: dict[type[Any], TypeAdapter[tuple[Any]]] = {}
 
 
@@ -58,10 +52,17 @@ def encode(value: Storable) -> bytes:
     return _adapter(type(value)).dump_json((value,), warnings="error")[1:-1]
 
 
-def decode(kind: type[T], blob: bytes) -> T:
+def decode(kind: type[T], blob: bytes, version: str = "") -> T:
     """Return the ``kind`` that ``encode`` made ``blob`` of.
 
+    Args:
+        kind: the type.
+        blob: what was stored.
+        version: of the program that stored it, for the message; empty if that is not known.
+
     Raises:
+        JournalRefusedError: it has a field that this version does not know; or a value of an enumeration, and another
+            version stored it.
         JournalCorruptError: it is no JSON, or not of that shape.
     """
     from pydantic import ValidationError  # noqa: PLC0415 - as above
@@ -69,27 +70,43 @@ def decode(kind: type[T], blob: bytes) -> T:
     try:
         (value,) = _adapter(kind).validate_json(b"[" + blob + b"]")
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"][1:]) or "the whole"
-        raise JournalCorruptError(f"a stored {kind.__name__} cannot be read: {where}: {first['msg']}") from None
+        errors = error.errors(include_url=False, include_input=False, include_context=False)
+        if unknown := _unknown(errors, _FIELD if version in {"", __version__} else _FIELD | _VALUE):
+            raise written_by_newer(f"a {kind.__name__}", f"it does not know {', '.join(unknown)}", version) from None
+        where = ".".join(str(part) for part in errors[0]["loc"][1:]) or "the whole"
+        raise JournalCorruptError(f"a stored {kind.__name__} cannot be read: {where}: {errors[0]['msg']}") from None
     return cast("T", value)
 
 
-def with_totals(verdict: bytes) -> bytes:
-    """Return a stored verdict with each score as its total alone; older programs stored its four parts as well."""
+def _unknown(errors: Iterable[Any], kinds: Collection[str]) -> list[str]:
+    """Return the fields that are wrong in one of these ways, if that is all that is wrong; else none.
+
+    Of a value that may be of several types pydantic lists what is wrong with it as each of them: one will do.
+    """
+    cases: dict[str, list[Any]] = {}
+    for error in errors:
+        case = next((str(part) for part in error["loc"] if part in {"Snapshot", "Refusal"}), "")
+        cases.setdefault(case, []).append(error)
+    always = cases.pop("", [])
+    for found in [each + always for each in cases.values()] or [always]:
+        if all(error["type"] in kinds for error in found):
+            return [".".join(str(part) for part in error["loc"][1:]) for error in found]
+    return []
+
+
+def pack(doc: bytes) -> bytes:
+    """Return a document compressed."""
+    return zlib.compress(doc, ZLIB_LEVEL)
+
+
+def unpack(blob: bytes | str) -> bytes:
+    """Return the document that ``pack`` made ``blob`` of; older journals have some as text.
+
+    Raises JournalCorruptError.
+    """
+    if isinstance(blob, str):
+        return blob.encode()
     try:
-        document = json.loads(verdict)
-        scores = document["trace"]["scores"].items()
-        totals = {agent: score[0] if isinstance(score, list) else score for agent, score in scores}
-        document["trace"]["scores"] = totals
-    except (ValueError, TypeError, LookupError, AttributeError):
-        return verdict  # it is none: ``decode`` says what is wrong with it
-    return json.dumps(document).encode()
-
-
-def check_storable(cycle: Record) -> None:
-    """Raise ValueError if some part of ``cycle`` cannot be encoded."""
-    decision = cycle.decision
-    verdict = Verdict(decision.reason, decision.proposal, decision.trace)
-    for part in (cycle.inputs, cycle.state, cycle.rules, verdict, decision.after, cycle.after):
-        encode(part)
+        return zlib.decompress(blob)
+    except (zlib.error, TypeError) as error:
+        raise JournalCorruptError(f"a stored document cannot be unpacked: {error}") from error

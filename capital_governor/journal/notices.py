@@ -7,10 +7,9 @@ and the one on the disk can hold the same notice, and a commit that only seemed 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from capital_governor.core.model import Publication
 
@@ -118,28 +117,3 @@ class Backlog:
     refused: int = 0
     refused_detail: str = ""
     pending_detail: str = ""
-
-
-class NoticeStore(Protocol):
-    """Where notices wait: every journal is one. Any method may raise a JournalError."""
-
-    def put_notices(self, notices: Sequence[Notice]) -> None:
-        """Add these, or bring up to date what is known under their keys, as far as ``Notice.may_become`` allows."""
-
-    def pending_notices(self, count: int) -> list[Notice]:
-        """Return the oldest that are to be sent."""
-
-    def held_notices(self) -> list[Notice]:
-        """Return those of moves and cuts that no agent has seen yet, oldest first: hardly ever more than one."""
-
-    def dead_letters(self, count: int) -> list[Notice]:
-        """Return the newest that were refused for good, newest first."""
-
-    def backlog(self) -> Backlog:
-        """Return how many have not been taken."""
-
-    def knows_notice(self, key: str) -> bool:
-        """Whether a notice of this key was ever put here, and not deleted for its age since."""
-
-    def open_topics(self) -> frozenset[str]:
-        """Return the topics whose newest notice is a beginning: told, and not known to be over."""

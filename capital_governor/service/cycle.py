@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 from capital_governor.adapters import atomic_replacement, file_convergence, interlocks, refusals
 from capital_governor.adapters.bounded_reading import NotAFile, read
@@ -27,8 +29,8 @@ from capital_governor.core.orders import Order, accept_of, hold_of, limits_of, r
 from capital_governor.core.publication import adopted_document, documents
 from capital_governor.core.reason import SILENT_HOLDS
 from capital_governor.core.trace import Decision
-from capital_governor.journal.notices import Notice, move_notice, new_notice
-from capital_governor.journal.protocol import Journal, Record
+from capital_governor.journal.notices import Notice, NoticeState, move_notice, new_notice
+from capital_governor.journal.protocol import Journal, JournalConflictError, Record
 from capital_governor.service.standing import Outcome, Standing, status_document
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line, LogEvent
@@ -37,6 +39,10 @@ from capital_governor.wording.notice_texts import taken_back_text, telegram_text
 
 STOP_FILE = Path("runtime", "capital_governor.STOP")
 PAUSE_FILE = Path("state", "guardian_pause.json")
+HELD_NOTICES: Final = 100
+"""More than can be held at once: each waits for a generation that has not reached the files."""
+PRUNE_CYCLES: Final = 12
+"""In how many completed cycles old entries are deleted once."""
 
 
 class Cycle:
@@ -78,6 +84,8 @@ class Cycle:
         self._evidence = ""
         self._announcements: list[Announcement] = []
         self._resumed = False
+        self._previous = ""
+        self._concluded = 0
         self._dry_run = dry_run
         self._notify = notify and not dry_run
         self._annotate = annotate
@@ -108,8 +116,8 @@ class Cycle:
         program's: then the file is what the agents obey, and is adopted. A generation that never reached the file
         and is older than MAX_AGE is abandoned: what it was decided on no longer holds.
         """
-        known_state = self._journal.state(self.book)
-        self.state = known_state or State()
+        head = self._journal.head(self.book)
+        self._previous, self.state = ("", State()) if head is None else (head.key, head.state)
         newest = next(self._journal.entries(self.book, last=1), None)
         told = self._take_up_status(None if newest is None else newest.at)
         self._last_problem = "" if told is None else told.files_problem
@@ -166,7 +174,8 @@ class Cycle:
 
     def _give_up(self, generation: Publication | None, told: Remembered | None) -> None:
         """Withdraw the message of a move that is given up; if the operator was told of it before, send a correction."""
-        self._journal.put_notices([notice.withdrawn() for notice in self._journal.held_notices()])
+        held = self._journal.notices(NoticeState.HELD, HELD_NOTICES)
+        self._journal.put_notices([notice.withdrawn() for notice in held])
         if generation is None or told is None or told.generation < generation.generation:
             return
         text = taken_back_text(generation, self._visible)
@@ -249,20 +258,20 @@ class Cycle:
         stopped = convergence is not None and convergence.primary.outcome is FileOutcome.STOPPED
         if stopped or (decision.proposal is not None and self._stopped()):
             inputs, decision, settled = self._obey(replace(gathered, stopped=True), orders)
-        after = commit(decision)
-        self._journal.record(
-            Record(
-                book=self.book,
-                inputs=inputs,
-                state=before,
-                rules=self._rules,
-                decision=decision,
-                after=after,
-                notices=self._notices(decision, before),
-                orders=settled,
-            )
+        record = Record(
+            book=self.book,
+            previous=self._previous,
+            inputs=inputs,
+            state=before,
+            rules=self._rules,
+            decision=decision,
+            after=commit(decision),
+            notices=self._notices(decision, before),
+            orders=settled,
         )
-        self.state = after
+        with self._alone():
+            self._journal.record(record)
+        self._previous, self.state = record.key, record.after
         if decision.proposal is not None:
             self._evidence = evidence(decision, before)
         if decision.reason not in SILENT_HOLDS and (convergence is None or decision.proposal is not None):
@@ -282,10 +291,30 @@ class Cycle:
         )
         if outcome.fetched:
             # Not by our clock alone: one that leaps ahead for a cycle would delete history, and orders in force.
-            self._journal.prune(inputs.now, self._settings.journal_days)
+            self._prune(inputs.now)
         self.standing = self.standing.after(outcome)
         problem = self.write_status()
         return replace(outcome, status_problem=problem, journal_problem=self.standing.journal_problem)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Where another program turns out to write the journal too, take the state anew, and raise.
+
+        Nothing is published then: what was decided does not go on from what that program has published.
+        """
+        try:
+            yield
+        except JournalConflictError:
+            self.recover()
+            raise
+
+    def _prune(self, now: float) -> None:
+        """Delete what is older than JOURNAL_DAYS, now and then; as long as there is much of it in every cycle."""
+        if self._concluded % PRUNE_CYCLES == 0:
+            deleted = self._journal.prune(now, self._settings.journal_days)
+            self._concluded = 0 if deleted > PRUNE_CYCLES else 1
+        else:
+            self._concluded += 1
 
     def fail(self, error: str) -> str:
         """Say in the status file that an unexpected error ended this cycle; return what kept that from it.
@@ -392,6 +421,8 @@ class Cycle:
         """Write what the files lack from an earlier cycle, if they lack anything, before more is decided."""
         if not self._failed and not self._may_wait():
             return None
+        with self._alone():
+            self._journal.check_head(self.book, self._previous)
         convergence = self._converge()
         self._mark_reached()
         return convergence

@@ -41,7 +41,7 @@ class Digest:
         key = f"digest-{due:%Y-%m-%d}"
         if key == self._seen:
             return
-        first_at = self._journal.summary(self._book).first_at
+        first_at = self._journal.first_at(self._book)
         if first_at is None or first_at >= due.timestamp():
             return  # or so it seems, while the journal is lost: asked again in the next cycle
         if not self._journal.knows_notice(key):

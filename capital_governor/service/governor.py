@@ -19,8 +19,8 @@ from capital_governor.adapters.paths import Paths
 from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
-from capital_governor.journal.sqlite.store import open_sqlite
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.digest import Digest
 from capital_governor.service.disk_thread import Disk
@@ -75,6 +75,7 @@ async def open_governor(
         journal = await disk(
             lambda: ResilientJournal(
                 lambda: open_sqlite(path),
+                memory=in_memory(),
                 set_aside=lambda: set_aside(path, time.time()),
                 on_lost=news.lost,
                 on_restored=news.restored,

@@ -11,7 +11,8 @@ from typing import Final
 
 from capital_governor.adapters import logs
 from capital_governor.adapters.telegram import Telegram
-from capital_governor.journal.notices import NoticeStore, new_notice
+from capital_governor.journal.notices import new_notice
+from capital_governor.journal.protocol import Journal
 from capital_governor.service.event_log import write
 from capital_governor.service.outbox import OnDisk, Outbox
 from capital_governor.settings.load import Settings
@@ -52,7 +53,7 @@ class Delivery:
     def __init__(
         self,
         telegram: Telegram,
-        store: NoticeStore,
+        store: Journal,
         on_disk: OnDisk,
         *,
         redact: Callable[[str], str],

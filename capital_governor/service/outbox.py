@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
 from capital_governor.adapters.notifier import Delivery, Notifier, Refused, Retry, Sent
-from capital_governor.journal.notices import Notice, NoticeState, NoticeStore
+from capital_governor.journal.notices import Notice, NoticeState
+from capital_governor.journal.protocol import Journal
 from capital_governor.wording.log_events import Line, LogEvent
 
 FIRST_WAIT_SECONDS: Final = 2.0
@@ -40,7 +41,7 @@ class Outbox:
 
     def __init__(
         self,
-        store: NoticeStore,
+        store: Journal,
         on_disk: OnDisk,
         notifier: Notifier,
         *,
@@ -94,7 +95,7 @@ class Outbox:
         return 0.0 if wait > LONGEST_WISH_SECONDS else wait
 
     async def _next(self) -> Notice | None:
-        return next(iter(await self._on_disk(lambda: self._store.pending_notices(1))), None)
+        return next(iter(await self._on_disk(lambda: self._store.notices(NoticeState.PENDING, 1))), None)
 
     async def _deliver(self, notice: Notice) -> bool:
         """Send a notice and put down what became of it; return whether it needs no further attempt."""

@@ -10,8 +10,8 @@ from typing import TypeVar
 import pytest
 
 from capital_governor.adapters.notifier import Delivery, Refused, Retry, Sent
-from capital_governor.journal.memory import MemoryJournal
 from capital_governor.journal.notices import Notice, NoticeState, new_notice
+from capital_governor.journal.sqlite.driver import in_memory
 from capital_governor.service.outbox import LONGEST_WISH_SECONDS, Outbox
 from tests.test_daemon import VirtualLoop
 
@@ -24,7 +24,7 @@ class Post:
 
     def __init__(self, *outcomes: Delivery | Exception) -> None:
         self.loop = VirtualLoop()
-        self.journal = MemoryJournal()
+        self.journal = in_memory()
         self.outcomes = list(outcomes)
         self.sent: list[tuple[float, str]] = []
         self.said: list[tuple[str, str]] = []
@@ -155,7 +155,7 @@ def test_a_refused_notice_does_not_stand_in_the_way() -> None:
     post.add("one", "two")
     post.run(1)
     assert [text for _, text in post.sent] == ["one", "two"]
-    (dead,) = post.journal.dead_letters(9)
+    (dead,) = post.journal.notices(NoticeState.REFUSED, 9)
     assert (dead.text, dead.state, dead.detail) == ("one", NoticeState.REFUSED, "chat not found")
     assert ("error", "Telegram refuses a notification for good, `status` shows it: chat not found") in post.said
 
@@ -203,7 +203,7 @@ def test_a_flush_ends_with_the_first_failure_or_with_nothing_left() -> None:
         post.loop.run_until_complete(flush())
     finally:
         post.loop.close()
-    left: list[Notice] = post.journal.pending_notices(9)
+    left: list[Notice] = post.journal.notices(NoticeState.PENDING, 9)
     assert [(notice.text, notice.attempts) for notice in left] == [("two", 1), ("three", 0)]
 
 

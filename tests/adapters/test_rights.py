@@ -19,8 +19,8 @@ from capital_governor.adapters.atomic_replacement import replace
 from capital_governor.adapters.file_convergence import FileOutcome, converge
 from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.rights import NotKeptError, inherit
+from capital_governor.journal.sqlite.driver import open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
-from capital_governor.journal.sqlite.store import open_sqlite
 from tests.adapters.hostile import PATIENCE_SECONDS
 from tests.adapters.odd_files import STRANGER, names, never, unprivileged
 from tests.faults.publisher import undated

@@ -26,7 +26,8 @@ from capital_governor.core.decision import commit
 from capital_governor.core.model import Rules, State
 from capital_governor.core.publication import documents
 from capital_governor.journal.protocol import LIVE, Record
-from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
+from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.store import Store
 from capital_governor.service.governor import Governor, open_governor
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings, load
@@ -52,9 +53,10 @@ class Publisher:
     """Does only what must be durable of a cycle, as a cycle does it: the journal's commit and the two files."""
 
     paths: Paths
-    journal: SqliteJournal
+    journal: Store
     rules: Rules
     state: State = field(default_factory=State)
+    previous: str = ""
 
     def publish(self, done: Outcome) -> float:
         """Return the seconds it took."""
@@ -63,14 +65,20 @@ class Publisher:
         assert after.published is not None
         primary, override = documents(after.published)
         record = Record(
-            book=LIVE, inputs=done.inputs, state=self.state, rules=self.rules, decision=done.decision, after=after
+            book=LIVE,
+            previous=self.previous,
+            inputs=done.inputs,
+            state=self.state,
+            rules=self.rules,
+            decision=done.decision,
+            after=after,
         )
         start = time.perf_counter()
         self.journal.record(record)
         file_convergence.converge(self.paths, primary, override, policy="assert", stopped=lambda: False)
         self.journal.reached(after.published.generation)
         seconds = time.perf_counter() - start
-        self.state = after
+        self.state, self.previous = after, record.key
         return seconds
 
 

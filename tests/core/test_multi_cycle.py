@@ -26,7 +26,7 @@ from capital_governor.core.model import (
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.journal.protocol import LIVE, Record
-from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.journal.sqlite.driver import open_sqlite
 from tests.core.builders import FLEET, NOW, PLAIN, cycle, publication, settled, shares_of, snapshot
 
 R = Reason
@@ -315,25 +315,34 @@ SCRIPTS: dict[str, Script] = {
 def _outcomes(script: Script, journal: Path, *, restart: bool) -> list[tuple[Reason, bytes, bytes]]:
     """Play a script through a journal; with ``restart`` every cycle knows only what the journal tells it."""
     outcomes: list[tuple[Reason, bytes, bytes]] = []
-    state, opened = script.start, open_sqlite(journal)
+    state, opened, previous = script.start, open_sqlite(journal), ""
     for step in script.steps:
         if restart and outcomes:
             opened.close()
             opened = open_sqlite(journal)
-            stored = opened.state(LIVE)
+            stored = opened.head(LIVE)
             assert stored is not None
-            state = stored
+            state, previous = stored.state, stored.key
         decision, after = cycle(step.inputs, state, script.rules)
-        opened.record(
-            Record(book=LIVE, inputs=step.inputs, state=state, rules=script.rules, decision=decision, after=after)
+        record = Record(
+            book=LIVE,
+            previous=previous,
+            inputs=step.inputs,
+            state=state,
+            rules=script.rules,
+            decision=decision,
+            after=after,
         )
+        opened.record(record)
         expected = shares_of(state) if step.shares is None else step.shares
         assert (decision.reason, shares_of(after)) == (step.reason, expected), f"cycle {len(outcomes)}"
         assert (decision.proposal is None) == (step.shares is None), f"cycle {len(outcomes)}"
-        state = after
+        state, previous = after, record.key
         files = (b"", b"") if state.published is None else documents(state.published)
         outcomes.append((decision.reason, *files))
-    assert opened.state(LIVE) == state
+    stored = opened.head(LIVE)
+    assert stored is not None
+    assert stored.state == state
     opened.close()
     return outcomes
 
@@ -355,7 +364,7 @@ def test_generations_count_publications_and_skip_what_was_used(tmp_path: Path) -
     """One more for each move and cut, none for a hold or stay; never a number that a file or the journal knows."""
 
     def generations(name: str) -> list[int]:
-        found = _outcomes(SCRIPTS[name], tmp_path / f"{len(name)}.sqlite3", restart=True)
+        found = _outcomes(SCRIPTS[name], tmp_path / f"{name}.sqlite3", restart=True)
         return [json.loads(primary)["generation"] if primary else 0 for _, primary, _ in found]
 
     assert generations("cuts in an agents' hold") == [1, 2, 2, 2, 3]

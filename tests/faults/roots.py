@@ -71,8 +71,8 @@ def require_convergence(rig: Rig, where: str) -> None:
     said = [shares(content) for content in found]
     require(said[0] == said[1], f"{where}, the files differ after the next cycle: {said}")
     require(said[0][0] == published.generation == 2, f"{where}, {said[0]} is not generation 2")
-    known = rig.journal.state("live")
-    require(known is not None and known.published == published, f"{where}, the journal does not know of it")
+    known = rig.journal.head("live")
+    require(known is not None and known.state.published == published, f"{where}, the journal does not know of it")
     require(not rig.journal.lost, f"{where}, the journal is lost")
     left = [path.name for path in (rig.root / "runtime").glob(".*")]
     require(not left, f"{where}, {left} were left")

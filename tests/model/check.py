@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
+from capital_governor.journal.notices import NoticeState
 from tests.model import documents
 from tests.model.world import World
 from tests.oracle import Oracle
@@ -144,7 +145,7 @@ def journal_has_it(world: World) -> None:
     number = published.generation
     ((newest, rows, reached),) = world.ask(
         "SELECT (SELECT published FROM cycles ORDER BY seq DESC LIMIT 1), (SELECT count(*) FROM cycles),"  # noqa: S608
-        f" (SELECT reached FROM publications WHERE generation = {number})"
+        f" (SELECT reached FROM publications WHERE generation = {number} ORDER BY id DESC LIMIT 1)"
     )
     require(newest == number, f"the journal has generation {newest}, not {number}")
     require(rows == len(world.done), f"the journal has {rows} cycles of {len(world.done)}")
@@ -170,8 +171,8 @@ def told_once(world: World) -> None:
 
     Nothing is to be sent of what the agents cannot see, and nothing is held back of what they can.
     """
-    pending = [notice.key for notice in world.journal.pending_notices(1_000)]
-    held = {notice.key for notice in world.journal.held_notices()}
+    pending = [notice.key for notice in world.journal.notices(NoticeState.PENDING, 1_000)]
+    held = {notice.key for notice in world.journal.notices(NoticeState.HELD, 99)}
     document, published = documents.read(world.primary), world.oracle.published
     if published is not None and document is not None and document.published.generation == published.generation:
         require(not held, f"held back, and the primary has generation {published.generation}: {held}")

@@ -15,6 +15,7 @@ from capital_governor.core.model import Inputs
 from capital_governor.core.orders import OrderKind
 from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, HOLDS, SILENT_HOLDS, Reason
 from capital_governor.core.trace import Decision
+from capital_governor.journal.notices import NoticeState
 from capital_governor.service.standing import Outcome
 from tests.core.test_against_oracle import as_published, assert_same
 from tests.model import check, ending, tamper
@@ -254,11 +255,11 @@ class Loop(RuleBasedStateMachine):
         tamper.lose_journal(self.on, garbage=garbage)
         self._cycles(cycles)
 
-    @precondition(lambda self: self.on.journal.pending_notices(1))
+    @precondition(lambda self: self.on.journal.notices(NoticeState.PENDING, 1))
     @rule()
     def told(self) -> None:
         """The operator is told of one move, and the next cycle comes."""
-        (notice,) = self.on.journal.pending_notices(1)
+        (notice,) = self.on.journal.notices(NoticeState.PENDING, 1)
         self.on.journal.put_notices([notice.sent()])
         self.on.taken.add(notice.key)
         self._cycles(1)

@@ -14,7 +14,8 @@ from typing import Any
 from unittest.mock import patch
 
 from capital_governor.adapters import atomic_replacement, durability, interlocks, rights
-from capital_governor.journal.sqlite.store import SqliteJournal
+from capital_governor.journal.sqlite.driver import IN_MEMORY
+from capital_governor.journal.store import Store
 
 Step = Callable[[str], None]
 
@@ -64,6 +65,15 @@ def every_step(step: Step) -> Iterator[None]:
 
         return call
 
+    def durable(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        """The same for a store's method, where the store is not the one in memory."""
+        watched = stepped(name, real)
+
+        def call(store: Store, *arguments: Any, **more: Any) -> Any:
+            return (real if store._db.place == IN_MEMORY else watched)(store, *arguments, **more)
+
+        return call
+
     real_replace, real_unlink = Path.replace, Path.unlink
 
     def rename(source: Path, target: Path) -> Path:
@@ -79,8 +89,8 @@ def every_step(step: Step) -> Iterator[None]:
         patch.object(Path, "replace", rename),
         patch.object(Path, "unlink", stepped("unlink", real_unlink)),
         patch.object(interlocks, "stop_present", stepped("look for STOP", interlocks.stop_present)),
-        patch.object(SqliteJournal, "_insert", stepped("insert", SqliteJournal._insert)),
-        patch.object(SqliteJournal, "record_all", stepped("commit", SqliteJournal.record_all)),
-        patch.object(SqliteJournal, "reached", stepped("mark", SqliteJournal.reached)),
+        patch.object(Store, "_insert", durable("insert", Store._insert)),
+        patch.object(Store, "record", durable("commit", Store.record)),
+        patch.object(Store, "reached", durable("mark", Store.reached)),
     ):
         yield

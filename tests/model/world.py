@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -20,9 +21,11 @@ from capital_governor.core.model import Refusal
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.journal.notices import NoticeState
 from capital_governor.journal.protocol import Entry, new_key
+from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
-from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
+from capital_governor.journal.store import Store
 from capital_governor.service.cycle import STOP_FILE, Cycle
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings
@@ -119,6 +122,7 @@ class World:
         settings = _base().model_copy(update=told)
         self.journal = ResilientJournal(
             lambda: open_sqlite(self.journal_path, busy_seconds=0.1),
+            memory=in_memory(),
             set_aside=lambda: set_aside(self.journal_path, self.now),
             on_lost=lambda _: None,
             on_restored=lambda _: None,
@@ -129,12 +133,14 @@ class World:
     def kill(self) -> None:
         """Let the process be gone, with all that it had in memory only."""
         store = self.journal._store
-        if isinstance(store, SqliteJournal):
-            store._db.close()
+        if isinstance(store, Store):
+            store.close()
 
     def lose_journal(self) -> None:
         """Note that the journal's file is gone while the governor runs; what it kept in memory goes into a new one."""
-        self.carried = len([*self.journal.pending_notices(1_000), *self.journal.held_notices()])
+        self.carried = len(
+            [*self.journal.notices(NoticeState.PENDING, 1_000), *self.journal.notices(NoticeState.HELD, 99)]
+        )
         self.done, self.taken = [], set()
         # Only what is in force goes into the new one.
         self.orders = {order.key: order for kind in OrderKind for order in self.standing(kind)}
@@ -192,14 +198,15 @@ class World:
         """Whether what is published was decided within MAX_AGE; of a time in the future nobody knows how old it is."""
         published = self.oracle.published
         assert published is not None
-        ((at,),) = self.ask(f"SELECT at FROM publications WHERE generation = {published.generation}")  # noqa: S608
+        which = f"WHERE generation = {published.generation} ORDER BY id DESC LIMIT 1"
+        ((at,),) = self.ask(f"SELECT at FROM publications {which}")  # noqa: S608
         return -60.0 <= self.now - float(at) <= self.rules.max_age_seconds
 
     def _last_reached(self) -> documents.Document | None:
         found = self.ask("SELECT doc FROM publications WHERE reached = 1 ORDER BY generation DESC LIMIT 1")
         if not found:
             return None
-        said = json.loads(found[0][0])
+        said = json.loads(zlib.decompress(found[0][0]))
         names = ("generation", "shares", "reserve", "weights", "exposure")
         return documents.Document(Published(**{name: said[name] for name in names}), said["at"])
 

@@ -124,7 +124,9 @@ def asked_once_each(root: Path, prelude: str = "") -> int:
             daemon.end()
         requests = len(api.asked)
     # A message that was under way at the end is a request too, and is still pending.
-    ((settled,),) = reading(root, lambda journal: journal._all("SELECT count(*) FROM notices WHERE state <> 'pending'"))
+    ((settled,),) = reading(
+        root, lambda journal: journal._db.rows("SELECT count(*) FROM notices WHERE state <> 'pending'")
+    )
     left = pending(root)
     require(requests - settled in range(left + 1), f"{requests} requests for {settled} notices told or refused")
     refused = reading(root, lambda journal: journal.backlog()).refused

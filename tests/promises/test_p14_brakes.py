@@ -10,9 +10,9 @@ from typing import Final
 import pytest
 
 from capital_governor.core import threshold
-from capital_governor.core.model import State
 from capital_governor.core.reason import MOVES
 from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.journal.protocol import Head
 from tests.model import tamper
 from tests.model.fleet import Dashboard
 from tests.model.steps import Killed
@@ -108,12 +108,12 @@ def test_p14_no_more_moves_than_the_brakes_allow(promise: Account, monkeypatch: 
     with monkeypatch.context() as mutating, promise.mutant("no brakes"):
         mutating.setattr(threshold, "brakes", lambda *_: ())
         check_brakes()
-    remembered = ResilientJournal.state
+    remembered = ResilientJournal.head
 
-    def forgetful(journal: ResilientJournal, book: str) -> State | None:
-        state = remembered(journal, book)
-        return None if state is None else replace(state, moved_at=None)
+    def forgetful(journal: ResilientJournal, book: str) -> Head | None:
+        head = remembered(journal, book)
+        return None if head is None else replace(head, state=replace(head.state, moved_at=None))
 
     with monkeypatch.context() as mutating, promise.mutant("a start forgets the last move"):
-        mutating.setattr(ResilientJournal, "state", forgetful)
+        mutating.setattr(ResilientJournal, "head", forgetful)
         check_brakes()

@@ -108,8 +108,10 @@ def govern_through(root: Path, fault: Callable[[Rig], Any], *, restart: bool) ->
         require(kept == 3 * CYCLES, f"{kept} of {3 * CYCLES} cycles kept")
         require(generations == list(range(1, 3 * CYCLES + 1)), f"moves were lost: generations {generations}")
         require(not rig.journal.lost, "the journal is still lost")
-        state = rig.journal.state("live")
-        require(state is not None and state.generation == 3 * CYCLES, "the journal does not know the last generation")
+        head = rig.journal.head("live")
+        require(
+            head is not None and head.state.generation == 3 * CYCLES, "the journal does not know the last generation"
+        )
         assert rig.told, "the fault was never met"
     return kept
 

@@ -51,8 +51,8 @@ from capital_governor.service import cycle
 cycle.decide = hung(cycle.decide)
 """,
     "journal": """
-from capital_governor.journal.sqlite.store import SqliteJournal
-SqliteJournal.record_all = hung(SqliteJournal.record_all)
+from capital_governor.journal.store import Store
+Store.record = hung(Store.record)
 """,
     "disk": """
 os.fsync = hung(os.fsync)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.journal.sqlite.driver import open_sqlite
 from tests.adapters.hostile import Script, answer, answer_and_reset, http
 from tests.botapi import TOKEN, Answer, BotApi, malformed, ok, pause, refuse, reset
 from tests.promises.ledger import Account, require

@@ -27,6 +27,7 @@ from capital_governor.core.model import Latches, State
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Hold
 from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.journal.protocol import Head
 from capital_governor.service.cycle import Cycle
 from tests.model.ending import KINDS, STARTS, Ending
 from tests.model.far_states import STATES, Case
@@ -143,13 +144,17 @@ def _gone_is_not_counted(mutating: pytest.MonkeyPatch) -> None:
 
 
 def _gone_is_counted_anew_by_each_start(mutating: pytest.MonkeyPatch) -> None:
-    remembered = ResilientJournal.state
+    remembered = ResilientJournal.head
 
-    def forgetful(journal: ResilientJournal, book: str) -> State | None:
-        state = remembered(journal, book)
-        return None if state is None else replace(state, latches=replace(state.latches, gone_cycles=0))
+    def forgetful(journal: ResilientJournal, book: str) -> Head | None:
+        head = remembered(journal, book)
+        return (
+            None
+            if head is None
+            else replace(head, state=replace(head.state, latches=replace(head.state.latches, gone_cycles=0)))
+        )
 
-    mutating.setattr(ResilientJournal, "state", forgetful)
+    mutating.setattr(ResilientJournal, "head", forgetful)
 
 
 def _files_never_mended(mutating: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,8 @@ from capital_governor.core.model import Publication
 from capital_governor.core.reason import CUTS, MOVES
 from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.notices import Notice, NoticeState, move_notice
+from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
-from capital_governor.journal.sqlite.store import open_sqlite
 from capital_governor.service import cycle as cycle_module
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.event_log import Report
@@ -58,6 +58,7 @@ class Watched:
         path = self.settings.journal_path
         self.journal = ResilientJournal(
             lambda: open_sqlite(path, busy_seconds=0.2),
+            memory=in_memory(),
             set_aside=lambda: set_aside(path, self.now),
             on_lost=lambda _: None,
             on_restored=lambda _: None,
@@ -72,7 +73,7 @@ class Watched:
         """The process is gone: what it had in memory only is lost."""
         store: Any = self.journal._store
         if store is not None:
-            store._db.close()
+            store._db._db.close()
 
     def hear(self, line: Line) -> None:
         self.lines.append(line.text)
@@ -98,7 +99,7 @@ class Watched:
 
     def notices(self) -> list[Notice]:
         with open_journal(self.root) as journal:
-            rows = journal._all("SELECT key, state, text FROM notices ORDER BY id")
+            rows = journal._db.rows("SELECT key, state, text FROM notices ORDER BY id")
         return [Notice(key=key, created_at=0.0, text=text, state=NoticeState(state)) for key, state, text in rows]
 
     def released(self) -> set[int]:
@@ -116,8 +117,8 @@ class Watched:
         return sum(reason in MOVES | CUTS for reason in self.journal.reasons(Cycle.book, 0.0))
 
     def committed(self) -> int:
-        state = self.journal.state(Cycle.book)
-        return 0 if state is None or state.published is None else state.published.generation
+        head = self.journal.head(Cycle.book)
+        return 0 if head is None or head.state.published is None else head.state.published.generation
 
     def hold_told_against_seen(self, where: str) -> None:
         """Whatever was told was seen, or taken back; whatever was seen is told; and nothing runs ahead."""
@@ -277,7 +278,7 @@ def take_back(root: Path) -> str:
     # As the version before left it on a full disk: decided and told, and still the old primary.
     watched.primary.write_bytes(old)
     with open_journal(root, read_only=False) as journal:
-        journal._db.execute("UPDATE publications SET reached = 0 WHERE generation = 2")
+        journal._db._db.execute("UPDATE publications SET reached = 0 WHERE generation = 2")
     watched.now += LATE
     watched.start()
     watched.see(FIRST)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -93,7 +94,7 @@ class Ledger:
             self._cycles[at] = Row(at, reason, bool(decided))
             self._seq = seq
         for (doc,) in published:
-            said = json.loads(doc)
+            said = json.loads(zlib.decompress(doc))
             self._moves[said["generation"], tuple(sorted(said["shares"].items())), said["reserve"]] = None
         found_now = {key: Told(*rest) for key, *rest in notices}
         self._notices |= found_now

@@ -27,7 +27,7 @@ from capital_governor.cli.demo.view import frame
 from capital_governor.contracts.exit_codes import OK, UNEXPECTED
 from capital_governor.hive.simulation import FAULTY, Fleet
 from capital_governor.journal.protocol import LIVE, Entry, JournalUnavailableError
-from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.journal.sqlite.driver import open_sqlite
 
 JOURNAL: Final = Path("state", "capital_governor.sqlite3")
 TICK_SECONDS: Final = 0.2

@@ -1,1 +1,1 @@
-"""The durable journal: one SQLite file."""
+"""The journal's driver for SQLite: one durable file, or memory."""

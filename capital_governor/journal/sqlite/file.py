@@ -1,4 +1,4 @@
-"""The file of the SQLite journal: made, opened, claimed as ours, or set aside when it is damaged."""
+"""The file of a SQLite journal: made, opened, claimed as ours, or set aside when it is damaged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,63 +14,24 @@ from typing import Any, Final
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
+from capital_governor import __version__
 from capital_governor.adapters.durability import sync_folder
 from capital_governor.adapters.refusals import remedy
 from capital_governor.adapters.rights import denied, hand_over
 from capital_governor.journal.protocol import JournalCorruptError, JournalRefusedError, JournalUnavailableError
-from capital_governor.journal.sqlite import notices_table, orders_table
+from capital_governor.journal.schema import SCHEMA_VERSION, TABLES
+from capital_governor.journal.sqlite.upgrades import OLDER_TABLES, content_digest, statements, views
 
-SCHEMA_VERSION: Final = 3
-"""Raise it with every change of the tables or of what the stored types mean; say in ``_UPGRADES`` how to get there."""
 APPLICATION_ID: Final = 0x43474F56  # "CGOV": tells our file from any other program's
 QUICK_CHECK_BYTES: Final = 16 * 1024 * 1024  # about 0.1 s; beyond that a start would feel it
 WAL_KEEP_BYTES: Final = 4 * 1024 * 1024
 ELSEWHERE: Final = "name a file on a local disk as the journal (CAPITAL_GOVERNOR_JOURNAL)"
 CACHE_KIB: Final = 512  # a cycle uses few pages twice: SQLite's 2,000 is not faster, with ten thousand agents either
 
-_SCHEMA: Final = (
-    """CREATE TABLE states (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice, so that a remembered id stays true
-        digest BLOB NOT NULL UNIQUE, doc BLOB NOT NULL)""",
-    "CREATE TABLE rules (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, doc TEXT NOT NULL)",
-    """CREATE TABLE cycles (
-        seq INTEGER PRIMARY KEY, book TEXT NOT NULL, at REAL NOT NULL, reason TEXT NOT NULL,
-        generation INTEGER,          -- of what was proposed
-        published INTEGER,           -- generation that stood afterwards
-        decided INTEGER NOT NULL,    -- 1: came as far as scores
-        inputs BLOB NOT NULL, decision BLOB NOT NULL,
-        rules INTEGER NOT NULL REFERENCES rules (id),
-        state_before INTEGER NOT NULL REFERENCES states (id),
-        state_after INTEGER NOT NULL REFERENCES states (id),
-        state_decided INTEGER REFERENCES states (id))  -- NULL: as state_after, but published as in state_before""",
-    """CREATE TABLE publications (
-        book TEXT NOT NULL, generation INTEGER NOT NULL, at REAL NOT NULL, reached INTEGER NOT NULL,
-        doc TEXT NOT NULL, PRIMARY KEY (book, generation))""",
-    "CREATE INDEX cycles_at ON cycles (at)",
-    "CREATE INDEX cycles_book ON cycles (book, seq)",
-    "CREATE INDEX cycles_decided ON cycles (book, seq) WHERE decided = 1",
-    "CREATE INDEX cycles_generation ON cycles (book, reason) WHERE generation IS NOT NULL",
-    "CREATE INDEX cycles_state_before ON cycles (state_before)",
-    "CREATE INDEX cycles_state_after ON cycles (state_after)",
-    "CREATE INDEX cycles_state_decided ON cycles (state_decided) WHERE state_decided IS NOT NULL",
-    "CREATE INDEX publications_at ON publications (at)",
-    "CREATE INDEX publications_reached ON publications (book, generation) WHERE reached = 1",
-    *notices_table.SCHEMA,
-    *orders_table.SCHEMA,
-)
-_UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {1: orders_table.SCHEMA, 2: ()}
-"""What makes a journal of each older schema one of the next; from 2 to 3 only the content of rows has changed."""
-_TABLES: Final = {
-    1: frozenset({"states", "rules", "cycles", "publications", "notices"}),
-    2: frozenset({"states", "rules", "cycles", "publications", "notices", "orders"}),
-    3: frozenset({"states", "rules", "cycles", "publications", "notices", "orders"}),
-}
-"""What a journal of each schema holds at least."""
-
 
 def connect(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Connection:
     """Open the database at ``path``, a resolved one, as ``open_sqlite`` says."""
-    with typed(path):
+    with typed(f"the journal {path}", path):
         if not read_only:
             _make_file(path)
         where = _reading_uri(path) if read_only else str(path)
@@ -83,11 +44,21 @@ def connect(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Conn
             factory=_Reader if read_only else sqlite3.Connection,
         )
         try:
+            connection.create_function("content_digest", 1, content_digest, deterministic=True)
             _claim(connection, path, read_only=read_only)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def connect_memory() -> sqlite3.Connection:
+    """Return a connection to an empty journal in memory."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    for statement in statements(0):
+        connection.execute(statement)
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
 
 
 def set_aside(path: Path, now: float) -> Path:
@@ -160,12 +131,15 @@ def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> No
         raise JournalRefusedError(f"{path} is the database of another program: name another file as the journal")
     if version > SCHEMA_VERSION:
         raise JournalRefusedError(
-            f"the journal {path} has schema {version}, this version knows up to {SCHEMA_VERSION}: "
+            f"the journal {path} has schema {version}, this version ({__version__}) knows up to {SCHEMA_VERSION}: "
             "run the newer version again, or name another file as the journal"
         )
-    if not empty and (missing := _TABLES.get(version, frozenset({"its version"})) - tables):
+    known = {**OLDER_TABLES, SCHEMA_VERSION: TABLES}
+    if not empty and (missing := known.get(version, frozenset({"its version"})) - tables):
         raise JournalCorruptError(f"the journal {path} lacks {', '.join(sorted(missing))}")
     if read_only:
+        for statement in views(version):
+            connection.execute(statement)
         return
     _configure(connection, path, empty=empty)
     if version < SCHEMA_VERSION:
@@ -229,8 +203,7 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        statements = _SCHEMA if version == 0 else _upgrade_from(version)
-        for statement in statements:
+        for statement in statements(version):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -240,14 +213,9 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _upgrade_from(version: int) -> Iterator[str]:
-    for older in range(version, SCHEMA_VERSION):
-        yield from _UPGRADES[older]
-
-
 @contextmanager
-def typed(path: Path) -> Iterator[None]:
-    """Turn storage failures into JournalErrors; wrong use of the library stays what it is."""
+def typed(place: str, path: Path | None) -> Iterator[None]:
+    """Turn storage failures into JournalErrors that name ``place``; wrong use of the library stays what it is."""
     try:
         yield
     except (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.NotSupportedError):
@@ -257,11 +225,11 @@ def typed(path: Path) -> Iterator[None]:
         damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         kind = JournalCorruptError if damaged else JournalUnavailableError
         name = getattr(error, "sqlite_errorname", "no code")
-        clause = "" if damaged else _remedy(path, name)
-        raise kind(f"the journal {path}: {error} ({name}){clause and f'; {clause}'}") from error
+        clause = "" if damaged or path is None else _remedy(path, name)
+        raise kind(f"{place}: {error} ({name}){clause and f'; {clause}'}") from error
     except OSError as error:
         clause = f"{remedy(error)}, or {ELSEWHERE}" if remedy(error) else ELSEWHERE
-        raise JournalUnavailableError(f"the journal {path}: {error.strerror or error}; {clause}") from error
+        raise JournalUnavailableError(f"{place}: {error.strerror or error}; {clause}") from error
 
 
 def _remedy(path: Path, name: str) -> str:

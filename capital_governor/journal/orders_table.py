@@ -1,53 +1,34 @@
-"""The table of the operator's orders in the SQLite journal. The journal calls these inside its transactions."""
+"""The table of the operator's orders. The store calls what changes something inside its transactions."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
 
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
+from capital_governor.journal.driver import Driver
 from capital_governor.journal.protocol import JournalCorruptError
 
-SCHEMA: Final = (
-    """CREATE TABLE orders (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order in which they were given
-        key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, author TEXT NOT NULL, given_at REAL NOT NULL,
-        until REAL,                  -- NULL: until it is taken back
-        reason TEXT NOT NULL,
-        agent TEXT NOT NULL, cap REAL, floor REAL,  -- of a limit
-        accepts TEXT NOT NULL,       -- of an accept: the hold that it is about
-        ended_at REAL,               -- NULL: in force, unless until is over
-        ended_by TEXT NOT NULL,
-        ended TEXT NOT NULL,         -- taken back, replaced, used or lapsed; empty: not before its time
-        end_detail TEXT NOT NULL)""",
-    "CREATE INDEX orders_standing ON orders (id) WHERE ended_at IS NULL",
-)
 _COLUMNS: Final = (
     "key, kind, author, given_at, until, reason, agent, cap, floor, accepts, ended_at, ended_by, ended, end_detail"
 )
 _PUT: Final = f"""INSERT INTO orders ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET ended_at = excluded.ended_at, ended_by = excluded.ended_by,
         ended = excluded.ended, end_detail = excluded.end_detail
-    WHERE ended_at IS NULL AND excluded.ended_at IS NOT NULL"""  # noqa: S608 - constants
+    WHERE orders.ended_at IS NULL AND excluded.ended_at IS NOT NULL"""  # noqa: S608 - constants
 _IN_FORCE: Final = f"""SELECT {_COLUMNS} FROM orders
     WHERE ended_at IS NULL AND (until IS NULL OR until > ?) ORDER BY id"""  # noqa: S608 - constants
 _HISTORY: Final = f"SELECT {_COLUMNS} FROM orders ORDER BY id"  # noqa: S608 - constants
 _FIRST: Final = -62_135_596_800.0
 _LAST: Final = 253_402_300_799.0
 """The first and the last second of the years 1 to 9999."""
-_EXPIRED: Final = "SELECT id FROM orders WHERE min(ifnull(ended_at, until), ifnull(until, ended_at)) < ? LIMIT ?"
+_EXPIRED: Final = "SELECT id FROM orders WHERE ended_at < ? OR until < ? LIMIT ?"
 
 
-def exists(db: sqlite3.Connection) -> bool:
-    """Whether the journal has the table at all."""
-    return bool(db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'orders'").fetchone())
-
-
-def put(db: sqlite3.Connection, orders: Iterable[Order]) -> None:
-    """See ``OrderStore.put_orders``; only inside a transaction."""
-    db.executemany(
+def put(db: Driver, orders: Iterable[Order]) -> None:
+    """See ``Journal.put_orders``."""
+    db.change_many(
         _PUT,
         [
             (
@@ -71,19 +52,24 @@ def put(db: sqlite3.Connection, orders: Iterable[Order]) -> None:
     )
 
 
-def in_force(db: sqlite3.Connection, now: float) -> tuple[Order, ...]:
-    """See ``OrderStore.orders``."""
-    return tuple(_order(row) for row in db.execute(_IN_FORCE, (now,)))
+def in_force(db: Driver, now: float) -> tuple[Order, ...]:
+    """See ``Journal.orders``."""
+    return tuple(_order(row) for row in db.rows(_IN_FORCE, now))
 
 
-def history(db: sqlite3.Connection) -> tuple[Order, ...]:
+def history(db: Driver) -> tuple[Order, ...]:
     """Return all orders that are kept, oldest first."""
-    return tuple(_order(row) for row in db.execute(_HISTORY))
+    return tuple(_order(row) for row in db.rows(_HISTORY))
 
 
-def expired(db: sqlite3.Connection, cutoff: float, count: int) -> list[tuple[int]]:
+def expired(db: Driver, cutoff: float, count: int) -> list[tuple[int]]:
     """Return the ids of orders that were over before ``cutoff``; none that is in force, whatever its age."""
-    return db.execute(_EXPIRED, (cutoff, count)).fetchall()
+    return db.rows(_EXPIRED, cutoff, cutoff, count)
+
+
+def delete(db: Driver, ids: list[tuple[int]]) -> None:
+    """Delete these."""
+    db.change_many("DELETE FROM orders WHERE id = ?", ids)
 
 
 def _order(row: tuple[Any, ...]) -> Order:

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from capital_governor.core.model import Inputs, Limit, OperatorHold, Refusal, Rules, State
+from capital_governor.core.model import Limit, OperatorHold, State
 from capital_governor.core.orders import Order, OrderEnd, OrderKind, accept_of, hold_of, limits_of
-from capital_governor.core.reason import Reason
-from capital_governor.core.trace import Decision, Trace
 from capital_governor.journal.fallback import ResilientJournal
-from capital_governor.journal.memory import MemoryJournal
 from capital_governor.journal.protocol import Journal, JournalCorruptError, JournalError, Record
+from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
-from capital_governor.journal.sqlite.store import SqliteJournal, open_sqlite
+from capital_governor.journal.store import Store
+from tests.journal.cycles import held
+from tests.journal.roots import OLD_CYCLES, unpack
 
 NOW = 1_762_200_000.0
 DAY = 86_400.0
@@ -36,12 +36,13 @@ def path(tmp_path: Path) -> Path:
 def journal(request: pytest.FixtureRequest, path: Path) -> Iterator[Journal]:
     made: Journal
     if request.param == "memory":
-        made = MemoryJournal()
+        made = in_memory()
     elif request.param == "sqlite":
         made = open_sqlite(path)
     else:
         made = ResilientJournal(
             lambda: open_sqlite(path),
+            memory=in_memory(),
             set_aside=lambda: set_aside(path, NOW),
             on_lost=pytest.fail,
             on_restored=lambda count: pytest.fail(str(count)),
@@ -51,7 +52,7 @@ def journal(request: pytest.FixtureRequest, path: Path) -> Iterator[Journal]:
 
 
 @pytest.fixture
-def sqlite(path: Path) -> Iterator[SqliteJournal]:
+def sqlite(path: Path) -> Iterator[Store]:
     made = open_sqlite(path)
     yield made
     made.close()
@@ -66,10 +67,7 @@ def capped(number: int, agent: str, cap: float = 0.1, **more: Any) -> Order:
 
 
 def record(number: int, *orders: Order) -> Record:
-    state = State(asked=number)
-    decision = Decision(Reason.FETCH_FAILED, None, state, Trace())
-    inputs = Inputs(NOW + number, Refusal(Reason.FETCH_FAILED, "refused"))
-    return Record(book="live", inputs=inputs, state=state, rules=Rules(), decision=decision, after=state, orders=orders)
+    return replace(held(State(), NOW + number), orders=orders)
 
 
 def test_what_is_ordered_comes_back_exactly(journal: Journal) -> None:
@@ -96,7 +94,7 @@ def test_an_order_that_has_ended_stays_ended(journal: Journal) -> None:
     assert journal.orders(NOW + 1) == ()
     journal.put_orders([order(1).ended(NOW + 9, OrderEnd.USED, "governor")])
     assert journal.orders(NOW + 1) == ()
-    if isinstance(journal, SqliteJournal):
+    if isinstance(journal, Store):
         assert journal.order_history() == (ended,)
 
 
@@ -108,16 +106,16 @@ def test_a_cycle_ends_orders_in_its_own_transaction(journal: Journal) -> None:
     assert journal.orders(NOW + 4) == (hold,)
 
 
-def test_a_cycle_that_is_not_recorded_ends_none(sqlite: SqliteJournal) -> None:
+def test_a_cycle_that_is_not_recorded_ends_none(sqlite: Store) -> None:
     """The end of an order goes the way of its transaction."""
     sqlite.put_orders([order(1, OrderKind.ACCEPT, accepts="no_agents")])
-    sqlite._db.execute("CREATE TRIGGER full BEFORE INSERT ON cycles BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    sqlite._db.change("CREATE TRIGGER full BEFORE INSERT ON cycles BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     with pytest.raises(JournalError, match="disk full"):
         sqlite.record(record(1, order(1).ended(NOW, OrderEnd.USED, "governor")))
     assert len(sqlite.orders(NOW + 2)) == 1
 
 
-def test_retention_keeps_what_is_in_force(sqlite: SqliteJournal) -> None:
+def test_retention_keeps_what_is_in_force(sqlite: Store) -> None:
     """Orders that were over long ago go with the old cycles; one that stands stays, however old it is."""
     kept = [
         order(1),
@@ -137,7 +135,7 @@ def test_retention_keeps_what_is_in_force(sqlite: SqliteJournal) -> None:
     assert sqlite.orders(NOW + 100 * DAY) == tuple(kept[:3])
 
 
-def test_a_change_returns_what_it_ended(sqlite: SqliteJournal) -> None:
+def test_a_change_returns_what_it_ended(sqlite: Store) -> None:
     """One transaction ends the old and puts the new, and the history has both."""
     sqlite.put_orders([capped(1, "Ada"), capped(2, "Bob")])
 
@@ -162,30 +160,39 @@ def test_what_decide_takes() -> None:
 
 
 def make_old(path: Path) -> None:
-    """A journal as the version before orders left it, with a cycle in it."""
-    journal = open_sqlite(path)
-    journal.record(record(1))
-    journal.close()
+    """A journal as the version before orders left it."""
+    unpack(path.parent.parent / "old")
+    (path.parent.parent / "old" / "state" / "capital_governor.sqlite3").rename(path)
     plain = sqlite3.connect(path)
     plain.execute("DROP TABLE orders")
     plain.execute("PRAGMA user_version = 1")
     plain.close()
 
 
-def schema(path: Path) -> tuple[int, set[str]]:
+def schema(path: Path) -> tuple[int, dict[str, set[tuple[str, ...]]]]:
+    """The version, and of each table the columns and indices."""
     plain = sqlite3.connect(path)
     (version,) = plain.execute("PRAGMA user_version").fetchone()
-    made = {sql for (sql,) in plain.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    names = [name for (name,) in plain.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    made = {}
+    for name in names:
+        columns = {(column, kind) for _, column, kind, *_ in plain.execute(f"PRAGMA table_info({name})")}
+        indices = {
+            tuple(sql)
+            for sql in plain.execute("SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ?", (name,))
+        }
+        made[name] = columns | {each for each in indices if each[0]}
     plain.close()
     return version, made
 
 
 def test_an_older_journal_is_upgraded_in_place(path: Path, tmp_path: Path) -> None:
-    """Opened for writing it has every table and index of a new one, its cycles, and takes orders."""
+    """Opened for writing it has every table, column and index of a new one, its cycles, and takes orders."""
+    path.parent.mkdir()
     make_old(path)
     assert schema(path)[0] == 1
     journal = open_sqlite(path)
-    assert [entry.state.asked for entry in journal.entries("live")] == [1]
+    assert len(list(journal.entries("live"))) == OLD_CYCLES
     journal.put_orders([order(1)])
     assert journal.orders(NOW + 2) == (order(1),)
     journal.close()
@@ -195,17 +202,19 @@ def test_an_older_journal_is_upgraded_in_place(path: Path, tmp_path: Path) -> No
 
 def test_an_older_journal_can_be_read_as_it_is(path: Path) -> None:
     """A reader upgrades nothing, and finds its cycles and no orders."""
+    path.parent.mkdir()
     make_old(path)
     before = path.read_bytes()
     journal = open_sqlite(path, read_only=True)
     assert journal.orders(NOW) == journal.order_history() == ()
-    assert len(list(journal.entries("live"))) == 1
+    assert len(list(journal.entries("live"))) == OLD_CYCLES
     journal.close()
     assert path.read_bytes() == before
 
 
 def test_an_upgrade_that_fails_leaves_the_old_journal(path: Path) -> None:
     """All of it or nothing: something in its way is damage, and the version stays."""
+    path.parent.mkdir()
     make_old(path)
     plain = sqlite3.connect(path)
     plain.execute("CREATE INDEX orders_standing ON cycles (at)")
@@ -218,6 +227,7 @@ def test_an_upgrade_that_fails_leaves_the_old_journal(path: Path) -> None:
 
 def test_a_journal_that_lacks_its_orders_is_damaged(path: Path) -> None:
     """Of schema 2, one without the table is not an older one."""
+    path.parent.mkdir()
     make_old(path)
     plain = sqlite3.connect(path)
     plain.execute("PRAGMA user_version = 2")
@@ -230,7 +240,7 @@ OPENER = """
 import sys
 from pathlib import Path
 from capital_governor.core.orders import Order, OrderKind
-from capital_governor.journal.sqlite.store import open_sqlite
+from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 print("ready", flush=True)
 sys.stdin.readline()
 journal = open_sqlite(Path(sys.argv[1]), busy_seconds=20.0)

@@ -11,15 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capital_governor.core.model import Inputs, Refusal, Rules, State
-from capital_governor.core.reason import Reason
-from capital_governor.core.trace import Decision, Trace
-from capital_governor.journal.fallback import ResilientJournal
-from capital_governor.journal.memory import MemoryJournal, MemoryNotices
-from capital_governor.journal.notices import Backlog, Notice, new_notice
-from capital_governor.journal.protocol import Journal, Record
+from capital_governor.core.model import State
+from capital_governor.journal.fallback import NOTICE_CAPACITY, ResilientJournal
+from capital_governor.journal.notices import Backlog, Notice, NoticeState, new_notice
+from capital_governor.journal.protocol import Journal
+from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
-from capital_governor.journal.sqlite.store import open_sqlite
+from tests.journal.cycles import held, state_of, tell
 
 NOW = 1_762_200_000.0
 DAY = 86_400.0
@@ -31,13 +29,8 @@ def made(number: int, topic: str = "", *, begins: bool = True) -> Notice:
 
 def hold(journal: Journal, number: int, *notices: Notice) -> None:
     """Record one held cycle with these notices."""
-    state = journal.state("live") or State()
-    after = replace(state, asked=state.asked + 1)
-    inputs = Inputs(NOW + 300 * number, Refusal(Reason.FETCH_FAILED, "refused"))
-    decision = Decision(Reason.FETCH_FAILED, None, after, Trace())
-    journal.record(
-        Record(book="live", inputs=inputs, state=state, rules=Rules(), decision=decision, after=after, notices=notices)
-    )
+    state = state_of(journal) or State()
+    tell(journal, replace(held(state, NOW + 300 * number), notices=notices))
 
 
 def texts(notices: list[Notice]) -> list[str]:
@@ -60,6 +53,7 @@ def opening(path: Path) -> Iterator[Opening]:
         opened.append(
             ResilientJournal(
                 lambda: open_sqlite(path, busy_seconds=0.02),
+                memory=in_memory(),
                 set_aside=lambda: set_aside(path, NOW),
                 on_lost=lambda _: None,
                 on_restored=lambda _: None,
@@ -74,11 +68,12 @@ def opening(path: Path) -> Iterator[Opening]:
 
 @pytest.fixture(params=["memory", "sqlite", "resilient"])
 def journal(request: pytest.FixtureRequest, path: Path, opening: Opening) -> Iterator[Journal]:
-    made: Journal
-    if request.param == "memory":
-        made = MemoryJournal()
-    else:
-        made = open_sqlite(path) if request.param == "sqlite" else opening()
+    makers: dict[str, Callable[[], Journal]] = {
+        "memory": in_memory,
+        "sqlite": lambda: open_sqlite(path),
+        "resilient": opening,
+    }
+    made = makers[request.param]()
     yield made
     made.close()
 
@@ -88,8 +83,8 @@ def journal(request: pytest.FixtureRequest, path: Path, opening: Opening) -> Ite
 
 def test_an_empty_journal_has_nothing_to_tell(journal: Journal) -> None:
     """Without notices every question has an empty answer."""
-    assert journal.pending_notices(5) == []
-    assert journal.dead_letters(5) == []
+    assert journal.notices(NoticeState.PENDING, 5) == []
+    assert journal.notices(NoticeState.REFUSED, 5) == []
     assert journal.backlog() == Backlog(0, 0, "")
     assert journal.open_topics() == frozenset()
 
@@ -99,8 +94,8 @@ def test_a_notice_comes_back_exactly_and_in_order(journal: Journal) -> None:
     first, second, third = made(1), made(2, "paused"), replace(made(0), due_at=NOW + 9, attempts=3, detail="odd — 🎯")
     hold(journal, 1, first)
     journal.put_notices((second, third))
-    assert journal.pending_notices(9) == [first, second, third]
-    assert journal.pending_notices(1) == [first]
+    assert journal.notices(NoticeState.PENDING, 9) == [first, second, third]
+    assert journal.notices(NoticeState.PENDING, 1) == [first]
     assert len(list(journal.entries("live"))) == 1
 
 
@@ -111,9 +106,9 @@ def test_what_was_sent_or_refused_is_pending_no_more(journal: Journal) -> None:
     journal.put_notices((one.sent(),))
     journal.put_notices((two.refused("chat not found"), four.refused("blocked")))
     journal.put_notices((three.postponed(NOW + 5, "reset"),))
-    assert journal.pending_notices(9) == [replace(three, attempts=1, due_at=NOW + 5, detail="reset")]
-    assert texts(journal.dead_letters(9)) == ["text 3", "text 1"]
-    assert texts(journal.dead_letters(1)) == ["text 3"]
+    assert journal.notices(NoticeState.PENDING, 9) == [replace(three, attempts=1, due_at=NOW + 5, detail="reset")]
+    assert texts(journal.notices(NoticeState.REFUSED, 9)) == ["text 1", "text 3"]
+    assert texts(journal.notices(NoticeState.REFUSED, 1)) == ["text 1"]
     assert journal.backlog() == Backlog(1, 2, "blocked", "reset")
 
 
@@ -122,11 +117,11 @@ def test_the_same_notice_twice_is_one(journal: Journal) -> None:
     notice = made(1)
     hold(journal, 1, notice)
     hold(journal, 2, notice)
-    assert journal.pending_notices(9) == [notice]
+    assert journal.notices(NoticeState.PENDING, 9) == [notice]
     journal.put_notices((notice.sent(),))
     journal.put_notices((notice,))
     hold(journal, 3, notice)
-    assert journal.pending_notices(9) == []
+    assert journal.notices(NoticeState.PENDING, 9) == []
 
 
 def test_an_episode_is_open_until_its_end_is_told(journal: Journal) -> None:
@@ -147,15 +142,15 @@ def test_retention_takes_settled_notices_by_age_and_pending_ones_never(journal: 
     late = replace(made(4), created_at=NOW + 9 * DAY)
     journal.put_notices((late.refused("late"),))
     journal.prune(NOW + 10 * DAY, 5)
-    assert journal.pending_notices(9) == [made(2)]
-    assert texts(journal.dead_letters(9)) == ["text 4"]
+    assert journal.notices(NoticeState.PENDING, 9) == [made(2)]
+    assert texts(journal.notices(NoticeState.REFUSED, 9)) == ["text 4"]
     assert journal.open_topics() == {"paused"}
 
 
 def test_a_text_that_utf8_cannot_say_is_still_a_notice(journal: Journal) -> None:
     """Half a surrogate pair is replaced when the notice is made, so that it can be kept and sent."""
     journal.put_notices((new_notice("Ada \ud83c", NOW),))
-    assert texts(journal.pending_notices(1)) == ["Ada ?"]
+    assert texts(journal.notices(NoticeState.PENDING, 1)) == ["Ada ?"]
 
 
 @settings(max_examples=40)
@@ -163,8 +158,8 @@ def test_a_text_that_utf8_cannot_say_is_still_a_notice(journal: Journal) -> None
 def test_both_stores_agree_whatever_happens(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
 ) -> None:
-    """Any sequence of additions, outcomes and retention leaves memory and database with the same answers."""
-    memory, durable = MemoryJournal(), open_sqlite(tmp_path_factory.mktemp("agree") / "journal.sqlite3")
+    """Any sequence of additions, outcomes and retention leaves memory and file with the same answers."""
+    memory, durable = in_memory(), open_sqlite(tmp_path_factory.mktemp("agree") / "journal.sqlite3")
     try:
         for what, number in steps:
             notice = replace(made(number), created_at=NOW + number * DAY)
@@ -178,8 +173,8 @@ def test_both_stores_agree_whatever_happens(
                     each.prune(NOW + number * DAY, 2)
                 else:
                     each.put_notices((after.get(what, notice),))
-            assert durable.pending_notices(9) == memory.pending_notices(9)
-            assert durable.dead_letters(9) == memory.dead_letters(9)
+            assert durable.notices(NoticeState.PENDING, 9) == memory.notices(NoticeState.PENDING, 9)
+            assert durable.notices(NoticeState.REFUSED, 9) == memory.notices(NoticeState.REFUSED, 9)
             assert durable.backlog() == memory.backlog()
     finally:
         durable.close()
@@ -189,13 +184,27 @@ def test_both_stores_agree_whatever_happens(
 
 
 def test_memory_is_bounded_and_settled_notices_make_room_first() -> None:
-    """Beyond the capacity settled ones go first, then the oldest, which are counted."""
-    notices = MemoryNotices(capacity=3)
-    notices.put([made(number) for number in range(3)])
-    notices.put((made(1).sent(), made(3)))
-    assert (texts(notices.pending(9)), notices.dropped) == (["text 0", "text 2", "text 3"], 0)
-    notices.put((made(4),))
-    assert (texts(notices.pending(9)), notices.dropped) == (["text 2", "text 3", "text 4"], 1)
+    """Beyond the capacity settled ones go first, then the oldest."""
+    memory = in_memory()
+    memory.put_notices([made(number) for number in range(3)])
+    memory.put_notices((made(1).sent(), made(3)))
+    memory.forget_notices(keep=3)
+    assert texts(memory.notices(NoticeState.PENDING, 9)) == ["text 0", "text 2", "text 3"]
+    memory.put_notices((made(4),))
+    memory.forget_notices(keep=3)
+    assert texts(memory.notices(NoticeState.PENDING, 9)) == ["text 2", "text 3", "text 4"]
+    assert not memory.knows_notice("k1")
+    memory.close()
+
+
+def test_what_waits_through_an_outage_is_bounded(opening: Opening, locker: Callable[[], sqlite3.Connection]) -> None:
+    """A thousand notices wait in memory; of more the oldest are given up."""
+    journal = opening()
+    locker()
+    hold(journal, 1)
+    journal.put_notices([made(number) for number in range(NOTICE_CAPACITY + 5)])
+    assert texts(journal.notices(NoticeState.PENDING, 1)) == ["text 5"]
+    assert journal.backlog().pending == NOTICE_CAPACITY
 
 
 # --- durable ----------------------------------------------------------------------------------------------------------
@@ -204,11 +213,11 @@ def test_memory_is_bounded_and_settled_notices_make_room_first() -> None:
 def test_a_notice_stands_or_falls_with_its_decision(path: Path) -> None:
     """Where the cycle cannot be recorded its notice is not there either, and where it can both are on the disk."""
     journal = open_sqlite(path)
-    journal._db.execute("CREATE TRIGGER refuse BEFORE INSERT ON notices BEGIN SELECT RAISE(ABORT, 'no'); END")
+    journal._db.change("CREATE TRIGGER refuse BEFORE INSERT ON notices BEGIN SELECT RAISE(ABORT, 'no'); END")
     with pytest.raises(Exception, match="no"):
         hold(journal, 1, made(1))
     assert list(journal.entries("live")) == []
-    journal._db.execute("DROP TRIGGER refuse")
+    journal._db.change("DROP TRIGGER refuse")
     hold(journal, 1, made(1))
     plain = sqlite3.connect(path)
     try:
@@ -246,7 +255,7 @@ def test_notices_of_an_outage_are_delivered_from_memory_and_written_back(
     hold(journal, 2, made(2))
     journal.put_notices((made(3, "journal"),))
     assert journal.lost
-    assert texts(journal.pending_notices(9)) == ["text 1", "text 2", "text 3"]
+    assert texts(journal.notices(NoticeState.PENDING, 9)) == ["text 1", "text 2", "text 3"]
     assert journal.backlog() == Backlog(3, 0, "")
     journal.put_notices((made(1).sent(), made(2).refused("blocked")))
     assert journal.backlog() == Backlog(1, 1, "blocked")
@@ -255,12 +264,12 @@ def test_notices_of_an_outage_are_delivered_from_memory_and_written_back(
     assert not journal.lost
     stored = open_sqlite(path, read_only=True)
     try:
-        assert texts(stored.pending_notices(9)) == ["text 3"]
-        assert texts(stored.dead_letters(9)) == ["text 2"]
+        assert texts(stored.notices(NoticeState.PENDING, 9)) == ["text 3"]
+        assert texts(stored.notices(NoticeState.REFUSED, 9)) == ["text 2"]
         assert stored.open_topics() == {"journal"}
     finally:
         stored.close()
-    assert len(journal._memory.notices) == 1
+    assert [notice.key for notice in journal._memory.all_notices()] == ["k3"]
 
 
 def test_what_an_earlier_process_left_is_delivered_even_while_the_journal_is_lost(
@@ -274,7 +283,7 @@ def test_what_an_earlier_process_left_is_delivered_even_while_the_journal_is_los
     locker()
     hold(journal, 2)
     assert journal.lost
-    assert texts(journal.pending_notices(9)) == ["text 1"]
+    assert texts(journal.notices(NoticeState.PENDING, 9)) == ["text 1"]
 
 
 def test_damage_costs_no_notice(path: Path, opening: Opening) -> None:
@@ -291,4 +300,4 @@ def test_damage_costs_no_notice(path: Path, opening: Opening) -> None:
     hold(journal, 2, made(3))
     assert not journal.lost
     assert len(list(path.parent.glob("*.corrupt-*Z"))) == 1
-    assert texts(journal.pending_notices(9)) == ["text 2", "text 3"]
+    assert texts(journal.notices(NoticeState.PENDING, 9)) == ["text 2", "text 3"]

@@ -1,0 +1,78 @@
+"""Journals of SQLite of older schemas: what makes them of this one, and what a reader takes them for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Final
+
+from capital_governor.journal.schema import SCHEMA_VERSION, create_all, create_index, create_table
+
+TYPES: Final = {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT", "real": "REAL", "blob": "BLOB"}
+"""A serial number is never used twice, so that a remembered one stays true."""
+
+_BEFORE_ORDERS: Final = frozenset({"states", "rules", "cycles", "publications", "notices"})
+OLDER_TABLES: Final[Mapping[int, frozenset[str]]] = {
+    1: _BEFORE_ORDERS,
+    2: _BEFORE_ORDERS | {"orders"},
+    3: _BEFORE_ORDERS | {"orders"},
+}
+"""What a journal of each older schema holds at least."""
+
+_NEW_COLUMNS: Final = (
+    "key TEXT NOT NULL DEFAULT ''",
+    "previous TEXT NOT NULL DEFAULT ''",
+    "unseen TEXT",
+    "version TEXT NOT NULL DEFAULT ''",
+)
+_PUBLICATIONS: Final = "rowid AS id, book, generation, at, reached, content_digest(doc) AS digest, doc"
+_HEADS: Final = """SELECT book, 'entry-' || max(seq) AS key,
+    (SELECT state_after FROM cycles AS newest WHERE newest.book = cycles.book ORDER BY seq DESC LIMIT 1) AS state
+    FROM {schema}cycles GROUP BY book"""
+_TO_ORDERS: Final = (create_table("orders", TYPES), create_index("orders_standing"))
+_TO_DERIVED: Final = (
+    "DROP INDEX IF EXISTS cycles_at",
+    "DROP INDEX IF EXISTS cycles_generation",
+    "DROP INDEX IF EXISTS publications_at",
+    "DROP INDEX IF EXISTS publications_reached",
+    "ALTER TABLE publications RENAME TO publications_3",
+    create_table("publications", TYPES),
+    f"""INSERT INTO publications (id, book, generation, at, reached, digest, doc)
+        SELECT {_PUBLICATIONS} FROM publications_3""",  # noqa: S608 - a constant
+    "DROP TABLE publications_3",
+    "ALTER TABLE states ADD COLUMN published INTEGER REFERENCES publications (id)",
+    *(f"ALTER TABLE cycles ADD COLUMN {column}" for column in _NEW_COLUMNS),
+    create_table("heads", TYPES),
+    f"INSERT INTO heads (book, key, state) {_HEADS.format(schema='')}",
+    *(create_index(name) for name in ("cycles_at", "publications_at", "publications_reached", "states_published")),
+)
+"""Schema 4 stores less: a publication once, and no trace."""
+_UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {1: _TO_ORDERS, 2: (), 3: _TO_DERIVED}
+"""What makes a journal of each older schema one of the next; from 2 to 3 only the content of rows has changed."""
+
+
+def statements(version: int) -> Iterator[str]:
+    """Yield what makes a journal of this schema one of today's; of schema 0 there is nothing yet."""
+    if version == 0:
+        yield from create_all(TYPES)
+        return
+    for older in range(version, SCHEMA_VERSION):
+        yield from _UPGRADES[older]
+
+
+def views(version: int) -> Iterator[str]:
+    """Yield what lets a reader take a journal of this schema for one of today's, without changing it."""
+    if version == SCHEMA_VERSION:
+        return
+    more = "'' AS key, '' AS previous, NULL AS unseen, '' AS version"
+    yield f"CREATE TEMP VIEW cycles AS SELECT *, {more} FROM main.cycles"  # noqa: S608 - constants
+    yield "CREATE TEMP VIEW states AS SELECT *, NULL AS published FROM main.states"
+    yield f"CREATE TEMP VIEW publications AS SELECT {_PUBLICATIONS} FROM main.publications"  # noqa: S608 - constants
+    yield f"CREATE TEMP VIEW heads AS {_HEADS.format(schema='main.')}"
+    if version == 1:
+        yield create_table("orders", TYPES).replace("CREATE TABLE", "CREATE TEMP TABLE", 1)
+
+
+def content_digest(doc: str | bytes) -> bytes:
+    """Return the digest that the store gives a document; older journals have those of publications as text."""
+    return blake2b(doc.encode() if isinstance(doc, str) else doc, digest_size=16).digest()

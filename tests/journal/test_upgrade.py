@@ -1,0 +1,151 @@
+"""A root of an earlier version: its journal is read and goes on, and no capital moves for that."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capital_governor.core.decision import commit, resolve
+from capital_governor.core.reason import Reason
+from capital_governor.journal.notices import NoticeState
+from capital_governor.journal.protocol import LIVE
+from capital_governor.journal.schema import SCHEMA_VERSION
+from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.store import Store
+from tests.core.builders import FLEET, NOW
+from tests.journal.roots import OLD_CYCLES, unpack
+from tests.serving import Rig, footprint
+
+TURNED = {name: 1 - score for name, score in FLEET.items()}
+"""What the old root's last payload scored."""
+AFTER = NOW + OLD_CYCLES * 300.0
+REASONS = [
+    Reason.FIRST_ALLOCATION,
+    Reason.THRESHOLD,
+    Reason.FETCH_FAILED,
+    Reason.PAUSED,
+    Reason.UNCHANGED,
+    Reason.OPERATOR_HOLD,
+    Reason.OPERATOR_HOLD,
+    Reason.OPERATOR_HOLD,
+    Reason.LIMIT_BREACHED,
+    Reason.UNCHANGED,
+]
+
+
+@pytest.fixture(params=[1, 2, 3])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A root with a journal of each older schema. From 2 to 3 only a number has changed; 1 had no orders."""
+    unpack(tmp_path)
+    plain = sqlite3.connect(tmp_path / "state" / "capital_governor.sqlite3")
+    if request.param == 1:
+        plain.execute("DROP TABLE orders")
+    plain.execute(f"PRAGMA user_version = {request.param}")
+    plain.commit()
+    plain.close()
+    return tmp_path
+
+
+def read(journal: Store) -> dict[str, Any]:
+    """All that a start and a look at the journal ask for."""
+    entries = list(journal.entries(LIVE))
+    assert all(entry.derived for entry in entries)
+    assert all(resolve(entry.inputs, entry.state, entry.rules) == entry.decision for entry in entries)
+    assert all(commit(entry.decision) == entry.after for entry in entries)
+    head, reached = journal.head(LIVE), journal.last_reached(LIVE)
+    assert head is not None
+    assert reached is not None
+    return {
+        "reasons": [entry.reason for entry in entries],
+        "generations": [entry.generation for entry in entries],
+        "told": journal.reasons(LIVE, 0.0),
+        "goes on": head.state == entries[-1].after and head.key == entries[-1].key,
+        "reached": reached == head.state.published and journal.unreached(LIVE) is None,
+        "shares": reached.shares,
+        "pending": len(journal.notices(NoticeState.PENDING, 99)),
+        "cap": [order.cap for order in journal.orders(AFTER)],
+    }
+
+
+def test_an_older_journal_is_read_and_upgraded_without_a_loss(root: Path) -> None:
+    """Read as it is and after the upgrade it says the same: every cycle, what is published, notices and orders."""
+    path = root / "state" / "capital_governor.sqlite3"
+    plain = sqlite3.connect(path)
+    orders = plain.execute("SELECT name FROM sqlite_master WHERE name = 'orders'").fetchall()
+    plain.close()
+    expected = {
+        "reasons": REASONS,
+        "generations": [1, 2, None, None, None, None, None, None, 3, None],
+        "told": REASONS,
+        "goes on": True,
+        "reached": True,
+        "shares": {"Ada": 100_000, "Bob": 400_000, "Cyd": 400_000},
+        "pending": 4,
+        "cap": [0.1] if orders else [],
+    }
+    for read_only in (True, False, False, True):
+        journal = open_sqlite(path, read_only=read_only)
+        assert read(journal) == expected, read_only
+        journal.close()
+    plain = sqlite3.connect(path)
+    assert plain.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert plain.execute("PRAGMA foreign_key_check").fetchall() == []
+    plain.close()
+
+
+def test_a_root_of_an_earlier_version_is_taken_over_without_a_move(tmp_path: Path) -> None:
+    """Generation, files, orders and the paths of both are as they were, and the next real change is a move."""
+    unpack(tmp_path)
+    with Rig(tmp_path, now=AFTER) as rig:
+        before = footprint(rig.primary, rig.override)
+        assert rig.found == "resumed at generation 3"
+        assert rig.see(TURNED).decision.reason is Reason.UNCHANGED
+        assert footprint(rig.primary, rig.override) == before
+        assert rig.status()["generation"] == 3
+        assert [order["agent"] for order in rig.status()["orders"]] == ["Ada"]
+        assert rig.see(TURNED, risk=0.4).decision.reason is Reason.THRESHOLD
+        assert json.loads(rig.primary.read_bytes())["generation"] == 4
+        rig.restart()
+        assert rig.found == "resumed at generation 4"
+        assert [entry.reason for entry in rig.entries()] == [*REASONS, Reason.UNCHANGED, Reason.THRESHOLD]
+        assert rig.told == []
+
+
+def test_old_entries_are_pruned_with_all_that_they_alone_refer_to(tmp_path: Path) -> None:
+    """States and publications of an older journal go with its cycles, as do those of today."""
+    unpack(tmp_path)
+    with Rig(tmp_path, now=AFTER) as rig:
+        rig.see(TURNED)
+        rig.see(TURNED, risk=0.4)
+    journal = open_sqlite(tmp_path / "state" / "capital_governor.sqlite3")
+    try:
+        for _ in range(2):
+            journal.prune(AFTER + 400 * 86_400.0, 90)
+        assert [entry.generation for entry in journal.entries(LIVE)] == [4]
+        assert journal._db.rows("SELECT count(*) FROM states") == [(2,)]
+        assert journal._db.rows("SELECT generation FROM publications ORDER BY 1") == [(3,), (4,)]
+    finally:
+        journal.close()
+
+
+def test_an_upgrade_can_be_taken_up_by_nobody_half_way(tmp_path: Path) -> None:
+    """Something in its way leaves the journal as it was, to the byte of its content."""
+    unpack(tmp_path)
+    path = tmp_path / "state" / "capital_governor.sqlite3"
+    plain = sqlite3.connect(path)
+    plain.execute("CREATE TABLE heads (id)")
+    plain.commit()
+    before = list(plain.iterdump())
+    plain.close()
+    shutil.copy(path, tmp_path / "copy")
+    with pytest.raises(Exception, match="heads"):
+        open_sqlite(path)
+    plain = sqlite3.connect(path)
+    assert list(plain.iterdump()) == before
+    plain.close()

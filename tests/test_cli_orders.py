@@ -182,6 +182,24 @@ def test_a_limit_given_during_a_hold_shows_in_explain_before_it_is_obeyed(place:
     assert json.loads(place.call("explain", "RangeTrader", "--json").out)["limits_to_come"] == []
 
 
+def test_what_another_version_decided_differently_is_explained_as_far_as_it_is_known(place: Place) -> None:
+    """`explain` shows shares and outcome as they were recorded, and says what it cannot show and why."""
+    assert place.call("once").code == 0
+    whole = json.loads(place.call("explain", "SmartTrader", "--json").out)
+    plain = sqlite3.connect(place.journal)
+    plain.execute("UPDATE cycles SET version = '9.1.2', reason = 'cut_limit'")
+    plain.commit()
+    plain.close()
+    found = json.loads(place.call("explain", "SmartTrader", "--json").out)
+    why = (
+        "decided by version 9.1.2; this version would decide differently, so how it came about cannot be shown in full"
+    )
+    assert (whole["left_out"], found["left_out"]) == ("", why)
+    assert found["share_after"] == whole["share_after"] > 0
+    assert (found["reason"], found["score"]) == ("cut_limit", None)
+    assert " ".join(place.call("explain", "SmartTrader").out.split()).count(f"left out {why}") == 1
+
+
 def test_orders_survive_restarts(place: Place) -> None:
     """A governor that was killed obeys, in its first cycle, what the one before it was told."""
     with Daemon(place.root, place.dashboard.url) as running:

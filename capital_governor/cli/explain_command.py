@@ -21,7 +21,7 @@ from capital_governor.core.trace import Decision
 from capital_governor.journal.protocol import LIVE, Entry
 from capital_governor.journal.sqlite.driver import open_sqlite
 from capital_governor.wording.explanation import explain as explain_agent
-from capital_governor.wording.explanation import explain_lines, limits_to_come
+from capital_governor.wording.explanation import explain_lines, left_out, limits_to_come
 from capital_governor.wording.messages import message, waiting_text
 
 FEW_NAMES: Final = 10
@@ -37,13 +37,16 @@ def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> i
     if found is None:
         fail(USAGE, f"{agent!r} played no part in the last decision; {_names(agent, entry.decision)}")
     to_come = limits_to_come(agent, orders, entry.inputs)
+    missing = left_out(entry.version, derived=entry.derived)
     if as_json:
         seen = {"at": entry.at, "newest_reason": newest.reason.value, "newest_at": newest.at, "waiting": waiting}
-        show_json(found | seen | {"limits_to_come": [order_document(order) for order in to_come]})
+        show_json(found | seen | {"limits_to_come": [order_document(each) for each in to_come], "left_out": missing})
         return OK
     hold = newest.decision.trace.hold
     since = message(newest.reason, newest.rules) + (f": {hold.detail}" if hold is not None else "")
-    lines = explain_lines(agent, entry.state, entry.rules, entry.decision)
+    lines = [*explain_lines(agent, entry.state, entry.rules, entry.decision)]
+    if missing:
+        lines.append(f"left out   {missing}")
     happened = since if newest.seq != entry.seq else None
     show_explanation(lines, entry.at, now, happened, waiting, (order.text for order in to_come))
     return OK

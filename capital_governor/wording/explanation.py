@@ -25,7 +25,8 @@ def explain(agent: Agent, before: State, rules: Rules, decision: Decision) -> di
     """
     trace = decision.trace
     published = before.published.shares.get(agent) if before.published else None
-    if agent not in trace.limits and published is None:
+    proposed = decision.proposal.shares.get(agent) if decision.proposal else published
+    if agent not in trace.limits and published is None and proposed is None:
         return None
     seen, score = decision.after.agents.get(agent), score_of(agent, decision, rules)
     return {
@@ -34,7 +35,7 @@ def explain(agent: Agent, before: State, rules: Rules, decision: Decision) -> di
         "message": message(decision.reason, rules),
         "hold": None if trace.hold is None else trace.hold.detail,
         "share_before": _share(published),
-        "share_after": _share(decision.proposal.shares.get(agent) if decision.proposal else published),
+        "share_after": _share(proposed),
         "fault": trace.faulty.get(agent),
         "absent_cycles": trace.absent.get(agent),
         "metrics": seen.metrics._asdict() if seen is not None and seen.metrics is not None else None,
@@ -83,6 +84,14 @@ def explain_lines(agent: Agent, before: State, rules: Rules, decision: Decision)
         yield f"threshold  {_trigger_text(trigger)}"
     for brake in trace.brakes:
         yield f"brake      {brake.reason.value}: {f'on: {brake_text(brake)}' if brake.active else 'off'}"
+
+
+def left_out(version: str, *, derived: bool) -> str:
+    """Say what is missing where another version decided, and this one would decide differently; empty if nothing is."""
+    if derived:
+        return ""
+    who = f"version {version}" if version else "an earlier version"
+    return f"decided by {who}; this version would decide differently, so how it came about cannot be shown in full"
 
 
 def limits_to_come(agent: Agent, orders: Iterable[Order], decided: Inputs) -> tuple[Order, ...]:

@@ -42,6 +42,30 @@ def spoil(rig: Rig) -> None:
     rig.primary.write_bytes(content[: len(content) // 2])
 
 
+# --- retention --------------------------------------------------------------------------------------------------------
+
+
+def test_old_entries_are_deleted_now_and_then_and_a_backlog_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first cycle and then in each twelfth; while much is deleted, in every cycle."""
+    asked: list[int] = []
+    deletes = itertools.chain((200, 200, 7), itertools.repeat(12))
+    monkeypatch.setattr(rig.journal, "prune", lambda *_: asked.append(cycle) or next(deletes))
+    for cycle in range(40):
+        rig.see()
+    assert asked == [0, 1, 2, 14, 26, 38]
+
+
+def test_what_is_older_than_the_set_days_goes(tmp_path: Path) -> None:
+    """JOURNAL_DAYS is kept within a dozen cycles, by the clock of cycles that had a payload."""
+    with Rig(tmp_path, JOURNAL_DAYS="1") as rig:
+        for _ in range(5):
+            rig.see()
+        rig.now += 2 * 86_400.0
+        for _ in range(13):
+            rig.see()
+        assert rig.entries()[0].at > rig.now - 86_400.0
+
+
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 

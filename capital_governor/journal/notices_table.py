@@ -18,7 +18,7 @@ _RELEASE: Final = f"""UPDATE notices SET state = '{NoticeState.PENDING}'
     WHERE key = ? AND state = '{NoticeState.HELD}'"""  # noqa: S608 - constants
 _UNSETTLED: Final = f"('{NoticeState.PENDING}', '{NoticeState.HELD}')"
 _NEWEST_OF_TOPIC: Final = "(SELECT max(id) FROM notices WHERE topic <> '' AND topic = one.topic)"
-_EXPIRED: Final = f"""SELECT id FROM notices AS one WHERE state NOT IN {_UNSETTLED} AND created_at < ?
+_EXPIRED: Final = f"""SELECT id FROM notices AS one WHERE state <> 'pending' AND state <> 'held' AND created_at < ?
     AND (topic = '' OR id <> {_NEWEST_OF_TOPIC}) LIMIT ?"""  # noqa: S608 - constants
 _DELETE: Final = "DELETE FROM notices WHERE id = ?"
 _OLDEST: Final = f"""SELECT id FROM notices

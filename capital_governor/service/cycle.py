@@ -85,7 +85,7 @@ class Cycle:
         self._announcements: list[Announcement] = []
         self._resumed = False
         self._previous = ""
-        self._concluded = 0
+        self._cycles_since_prune = PRUNE_CYCLES
         self._dry_run = dry_run
         self._notify = notify and not dry_run
         self._annotate = annotate
@@ -310,11 +310,11 @@ class Cycle:
 
     def _prune(self, now: float) -> None:
         """Delete what is older than JOURNAL_DAYS, now and then; as long as there is much of it in every cycle."""
-        if self._concluded % PRUNE_CYCLES == 0:
+        if self._cycles_since_prune >= PRUNE_CYCLES:
             deleted = self._journal.prune(now, self._settings.journal_days)
-            self._concluded = 0 if deleted > PRUNE_CYCLES else 1
-        else:
-            self._concluded += 1
+            if deleted <= PRUNE_CYCLES:
+                self._cycles_since_prune = 0
+        self._cycles_since_prune += 1
 
     def fail(self, error: str) -> str:
         """Say in the status file that an unexpected error ended this cycle; return what kept that from it.

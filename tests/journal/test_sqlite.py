@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -36,7 +37,7 @@ from capital_governor.journal.protocol import (
     JournalUnavailableError,
 )
 from capital_governor.journal.schema import SCHEMA_VERSION
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.driver import SqliteDriver, open_sqlite
 from capital_governor.journal.sqlite.file import APPLICATION_ID, set_aside, typed
 from capital_governor.journal.store import Store
 from tests.journal.cycles import (
@@ -370,7 +371,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from capital_governor.core.model import State
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.driver import SqliteDriver, open_sqlite
 from tests.journal.cycles import NOW, held, tell
 journal = open_sqlite(Path(sys.argv[1]))
 while True:
@@ -487,3 +488,37 @@ def test_a_reader_cannot_write(path: Path) -> None:
             tell(journal, *chain(1))
     finally:
         journal.close()
+
+
+# --- what grows with the journal --------------------------------------------------------------------------------------
+
+
+def test_no_question_of_a_cycle_reads_the_whole_journal(sqlite: Store) -> None:
+    """Whatever a cycle, a start and the digest ask is found by an index, and sorted by none but what it returns."""
+    asked: set[str] = set()
+    driver = sqlite._db
+    assert isinstance(driver, SqliteDriver)
+    tell(sqlite, *chain(3))
+    driver._db.set_trace_callback(asked.add)
+    tell(sqlite, *chain(2, state=state_of(sqlite), at=NOW + 900))
+    sqlite.reached(4)
+    sqlite.unreached(LIVE)
+    sqlite.last_reached(LIVE)
+    sqlite.last_decided(LIVE)
+    list(sqlite.entries(LIVE, last=1))
+    sqlite.reasons(LIVE, NOW)
+    sqlite.first_at(LIVE)
+    sqlite.prune(NOW + 100 * DAY, 90)
+    driver._db.set_trace_callback(None)
+    plans = {
+        sql: [row[3] for row in driver.rows(f"EXPLAIN QUERY PLAN {sql}")]
+        for sql in asked
+        if sql.split()[0] in {"SELECT", "UPDATE", "DELETE"}
+    }
+    assert len(plans) > 20
+    scans = {
+        sql: plan
+        for sql, plan in plans.items()
+        if any(re.match(r"SCAN (?!heads\b|wanted\b|CONSTANT|orders\b)", step) for step in plan)
+    }
+    assert scans == {}

@@ -1,4 +1,4 @@
-"""``accept``: let the governor go on without what is lost, faulty or gone."""
+"""``accept``: clear a safety hold, so that the governor goes on without missing or faulty data."""
 
 from __future__ import annotations
 

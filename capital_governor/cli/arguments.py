@@ -16,7 +16,7 @@ def add_command(commands: Any, name: str, function: str, summary: str, more: str
 
 
 def _folder(text: str) -> Path:
-    """Take the root as given, but not nothing: a variable that is not set must not mean the current folder."""
+    """Return the root as a path; refuse an empty text: a shell variable that is not set must not mean this folder."""
     if not text:
         raise argparse.ArgumentTypeError("is empty; name a folder, or leave the option out")
     return Path(text)
@@ -24,18 +24,18 @@ def _folder(text: str) -> Path:
 
 def add_root(parser: argparse.ArgumentParser) -> None:
     """Add the folder that the command is about."""
-    help_ = "The NeoLight folder; else NEOLIGHT_ROOT, else this folder."
+    help_ = "The root folder. Default: NEOLIGHT_ROOT, else the current folder."
     parser.add_argument("--root", type=_folder, metavar="PATH", help=help_)
 
 
-def add_dry_run(parser: argparse.ArgumentParser, text: str = "Of `run --dry-run`, below runtime/dry_run.") -> None:
+def add_dry_run(parser: argparse.ArgumentParser, text: str = "Act on the dry run (files in runtime/dry_run/).") -> None:
     """Add the choice of the dry run."""
     parser.add_argument("--dry-run", action="store_true", help=text)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add the choice of JSON."""
-    parser.add_argument("--json", dest="as_json", action="store_true", help="One JSON document on stdout.")
+    parser.add_argument("--json", dest="as_json", action="store_true", help="Print one JSON document.")
 
 
 def add_agent(parser: argparse.ArgumentParser) -> None:
@@ -45,5 +45,10 @@ def add_agent(parser: argparse.ArgumentParser) -> None:
 
 def add_term(parser: argparse.ArgumentParser) -> None:
     """Add how long an order stands, and why."""
-    parser.add_argument("--for", dest="duration", metavar="DURATION", help="How long: 90s, 15m, 2h, 7d, 1w, 1h30m.")
-    parser.add_argument("--reason", metavar="TEXT", default="", help="Shown wherever the order is.")
+    parser.add_argument(
+        "--for",
+        dest="duration",
+        metavar="DURATION",
+        help="How long: 90s, 15m, 2h, 7d, 1w, 1h30m. Default: until taken back.",
+    )
+    parser.add_argument("--reason", metavar="TEXT", default="", help="Why; shown with the order.")

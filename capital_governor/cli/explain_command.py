@@ -28,7 +28,7 @@ FEW_NAMES: Final = 10
 
 
 def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> int:
-    """Show how an agent came by its share in the last decision."""
+    """Show why an agent has its share."""
     with explained():
         where = place(root)
         path = Paths(where.root, dry_run).journal(where.journal_path)

@@ -1,4 +1,4 @@
-"""``hold`` and ``resume``: keep all shares as they are, and take that back."""
+"""``hold`` and ``resume``: keep all shares as they are, and lift that hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def hold(root: Path | None, duration: str | None, reason: str, *, dry_run: bool)
 
 
 def resume(root: Path | None, *, dry_run: bool) -> int:
-    """Take the hold back. Raises SystemExit 2 if there is none."""
+    """Lift the hold. Raises SystemExit 2 if there is none."""
     nothing = "there is no hold to take back; `capital-governor status` says what keeps the shares still"
     with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
         if not desk.take_back(lambda old: old.kind is OrderKind.HOLD):

@@ -1,4 +1,4 @@
-"""Keep other programs' folders from standing in for the program's own modules. Imports next to nothing: it comes first.
+"""Prevents modules of other programs from replacing this program's. It runs first, and imports almost nothing.
 
 NeoLight's supervisor exports PYTHONPATH with its own root, for its own agents. A ``telegram.py`` or ``platform.py``
 there would be imported in place of the library or of Python's own module of that name. ``neo_light_fix.sh`` starts

@@ -47,7 +47,7 @@ def limit(
 
 
 def unlimit(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
-    """Take back the limits of one agent. Raises SystemExit 2 if there are none."""
+    """Remove the limits of one agent. Raises SystemExit 2 if there are none."""
     _check_name(agent)
     nothing = f"the operator has set no limits on {agent}; `capital-governor limits` lists those there are"
     with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
@@ -57,7 +57,7 @@ def unlimit(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
 
 
 def limits(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
-    """List the operator's orders that are in force."""
+    """List the orders in force."""
     with explained():
         where = place(root)
         path = Paths(where.root, dry_run).journal(where.journal_path)
@@ -76,7 +76,7 @@ def limits(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
 
 
 def _warn_unknown(desk: Desk, agent: Agent) -> None:
-    """Say so where nobody has heard of the agent; it may come yet."""
+    """Warn if no agent has that name yet; one may join later."""
     if agent in published_shares(desk.primary)[0]:
         return  # the common case: the journal's state takes longer to read
     state = desk.journal.state(LIVE)
@@ -90,7 +90,7 @@ def _warn_unknown(desk: Desk, agent: Agent) -> None:
 
 
 def _warn_useless(desk: Desk, floor: float | None, cap: float | None) -> None:
-    """Say so where the settings are stricter than the limit."""
+    """Warn if the settings are stricter than the limit."""
     if desk.bounds is None:
         return
     min_alloc, max_alloc = desk.bounds

@@ -17,7 +17,7 @@ from capital_governor.settings.load import Settings, load
 
 
 def once(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
-    """Take one cycle and show it; return 75 without usable metrics, or where something could not be written."""
+    """Run one cycle and show it; return 75 without usable metrics, or if something could not be written."""
     settings, outcome = _previewed(root) if dry_run else _taken(root)
     document = once_document(outcome, settings.rules(), dry_run=dry_run)
     show_json(document) if as_json else show_once(document)
@@ -31,7 +31,7 @@ def once(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
 
 
 def _taken(root: Path | None) -> tuple[Settings, Outcome]:
-    """Take a cycle. Raises SystemExit where it cannot start, or was ended."""
+    """Run a cycle. Raises SystemExit if it cannot start, or was ended."""
     with explained():
         settings = load_to_govern(root)
         return settings, daemon.once(settings, log_to(settings, background=True))

@@ -14,7 +14,7 @@ def _add_hold(commands: Any) -> None:  # noqa: ANN401 - as add_command
         "hold",
         "hold_command:hold",
         "Keep all shares as they are.",
-        "Until `resume`, or for the time that --for gives. A second hold replaces the\nfirst.",
+        "It lasts until `resume`, or as long as --for says. A second hold replaces the\nfirst.",
     )
     add_root(parser)
     add_term(parser)
@@ -22,7 +22,7 @@ def _add_hold(commands: Any) -> None:  # noqa: ANN401 - as add_command
 
 
 def _add_resume(commands: Any) -> None:  # noqa: ANN401 - as add_command
-    parser = add_command(commands, "resume", "hold_command:resume", "Take the hold back.")
+    parser = add_command(commands, "resume", "hold_command:resume", "Lift the hold.")
     add_root(parser)
     add_dry_run(parser)
 
@@ -32,10 +32,10 @@ def _add_accept(commands: Any) -> None:  # noqa: ANN401 - as add_command
         commands,
         "accept",
         "accept_command:accept",
-        "Let the governor go on without what is lost, faulty or gone.",
+        "Clear a safety hold: go on without missing or faulty data.",
         """\
-For the hold that is on now, once: it names that hold, waits up to a day for a
-cycle that can use it, and lapses if the hold ends by itself.""",
+It ends the one hold that is on now, once. If no cycle can use it yet, it waits
+up to a day. It lapses if the hold ends by itself.""",
     )
     add_root(parser)
     add_dry_run(parser)
@@ -48,19 +48,19 @@ def _add_limit(commands: Any) -> None:  # noqa: ANN401 - as add_command
         "limit_command:limit",
         "Cap one agent's weight, or give it a floor.",
         """\
-Both in one command if both are meant: it replaces the limits that the agent had
-from an earlier one.""",
+Give both in one command if you want both: the command replaces the agent's
+earlier limits.""",
     )
     add_agent(parser)
-    parser.add_argument("--max", dest="cap", metavar="WEIGHT", help="Largest weight, 0..1.")
-    parser.add_argument("--min", dest="floor", metavar="WEIGHT", help="Smallest weight, 0..1.")
+    parser.add_argument("--max", dest="cap", metavar="WEIGHT", help="Largest weight (cap), 0..1.")
+    parser.add_argument("--min", dest="floor", metavar="WEIGHT", help="Smallest weight (floor), 0..1.")
     add_term(parser)
     add_root(parser)
     add_dry_run(parser)
 
 
 def _add_unlimit(commands: Any) -> None:  # noqa: ANN401 - as add_command
-    parser = add_command(commands, "unlimit", "limit_command:unlimit", "Take back the limits of one agent.")
+    parser = add_command(commands, "unlimit", "limit_command:unlimit", "Remove the limits of one agent.")
     add_agent(parser)
     add_root(parser)
     add_dry_run(parser)
@@ -71,8 +71,8 @@ def _add_limits(commands: Any) -> None:  # noqa: ANN401 - as add_command
         commands,
         "limits",
         "limit_command:limits",
-        "List the operator's orders that are in force.",
-        "--json: `orders`, each as in the status file.",
+        "List the orders in force.",
+        "Fields of --json: capital-governor docs reference",
     )
     add_root(parser)
     add_dry_run(parser)

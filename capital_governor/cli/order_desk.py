@@ -70,7 +70,7 @@ class Desk:
         )
 
     def give(self, order: Order, detail: str = "") -> None:
-        """Put the order down in place of the one that it replaces, and show both."""
+        """Record the order in place of the one that it replaces, and show both."""
 
         def ends(old: Order) -> Order | None:
             same = (old.kind, old.agent) == (order.kind, order.agent)
@@ -125,7 +125,7 @@ def open_desk(root: Path | None, *, dry_run: bool, nothing: str = "") -> Iterato
 
 
 def _author() -> str:
-    """Return the name of the user whose process this is: the kernel's word, not the environment's."""
+    """Return the name of the user who owns this process, as the kernel knows it, whatever the environment says."""
     number = os.getuid()
     try:
         return clean(pwd.getpwuid(number).pw_name) or f"user {number}"

@@ -13,7 +13,7 @@ from capital_governor.contracts.exit_codes import TEMPORARY
 
 
 def write(text: str) -> None:
-    """Write to stdout. A reader that has gone, or a stdout that is closed, is nobody's fault and ends nothing.
+    """Write to stdout. If stdout is closed or its reader is gone, the text is dropped without an error.
 
     Raises:
         SystemExit: 75, with one line on stderr, if it cannot be written for another reason (disk full).
@@ -39,12 +39,12 @@ def show_json(document: object) -> None:
 
 
 def fail(code: int, *lines: str) -> NoReturn:
-    """Say each line on stderr and exit with ``code``. Raises SystemExit."""
+    """Print each line to stderr and exit with ``code``. Raises SystemExit."""
     for line in lines:
         print(f"capital-governor: {line}", file=sys.stderr)  # noqa: T201 - what a command says of its failure
     raise SystemExit(code)
 
 
 def warn(line: str) -> None:
-    """Say on stderr what the user should know though the command goes on."""
+    """Print a warning to stderr; the command goes on."""
     print(f"capital-governor: warning: {line}", file=sys.stderr)  # noqa: T201 - as ``fail``

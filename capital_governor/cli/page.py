@@ -20,7 +20,7 @@ from capital_governor.cli.output import write
 WIDTH_WITHOUT_TERMINAL: Final = 1_000
 """More than the widest line: nothing is wrapped, and a table takes no more than it needs."""
 ROWS_ON_TERMINAL: Final = 40
-"""Agents that a terminal gets; what a person looks for after that is not found by scrolling."""
+"""Agents that a terminal shows; a longer list could not be read there."""
 NARROW_COLUMNS: Final = 64
 """Below this, ``once`` leaves out how a share came about (``explain`` has it), ``status`` its bars."""
 LABEL_COLUMNS: Final = 11

@@ -22,7 +22,7 @@ _VALUED: Final = {"--root", "--for", "--reason", "--max", "--min", "--seconds", 
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help a reader may leave, as any other output. ``commands`` are the parsers of those, by name."""
+    """A parser that writes its help like all other output. ``commands`` has the commands' parsers by name."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of the library
         formatter = argparse.RawDescriptionHelpFormatter
@@ -73,7 +73,7 @@ def make_parser() -> Parser:
     parser = Parser(
         prog="capital-governor",
         usage="%(prog)s [-h] [--version] COMMAND ...",
-        description="Decides how much of a fleet's capital each trading agent may use.",
+        description="Decides how much of a fleet's capital each trading agent may use.\nManual: capital-governor docs",
     )
     parser.add_argument("--version", action="store_true", help="Show the version and exit.")
     commands = parser.add_subparsers(prog=parser.prog, metavar="COMMAND", help=argparse.SUPPRESS, parser_class=Parser)

@@ -1,4 +1,4 @@
-"""Where a command looks that must work whatever is wrong with the settings, and what is published there."""
+"""Root and journal for commands that must work even if other settings are wrong, and what is published there."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def preview(settings: Settings, journal: Store | None = None) -> tuple[Outcome, 
 
 
 def _show_start(cycle: Cycle) -> None:
-    """Take up where a governor would start, and log what it would find."""
+    """Restore the state that a governor would start from, and log what it would find."""
     log, found = get_logger(), cycle.resume()
     for remark in (LogEvent.START_FOUND.line(found=found), *cycle.remarks):
         write(log, remark)

@@ -1,4 +1,4 @@
-"""``status``: how the governor stands, from its status file, its lock and the shares that the agents read."""
+"""``status``: whether a governor runs and what is published, from its status file, lock and allocation file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BAR_COLUMNS: Final = 20
 
 
 def status(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
-    """Show how the governor stands; return 75 if none is running."""
+    """Show whether a governor runs and what is published; return 75 if none runs."""
     with explained():
         where = place(root)
         paths = Paths(where.root, dry_run)
@@ -62,7 +62,7 @@ def _status(paths: Paths, now: float) -> dict[str, Any]:
 
 
 def _standing(*, held: bool | None, fresh: bool, ended: bool) -> str:
-    """Return one word, of those that ``STANDING`` has: the lock says who lives, the file what was last done."""
+    """Return a word of ``STANDING``: the lock shows whether a governor runs, the file what it did last."""
     if held is None:
         held = fresh and not ended
     if not held:
@@ -83,7 +83,7 @@ STANDING: Final = {
     "ended": "not running: it was ended",
     "dead": "NOT RUNNING, though nobody ended it: see the end of its log, then start it again",
 }
-"""How a governor may stand, as ``status --json`` calls it, and what people are told."""
+"""By ``standing`` of ``status --json``, what is shown to people."""
 
 
 def show_status(document: Mapping[str, Any], now: float) -> None:

@@ -48,7 +48,7 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "dashboard_url": Variable(
         "NEOLIGHT_DASHBOARD_URL", kinds.DASHBOARD, "http://localhost:8100", "URL", "the dashboard's address"
     ),
-    "telegram_bot_token": _secret("TELEGRAM_BOT_TOKEN", kinds.TOKEN, "from BotFather; set it together with the chat"),
+    "telegram_bot_token": _secret("TELEGRAM_BOT_TOKEN", kinds.TOKEN, "from BotFather; set it with the chat"),
     "telegram_chat_id": Variable("TELEGRAM_CHAT_ID", kinds.CHAT, None, "chat", "the chat that gets the messages"),
     "telegram_topic_id": Variable("TELEGRAM_TOPIC_ID", kinds.TOPIC, None, "topic", "a forum topic in that chat"),
     "telegram_api_base_url": Variable(

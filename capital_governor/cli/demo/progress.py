@@ -30,7 +30,7 @@ class Said:
 
 @dataclass(slots=True)
 class Progress:
-    """The demo as it stands.
+    """The state of the demo.
 
     Args:
         seed: of the fleet.
@@ -76,7 +76,7 @@ class Progress:
             self.said.append(Said(seconds, numbered, "scene"))
 
     def hear(self, entry: Entry, seconds: float) -> None:
-        """Take up one journalled cycle: tell what is new in it, and see whether it proves the scene."""
+        """Read one cycle of the journal: add what is new in it, and check whether it is what the scene waits for."""
         self.said += [Said(seconds, text, kind) for text, kind in self._news(entry)]
         self.entry = entry
         if self.scene is not None and not self.seen and self.scene.proven_by(entry):

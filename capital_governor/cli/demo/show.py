@@ -189,7 +189,7 @@ def _in_lines(demo: Demo) -> str:
 
 
 def _play(demo: Demo, show_it: Callable[[], object]) -> str:
-    """Tick, and show each, until the story is over or something fails; return what failed."""
+    """Advance the demo and show it until the story ends or something fails; return what failed."""
     while True:
         failure = demo.tick()
         show_it()
@@ -227,7 +227,7 @@ def _interruptible() -> Iterator[None]:
 
 @contextmanager
 def _ended_undisturbed() -> Iterator[None]:
-    """Once the end has begun, a second Ctrl-C must not leave anything running."""
+    """Ignore further signals while the demo ends, so that it leaves nothing running."""
     try:
         yield
     finally:

@@ -25,7 +25,7 @@ _STYLES: Final = {"scene": "bold", "seen": "green", "move": "cyan", "hold": "yel
 
 
 def frame(progress: Progress, columns: int) -> RenderableType:
-    """Return the frame as it stands: 22 lines, and no wider than ``columns``, of which it wants 80 or more."""
+    """Return the current frame: 22 lines, and no wider than ``columns``, of which it wants 80 or more."""
     upper = Table.grid(padding=(0, 3))
     upper.add_row(_fleet(progress), _scenes(progress))
     return Panel(

@@ -58,36 +58,44 @@ class LogEvent(Enum):
     TELEGRAM_ON = _Event("info", "Telegram is set up: moves and alerts are sent", "`run` starts")
     TELEGRAM_DRY_RUN = _Event("info", "Telegram is set up: a dry run sends nothing", "`run --dry-run` starts")
     TELEGRAM_OFF = _Event("info", "Telegram is not set up: no notifications are sent", "`run` starts")
-    START_FOUND = _Event("info", "Start: {found}", "what a start goes on from: nothing, resumed, adopted or abandoned")
+    START_FOUND = _Event(
+        "info",
+        "Start: {found}",
+        "a start has found what it goes on from: nothing, resumed, adopted or abandoned shares",
+    )
     PRIMARY_NOT_ADOPTED = _Event(
         "warning",
         "{path} was not adopted ({problem}): {instead} takes its place",
-        "at a start the primary file is not the journal's, and cannot be taken up",
+        "a start finds a primary file that is not the journal's and cannot be adopted",
     )
-    PRIMARY_KEPT = _Event("warning", "{path} is kept as {copy}", "a primary file that was not adopted was copied")
+    PRIMARY_KEPT = _Event("warning", "{path} is kept as {copy}", "a primary file that was not adopted has been copied")
     PRIMARY_NOT_KEPT = _Event(
-        "warning", "{path} could not be kept as {copy}: {problem}", "a primary file that was not adopted is lost"
+        "warning",
+        "{path} could not be kept as {copy}: {problem}",
+        "a primary file that was not adopted could not be copied",
     )
-    LEFTOVERS_STAY = _Event("warning", "{problem}", "at a start, leftover temporary files cannot be deleted")
+    LEFTOVERS_STAY = _Event("warning", "{problem}", "a start cannot delete leftover temporary files")
     MOVE_TAKEN_BACK = _Event(
-        "warning", "{message}", "at a start, a move that the operator was told of is given up", ("generation",)
+        "warning", "{message}", "a start gives up a move that the operator was told of", ("generation",)
     )
-    STOPPED = _Event("info", "Capital Governor stopped", "`run` ends by a signal")
+    STOPPED = _Event("info", "Capital Governor stopped", "a signal ends `run`")
 
     # the payload
-    METRICS_FETCHED = _Event("info", "Meta-metrics fetched successfully", "a usable payload")
+    METRICS_FETCHED = _Event("info", "Meta-metrics fetched successfully", "a usable payload has come")
     DEGRADED = _Event(
         "error",
         "Entering degraded mode: no usable meta-metrics in {cycles} cycles in a row",
-        "after 10 cycles without a usable payload",
+        "10 cycles in a row had no usable payload",
     )
     RECOVERED = _Event(
         "info",
         "Recovered from degraded mode after {cycles} cycles without usable meta-metrics",
-        "the first usable payload after that",
+        "the first usable payload comes after that",
     )
     RECOVERED_AFTER_RESTART = _Event(
-        "info", "Recovered from degraded mode", "the same, where an earlier process entered it"
+        "info",
+        "Recovered from degraded mode",
+        "the first usable payload comes, and an earlier process had entered degraded mode",
     )
     PAYLOAD_ODD = _Event("warning", "{problem}", "a usable payload has a fault of form; once a day")
 
@@ -108,54 +116,70 @@ class LogEvent(Enum):
     AGENT_SCORED = _Event(
         "info",
         "{agent}: score={score:.4f} (PnL={pnl_7d:.2f}, Sharpe={sharpe_30d:.3f}, WR={winrate_30d:.3f})",
-        "one a member in each cycle that decides, at most 20",
+        "a cycle decides: one line for each member, at most 20",
     )
     SCORES_LEFT_OUT = _Event(
-        "info", "... and {left_out} more scores: `explain AGENT` has each", "the fleet has more than 20 scores"
+        "info", "... and {left_out} more scores: `explain AGENT` has each", "a cycle decides for more than 20 members"
     )
-    AGENT_UNWELL = _Event("warning", "{agent}: {problem}", "a faulty or missing record, when it begins")
-    AGENT_WELL = _Event("info", "{agent}: no longer faulty or absent", "when it ends")
-    AGENT_LEFT = _Event("info", "{agent}: no longer in the payload", "when it ends by the agent's leaving")
+    AGENT_UNWELL = _Event("warning", "{agent}: {problem}", "an agent's record becomes faulty or missing")
+    AGENT_WELL = _Event("info", "{agent}: no longer faulty or absent", "the agent's record is good again")
+    AGENT_LEFT = _Event(
+        "info", "{agent}: no longer in the payload", "the agent with the faulty record has left the payload"
+    )
     AGENT_RETIRED = _Event(
-        "warning", "{agent}: absent for too long, no longer a member", "a member's absence frees its share"
+        "warning", "{agent}: absent for too long, no longer a member", "a member is retired, which frees its share"
     )
 
     # the decision
     MULTIPLIER_APPLIED = _Event(
         "info",
         "Applied risk multiplier: {value:.2f} ({multiplier}, {origin})",
-        "exposure is below 1, and by what; in each cycle that decides",
+        "a cycle decides and exposure is below 1: its value and what set it",
     )
     MOVE_MADE = _Event(
         "info",
         "{message}{evidence:after colon}",
-        "a move or a cut is in the primary file, with what fired it",
+        "a move or a cut is in the primary file: its reason",
         ("reason", "generation"),
     )
-    OLD_SHARES = _Event("info", "Old: {shares}{more:more}", "with it: shares before, the 50 largest", ("generation",))
-    NEW_SHARES = _Event("info", "New: {shares}{more:more}", "with it: shares after", ("generation",))
+    OLD_SHARES = _Event(
+        "info",
+        "Old: {shares}{more:more}",
+        "a move or a cut is in the primary file: the shares before, the 50 largest",
+        ("generation",),
+    )
+    NEW_SHARES = _Event(
+        "info",
+        "New: {shares}{more:more}",
+        "a move or a cut is in the primary file: the shares after, the 50 largest",
+        ("generation",),
+    )
     MOVE_WAITS = _Event(
         "warning",
         WAITING[0].upper() + WAITING[1:] + ": agents have {agents_have}",
-        "a move was decided, and the files cannot be written",
+        "a move is decided and the files cannot be written",
     )
     MOVE_SAVED = _Event(
         "info",
         "Allocations saved: {shares}{more:more} (generation {generation})",
-        "the primary file was written, or written again",
+        "the primary file has been written, or written again",
     )
-    NO_MOVE = _Event("info", "{message}{nearest:after colon}", "nothing moves, with the largest change", ("reason",))
+    NO_MOVE = _Event(
+        "info", "{message}{nearest:after colon}", "a cycle decides and nothing moves: the largest change", ("reason",)
+    )
     HOLD_BEGAN = _Event(
         "warning",
         "{message}: {detail:as sentence} Ends with: {ends_with}",
-        "a hold, when it begins; while it lasts, at DEBUG",
+        "a hold begins; while it lasts, at DEBUG",
         ("reason",),
     )
     GATE_REFUSED = _Event(
-        "error", "{message}", "the gate refuses a proposal, when it begins; while it lasts, at DEBUG", ("reason",)
+        "error", "{message}", "the gate begins to refuse proposals; while that lasts, at DEBUG", ("reason",)
     )
     HOLD_OVER = _Event(
-        "info", "Hold is over: {reason}", "nothing holds any more: the last hold and any that the operator was told of"
+        "info",
+        "Hold is over: {reason}",
+        "nothing holds any more: the last hold, and each one that the operator was told of",
     )
 
     # the operator's orders
@@ -167,31 +191,41 @@ class LogEvent(Enum):
     )
 
     # files and journal
-    FILES_UNWRITABLE = _Event("error", "{problem}", "an allocation file cannot be written, when that begins")
-    FILES_WRITABLE = _Event("info", "Both allocation files can be written again", "when that ends")
-    FILES_INCOMPLETE = _Event(
-        "warning", "{problem}", "a file was written, but mode, owner or its safety in a power loss could not be kept"
+    FILES_UNWRITABLE = _Event("error", "{problem}", "an allocation file can no longer be written")
+    FILES_WRITABLE = _Event(
+        "info", "Both allocation files can be written again", "both allocation files can be written again"
     )
-    FILES_COMPLETE = _Event("info", "The allocation files were written with nothing lost", "when that ends")
+    FILES_INCOMPLETE = _Event(
+        "warning",
+        "{problem}",
+        "a file was written, but its mode, its owner or its safety in a power loss could not be kept",
+    )
+    FILES_COMPLETE = _Event(
+        "info", "The allocation files were written with nothing lost", "the files were written again with all of that"
+    )
     OVERRIDE_RIVAL = _Event(
         "warning",
         "Another writer ({writer}) changes the override file; {then}",
-        "another program writes the override file, when that begins",
+        "another program begins to write the override file",
     )
     OVERRIDE_QUIET = _Event(
-        "info", "Nobody else has written the override file for {seconds:.0f} s", "when that has ended"
+        "info",
+        "Nobody else has written the override file for {seconds:.0f} s",
+        "no other program has written it for that time",
     )
-    STATUS_UNWRITABLE = _Event("error", "{problem}", "the status file cannot be written, when that begins")
-    STATUS_WRITABLE = _Event("info", "The status file can be written again", "when that ends")
-    STATUS_FAILED = _Event("exception", "The status file could not be made", "a fault of the program")
+    STATUS_UNWRITABLE = _Event("error", "{problem}", "the status file can no longer be written")
+    STATUS_WRITABLE = _Event("info", "The status file can be written again", "the status file can be written again")
+    STATUS_FAILED = _Event("exception", "The status file could not be made", "the program has a fault")
     JOURNAL_LOST = _Event(
-        "error", "Journal cannot be written, memory takes over: {problem}", "the journal fails, when that begins"
+        "error", "Journal cannot be written, memory takes over: {problem}", "the journal can no longer be written"
     )
     JOURNAL_RESTORED = _Event(
-        "info", "Journal can be written again: {cycles:cycles} written back{dropped:dropped}", "when that ends"
+        "info",
+        "Journal can be written again: {cycles:cycles} written back{dropped:dropped}",
+        "the journal can be written again",
     )
     JOURNAL_WRITABLE = _Event(
-        "info", "Journal can be written again", "the same, where an earlier process met the beginning"
+        "info", "Journal can be written again", "the journal can be written, and an earlier process had lost it"
     )
 
     # messages and signs of life
@@ -206,52 +240,64 @@ class LogEvent(Enum):
         "Telegram refuses a notification for good, `status` shows it: {problem}",
         "a message will never be delivered",
     )
-    CHAT_MOVED = _Event("warning", "Telegram: {problem}", "the group has another chat id than the settings say")
+    CHAT_MOVED = _Event("warning", "Telegram: {problem}", "the group has another chat id than the settings")
     NOTICES_FAILED = _Event(
-        "exception", "What is to be told by message could not be put down", "the journal fails, or the program"
+        "exception",
+        "What is to be told by message could not be put down",
+        "the journal cannot store a message, or the program has a fault",
     )
     OUTBOX_FAILED = _Event(
-        "exception", "Unexpected error in the outbox, going on in {seconds:.0f} s", "a fault of the program"
+        "exception", "Unexpected error in the outbox, going on in {seconds:.0f} s", "the program has a fault"
     )
-    HEARTBEAT_FAILED = _Event("warning", "Heartbeat failed: {problem}", "the heartbeat's URL fails, when that begins")
-    HEARTBEAT_SUCCEEDS = _Event("info", "Heartbeat succeeds again", "when that ends")
+    HEARTBEAT_FAILED = _Event("warning", "Heartbeat failed: {problem}", "heartbeats begin to fail")
+    HEARTBEAT_SUCCEEDS = _Event("info", "Heartbeat succeeds again", "heartbeats succeed again")
     WATCHDOG_SHORT = _Event(
         "warning",
         "systemd's watchdog allows {allowed_seconds:g} s between cycles, INTERVAL is {interval_seconds:g} s: set"
         " WatchdogSec to several intervals",
-        "systemd would kill a governor that is well",
+        "systemd's watchdog is too short for the interval",
     )
     SYSTEMD_UNREACHABLE = _Event("warning", "{problem}", "systemd cannot be told of a cycle; once for each cause")
 
     # settings
-    SETTING_CHANGED = _Event("info", "Setting changed: {change}", "SIGHUP, for each setting that differs")
+    SETTING_CHANGED = _Event(
+        "info", "Setting changed: {change}", "SIGHUP has come: one line for each setting that differs"
+    )
     SETTINGS_SAME = _Event(
         "info",
         "Settings reloaded: none has changed (a variable of the process's environment beats .env)",
-        "SIGHUP, and none differs",
+        "SIGHUP has come and no setting differs",
     )
     SETTINGS_REFUSED = _Event(
-        "error", "Settings not reloaded, the old ones stay: {problem}", "SIGHUP, and the new settings are wrong"
+        "error", "Settings not reloaded, the old ones stay: {problem}", "SIGHUP has come and a new setting is wrong"
     )
     SETTINGS_FAILED = _Event(
-        "exception", "Settings not reloaded, the old ones stay", "SIGHUP, and a fault of the program"
+        "exception", "Settings not reloaded, the old ones stay", "SIGHUP has come and the program has a fault"
     )
     SETTINGS_WAIT = _Event(
-        "warning", "The new settings wait until the journal can be written again", "SIGHUP while the journal is lost"
+        "warning",
+        "The new settings wait until the journal can be written again",
+        "SIGHUP has come while the journal cannot be written",
     )
     NO_PROXY_IGNORED = _Event(
         "warning",
         "{variable}: '{entry}' is no host, address or network, and is ignored; write it as example.com, 10.0.0.0/8 or"
         " fd00::/8",
-        "a variable of the environment cannot be read",
+        "an entry of NO_PROXY cannot be read",
     )
 
     # faults of the program
     CYCLE_FAILED = _Event("exception", "{message}: {problem}", "an unexpected error ends a cycle")
-    CYCLES_SUCCEED = _Event("info", "Cycles end without an unexpected error again", "when that is over")
+    CYCLES_SUCCEED = _Event(
+        "info", "Cycles end without an unexpected error again", "a cycle ends without an unexpected error again"
+    )
     PROGRAM_FAILED = _Event("critical", "Unexpected error, ending", "an unexpected error ends the program")
-    THREAD_FAILED = _Event("critical", "Unexpected error, ending the thread {thread}", "or a thread")
-    EXCEPTION_IGNORED = _Event("error", "{where}", "an unexpected error that Python ignores, in a destructor")
+    THREAD_FAILED = _Event(
+        "critical", "Unexpected error, ending the thread {thread}", "an unexpected error ends a thread"
+    )
+    EXCEPTION_IGNORED = _Event(
+        "error", "{where}", "an unexpected error comes where Python cannot raise it, such as in a destructor"
+    )
     LOG_LINES_LOST = _Event(
         "warning", "{count:log lines} lost: {problem}", "lines can be written again after some could not"
     )
@@ -268,7 +314,7 @@ class LogEvent(Enum):
 
     @property
     def when(self) -> str:
-        """When it is logged."""
+        """When it is logged: a clause that goes on after "when", for the manual."""
         return self.value.when
 
     @property

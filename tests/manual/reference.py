@@ -204,7 +204,7 @@ def log_line(event: LogEvent) -> str:
     more = [f"`{field}`" for field in event.fields if f"{{{field}}}" not in sentence]
     only = f" JSON also has {' and '.join(more)}." if more else ""
     quoted = f"``{sentence}``" if "`" in sentence else f"`{sentence}`"
-    return item(f"`{event.key}` {LEVELS.get(event.level, event.level.upper())}: {quoted} When: {event.when}.{only}")
+    return item(f"`{event.key}` {LEVELS.get(event.level, event.level.upper())}: {quoted} when {event.when}.{only}")
 
 
 GENERATED: Final[Mapping[str, Callable[[], Iterator[str]]]] = {

@@ -38,7 +38,7 @@ def test_what_is_late_is_not_published_over_another_governors(tmp_path: Path, mo
     with Rig(tmp_path) as one:
         one.see()
         with monkeypatch.context() as failing:
-            failing.setattr("capital_governor.adapters.files.converge", _refused)
+            failing.setattr("capital_governor.adapters.file_convergence.converge", _refused)
             one.see(SWAPPED)
         with Rig(tmp_path, now=one.now) as other:
             other.see()
@@ -50,9 +50,9 @@ def test_what_is_late_is_not_published_over_another_governors(tmp_path: Path, mo
 
 
 def _refused(*_: Any, **__: Any) -> Any:
-    from capital_governor.adapters.files import Convergence, Outcome, Settled  # noqa: PLC0415 - read before the patch
+    from capital_governor.adapters.file_convergence import Convergence, FileOutcome, FileResult  # noqa: PLC0415 - read before the patch
 
-    return Convergence(Settled(Outcome.FAILED, "no"), Settled(Outcome.FAILED, "no"))
+    return Convergence(FileResult(FileOutcome.FAILED, "no"), FileResult(FileOutcome.FAILED, "no"))
 
 
 def test_what_waits_in_memory_is_given_up_for_what_another_governor_has_recorded(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from capital_governor.cli.place import place, published_shares
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.contracts.status import order_document
 from capital_governor.contracts.text import RESERVED_NAMES, clean, escape_name, valid_name
-from capital_governor.core.model import Agent
+from capital_governor.core.model import Agent, State
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.journal.protocol import LIVE
 from capital_governor.journal.sqlite.driver import open_sqlite
@@ -79,8 +79,9 @@ def _warn_unknown(desk: Desk, agent: Agent) -> None:
     """Warn if no agent has that name yet; one may join later."""
     if agent in published_shares(desk.primary)[0]:
         return  # the common case: the journal's state takes longer to read
-    state = desk.journal.state(LIVE)
-    known = set() if state is None else set(state.agents) | set(state.published.shares if state.published else ())
+    head = desk.journal.head(LIVE)
+    state = State() if head is None else head.state
+    known = set(state.agents) | set(state.published.shares if state.published else ())
     if agent in known:
         return
     near = difflib.get_close_matches(agent.casefold(), {name.casefold(): name for name in known}, n=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -40,6 +41,34 @@ def spoil(rig: Rig) -> None:
     rig.override.write_bytes(RIVAL)
     content = rig.primary.read_bytes()
     rig.primary.write_bytes(content[: len(content) // 2])
+
+
+def test_no_file_of_our_own_is_parsed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cycle after cycle, moves among them: what lies there as it was written is known by its bytes."""
+    rig.see()
+    parsed: list[bytes] = []
+
+    def watched(real: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        def parse(content: bytes) -> Any:
+            parsed.append(content)
+            return real(content)
+
+        return parse
+
+    for where, name in (
+        ("service.cycle", "generation_of"),
+        ("service.cycle", "read_primary"),
+        ("adapters.file_convergence", "source_of"),
+    ):
+        module = importlib.import_module(f"capital_governor.{where}")
+        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    for scores in (SWAPPED, SWAPPED, FLEET, SWAPPED):
+        rig.see(scores)
+    assert json.loads(rig.override.read_bytes())["generation"] == 4
+    assert parsed == []
+    rig.override.write_bytes(RIVAL)
+    rig.see(SWAPPED)
+    assert RIVAL in parsed
 
 
 # --- retention --------------------------------------------------------------------------------------------------------

@@ -75,41 +75,47 @@ class _StopError(Exception):
 
 
 def converge(
-    paths: Paths, primary: bytes, override: bytes, *, policy: OverridePolicy, stopped: Callable[[], bool]
+    paths: Paths,
+    primary: bytes,
+    override: bytes,
+    *,
+    policy: OverridePolicy,
+    stopped: Callable[[], bool],
+    own: bytes | None = None,
 ) -> Convergence:
     """Make both files equal the given bytes, the primary first; what is equal already is not touched.
 
     Under "assert" the override is rewritten, under "report" a difference (a missing file included) is only told,
     under "off" the file is neither read nor written. ``stopped`` is asked before a file is written and again right
     before its rename; once it says yes, nothing more is written. Failures of the disk are returned, and that of one
-    file does not stop the other.
+    file does not stop the other. ``own`` is what the override is known to have been before, so that it need not be
+    parsed to see that it is signed by us.
     """
     first, _ = _converge_file(paths, paths.primary, primary, stopped)
     if policy == "off":
         return Convergence(first, FileResult(FileOutcome.SKIPPED))
     halt = (lambda: True) if first.outcome is FileOutcome.STOPPED else stopped
-    second, found = _converge_file(paths, paths.override, override, halt if policy == "assert" else None)
+    second, content = _converge_file(paths, paths.override, override, halt if policy == "assert" else None)
+    found = None if content is None else SOURCE if content == own else source_of(content)
     return Convergence(first, second, found)
 
 
 def _converge_file(
     paths: Paths, path: Path, wanted: bytes, stopped: Callable[[], bool] | None
-) -> tuple[FileResult, str | None]:
-    """Make one file equal ``wanted`` (only compare, if ``stopped`` is None); also return what ``found`` is."""
-    found = None
+) -> tuple[FileResult, bytes | None]:
+    """Make one file equal ``wanted`` (only compare, if ``stopped`` is None); also return what else was found there."""
+    content = None
     try:
         content = read_start(path, max(MAX_BYTES, len(wanted)) + 1)
     except OSError as error:
         if stopped is None:
             return FileResult(FileOutcome.FAILED, problem(path, "read", error)), None
-    else:
-        if content == wanted:
-            return FileResult(FileOutcome.UNCHANGED), None
-        found = None if content is None else source_of(content)
+    if content == wanted:
+        return FileResult(FileOutcome.UNCHANGED), None
     if stopped is None:
-        return FileResult(FileOutcome.DIFFERS), found
+        return FileResult(FileOutcome.DIFFERS), content
     # What cannot be read is written too: a new file in its place is the repair, and replace refuses what is no file.
-    return _write(paths, path, wanted, stopped), found
+    return _write(paths, path, wanted, stopped), content
 
 
 def _write(paths: Paths, path: Path, wanted: bytes, stopped: Callable[[], bool]) -> FileResult:

@@ -78,6 +78,7 @@ class Cycle:
         self._stop_file, self._pause_file = settings.root / STOP_FILE, settings.root / PAUSE_FILE
         self._documents: tuple[bytes, bytes] | None = None
         self._documented: Publication | None = None
+        self._own_override: bytes | None = None
         self._visible: Publication | None = None
         self._failed = False
         self._last_problem = ""
@@ -402,6 +403,8 @@ class Cycle:
         if published is None or published.generation == 0:
             return None, None
         if self._documents is None or self._documented is not published:
+            if self._documents is not None:
+                self._own_override = self._documents[1]
             self._documents, self._documented = documents(published), published
         return self._documents
 
@@ -447,7 +450,12 @@ class Cycle:
         if primary is None or override is None or published is None:
             return None
         convergence = file_convergence.converge(
-            self.paths, primary, override, policy=self._settings.override, stopped=self._stopped
+            self.paths,
+            primary,
+            override,
+            policy=self._settings.override,
+            stopped=self._stopped,
+            own=self._own_override,
         )
         if convergence.primary.outcome in {FileOutcome.WRITTEN, FileOutcome.UNCHANGED}:
             self._show(published)

@@ -125,6 +125,16 @@ def test_other_writers_are_told_from_our_own_older_content(
     assert (result.found, result.rival, paths.override.read_bytes()) == (found, rival, b"2")
 
 
+def test_what_is_known_to_be_our_own_is_not_parsed(paths: Paths) -> None:
+    """The override as it was written last is ours whatever it says; anything else is told by its content."""
+    paths.override.write_bytes(b"no JSON at all")
+    result = converge(paths, b"1", b"2", policy="assert", stopped=never, own=b"no JSON at all")
+    assert (result.found, result.rival, paths.override.read_bytes()) == ("capital_governor", False, b"2")
+    paths.override.write_bytes(b"no JSON either")
+    result = converge(paths, b"1", b"2", policy="assert", stopped=never, own=b"no JSON at all")
+    assert (result.found, result.rival) == ("", True)
+
+
 def test_override_of_any_length_is_replaced(paths: Paths) -> None:
     """A file that is too long to be read is a rival's, and is replaced like any other."""
     with paths.override.open("wb") as file:

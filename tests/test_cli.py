@@ -31,7 +31,7 @@ from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Rules
 from capital_governor.core.reason import Reason
 from capital_governor.journal.notices import Backlog
-from capital_governor.service.standing import Standing, status_document
+from capital_governor.service.standing import Standing, Vitals, status_document
 from capital_governor.settings.variables import variables
 from tests.adapters.hostile import hang
 from tests.serving import FLEET, Dashboard, fixed, fresh, payload, record, wait_until
@@ -377,7 +377,7 @@ def test_status_while_the_lock_is_held(tmp_path: Path, state: str, age_seconds: 
     (tmp_path / "runtime").mkdir()
     at = time.time() - age_seconds
     content = status_document(
-        Standing(state=state, at=at), interval_seconds=300, rules=Rules(), dry_run=False, pid=os.getpid()
+        Standing(state=state, at=at), Vitals(), interval_seconds=300, rules=Rules(), dry_run=False, pid=os.getpid()
     )
     (tmp_path / STATUS).write_bytes(content)
     lock = RootLock(tmp_path / LOCK)
@@ -422,13 +422,15 @@ def test_status_of_a_dead_governor_says_what_to_do_and_counts_in_words(
         state="holding",
         at=time.time(),
         failures_in_row=number,
+    )
+    vitals = Vitals(
         log_failures=number,
         notices=Backlog(
             pending=number, refused=number, refused_detail="no such chat", pending_detail="no proxy" * (number - 1)
         ),
     )
     (tmp_path / STATUS).write_bytes(
-        status_document(standing, interval_seconds=300, rules=Rules(), dry_run=False, pid=1)
+        status_document(standing, vitals, interval_seconds=300, rules=Rules(), dry_run=False, pid=1)
     )
     said = call(tmp_path, "status")
     assert said.code == 75

@@ -57,7 +57,7 @@ def test_no_file_of_our_own_is_parsed(rig: Rig, monkeypatch: pytest.MonkeyPatch)
 
     for where, name in (
         ("service.cycle", "generation_of"),
-        ("service.cycle", "read_primary"),
+        ("service.publisher", "read_primary"),
         ("adapters.file_convergence", "source_of"),
     ):
         module = importlib.import_module(f"capital_governor.{where}")

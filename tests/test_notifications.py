@@ -345,7 +345,7 @@ def test_an_unexpected_error_is_told_at_both_ends_once_also_over_a_restart(
         raise KeyError(f"/bot{TOKEN}/x")
 
     for restarted in (False, True):
-        monkeypatch.setattr("capital_governor.service.governor.parse", broken)
+        monkeypatch.setattr("capital_governor.service.cycle.parse", broken)
         run.tick(3)
         if restarted:
             run.restart()

@@ -766,7 +766,7 @@ def test_an_unexpected_error_ends_no_loop(tmp_path: Path, monkeypatch: pytest.Mo
         def broken(_: bytes) -> object:
             raise KeyError("hunter2-secret\nat https://me:password@host/")
 
-        monkeypatch.setattr("capital_governor.service.governor.parse", broken)
+        monkeypatch.setattr("capital_governor.service.cycle.parse", broken)
         assert run.tick() is False
         assert run.files() == before
         status = run.status()

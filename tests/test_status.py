@@ -16,7 +16,7 @@ from capital_governor.adapters import atomic_replacement
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Refusal, Rules
 from capital_governor.core.reason import Reason
-from capital_governor.service.standing import Outcome, Standing, status_document
+from capital_governor.service.standing import Outcome, Standing, Vitals, status_document
 from tests.core.builders import NOW, cycle, observe, settled, snapshot
 from tests.serving import Rig
 
@@ -65,7 +65,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def shown(standing: Standing, interval: float = 300.0) -> dict[str, Any]:
-    content = status_document(standing, interval_seconds=interval, rules=Rules(), dry_run=False, pid=1)
+    content = status_document(standing, Vitals(), interval_seconds=interval, rules=Rules(), dry_run=False, pid=1)
     found: dict[str, Any] = json.loads(content)
     return found
 

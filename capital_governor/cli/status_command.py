@@ -19,7 +19,7 @@ from capital_governor.cli.place import place, published_shares
 from capital_governor.contracts.exit_codes import OK, TEMPORARY
 from capital_governor.contracts.instants import read_instant
 from capital_governor.core.model import Rules
-from capital_governor.service.standing import Standing, status_document
+from capital_governor.service.standing import Standing, Vitals, status_document
 from capital_governor.wording.amounts import count_text
 
 BAR_COLUMNS: Final = 20
@@ -72,7 +72,7 @@ def _standing(*, held: bool | None, fresh: bool, ended: bool) -> str:
     return "running" if fresh else "late"
 
 
-_BLANK: Final = status_document(Standing(), interval_seconds=1, rules=Rules(), dry_run=False, pid=0)
+_BLANK: Final = status_document(Standing(), Vitals(), interval_seconds=1, rules=Rules(), dry_run=False, pid=0)
 """A status file, for the names of its fields."""
 
 

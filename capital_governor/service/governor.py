@@ -8,7 +8,6 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from capital_governor.adapters import logs
@@ -16,17 +15,16 @@ from capital_governor.adapters.dashboard import dashboard_of
 from capital_governor.adapters.heartbeat import Heartbeat
 from capital_governor.adapters.log_output import Sink
 from capital_governor.adapters.paths import Paths
-from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
-from capital_governor.service.cycle import Cycle
+from capital_governor.service.cycle import Cycle, tick
 from capital_governor.service.digest import Digest
 from capital_governor.service.disk_thread import Disk
 from capital_governor.service.event_log import Report, write
 from capital_governor.service.notifications import Delivery, telegram_of
-from capital_governor.service.standing import Outcome, Standing
+from capital_governor.service.standing import Outcome, Vitals
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line, LogEvent
 
@@ -121,9 +119,7 @@ class Governor:
         self._on_disk = disk
         self._completed = completed
         telegram = None if dry_run else telegram_of(settings, sink.redact)
-        self._cycle = Cycle(
-            settings, self._journal, dry_run=dry_run, notify=telegram is not None, annotate=self._annotate
-        )
+        self._cycle = Cycle(settings, self._journal, dry_run=dry_run, notify=telegram is not None, vitals=self._vitals)
         self._informed = self._recovered = self._concluded = False
         self._untold: Outcome | None = None
         self._dropped = 0
@@ -160,20 +156,21 @@ class Governor:
         """Fetch, decide, publish, and say so; before the first, take up where the last run ended."""
         if not self._recovered:
             await self._recover()
-        body = await self._dashboard.fetch()
-        payload = body if isinstance(body, Refusal) else parse(body)
-        outcome = await self._on_disk(lambda: self._conclude(payload))
-        await self._tell_cycle()
+        outcome = await tick(self._dashboard.fetch, self._conclude, self._tell_cycle)
         if self._heartbeat is not None:
             self._heartbeat.beat()
         self._completed(outcome)
         return outcome
 
-    def _conclude(self, payload: Snapshot | Refusal) -> Outcome:
+    async def _conclude(self, payload: Snapshot | Refusal) -> Outcome:
         """Conclude the cycle, on the disk's thread; what came of it is kept until it is told."""
-        self._untold = self._cycle.conclude(payload)
-        self._concluded = True
-        return self._untold
+
+        def conclude() -> Outcome:
+            self._untold = self._cycle.conclude(payload)
+            self._concluded = True
+            return self._untold
+
+        return await self._on_disk(conclude)
 
     async def _tell_cycle(self) -> None:
         """Tell what came of the cycle that was concluded last, unless that is told already."""
@@ -278,10 +275,9 @@ class Governor:
         begun = LogEvent.HEARTBEAT_FAILED.line(problem=self._sink.redact(problem)) if problem else None
         self._report.episode("heartbeat", begun, LogEvent.HEARTBEAT_SUCCEEDS.line())
 
-    def _annotate(self, standing: Standing) -> Standing:
+    def _vitals(self) -> Vitals:
         beat = self._heartbeat
-        return replace(
-            standing,
+        return Vitals(
             journal_problem=self._news.problem,
             journal_dropped=self._journal.dropped,
             log_failures=self._sink.failures,

@@ -80,6 +80,27 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Vitals:
+    """How the parts around the cycle are.
+
+    Args:
+        journal_problem: why the journal cannot be written; empty if it can.
+        journal_dropped: cycles that an outage of the journal cost, since the start.
+        log_failures: log lines that could not be written.
+        heartbeat_failures: heartbeats that failed.
+        heartbeat_problem: why the last one did; empty if it did not.
+        notices: what the operator has not been told yet, or could not be.
+    """
+
+    journal_problem: str = ""
+    journal_dropped: int = 0
+    log_failures: int = 0
+    heartbeat_failures: int = 0
+    heartbeat_problem: str = ""
+    notices: Backlog = field(default_factory=Backlog)
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How the governor stands.
 
@@ -93,12 +114,6 @@ class Standing:
         last_success: when the last usable payload came.
         failures_in_row: cycles without a usable payload since then.
         warnings: of the last cycle.
-        journal_problem: why the journal cannot be written; empty if it can.
-        journal_dropped: cycles that an outage of the journal cost, since the start.
-        log_failures: log lines that could not be written.
-        heartbeat_failures: heartbeats that failed.
-        heartbeat_problem: why the last one did; empty if it did not.
-        notices: what the operator has not been told yet, or could not be.
         orders: of the operator, in force after the last cycle.
         latches: what holds remember, so that a journal that is lost takes no pause with it.
         multipliers: the last known exposure multipliers, likewise.
@@ -113,12 +128,6 @@ class Standing:
     last_success: float | None = None
     failures_in_row: int = 0
     warnings: tuple[str, ...] = ()
-    journal_problem: str = ""
-    journal_dropped: int = 0
-    log_failures: int = 0
-    heartbeat_failures: int = 0
-    heartbeat_problem: str = ""
-    notices: Backlog = field(default_factory=Backlog)
     orders: tuple[Order, ...] = ()
     latches: Latches = field(default_factory=Latches)
     multipliers: Mapping[str, float] = field(default_factory=dict)
@@ -169,7 +178,9 @@ class Standing:
         )
 
 
-def status_document(standing: Standing, *, interval_seconds: float, rules: Rules, dry_run: bool, pid: int) -> bytes:
+def status_document(
+    standing: Standing, vitals: Vitals, *, interval_seconds: float, rules: Rules, dry_run: bool, pid: int
+) -> bytes:
     """Return the status file: one JSON object, times as ISO 8601 in UTC, shares 0..1.
 
     ``valid_until`` is when a reader must take the governor for dead: the larger of 60 s and three intervals after the
@@ -197,15 +208,15 @@ def status_document(standing: Standing, *, interval_seconds: float, rules: Rules
         "latches": {name: getattr(standing.latches, name) for name in LATCHES},
         "multipliers": dict(standing.multipliers),
         "warnings": list(standing.warnings),
-        "journal_problem": standing.journal_problem,
-        "journal_dropped": standing.journal_dropped,
-        "log_failures": standing.log_failures,
-        "heartbeat_failures": standing.heartbeat_failures,
-        "heartbeat_problem": standing.heartbeat_problem,
-        "notices_pending": standing.notices.pending,
-        "notices_pending_detail": standing.notices.pending_detail,
-        "notices_refused": standing.notices.refused,
-        "notices_refused_detail": standing.notices.refused_detail,
+        "journal_problem": vitals.journal_problem,
+        "journal_dropped": vitals.journal_dropped,
+        "log_failures": vitals.log_failures,
+        "heartbeat_failures": vitals.heartbeat_failures,
+        "heartbeat_problem": vitals.heartbeat_problem,
+        "notices_pending": vitals.notices.pending,
+        "notices_pending_detail": vitals.notices.pending_detail,
+        "notices_refused": vitals.notices.refused,
+        "notices_refused_detail": vitals.notices.refused_detail,
         "dry_run": dry_run,
         "pid": pid,
         "version": __version__,

@@ -15,7 +15,7 @@ from capital_governor.client import share
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.model import Inputs, Rules, State
 from capital_governor.core.publication import documents
-from capital_governor.service.standing import Standing, status_document
+from capital_governor.service.standing import Standing, Vitals, status_document
 from tests.benchmarks.measures import Table, median_seconds
 from tests.core.builders import snapshot
 
@@ -55,7 +55,7 @@ def test_share(table: Table, tmp_path: Path, agents: int) -> None:
     runtime.mkdir()
     (runtime / "capital_governor_allocations.json").write_bytes(documents(after.published)[0])
     standing = Standing(state="governing", at=now, published=after.published)
-    content = status_document(standing, interval_seconds=3_600, rules=Rules(), dry_run=False, pid=1)
+    content = status_document(standing, Vitals(), interval_seconds=3_600, rules=Rules(), dry_run=False, pid=1)
     (runtime / "capital_governor_status.json").write_bytes(content)
     assert share("Agent1", root=tmp_path) > 0
     seconds = median_seconds(lambda: share("Agent1", root=tmp_path), repeats=25, number=10)

@@ -169,7 +169,7 @@ def test_p11_paused_means_no_write(promise: Account, monkeypatch: pytest.MonkeyP
         check_pauses()
 
     with monkeypatch.context() as mutating, promise.mutant("a pause ends with its journal"):
-        mutating.setattr("capital_governor.service.cycle.recall", lambda state, *_: state)
+        mutating.setattr("capital_governor.service.recovery.recall", lambda state, *_: state)
         check_pauses()
 
     judged = hold._pause

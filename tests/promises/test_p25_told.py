@@ -23,6 +23,8 @@ from capital_governor.journal.sqlite.file import set_aside
 from capital_governor.service import cycle as cycle_module
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.event_log import Report
+from capital_governor.service.publisher import Publisher
+from capital_governor.service.recovery import Recovery
 from capital_governor.wording.log_events import Line
 from tests.core.builders import INTERVAL, NOW, snapshot
 from tests.model.steps import Killed, every_step
@@ -248,15 +250,15 @@ def test_p25_nothing_is_told_that_no_agent_has_seen(promise: Account, tmp_path: 
     def told_at_once(publication: Publication, text: str) -> Notice:
         return move_notice(publication, text).released()
 
-    def show_all(self: Cycle) -> file_convergence.Convergence | None:
-        convergence = REAL_CONVERGE(self)
-        if self.state.published is not None:
-            self._show(self.state.published)
+    def show_all(self: Publisher, published: Publication | None) -> file_convergence.Convergence | None:
+        convergence = REAL_PUBLISH(self, published)
+        if published is not None:
+            self.show(published)
         return convergence
 
     mutants: dict[str, AbstractContextManager[object]] = {
         "told when decided": patch.object(cycle_module, "move_notice", told_at_once),
-        "shown whatever became of the file": patch.object(Cycle, "_converge", show_all),
+        "shown whatever became of the file": patch.object(Publisher, "publish", show_all),
         "decides on while nothing can be written": patch.object(Cycle, "_catch_up", lambda _: None),
         "never released": patch.object(Cycle, "_mark_reached", lambda _: None),
     }
@@ -265,7 +267,7 @@ def test_p25_nothing_is_told_that_no_agent_has_seen(promise: Account, tmp_path: 
             at_every_step(tmp_path / name)
 
 
-REAL_CONVERGE: Final = Cycle._converge
+REAL_PUBLISH: Final = Publisher.publish
 
 
 def take_back(root: Path) -> str:
@@ -305,7 +307,7 @@ def test_p25_a_move_that_was_told_and_is_given_up_is_taken_back(promise: Account
         "Reserve: 0.0%",
     ]
     promise.figure("told and given up 1: taken back 1")
-    with promise.mutant("given up without a word"), patch.object(Cycle, "_give_up", lambda *_: None):
+    with promise.mutant("given up without a word"), patch.object(Recovery, "_give_up", lambda *_: None):
         take_back(next(folders))
 
 

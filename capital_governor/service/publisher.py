@@ -1,0 +1,114 @@
+"""The two allocation files: made equal to what is published, and what of it the agents can see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from capital_governor.adapters import file_convergence
+from capital_governor.adapters.bounded_reading import read
+from capital_governor.adapters.file_convergence import Convergence, FileOutcome
+from capital_governor.adapters.paths import Paths
+from capital_governor.contracts.allocations import read_primary
+from capital_governor.core.model import Publication
+from capital_governor.core.publication import adopted_document, documents
+from capital_governor.settings.load import Settings
+from capital_governor.wording.messages import Announcement
+
+
+class Publisher:
+    """Writes what is published, and knows which generation the agents see: the one that the primary file carries.
+
+    Args:
+        paths: of the two files.
+        settings: say what is done with the override file.
+        stopped: whether the STOP file is there; asked right before each rename.
+
+    Attributes:
+        visible: what the agents see; None: nothing of this governor's.
+        failed: whether the primary could not be written when it was last tried.
+    """
+
+    def __init__(self, paths: Paths, settings: Settings, stopped: Callable[[], bool]) -> None:
+        self.visible: Publication | None = None
+        self.failed = False
+        self._paths = paths
+        self._policy = settings.override
+        self._stopped = stopped
+        self._documents: tuple[bytes, bytes] | None = None
+        self._documented: Publication | None = None
+        self._own_override: bytes | None = None
+        self._evidence = ""
+        self._announcements: list[Announcement] = []
+
+    def documents(self, published: Publication | None) -> tuple[bytes, bytes] | tuple[None, None]:
+        """Return the two files as they should be, made once a publication; none for what another program published."""
+        if published is None or published.generation == 0:
+            return None, None
+        if self._documents is None or self._documented is not published:
+            if self._documents is not None:
+                self._own_override = self._documents[1]
+            self._documents, self._documented = documents(published), published
+        return self._documents
+
+    def shows(self, published: Publication | None) -> bool:
+        """Whether the agents see this generation."""
+        return published is not None and self.visible is not None and published.generation == self.visible.generation
+
+    def may_wait(self, published: Publication | None) -> bool:
+        """Whether something is published that the agents may not see yet."""
+        return published is not None and not self.shows(published)
+
+    def decided(self, evidence: str) -> None:
+        """Keep what drove the move or cut that was decided last, to be told with it."""
+        self._evidence = evidence
+
+    def show(self, published: Publication) -> None:
+        """Note that the agents see this generation, and that it is to be told."""
+        if not self.shows(published):
+            self._announcements.append(Announcement(published, self.visible, self._evidence))
+            self.visible, self._evidence = published, ""
+
+    def announcements(self) -> tuple[Announcement, ...]:
+        """Return the moves and cuts that became visible since this was last asked, oldest first."""
+        taken, self._announcements = tuple(self._announcements), []
+        return taken
+
+    def publish(self, published: Publication | None) -> Convergence | None:
+        """Make the files equal to what is published; return what became of them, None where nothing is to be written.
+
+        A first publication and a repair are the same: a file that is as it should be is left alone.
+        """
+        if published is not None and published.generation == 0:
+            return self._restore(published)
+        primary, override = self.documents(published)
+        if primary is None or override is None or published is None:
+            return None
+        convergence = file_convergence.converge(
+            self._paths, primary, override, policy=self._policy, stopped=self._stopped, own=self._own_override
+        )
+        if convergence.primary.outcome in {FileOutcome.WRITTEN, FileOutcome.UNCHANGED}:
+            self.show(published)
+        self._note_failure(convergence)
+        return convergence
+
+    def _restore(self, published: Publication) -> Convergence | None:
+        """Put back what another program published, where its file is gone or damaged: the agents go by it.
+
+        One that can be read stays, whatever it says: that program may still be running.
+        """
+        try:
+            content = read(self._paths.primary)
+        except OSError:
+            content = None
+        if content is not None and isinstance(read_primary(content), Publication):
+            return None
+        convergence = file_convergence.converge(
+            self._paths, adopted_document(published), b"", policy="off", stopped=self._stopped
+        )
+        self._note_failure(convergence)
+        return convergence
+
+    def _note_failure(self, convergence: Convergence) -> None:
+        """Remember whether the primary could not be written; under STOP nobody has tried."""
+        if convergence.primary.outcome is not FileOutcome.STOPPED:
+            self.failed = bool(convergence.primary.problem)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from capital_governor.adapters.file_convergence import Convergence, FileOutcome, FileResult
 from capital_governor.core.reason import Reason
 from capital_governor.journal.protocol import JournalConflictError
 from capital_governor.journal.sqlite.driver import open_sqlite
@@ -49,10 +50,9 @@ def test_what_is_late_is_not_published_over_another_governors(tmp_path: Path, mo
             assert footprint(one.primary, one.override) == before
 
 
-def _refused(*_: Any, **__: Any) -> Any:
-    from capital_governor.adapters.file_convergence import Convergence, FileOutcome, FileResult  # noqa: PLC0415 - read before the patch
-
-    return Convergence(FileResult(FileOutcome.FAILED, "no"), FileResult(FileOutcome.FAILED, "no"))
+def _refused(*_: Any, **__: Any) -> Convergence:
+    failed = FileResult(FileOutcome.FAILED, "no")
+    return Convergence(failed, failed)
 
 
 def test_what_waits_in_memory_is_given_up_for_what_another_governor_has_recorded(tmp_path: Path) -> None:

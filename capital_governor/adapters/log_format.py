@@ -118,7 +118,7 @@ class _Wording:
             return event
         try:
             text = self._words(name, event)
-        except (LookupError, ValueError, TypeError):  # a field is missing or of another kind: shown as it is
+        except Exception:  # noqa: BLE001 - a field is missing or of another kind: the line has name and fields instead
             text = None
         if text is None:
             return event

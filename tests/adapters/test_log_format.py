@@ -166,13 +166,21 @@ def test_an_event_has_name_and_fields_in_json() -> None:
     }
 
 
-@pytest.mark.parametrize("wrong", [{}, {"agent": "Ada", "score": "high"}, {"agent": "Ada", "score": None}])
-def test_a_field_that_is_missing_or_wrong_fails_no_caller(wrong: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("event", "wrong"),
+    [
+        ("agent_scored", {}),
+        ("agent_scored", {"agent": "Ada", "score": "high"}),
+        ("agent_scored", {"agent": "Ada", "score": None}),
+        ("hold_began", {"message": "Held", "detail": None, "ends_with": "nothing"}),
+    ],
+)
+def test_a_field_that_is_missing_or_wrong_fails_no_caller(event: str, wrong: dict[str, object]) -> None:
     """Where a sentence cannot be made, the line has the name and the fields as they are."""
     stream, sink = start(words=log_text)
-    logs.get_logger().info("agent_scored", **wrong)
+    logs.get_logger().info(event, **wrong)
     fields = "".join(f" {name}={value}" for name, value in wrong.items())
-    assert stream.getvalue() == f"{HEAD}INFO    agent_scored{fields}\n"
+    assert stream.getvalue() == f"{HEAD}INFO    {event}{fields}\n"
     assert sink.failures == 0
 
 

@@ -31,6 +31,7 @@ from capital_governor.journal.store import Store
 from capital_governor.service.governor import Governor, open_governor
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings, load
+from capital_governor.wording.log_events import log_text
 from tests.benchmarks.measures import both_files, dashboard_apart, medians_in_turn
 from tests.benchmarks.unsafe_governor import unsafe_cycle
 
@@ -39,7 +40,7 @@ from tests.benchmarks.unsafe_governor import unsafe_cycle
 def ticking(settings: Settings) -> Iterator[tuple[Governor, asyncio.AbstractEventLoop]]:
     """A governor and its event loop, logs going nowhere."""
     loop = asyncio.new_event_loop()
-    sink = logs.configure(level="INFO", fmt="console", secrets=(), stream=io.StringIO())
+    sink = logs.configure(level="INFO", fmt="console", secrets=(), words=log_text, stream=io.StringIO())
     governor = loop.run_until_complete(open_governor(settings, sink))
     try:
         yield governor, loop

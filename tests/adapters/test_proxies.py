@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from capital_governor.adapters import proxies
+from capital_governor.adapters import logs, proxies
 from capital_governor.adapters.dashboard import Dashboard
 from capital_governor.adapters.heartbeat import Heartbeat
 from capital_governor.adapters.notifier import Delivery, Retry, Sent
 from capital_governor.adapters.proxies import ProxyUnusableError, Route, route_to
 from capital_governor.adapters.telegram import Telegram
+from capital_governor.wording.log_events import log_text
 from tests.adapters.hostile import Server, answer, http
 from tests.botapi import CHAT, TOKEN, BotApi
 from tests.relays import CERTIFICATE, NAME, Proxy
@@ -172,6 +173,7 @@ def test_an_exception_that_cannot_be_read_is_ignored_with_one_warning(
     entry: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is named once, however often it is met, and the other entries count."""
+    logs.configure(level="INFO", fmt="console", secrets=(), words=log_text)
     for _ in range(3):
         assert proxied("https://h/", ALL_PROXY=PROXY, NO_PROXY=f"{entry},other.example") == PROXY
         assert proxied("https://other.example/", ALL_PROXY=PROXY, NO_PROXY=f"{entry},other.example") == ""

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from capital_governor import client
 from capital_governor.client import FLOOR, HOLD, Allocations, read_allocations, share
-from tests.core.builders import FLEET_SHARES, examples
-from tests.serving import Rig
+from tests.rigs.builders import FLEET_SHARES, examples
+from tests.rigs.serving import Rig
 
 PRIMARY: Final = "capital_governor_allocations.json"
 STATUS: Final = "capital_governor_status.json"

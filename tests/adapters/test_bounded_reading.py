@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from capital_governor.adapters.bounded_reading import NotAFile, read
-from tests.adapters.odd_files import make_odd, open_files, within
+from tests.rigs.odd_files import make_odd, open_files, within
 
 
 def test_read_is_none_only_for_what_is_missing(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from capital_governor.adapters.http_get import tls_context
 from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal
 from capital_governor.core.reason import Reason
-from tests.adapters.hostile import (
+from tests.faults.surroundings import needs_ipv6
+from tests.rigs.hostile import (
     PATIENCE_SECONDS,
     Connection,
     Script,
@@ -41,8 +42,7 @@ from tests.adapters.hostile import (
     http,
     repeat,
 )
-from tests.faults.surroundings import needs_ipv6
-from tests.relays import CERTIFICATE, TlsFront
+from tests.rigs.relays import CERTIFICATE, TlsFront
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

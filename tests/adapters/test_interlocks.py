@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from capital_governor.adapters.interlocks import PAUSE_MAX_BYTES, read_pause, stop_present
 from capital_governor.core.model import Pause
-from tests.local_time import KOLKATA, NEW_YORK, local_time
+from tests.rigs.local_time import KOLKATA, NEW_YORK, local_time
 
 NOBODY = 65534
 NOON = 1_762_171_200.0  # 2025-11-03T12:00:00Z

@@ -16,8 +16,8 @@ from typing import Final
 import pytest
 
 from capital_governor.adapters.line_writer import MOST_BYTES, MOST_LINES, LineWriter
-from tests.adapters.hostile import PATIENCE_SECONDS
-from tests.serving import PATIENT_FLUSH, wait_until
+from tests.rigs.hostile import PATIENCE_SECONDS
+from tests.rigs.serving import PATIENT_FLUSH, wait_until
 
 
 def confession(count: int, why: str) -> str:

@@ -18,9 +18,9 @@ import pytest
 from capital_governor.adapters import lock
 from capital_governor.adapters.lock import LockHeldError, LockRefusedError, RootLock, is_held
 from capital_governor.cli.failures import explained
-from tests.adapters.hostile import PATIENCE_SECONDS
 from tests.faults.strace import which
-from tests.script_machine import BOUND_BY_PERMISSIONS
+from tests.rigs.hostile import PATIENCE_SECONDS
+from tests.rigs.script_machine import BOUND_BY_PERMISSIONS
 
 LOOKERS: Final = 4
 STARTS: Final = 300

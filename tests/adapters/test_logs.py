@@ -13,7 +13,7 @@ import warnings
 import pytest
 
 from capital_governor.adapters import logs
-from tests.adapters.logging_rig import HEAD, TOKEN, start
+from tests.rigs.captured_logs import HEAD, TOKEN, start
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 

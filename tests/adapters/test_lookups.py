@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from capital_governor.adapters.lookups import LookupLoop
-from tests.serving import wait_until
+from tests.rigs.serving import wait_until
 
 T = TypeVar("T")
 

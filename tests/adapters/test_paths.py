@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from capital_governor.adapters.paths import Paths
-from tests.adapters.odd_files import names
+from tests.rigs.odd_files import names
 
 
 def test_paths_are_those_that_the_readers_know() -> None:

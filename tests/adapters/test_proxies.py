@@ -18,9 +18,9 @@ from capital_governor.adapters.notifier import Delivery, Retry, Sent
 from capital_governor.adapters.proxies import ProxyUnusableError, Route, route_to
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.wording.log_events import log_text
-from tests.adapters.hostile import Server, answer, http
-from tests.botapi import CHAT, TOKEN, BotApi
-from tests.relays import CERTIFICATE, NAME, Proxy
+from tests.rigs.bot_api import CHAT, TOKEN, BotApi
+from tests.rigs.hostile import Server, answer, http
+from tests.rigs.relays import CERTIFICATE, NAME, Proxy
 
 PROXY = "http://proxy.example:3128"
 KEY = "CANARY-0123456789abcdef"

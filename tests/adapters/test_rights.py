@@ -21,13 +21,13 @@ from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.rights import NotKeptError, inherit
 from capital_governor.journal.sqlite.driver import open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
-from tests.adapters.hostile import PATIENCE_SECONDS
-from tests.adapters.odd_files import STRANGER, names, never, unprivileged
 from tests.faults.publisher import undated
 from tests.faults.roots import Roots, pair
 from tests.faults.strace import Publisher, fail, which
 from tests.faults.surroundings import with_own_mounts
 from tests.promises.ledger import REPOSITORY
+from tests.rigs.hostile import PATIENCE_SECONDS
+from tests.rigs.odd_files import STRANGER, names, never, unprivileged
 
 REFUSALS: Final = ("EPERM", "EOPNOTSUPP", "ENOSYS", "EINVAL")
 

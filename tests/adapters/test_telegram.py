@@ -11,7 +11,7 @@ import pytest
 
 from capital_governor.adapters.notifier import Delivery, Refused, Retry, Sent
 from capital_governor.adapters.telegram import LONGEST_TEXT, Telegram
-from tests.botapi import (
+from tests.rigs.bot_api import (
     CHAT,
     TOKEN,
     Answer,

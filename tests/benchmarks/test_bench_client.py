@@ -17,7 +17,7 @@ from capital_governor.core.model import Inputs, Rules, State
 from capital_governor.core.publication import documents
 from capital_governor.service.standing import Standing, Vitals, status_document
 from tests.benchmarks.measures import Table, median_seconds
-from tests.core.builders import snapshot
+from tests.rigs.builders import snapshot
 
 pytestmark = pytest.mark.bench
 

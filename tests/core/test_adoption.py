@@ -9,7 +9,7 @@ import pytest
 from capital_governor.core.adoption import abandon, adopt, recall
 from capital_governor.core.model import DRAWDOWN, REGIME, Latches, Memory, State
 from capital_governor.core.reason import Reason
-from tests.core.builders import INTERVAL, NOW, PLAIN, cycle, observe, publication, rated, settled, shares_of
+from tests.rigs.builders import INTERVAL, NOW, PLAIN, cycle, observe, publication, rated, settled, shares_of
 
 FOUND = publication({"Ada": 200_000, "Bob": 300_000}, 0.5, generation=7)
 

@@ -30,9 +30,9 @@ from capital_governor.core.model import (
 from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.journal.codec import decode, encode
-from tests.oracle import Oracle
-from tests.oracle_sight import Observation, Outcome, Published
-from tests.oracle_weather import NAMES, Weather, some_settings
+from tests.oracle.decision import Oracle
+from tests.oracle.sight import Observation, Outcome, Published
+from tests.oracle.weather import NAMES, Weather, some_settings
 
 pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from capital_governor.core.allocator import project, step
-from tests.core.builders import examples
+from tests.rigs.builders import examples
 
 TO_BISECTION: Final = 1e-9
 TO_SOLVER: Final = 5e-6

@@ -33,7 +33,7 @@ from capital_governor.core.model import (
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import CUTS, MOVES, Reason
 from capital_governor.core.trace import Decision
-from tests.core.builders import (
+from tests.rigs.builders import (
     NAMES,
     NOW,
     PLAIN,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from capital_governor.core.exposure import Exposure, drawdown_multiplier, expose
 from capital_governor.core.model import DRAWDOWN, REGIME, Regime, Rules
 from capital_governor.core.trace import Multiplier
-from tests.core.builders import NOW, examples, snapshot
+from tests.rigs.builders import NOW, examples, snapshot
 
 
 @pytest.mark.parametrize(

@@ -38,18 +38,7 @@ from capital_governor.core.publication import integer_shares as real_rounding
 from capital_governor.core.reason import GATE_REFUSALS, Reason
 from capital_governor.core.threshold import Cut
 from capital_governor.core.trace import Bounds
-from tests.core.builders import (
-    INTERVAL,
-    NOW,
-    PLAIN,
-    SITUATIONS,
-    Situation,
-    examples,
-    observe,
-    rated,
-    settled,
-    snapshot,
-)
+from tests.rigs.builders import INTERVAL, NOW, PLAIN, SITUATIONS, Situation, examples, observe, rated, settled, snapshot
 
 SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 STATE = settled(shares={"Ada": 320_000, "Bob": 288_000, "Cyd": 192_000}, exposure=0.8)

@@ -10,7 +10,7 @@ import pytest
 from capital_governor.core.hold import EXITS, Verdict, judge
 from capital_governor.core.model import Inputs, Latches, Memory, OperatorHold, Pause, Refusal, Snapshot, State
 from capital_governor.core.reason import HOLDS, Reason
-from tests.core.builders import NOW, PLAIN, observe, rated, settled, snapshot
+from tests.rigs.builders import NOW, PLAIN, observe, rated, settled, snapshot
 
 WATCHED = Latches(guardian_seen=True, timestamp_seen=True)
 STATE = replace(settled(dict.fromkeys(("Ada", "Bob", "Cyd", "Dan"), 0.5)), latches=WATCHED)

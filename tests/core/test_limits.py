@@ -9,7 +9,7 @@ import pytest
 from capital_governor.core.limits import bounds
 from capital_governor.core.model import Agent, Limit
 from capital_governor.core.trace import Bound, Bounds, LimitSource
-from tests.core.builders import NOW, PLAIN
+from tests.rigs.builders import NOW, PLAIN
 
 
 def _of_ada(

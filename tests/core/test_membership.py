@@ -8,7 +8,7 @@ import pytest
 
 from capital_governor.core.membership import adopted, call_roll, enrol, on_probation
 from capital_governor.core.model import DAY_SECONDS, Memory, Rules
-from tests.core.builders import NOW, rated, snapshot
+from tests.rigs.builders import NOW, rated, snapshot
 
 RULES = Rules(probation_cycles=2, membership_grace_cycles=3)
 GOOD = Memory(rated(0.5), healthy=2)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from capital_governor.core.model import WHOLE, Publication, ppm
 from capital_governor.core.publication import decision_id, documents, integer_shares
 from capital_governor.core.reason import Reason
-from tests.core.builders import NOW, examples, publication
+from tests.rigs.builders import NOW, examples, publication
 
 THIRD = 1 / 3
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from capital_governor.core.model import Metrics, Rules
 from capital_governor.core.scorer import score
-from tests.core.builders import examples
+from tests.rigs.builders import examples
 
 MODEST = Metrics(pnl_7d=850.0, sharpe_30d=1.234, winrate_30d=0.65, max_dd_30d=2.5)
 

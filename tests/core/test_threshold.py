@@ -12,7 +12,7 @@ from capital_governor.core.model import DAY_SECONDS, WHOLE, Agent, Memory, Ppm, 
 from capital_governor.core.reason import Reason
 from capital_governor.core.threshold import Proposal, brakes, compare, cut
 from capital_governor.core.trace import Bound, Bounds, Brake, LimitSource, Trigger
-from tests.core.builders import FLEET_SHARES, NOW, PLAIN, publication, rated
+from tests.rigs.builders import FLEET_SHARES, NOW, PLAIN, publication, rated
 
 MEMBER = Memory(rated(0.5))
 

@@ -19,7 +19,7 @@ import pytest
 from capital_governor.cli.demo.scenes import SCENES
 from capital_governor.core.reason import Reason
 from capital_governor.journal.sqlite.driver import open_sqlite
-from tests.serving import wait_until
+from tests.rigs.serving import wait_until
 
 PATIENCE_SECONDS = 60.0
 SETTINGS_OF_THE_REAL_ONE = {

@@ -23,9 +23,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypedDict
 
-from tests.core.builders import INTERVAL, NOW
 from tests.faults.mutants import MUTANTS
-from tests.serving import Rig
+from tests.rigs.builders import INTERVAL, NOW
+from tests.rigs.serving import Rig
 
 FIRST: Final[Mapping[str, float]] = {"Ada": 0.5, "Bob": 0.3, "Cyd": 0.2}
 NEXT: Final[Mapping[str, float]] = {"Ada": 0.1, "Bob": 0.3, "Cyd": 0.6}

@@ -12,7 +12,7 @@ from capital_governor.adapters.bounded_reading import read
 from capital_governor.adapters.paths import Paths
 from tests.faults.publisher import publish_first, publish_next
 from tests.promises.ledger import require
-from tests.serving import Rig
+from tests.rigs.serving import Rig
 
 Pair = tuple[bytes | None, bytes | None]
 

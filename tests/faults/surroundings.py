@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
-from tests.adapters.hostile import PATIENCE_SECONDS
 from tests.faults.strace import which
+from tests.rigs.hostile import PATIENCE_SECONDS
 
 
 def needs_ipv6() -> None:

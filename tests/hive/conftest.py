@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.local_time import local_time
+from tests.rigs.local_time import local_time
 
 
 @pytest.fixture

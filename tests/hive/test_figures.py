@@ -20,7 +20,7 @@ from capital_governor.hive.figures import (
     windowed,
     windowed_days,
 )
-from tests.hive.fleet_files import DAY, HOUR, NOW
+from tests.rigs.fleet_files import DAY, HOUR, NOW
 
 CAPITAL: Final = 1_000.0
 MIDNIGHT: Final = NOW - 22 * HOUR

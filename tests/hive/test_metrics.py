@@ -16,7 +16,7 @@ from capital_governor.core.model import Guardian, Regime, Snapshot
 from capital_governor.hive.decisions import record_of
 from capital_governor.hive.metrics import payload
 from capital_governor.hive.state_files import PERFORMANCE
-from tests.hive.fleet_files import DAY, HOUR, NOW, decision, files, performance, regime, stamp, two_agents
+from tests.rigs.fleet_files import DAY, HOUR, NOW, decision, files, performance, regime, stamp, two_agents
 
 CAPITAL: Final = 1_000.0
 

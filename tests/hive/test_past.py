@@ -16,8 +16,8 @@ from capital_governor.hive.metrics import payload
 from capital_governor.hive.past import MOST_AGENTS, MOST_GAPS, Past
 from capital_governor.hive.past_file import content_of, past_of
 from capital_governor.hive.state_files import StateFile, StateFiles
-from tests.hive.busy_fleet import AGENTS, MIDNIGHT, BusyFleet
-from tests.hive.fleet_files import DAY, HOUR, NOW, Document, decision, performance
+from tests.rigs.busy_fleet import AGENTS, MIDNIGHT, BusyFleet
+from tests.rigs.fleet_files import DAY, HOUR, NOW, Document, decision, performance
 
 CAPITAL: Final = 100_000.0
 

@@ -19,9 +19,9 @@ from capital_governor.hive.past import Past
 from capital_governor.hive.past_file import LONGEST_SECONDS, PAST, SHORTEST_SECONDS, HistoryFile, content_of, past_of
 from capital_governor.hive.simulation import Fleet
 from capital_governor.hive.state_files import PERFORMANCE, StateFile, StateFiles
-from tests.hive.busy_fleet import AGENTS, MIDNIGHT, BusyFleet
-from tests.hive.fleet_files import DAY, NOW, decision, performance
-from tests.serving import wait_until
+from tests.rigs.busy_fleet import AGENTS, MIDNIGHT, BusyFleet
+from tests.rigs.fleet_files import DAY, NOW, decision, performance
+from tests.rigs.serving import wait_until
 
 
 class Hive:

@@ -31,9 +31,9 @@ from capital_governor.hive.sampler import Sampler
 from capital_governor.hive.server import Hive, HiveError, address, bind
 from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME
 from tests.faults.surroundings import needs_ipv6
-from tests.hive.busy_fleet import MIDNIGHT, BusyFleet
-from tests.hive.fleet_files import DAY, NOW, regime, stamp, two_agents
-from tests.serving import MAIN, PATIENT_FLUSH, wait_until
+from tests.rigs.busy_fleet import MIDNIGHT, BusyFleet
+from tests.rigs.fleet_files import DAY, NOW, regime, stamp, two_agents
+from tests.rigs.serving import MAIN, PATIENT_FLUSH, wait_until
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from capital_governor.hive.simulation import (
     Fleet,
 )
 from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME, StateFile, StateFiles, read, read_all
-from tests.hive.fleet_files import NOW
+from tests.rigs.fleet_files import NOW
 
 CAPITAL = 100_000.0
 

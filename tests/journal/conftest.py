@@ -14,10 +14,7 @@ from capital_governor.journal.protocol import (
 from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
 from capital_governor.journal.store import Store
-from tests.journal.cycles import (
-    NOW,
-    Told,
-)
+from tests.rigs.journal_cycles import NOW, Told
 
 
 @pytest.fixture

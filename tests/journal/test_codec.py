@@ -32,11 +32,7 @@ from capital_governor.journal.protocol import (
     JournalCorruptError,
     JournalRefusedError,
 )
-from tests.journal.cycles import (
-    NOW,
-    say,
-    seeded,
-)
+from tests.rigs.journal_cycles import NOW, say, seeded
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:

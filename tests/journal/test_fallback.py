@@ -30,19 +30,7 @@ from capital_governor.journal.schema import SCHEMA_VERSION
 from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
 from capital_governor.journal.store import Store
-from tests.journal.cycles import (
-    DAY,
-    NOW,
-    Told,
-    chain,
-    contents,
-    held,
-    moved,
-    seeded,
-    state_of,
-    stored,
-    tell,
-)
+from tests.rigs.journal_cycles import DAY, NOW, Told, chain, contents, held, moved, seeded, state_of, stored, tell
 
 Resilient = Callable[..., ResilientJournal]
 

@@ -30,12 +30,7 @@ from capital_governor.journal.protocol import (
 )
 from capital_governor.journal.schema import SCHEMA_VERSION
 from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
-from tests.journal.cycles import (
-    Told,
-    chain,
-    stored,
-    tell,
-)
+from tests.rigs.journal_cycles import Told, chain, stored, tell
 
 
 def rewrite(path: Path, column: str, change: Callable[[bytes], bytes]) -> None:

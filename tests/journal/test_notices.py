@@ -17,7 +17,7 @@ from capital_governor.journal.notices import Backlog, Notice, NoticeState, new_n
 from capital_governor.journal.protocol import Journal
 from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
-from tests.journal.cycles import held, state_of, tell
+from tests.rigs.journal_cycles import held, state_of, tell
 
 NOW = 1_762_200_000.0
 DAY = 86_400.0

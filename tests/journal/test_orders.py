@@ -20,8 +20,8 @@ from capital_governor.journal.protocol import Journal, JournalCorruptError, Jour
 from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
 from capital_governor.journal.store import Store
-from tests.journal.cycles import held
-from tests.journal.roots import OLD_CYCLES, unpack
+from tests.rigs.journal_cycles import held
+from tests.rigs.stored_roots import OLD_CYCLES, unpack
 
 NOW = 1_762_200_000.0
 DAY = 86_400.0

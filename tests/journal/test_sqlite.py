@@ -40,7 +40,7 @@ from capital_governor.journal.schema import SCHEMA_VERSION
 from capital_governor.journal.sqlite.driver import SqliteDriver, open_sqlite
 from capital_governor.journal.sqlite.file import APPLICATION_ID, set_aside, typed
 from capital_governor.journal.store import Store
-from tests.journal.cycles import (
+from tests.rigs.journal_cycles import (
     DAY,
     NOW,
     chain,
@@ -372,7 +372,7 @@ import sys
 from pathlib import Path
 from capital_governor.core.model import State
 from capital_governor.journal.sqlite.driver import SqliteDriver, open_sqlite
-from tests.journal.cycles import NOW, held, tell
+from tests.rigs.journal_cycles import NOW, held, tell
 journal = open_sqlite(Path(sys.argv[1]))
 while True:
     head = journal.head("live")

@@ -32,7 +32,7 @@ from capital_governor.journal.protocol import (
 )
 from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.store import Store
-from tests.journal.cycles import (
+from tests.rigs.journal_cycles import (
     DAY,
     GOOD,
     NOW,
@@ -351,7 +351,7 @@ from pathlib import Path
 from capital_governor.core.model import State
 from capital_governor.journal.protocol import JournalConflictError
 from capital_governor.journal.sqlite.driver import open_sqlite
-from tests.journal.cycles import NOW, moved
+from tests.rigs.journal_cycles import NOW, moved
 journal = open_sqlite(Path(sys.argv[1]), busy_seconds=20.0)
 cycle = moved(State(), NOW)
 print("ready", flush=True)

@@ -17,9 +17,9 @@ from capital_governor.journal.protocol import LIVE
 from capital_governor.journal.schema import SCHEMA_VERSION
 from capital_governor.journal.sqlite.driver import open_sqlite
 from capital_governor.journal.store import Store
-from tests.core.builders import FLEET, NOW
-from tests.journal.roots import OLD_CYCLES, unpack
-from tests.serving import Rig, footprint
+from tests.rigs.builders import FLEET, NOW
+from tests.rigs.serving import Rig, footprint
+from tests.rigs.stored_roots import OLD_CYCLES, unpack
 
 TURNED = {name: 1 - score for name, score in FLEET.items()}
 """What the old root's last payload scored."""

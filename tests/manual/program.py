@@ -20,7 +20,7 @@ from capital_governor.settings.variables import PREFIX
 from tests.manual.pages import (
     REPOSITORY,
 )
-from tests.serving import Dashboard
+from tests.rigs.serving import Dashboard
 
 SHOWN_ROOT: Final = "/home/me/neolight"
 

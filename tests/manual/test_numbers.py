@@ -14,7 +14,6 @@ from capital_governor.core.decision import commit, decide
 from capital_governor.core.model import Guardian, Inputs, Metrics, Refusal, Regime, Rules, Snapshot, State
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
-from tests.core.builders import NOW
 from tests.manual.pages import (
     EXAMPLE,
     FLEET_OF_EXAMPLE,
@@ -23,6 +22,7 @@ from tests.manual.pages import (
     section,
     tables,
 )
+from tests.rigs.builders import NOW
 
 
 def decided(

@@ -27,8 +27,8 @@ from tests.manual.pages import (
     shell,
 )
 from tests.manual.program import Place, as_shown, in_shell, records
-from tests.serving import Dashboard, fixed, fresh, wait_until
-from tests.supervised import Site, eventually
+from tests.rigs.serving import Dashboard, fixed, fresh, wait_until
+from tests.rigs.supervised import Site, eventually
 
 
 def test_coming_from_the_old_governor(place: Place, tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from capital_governor.contracts.status import order_document
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.hive.past_file import PAST
 from capital_governor.wording.log_events import LogEvent
-from tests.core.builders import NOW
 from tests.manual.pages import (
     PAGES,
     TEXT,
@@ -40,7 +39,8 @@ from tests.manual.pages import (
     tables,
 )
 from tests.manual.program import SHOWN_ROOT, Place, in_shell, output_of
-from tests.serving import Dashboard, fixed, wait_until
+from tests.rigs.builders import NOW
+from tests.rigs.serving import Dashboard, fixed, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import NoticeState
 from tests.model import documents
 from tests.model.world import World
-from tests.oracle import Oracle
-from tests.oracle_sight import Observation, Outcome, Payload, Published
-from tests.oracle_sight import Settings as OracleSettings
+from tests.oracle.decision import Oracle
+from tests.oracle.sight import Observation, Outcome, Payload, Published
+from tests.oracle.sight import Settings as OracleSettings
 from tests.promises.ledger import require
 
 MILLION = 1_000_000

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.oracle_sight import Published
+from tests.oracle.sight import Published
 
 MILLION = 1_000_000
 

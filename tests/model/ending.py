@@ -31,7 +31,7 @@ from capital_governor.service.standing import Outcome
 from tests.model import documents, tamper
 from tests.model.fleet import NAMES, Dashboard, Said
 from tests.model.world import World
-from tests.oracle_sight import Settings
+from tests.oracle.sight import Settings
 from tests.promises.ledger import require
 
 Kind = Literal["mended", "renamed", "accepted"]

@@ -20,13 +20,13 @@ import pytest
 from capital_governor.core.orders import OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.service.standing import Outcome
-from tests.adapters.documents import document, previous
 from tests.model import tamper
 from tests.model.ending import Ending, govern_again, let_pass, mend
 from tests.model.fleet import Dashboard, Said
 from tests.model.steps import Killed, Step
 from tests.model.world import World
-from tests.oracle_sight import Settings
+from tests.oracle.sight import Settings
+from tests.rigs.documents import document, previous
 
 INTERVAL: Final = 300.0
 YEAR: Final = 365 * 86_400.0

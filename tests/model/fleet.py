@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from tests.oracle_sight import GuardianBlock, Payload
-from tests.oracle_weather import some_record
+from tests.oracle.sight import GuardianBlock, Payload
+from tests.oracle.weather import some_record
 
 NAMES: Final = ("Atlas", "Bolt", "Crest", "Drop Ship", "Echo", "Hive-2")
 FAULTS: Final[dict[str, Any]] = {

@@ -22,9 +22,9 @@ from tests.model import check, ending, tamper
 from tests.model.fleet import FAULTS, LOST, NAMES, Dashboard, Said
 from tests.model.steps import Killed, Step
 from tests.model.world import Done, World
-from tests.oracle_sight import Observation
+from tests.oracle.sight import Observation
 from tests.promises.ledger import require
-from tests.serving import footprint
+from tests.rigs.serving import footprint
 
 INTERVAL: Final = 300
 SEEDS: Final = st.integers(0, 2**32)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from capital_governor.service.cycle import PAUSE_FILE
-from tests.adapters.documents import document, previous
 from tests.model import documents
 from tests.model.fleet import NAMES, Dashboard, Said
 from tests.model.world import World
-from tests.oracle_sight import PauseFile, Settings
-from tests.oracle_weather import some_settings
+from tests.oracle.sight import PauseFile, Settings
+from tests.oracle.weather import some_settings
+from tests.rigs.documents import document, previous
 
 RIVALS: Final = (
     "override foreign",

@@ -32,10 +32,10 @@ from capital_governor.settings.load import Settings
 from tests.model import documents
 from tests.model.fleet import Said
 from tests.model.steps import Killed, Step, every_step
-from tests.oracle import Oracle
-from tests.oracle_sight import Observation, OperatorLimit, PauseFile, Published
-from tests.oracle_sight import Settings as OracleSettings
-from tests.serving import settings_of
+from tests.oracle.decision import Oracle
+from tests.oracle.sight import Observation, OperatorLimit, PauseFile, Published
+from tests.oracle.sight import Settings as OracleSettings
+from tests.rigs.serving import settings_of
 
 START: Final = 1_762_207_200.0
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - made by mkdtemp, and fsync costs nothing there

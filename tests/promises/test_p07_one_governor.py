@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from tests.promises.ledger import REPOSITORY, Account, require
-from tests.serving import Dashboard, wait_until
+from tests.rigs.serving import Dashboard, wait_until
 
 RACERS: Final = 20
 KILLS: Final = 8

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.adapters.hostile import PATIENCE_SECONDS
-from tests.botapi import Answer, BotApi, Exchange, bad_gateway, ok, pause, reset
 from tests.promises.ledger import Account, require
-from tests.serving import MAIN, Dashboard, wait_until
-from tests.test_daemon import Daemon
-from tests.test_notifications import DOWN, configure, moving, pending
+from tests.rigs.bot_api import Answer, BotApi, Exchange, bad_gateway, ok, pause, reset
+from tests.rigs.hostile import PATIENCE_SECONDS
+from tests.rigs.serving import MAIN, Dashboard, wait_until
+from tests.service.test_daemon import Daemon
+from tests.service.test_notifications import DOWN, configure, moving, pending
 
 CYCLES: Final = 30
 MUTANT_PATIENCE_SECONDS: Final = 5.0

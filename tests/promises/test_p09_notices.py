@@ -12,11 +12,11 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
-from tests.botapi import BotApi, ok, refuse, then
 from tests.promises.ledger import Account, require
-from tests.serving import MAIN, Dashboard, wait_until
-from tests.test_daemon import Daemon
-from tests.test_notifications import DOWN, FIRST, configure, moves_told, moving, pending, reading
+from tests.rigs.bot_api import BotApi, ok, refuse, then
+from tests.rigs.serving import MAIN, Dashboard, wait_until
+from tests.service.test_daemon import Daemon
+from tests.service.test_notifications import DOWN, FIRST, configure, moves_told, moving, pending, reading
 
 REFUSALS: Final = (400, 401, 403, 404)
 NOTED_FIRST: Final = """

@@ -10,10 +10,10 @@ import pytest
 
 from capital_governor.adapters import atomic_replacement
 from capital_governor.service.cycle import Cycle
-from tests.core.builders import snapshot
 from tests.model.steps import every_step
 from tests.promises.ledger import Account, require
-from tests.serving import Rig, footprint
+from tests.rigs.builders import snapshot
+from tests.rigs.serving import Rig, footprint
 
 pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
 

@@ -17,7 +17,7 @@ from tests.model import tamper
 from tests.model.fleet import Dashboard
 from tests.model.steps import Killed
 from tests.model.world import World
-from tests.oracle_sight import Settings
+from tests.oracle.sight import Settings
 from tests.promises.ledger import Account, require
 
 pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times

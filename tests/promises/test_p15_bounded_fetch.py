@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tests.adapters.hostile import (
+from tests.promises.ledger import REPOSITORY, Account, require
+from tests.rigs.hostile import (
     PATIENCE_SECONDS,
     Connection,
     Script,
@@ -23,7 +24,6 @@ from tests.adapters.hostile import (
     repeat,
     stay,
 )
-from tests.promises.ledger import REPOSITORY, Account, require
 
 DEADLINE_SECONDS: Final = 0.5
 MUTANT_PATIENCE_SECONDS: Final = 5.0

@@ -21,12 +21,12 @@ import pytest
 
 from capital_governor.service.governor import GRACE_SECONDS
 from capital_governor.service.notifications import CLOSE_SECONDS
-from tests.adapters.hostile import PATIENCE_SECONDS, Server, hang
 from tests.promises.ledger import Account, require
-from tests.serving import MAIN, Dashboard, fixed, fresh, wait_until
-from tests.test_daemon import Daemon
-from tests.test_liveness import DISK_HANGS, LOOKUP_HANGS, OPENING_HANGS
-from tests.test_notifications import moving
+from tests.rigs.hostile import PATIENCE_SECONDS, Server, hang
+from tests.rigs.serving import MAIN, Dashboard, fixed, fresh, wait_until
+from tests.service.test_daemon import Daemon
+from tests.service.test_notifications import moving
+from tests.service.test_watchdog import DISK_HANGS, LOOKUP_HANGS, OPENING_HANGS
 
 WITHIN_SECONDS: Final = 2.0
 MUTANT_PATIENCE_SECONDS: Final = 5.0

@@ -12,10 +12,10 @@ from typing import Any, Final
 import pytest
 
 from capital_governor.journal.protocol import Journal, JournalError
-from tests import serving
 from tests.promises.ledger import Account, require
-from tests.serving import MAIN, Dashboard, Rig, wait_until
-from tests.test_daemon import Daemon, entries
+from tests.rigs import serving
+from tests.rigs.serving import MAIN, Dashboard, Rig, wait_until
+from tests.service.test_daemon import Daemon, entries
 
 CYCLES: Final = 6
 LOG_RAISES: Final = """

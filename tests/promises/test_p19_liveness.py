@@ -15,12 +15,12 @@ from typing import Any, Final
 import pytest
 
 from capital_governor import client
-from tests.adapters.hostile import PATIENCE_SECONDS, Script, Server, answer, hang, http
 from tests.promises.ledger import Account, BrokenPromiseError, require
-from tests.serving import MAIN, Dashboard, wait_until
-from tests.test_daemon import Daemon
-from tests.test_liveness import configure, listening
-from tests.test_notifications import moving
+from tests.rigs.hostile import PATIENCE_SECONDS, Script, Server, answer, hang, http
+from tests.rigs.serving import MAIN, Dashboard, wait_until
+from tests.service.test_daemon import Daemon
+from tests.service.test_notifications import moving
+from tests.service.test_watchdog import configure, listening
 
 INTERVAL_SECONDS: Final = 0.1
 WATCH_SECONDS: Final = 1.5

@@ -12,13 +12,13 @@ from typing import Final
 from urllib.parse import quote
 
 from capital_governor.journal.sqlite.driver import open_sqlite
-from tests.adapters.hostile import Script, answer, answer_and_reset, http
-from tests.botapi import TOKEN, Answer, BotApi, malformed, ok, pause, refuse, reset
+from tests.cli.test_commands import environment
 from tests.promises.ledger import Account, require
-from tests.serving import MAIN, Dashboard, fixed
-from tests.test_cli import environment
-from tests.test_daemon import Daemon
-from tests.test_notifications import moving
+from tests.rigs.bot_api import TOKEN, Answer, BotApi, malformed, ok, pause, refuse, reset
+from tests.rigs.hostile import Script, answer, answer_and_reset, http
+from tests.rigs.serving import MAIN, Dashboard, fixed
+from tests.service.test_daemon import Daemon
+from tests.service.test_notifications import moving
 
 SECRET: Final = TOKEN.partition(":")[2]
 BEARER: Final = 'CANARY/bearer+of=tests\\and"quotes'

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
-from tests.adapters.hostile import PATIENCE_SECONDS, Connection
 from tests.promises.ledger import Account, require
-from tests.serving import MAIN, Dashboard, fresh, wait_until
-from tests.test_daemon import Daemon, entries
+from tests.rigs.hostile import PATIENCE_SECONDS, Connection
+from tests.rigs.serving import MAIN, Dashboard, fresh, wait_until
+from tests.service.test_daemon import Daemon, entries
 
 EVERY_SECONDS: Final = 0.05
 CYCLES: Final = 10

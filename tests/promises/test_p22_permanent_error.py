@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.promises.ledger import Account, require
-from tests.supervised import Site, eventually
+from tests.rigs.supervised import Site, eventually
 
 FAULTS: Final = {
     "CAPITAL_GOVERNOR_INTERVAL": "soon",

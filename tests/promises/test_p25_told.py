@@ -26,10 +26,10 @@ from capital_governor.service.event_log import Report
 from capital_governor.service.publisher import Publisher
 from capital_governor.service.recovery import Recovery
 from capital_governor.wording.log_events import Line
-from tests.core.builders import INTERVAL, NOW, snapshot
 from tests.model.steps import Killed, every_step
 from tests.promises.ledger import Account, require
-from tests.serving import settings_of
+from tests.rigs.builders import INTERVAL, NOW, snapshot
+from tests.rigs.serving import settings_of
 
 FIRST: Final[Mapping[str, float]] = {"Ada": 0.5, "Bob": 0.3, "Cyd": 0.2}
 NEXT: Final[Mapping[str, float]] = {"Ada": 0.1, "Bob": 0.3, "Cyd": 0.6}

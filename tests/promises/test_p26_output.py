@@ -26,9 +26,9 @@ from typing import Final
 
 import pytest
 
-from tests.adapters.hostile import PATIENCE_SECONDS, Connection
 from tests.promises.ledger import REPOSITORY, Account, require
-from tests.serving import MAIN, Dashboard, fixed, payload, record
+from tests.rigs.hostile import PATIENCE_SECONDS, Connection
+from tests.rigs.serving import MAIN, Dashboard, fixed, payload, record
 
 AGENTS: Final = 800
 FAULTY: Final = 350

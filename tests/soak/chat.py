@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.botapi import CHAT, TOKEN, Answer, BotApi, bad_gateway, hang, ok, pause
+from tests.rigs.bot_api import CHAT, TOKEN, Answer, BotApi, bad_gateway, hang, ok, pause
 from tests.soak.station import Station, obey
 
 MODES: Final[dict[str, Answer]] = {"well": ok, "hang": hang, "busy": pause(5), "proxy": bad_gateway}

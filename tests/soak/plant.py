@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.supervised import Site
+from tests.rigs.supervised import Site
 
 DISK_BYTES: Final = 192 * 1024 * 1024
 TRIES: Final = 4

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.hostile import PATIENCE_SECONDS, Server, answer, answer_and_hang, http, repeat
-from tests.serving import FLEET, Dashboard, payload
+from tests.rigs.hostile import PATIENCE_SECONDS, Server, answer, answer_and_hang, http, repeat
+from tests.rigs.serving import FLEET, Dashboard, payload
 from tests.soak.gateway import LIES, MODES, STALE_SECONDS, Gateway, ask, worth
 
 WHOLE = http(json.dumps(payload()).encode(), "Server: a hive")

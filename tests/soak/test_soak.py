@@ -12,8 +12,8 @@ import pytest
 
 from capital_governor.journal.notices import new_notice
 from capital_governor.journal.sqlite.driver import open_sqlite
-from tests.core.builders import FLEET
-from tests.serving import Rig
+from tests.rigs.builders import FLEET
+from tests.rigs.serving import Rig
 from tests.soak.faults import FAULTS, THRICE
 from tests.soak.lanes import rounds
 from tests.soak.ledger import (

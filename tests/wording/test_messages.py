@@ -32,7 +32,7 @@ from capital_governor.wording.log_lines import (
     unwell_texts,
 )
 from capital_governor.wording.messages import MESSAGES, Announcement, evidence, message, outcome
-from tests.core.builders import FLEET, NOW, PLAIN, cycle, examples, observe, settled, snapshot
+from tests.rigs.builders import FLEET, NOW, PLAIN, cycle, examples, observe, settled, snapshot
 
 SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 

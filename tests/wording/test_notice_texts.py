@@ -9,7 +9,7 @@ import pytest
 from capital_governor.core.model import Inputs, Rules, State
 from capital_governor.wording.log_events import LogEvent
 from capital_governor.wording.notice_texts import alert_text, telegram_text
-from tests.core.builders import PLAIN, cycle, observe, settled
+from tests.rigs.builders import PLAIN, cycle, observe, settled
 
 SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 

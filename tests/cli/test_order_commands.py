@@ -1,0 +1,417 @@
+"""The operator's commands as real processes, beside a running governor and without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from capital_governor.core.orders import OrderEnd, OrderKind
+from capital_governor.journal.sqlite.driver import open_sqlite
+from tests.cli.test_commands import Said, call, loaded
+from tests.rigs.serving import FLEET, Dashboard, fixed, footprint, fresh, wait_until
+from tests.service.test_daemon import Daemon
+
+pytestmark = pytest.mark.usefixtures(loaded.__name__)
+ME: Final = pwd.getpwuid(os.getuid()).pw_name
+SLOW: Final = 30.0
+"""Seconds for what takes an interval of half a second where nothing else runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A root and its dashboard."""
+
+    root: Path
+    dashboard: Dashboard
+
+    def call(self, *words: str, **own: str) -> Said:
+        return call(self.root, *words, url=self.dashboard.url, env=own)
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.root / "runtime" / "capital_governor_status.json").read_bytes())
+        return found
+
+    def shares(self) -> dict[str, float]:
+        content = (self.root / "runtime" / "capital_governor_allocations.json").read_bytes()
+        found: dict[str, float] = json.loads(content)["allocations"]
+        return found
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "state" / "capital_governor.sqlite3"
+
+    def files(self) -> list[Any]:
+        runtime = self.root / "runtime"
+        return footprint(runtime / "capital_governor_allocations.json", runtime / "allocations_override.json")
+
+    def wait_for(self, reason: str) -> None:
+        wait_until(lambda: self.status()["reason"] == reason, SLOW)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    root = tmp_path / "root"
+    root.mkdir()
+    with Dashboard() as dashboard:
+        yield Place(root, dashboard)
+
+
+@pytest.fixture
+def governor(place: Place) -> Iterator[Daemon]:
+    """A governor that has published its first allocation."""
+    with Daemon(place.root, place.dashboard.url) as running:
+        running.says("Allocations saved")
+        yield running
+
+
+def cycles_of(place: Place, more: int) -> None:
+    """Wait until the governor has begun so many cycles more."""
+    place.dashboard.wait_for(len(place.dashboard.asked) + more, SLOW)
+
+
+# --- beside a running governor ---------------------------------------------------------------------------------------
+
+
+def test_a_hold_beside_a_running_governor(place: Place, governor: Daemon) -> None:
+    """Given by another process it keeps the files; `status`, `limits` and the log say by whom, until when and why."""
+    del governor
+    said = place.call("hold", "--for", "2h", "--reason", "broker migration")
+    assert (said.code, said.err) == (0, "")
+    first, effect = said.out.splitlines()
+    assert re.fullmatch(rf"hold by {ME} until \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC: broker migration", first)
+    assert effect == "a governor is running: it takes effect in its next cycle"
+    place.wait_for("operator_hold")
+    before = place.files()
+    place.dashboard.next(fresh(risk=0.3))
+    cycles_of(place, 3)
+    assert place.files() == before
+    shown = place.call("status")
+    assert shown.code == 0
+    assert f"held by {ME}" in shown.out
+    assert f"operator   {first}" in shown.out
+    assert place.call("limits").out == f"{first}\n"
+    (order,) = json.loads(place.call("limits", "--json").out)["orders"]
+    assert (order["order"], order["author"], order["reason"]) == ("hold", ME, "broker migration")
+    assert place.status()["orders"] == [order]
+    assert (
+        f"since then Operator hold - maintaining current allocations: held by {ME}"
+        in place.call("explain", "SmartTrader").out
+    )
+    back = place.call("resume")
+    assert (back.code, back.out.splitlines()[0]) == (0, f"taken back: {first}")
+    wait_until(lambda: place.files() != before, SLOW)
+    assert place.call("limits").out == "The operator has ordered nothing\n"
+
+
+def test_a_hold_ends_by_itself(place: Place, governor: Daemon) -> None:
+    """Its time is over: the governor goes on without another command."""
+    place.call("hold", "--for", "3s")
+    place.wait_for("operator_hold")
+    governor.says("Hold is over: operator_hold")
+    assert place.status()["orders"] == []
+
+
+def test_a_limit_beside_a_running_governor(place: Place, governor: Daemon) -> None:
+    """A cap cuts in the next cycle; `explain` and `status` name who set it; it is replaced, and taken back."""
+    high = max(place.shares().values())
+    assert place.shares()["RangeTrader"] == high > 0.3
+    said = place.call("limit", "RangeTrader", "--max", ".15", "--reason", "new strategy")
+    assert (said.code, said.err) == (0, "")
+    wait_until(lambda: place.shares()["RangeTrader"] == 0.15, SLOW)
+    governor.says(f"Operator's order: limit RangeTrader --max 0.15 by {ME}: new strategy")
+    assert f"cap        0.1500 operator's cap by {ME}: new strategy (binds)" in place.call("explain", "RangeTrader").out
+    assert f"operator   limit RangeTrader --max 0.15 by {ME}: new strategy" in place.call("status").out
+    again = place.call("limit", "RangeTrader", "--max", "0.1", "--for", "7d")
+    assert again.out.splitlines()[1] == f"replaces: limit RangeTrader --max 0.15 by {ME}: new strategy"
+    wait_until(lambda: place.shares()["RangeTrader"] == 0.1, SLOW)
+    assert place.call("unlimit", "RangeTrader").code == 0
+    wait_until(lambda: place.shares()["RangeTrader"] == high, SLOW)
+    governor.says("Operator's order is over: limit RangeTrader --max 0.1")
+
+
+@pytest.mark.parametrize(
+    ("given", "taken_back"),
+    [(("hold",), ("resume",)), (("limit", "RangeTrader", "--max", "0.1"), ("unlimit", "RangeTrader"))],
+)
+def test_a_preview_does_not_obey_what_was_taken_back(
+    place: Place, given: tuple[str, ...], taken_back: tuple[str, ...]
+) -> None:
+    """The status file still tells of an order of the last cycle; one that has ended stays ended, here as in `once`."""
+    place.call("once")
+    place.call(*given)
+    obeyed = place.call("once", "--json").json
+    assert len(obeyed["orders"]) == len(place.status()["orders"]) == 1
+    place.call(*taken_back)
+    foretold, checked = place.call("once", "--dry-run", "--json").json, place.call("check", "--json").json
+    done = place.call("once", "--json").json
+    assert foretold["orders"] == done["orders"] == []
+    assert (foretold["reason"], foretold["agents"]) == (done["reason"], done["agents"])
+    assert (checked["next"]["reason"], checked["next"]["hold"]) == (done["reason"], done["hold"])
+
+
+def test_a_limit_given_during_a_hold_shows_in_explain_before_it_is_obeyed(place: Place) -> None:
+    """`explain` has it as one to come, for its agent alone, until a decision has it among that agent's limits."""
+    assert place.call("once").code == 0
+    place.call("hold", "--reason", "broker migration")
+    place.call("limit", "RangeTrader", "--max", ".15", "--for", "2h", "--reason", "new strategy")
+    place.call("once")
+    first = f"operator   from the next decision on: limit RangeTrader --max 0.15 by {ME} until "
+    (line,) = [line for line in place.call("explain", "RangeTrader").out.splitlines() if line.startswith("operator ")]
+    assert line.startswith(first)
+    assert line.endswith(" UTC: new strategy")
+    (order,) = json.loads(place.call("explain", "RangeTrader", "--json").out)["limits_to_come"]
+    assert order == next(each for each in place.status()["orders"] if each["order"] == "limit")
+    assert "operator " not in place.call("explain", "SmartTrader").out
+    assert json.loads(place.call("explain", "SmartTrader", "--json").out)["limits_to_come"] == []
+    place.call("resume")
+    assert place.call("once").code == 0
+    decided = place.call("explain", "RangeTrader").out
+    assert f"cap        0.1500 operator's cap by {ME} until " in decided
+    assert first not in decided
+    assert json.loads(place.call("explain", "RangeTrader", "--json").out)["limits_to_come"] == []
+
+
+def test_what_another_version_decided_differently_is_explained_as_far_as_it_is_known(place: Place) -> None:
+    """`explain` shows shares and outcome as they were recorded, and says what it cannot show and why."""
+    assert place.call("once").code == 0
+    whole = json.loads(place.call("explain", "SmartTrader", "--json").out)
+    plain = sqlite3.connect(place.journal)
+    plain.execute("UPDATE cycles SET version = '9.1.2', reason = 'cut_limit'")
+    plain.commit()
+    plain.close()
+    found = json.loads(place.call("explain", "SmartTrader", "--json").out)
+    why = (
+        "decided by version 9.1.2; this version would decide differently, so how it came about cannot be shown in full"
+    )
+    assert (whole["left_out"], found["left_out"]) == ("", why)
+    assert found["share_after"] == whole["share_after"] > 0
+    assert (found["reason"], found["score"]) == ("cut_limit", None)
+    assert " ".join(place.call("explain", "SmartTrader").out.split()).count(f"left out {why}") == 1
+
+
+def test_orders_survive_restarts(place: Place) -> None:
+    """A governor that was killed obeys, in its first cycle, what the one before it was told."""
+    with Daemon(place.root, place.dashboard.url) as running:
+        running.says("Allocations saved")
+        place.call("limit", "RangeTrader", "--max", ".15")
+        wait_until(lambda: place.shares()["RangeTrader"] == 0.15, SLOW)
+        place.call("hold")
+        place.wait_for("operator_hold")
+        running.process.kill()
+        running.process.wait(60)
+    before = place.files()
+    with Daemon(place.root, place.dashboard.url) as running:
+        cycles_of(place, 2)
+        assert place.files() == before
+        assert {order["order"] for order in place.status()["orders"]} == {"hold", "limit"}
+        assert place.call("resume").code == 0
+        running.says("Hold is over: operator_hold")
+        assert place.shares()["RangeTrader"] == 0.15
+
+
+def test_an_accept_beside_a_running_governor(place: Place, governor: Daemon) -> None:
+    """It ends the hold that the log told of with its name, says what it lets pass, and is used once."""
+    place.dashboard.next(fresh(change=lambda said: said.pop("guardian")))
+    place.wait_for("guardian_lost")
+    governor.says("Ends with: the guardian block returns, or `capital-governor accept`")
+    said = place.call("accept")
+    assert said.code == 0, said.err
+    first = said.out.splitlines()[0]
+    assert first.startswith(f"accept of guardian_lost by {ME} until ")
+    assert first.endswith("UTC: the payload has no guardian block, and once had one")
+    place.wait_for("unchanged")
+    governor.says(f"Operator's order used: accept of guardian_lost by {ME}")
+    assert place.status()["orders"] == []
+    assert place.call("accept").code == 2
+
+
+def test_many_at_once(place: Place, governor: Daemon) -> None:
+    """Commands that come at the same moment, beside a busy governor, all get through; of the holds one is left."""
+    del governor
+    environment = {"PATH": os.defpath, "NEOLIGHT_DASHBOARD_URL": place.dashboard.url}
+    command = [sys.executable, "-P", "-m", "capital_governor", "hold", "--root", str(place.root), "--reason"]
+    processes = [subprocess.Popen([*command, str(n)], env=environment, stdout=subprocess.DEVNULL) for n in range(5)]
+    try:
+        assert [each.wait(60) for each in processes] == [0] * 5
+    finally:
+        for each in processes:
+            each.kill()
+    journal = open_sqlite(place.journal, read_only=True)
+    found = [order for order in journal.order_history() if order.kind is OrderKind.HOLD]
+    journal.close()
+    assert {order.reason for order in found} == set("01234")
+    assert sorted(str(order.end) for order in found) == ["None"] + ["replaced"] * 4
+
+
+# --- without a governor ----------------------------------------------------------------------------------------------
+
+
+def test_without_a_governor_orders_wait_for_one(place: Place) -> None:
+    """The journal is made if there is none; the next cycle obeys, also the one that only shows."""
+    said = place.call("limit", "RangeTrader", "--max", "0.1")
+    assert said.out.splitlines()[-1] == "no governor is running: it takes effect when one is, or with `once`"
+    assert "no agent RangeTrader is known yet" in said.err
+    assert place.call("hold").code == 0
+    shown = place.call("once", "--dry-run")
+    assert "Operator hold" in shown.out
+    assert f"operator   limit RangeTrader --max 0.1 by {ME}" in shown.out
+    assert place.call("resume").code == 0
+    document = json.loads(place.call("once", "--json").out)
+    assert [order["agent"] for order in document["orders"]] == ["RangeTrader"]
+    (row,) = [row for row in document["agents"] if row["agent"] == "RangeTrader"]
+    assert (row["share"], row["limit"]) == (0.1, "operator's cap")
+
+
+def test_a_hold_is_accepted_also_behind_an_outage(place: Place) -> None:
+    """Cycles without an answer hide the hold that the alert told of; the command finds it, the next answer uses it."""
+    assert place.call("once").code == 0
+    lost = fresh(change=lambda said: said.pop("guardian"))
+    place.dashboard.next(lost, *[fixed(b"", status="401 Unauthorized")] * 6, lost)
+    for _ in range(7):
+        place.call("once")
+    assert place.status()["reason"] == "fetch_failed"
+    said = place.call("accept")
+    assert said.out.startswith(f"accept of guardian_lost by {ME} until "), said.err
+    assert json.loads(place.call("once", "--json").out)["reason"] == "unchanged"
+    journal = open_sqlite(place.journal, read_only=True)
+    assert [order.end for order in journal.order_history()] == [OrderEnd.USED]
+    journal.close()
+
+
+def test_a_dry_run_has_orders_of_its_own(place: Place) -> None:
+    """`--dry-run` acts on the journal of the dry run, and the live one does not know."""
+    assert place.call("hold", "--dry-run").code == 0
+    assert not place.journal.exists()
+    assert "hold by" in place.call("limits", "--dry-run").out
+    assert place.call("limits").out == "The operator has ordered nothing\n"
+    with Daemon(place.root, place.dashboard.url, "--dry-run") as running:
+        running.says("Operator hold - maintaining current allocations")
+    assert place.call("resume", "--dry-run").code == 0
+
+
+def test_the_author_is_the_user_not_what_the_environment_says(place: Place) -> None:
+    """Names that anybody can put into the environment are not asked."""
+    said = place.call("hold", LOGNAME="mallory", USER="mallory", USERNAME="mallory", SUDO_USER="mallory")
+    assert said.out.startswith(f"hold by {ME}\n")
+
+
+def test_free_text_is_made_fit_for_a_line(place: Place) -> None:
+    """Control characters are gone, and what is longer than 200 characters is cut."""
+    place.call("hold", "--reason", "a\x1b[2J\u202e\nb" + "x" * 500)
+    (order,) = json.loads(place.call("limits", "--json").out)["orders"]
+    assert order["reason"].startswith("a[2Jb")
+    assert len(order["reason"]) == 200
+
+
+def test_limits_the_settings_overrule_are_warned_of(place: Place) -> None:
+    """They are taken, for settings may change, and the user is told."""
+    said = place.call("limit", "Ada", "--max", "0.9", "--min", "0.5")
+    assert said.code == 0
+    assert "--max 0.9 is above MAX_ALLOC 0.4" in said.err
+    assert "--min 0.5 is above MAX_ALLOC 0.4" in said.err
+    assert "--min 0.01 is below MIN_ALLOC 0.05" in place.call("limit", "Ada", "--min", "0.01").err
+
+
+def test_a_name_that_may_be_a_slip_is_warned_of(place: Place) -> None:
+    """The agent that may have been meant is named; a known one needs no word."""
+    assert place.call("once").code == 0
+    assert "did you mean RangeTrader?" in place.call("limit", "rangetrader", "--max", "0.1").err
+    assert place.call("limit", "RangeTrader", "--max", "0.1").err == ""
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("limit ../x --max 0.1", r"'\.\./x' cannot be an agent: a name has 1 to 64"),
+        ("limit reserve --max 0.1", "'reserve' is reserved"),
+        ("limit Ada --max 1.1", r"--max '1\.1' is not a number from 0 to 1"),
+        ("limit Ada --max -0.1", r"--max '-0\.1' is not a number from 0 to 1"),
+        ("limit Ada --min 1e400", "--min '1e400' is not a number from 0 to 1"),
+        ("limit Ada --max nan", "--max 'nan' is not a number from 0 to 1"),
+        ("limit Ada --max 1_0", "--max '1_0' is not a number from 0 to 1"),
+        ("limit Ada --max ten", "--max 'ten' is not a number from 0 to 1"),
+        ("limit Ada --min 0.3 --max 0.2", r"--min 0\.3 is above --max 0\.2"),
+        ("limit Ada", "limit Ada: give --max, --min or both"),
+        ("limit Ada --max 0.1 --for soon", "--for 'soon' is not a duration: write 90s, 15m"),
+        ("limit Ada --max 0.1 --for 0h", "--for '0h' is no time at all"),
+        ("hold --for -2h", "--for '-2h' is not a duration"),
+        ("hold --for 2", "--for '2' is not a duration"),
+        ("hold --for 5000w", "--for '5000w' is longer than 366d"),
+        ("unlimit Ada", "the operator has set no limits on Ada"),
+        ("resume", "there is no hold to take back"),
+        ("accept", "there is nothing to accept"),
+    ],
+)
+def test_what_is_refused(place: Place, words: str, says: str) -> None:
+    """Exit code 2, one line that names the thing and the next step, and nothing is written."""
+    said = place.call(*words.split())
+    assert (said.code, said.out) == (2, "")
+    (line,) = said.err.splitlines()
+    assert re.match(f"capital-governor: {says}", line)
+    assert list(place.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", ["unlimit Ada", "resume", "accept", "hold --for 0s", "limit Ada --min 2"])
+def test_what_is_refused_beside_others_changes_none(place: Place, words: str) -> None:
+    """The orders that there are stay as they are."""
+    assert place.call("limit", "Bob", "--max", "0.1").code == 0
+    before = place.call("limits", "--json").out
+    assert place.call(*words.split()).code == 2
+    assert place.call("limits", "--json").out == before
+
+
+def test_names_are_escaped_in_what_is_said(place: Place) -> None:
+    """A name with an escape in it cannot draw on the terminal."""
+    said = place.call("limit", "a\x1b[2Jb", "--max", "0.1")
+    assert said.code == 2
+    assert "\x1b" not in said.err
+    assert r"\x1b" in said.err
+
+
+def test_a_journal_that_cannot_be_written_is_said(place: Place) -> None:
+    """Exit code 75 and one line, for all commands that order; what reads goes on."""
+    place.call("hold")
+    other = sqlite3.connect(place.journal, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        said = place.call("resume")
+    finally:
+        other.close()
+    assert said.code == 75
+    (line,) = said.err.splitlines()
+    assert str(place.journal) in line
+    assert "locked" in line
+    assert place.call("resume").code == 0
+
+
+def test_a_journal_that_is_none_is_said(place: Place) -> None:
+    """A folder in its place: 75 and one line."""
+    place.journal.mkdir(parents=True)
+    said = place.call("hold")
+    assert said.code == 75
+    assert len(said.err.splitlines()) == 1
+
+
+def test_a_taken_back_order_stays_on_record(place: Place) -> None:
+    """Who ordered what and when, and who took it back, can be read with any SQLite tool."""
+    place.call("limit", "RangeTrader", "--max", "0.1", "--reason", "new strategy")
+    place.call("unlimit", "RangeTrader")
+    plain = sqlite3.connect(place.journal)
+    rows = plain.execute("SELECT kind, agent, cap, author, reason, ended, ended_by FROM orders").fetchall()
+    plain.close()
+    assert rows == [("limit", "RangeTrader", 0.1, ME, "new strategy", OrderEnd.TAKEN_BACK.value, ME)]
+    assert set(FLEET) >= {"RangeTrader"}

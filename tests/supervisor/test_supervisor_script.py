@@ -1,0 +1,198 @@
+"""The commands of neo_light_fix.sh, its help and its checks, in a copy of the project whose Python is a recorder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.rigs.script_machine import CHECKERS, REPOSITORY, Machine, bare_machine
+
+COMMANDS = {"start", "stop", "restart", "status", "logs", "run", "once", "hive", "demo", "test", "help"}
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Machine:
+    """A machine without Python."""
+    return bare_machine(tmp_path)
+
+
+@pytest.fixture
+def machine(bare: Machine) -> Machine:
+    """A machine with one good Python."""
+    bare.add_python("python3")
+    return bare
+
+
+def commands_of_the_script() -> list[str]:
+    dispatcher = (REPOSITORY / "neo_light_fix.sh").read_text().partition("\nmain() {")[2]
+    labels = re.findall(r"^        ([a-z][a-z |-]*)\)", dispatcher, flags=re.MULTILINE)
+    return [word for label in labels for word in label.split(" | ") if not word.startswith("-")]
+
+
+def test_help_has_one_aligned_line_for_each_command(bare: Machine) -> None:
+    """`help` needs no Python and gives every command that the script knows a line, all descriptions in one column."""
+    run = bare.run("help")
+    lines = [line for line in run.out.splitlines() if re.match(r"  [a-z]", line)]
+    assert (run.code, run.err) == (0, "")
+    assert set(commands_of_the_script()) == {line.split()[0] for line in lines} == COMMANDS
+    assert len({line.rindex("  ") for line in lines}) == 1
+
+
+@pytest.mark.parametrize("arguments", [("frobnicate",), ("--root", "x")])
+def test_an_unknown_command_is_wrong_usage(machine: Machine, arguments: tuple[str, ...]) -> None:
+    """To an unknown command the help goes to stderr, the exit code is 2, and nothing is made."""
+    run = machine.run(*arguments)
+    assert (run.code, run.out) == (2, "")
+    assert "Usage: neo_light_fix.sh" in run.err
+    assert f"unknown command: {arguments[0]}" in run.err
+    assert not machine.venv.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("start", "x"), ("stop", "x"), ("restart", "x"), ("status", "x"), ("logs", "x", "y")]
+)
+def test_an_argument_too_many_is_wrong_usage(machine: Machine, arguments: tuple[str, ...]) -> None:
+    """A command that cannot use an argument says so, and does nothing."""
+    run = machine.run(*arguments)
+    assert (run.code, run.out) == (2, "")
+    assert f"{arguments[0]} takes no such argument: {arguments[-1]}" in run.err
+    assert sorted(path.name for path in machine.project.iterdir()) == [".ci", "neo_light_fix.sh", "pyproject.toml"]
+
+
+def test_the_checks_run_in_order_from_the_project_folder(machine: Machine) -> None:
+    """Each check has its heading and runs in the project's folder, whatever the caller's; arguments go to pytest."""
+    run = machine.run("test", "-k", "two words")
+    assert run.code == 0
+    assert {entry["cwd"] for entry in machine.entries()[3:]} == {str(machine.project)}
+    assert re.findall(r"^== (.+)", run.out, flags=re.MULTILINE) == [
+        "ruff format",
+        "ruff check",
+        "mypy",
+        "lint-imports",
+        "shellcheck",
+        "pytest",
+    ]
+    assert machine.calls()[3:] == [
+        ["ruff", "format", "--check"],
+        ["ruff", "check"],
+        ["mypy"],
+        ["lint-imports"],
+        ["shellcheck", "neo_light_fix.sh", ".ci/checks", ".ci/run"],
+        ["pytest", "-W", "error", "-m", "not bench", "-k", "two words"],
+    ]
+
+
+def test_coverage_is_measured_on_demand(machine: Machine) -> None:
+    """With ``--coverage`` in front the checks are the same, pytest also measures which lines it reaches."""
+    assert machine.run("test", "--coverage", "-k", "two words").code == 0
+    calls = machine.calls()
+    assert [call[0] for call in calls[-6:]] == ["ruff", "ruff", "mypy", "lint-imports", "shellcheck", "pytest"]
+    assert calls[-1] == [
+        *("pytest", "-W", "error", "-m", "not bench"),
+        *("--cov", "--cov-branch", "--cov-report=term:skip-covered"),
+        *("-k", "two words"),
+    ]
+
+
+@pytest.mark.parametrize("failing", CHECKERS)
+def test_the_first_failing_check_ends_the_run(machine: Machine, failing: str) -> None:
+    """The failing check is named, its exit code is the script's, and nothing runs after it."""
+    machine.let(f"{failing}-exits", 9)
+    run = machine.run("test")
+    assert run.code == 9
+    assert re.search(rf"{failing}.*: failed with exit code 9", run.err)
+    assert machine.calls()[-1][0] == failing
+
+
+def tool(machine: Machine, name: str, *lines: str) -> None:
+    path = machine.home / "tools" / name
+    path.write_text("\n".join(["#!/bin/bash", *lines, ""]))
+    path.chmod(0o755)
+
+
+def test_root_gets_the_tools_of_the_fault_tests_installed(machine: Machine) -> None:
+    """Missing Debian packages are installed by root, package lists renewed if need be, and then the checks run."""
+    asked = machine.home / "asked"
+    tool(machine, "id", "echo 0")
+    tool(machine, "strace")
+    tool(machine, "apt-get", f'echo "$*" >>"{asked}"', f'[[ $1 == update ]] || (($(grep -c . "{asked}") > 1))')
+    (machine.home / "tools/grep").symlink_to("/bin/grep")
+    run = machine.run("test")
+    install = "install -y --no-install-recommends faketime util-linux"
+    assert asked.read_text().splitlines() == [install, "update", install]
+    assert "installing for the fault tests: faketime util-linux" in run.err
+    assert "skipped" not in run.err
+    assert run.code == 0
+    assert machine.calls()[-1][0] == "pytest"
+
+
+@pytest.mark.parametrize("user", [1000, 0])
+def test_without_the_tools_of_the_fault_tests_the_command_is_named(machine: Machine, user: int) -> None:
+    """Who may not install, or fails to, is told the exact command, and the checks run all the same."""
+    tool(machine, "id", f"echo {user}")
+    tool(machine, "apt-get", "echo no network", "exit 100")
+    run = machine.run("test")
+    assert "apt-get install strace faketime util-linux, as root" in run.err
+    assert run.code == 0
+    assert machine.calls()[-1][0] == "pytest"
+    log = machine.venv / "neo_light_fix.log"
+    assert log.read_text().count("no network") == (2 if user == 0 else 0)
+
+
+def test_nothing_is_said_where_the_tools_of_the_fault_tests_are_there(machine: Machine) -> None:
+    """A machine that has them all hears nothing of it."""
+    for name in ("strace", "faketime", "unshare"):
+        tool(machine, name)
+    assert machine.run("test").err.count("fault") == 0
+
+
+def test_bench_runs_the_benchmarks_and_nothing_else(machine: Machine) -> None:
+    """`test --bench` is one pytest run over the benchmarks that shows what they print, without coverage."""
+    assert machine.run("test", "--bench", "-x").code == 0
+    assert machine.calls()[3:] == [["pytest", "tests/benchmarks", "-m", "bench", "-s", "-x"]]
+
+
+def test_soak_runs_the_soak_and_nothing_else(machine: Machine) -> None:
+    """`test --soak` is the soak alone, with its arguments and its exit code, and without the operator's settings."""
+    machine.let("python-exits", 1)
+    run = machine.run("test", "--soak", "3", "--seed", "7", environment={"TELEGRAM_BOT_TOKEN": "t"})
+    assert "TELEGRAM_BOT_TOKEN" not in machine.environment_of("python", "tests.soak")
+    assert machine.calls()[3:] == [["python", "-m", "tests.soak", "3", "--seed", "7"]]
+    assert run.code == 1
+
+
+@pytest.mark.parametrize("arguments", [(), ("--bench",)])
+def test_the_operators_settings_do_not_reach_the_tests(machine: Machine, arguments: tuple[str, ...]) -> None:
+    """Settings, tokens and proxies are unset for pytest alone: pip keeps the proxies, and its own variables."""
+    hidden = {
+        "CAPITAL_GOVERNOR_INTERVAL": "1",
+        "NEOLIGHT_ROOT": "/srv",
+        "NEO_LIGHT_LOG_KEEP": "1",
+        "TELEGRAM_BOT_TOKEN": "t",
+    }
+    hidden |= {"https_proxy": "p", "HTTP_PROXY": "p", "NO_PROXY": "p"}
+    kept = {"PIP_INDEX_URL": "i", "LANG": "C", "MY_TELEGRAM_X": "k"}
+    assert machine.run("test", *arguments, environment=hidden | kept).code == 0
+    assert machine.environment_of("python", "pip").items() >= (hidden | kept).items()
+    tests = machine.environment_of("pytest")
+    assert not hidden.keys() & tests.keys()
+    assert tests.items() >= kept.items()
+
+
+def test_the_ci_entry_is_the_test_command(machine: Machine, tmp_path: Path) -> None:
+    """`.ci/run` runs every check from any folder and ends as they end."""
+    entry = machine.project / ".ci/run"
+    machine.let("pytest-exits", 4)
+    run = machine.run(script=entry, cwd=tmp_path)
+    assert run.code == 4
+    assert machine.environment_of("pytest")["CI"] == "true"
+
+
+def test_the_ci_entry_holds_nothing_but_the_test_command() -> None:
+    """What a continuous-integration run checks is what everybody's `test` checks."""
+    lines = (REPOSITORY / ".ci/run").read_text().splitlines()
+    assert [line for line in lines if not line.startswith(("#", "set ", "cd "))] == [
+        "exec env CI=true ./neo_light_fix.sh test"
+    ]

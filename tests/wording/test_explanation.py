@@ -1,0 +1,245 @@
+"""An agent's line of a decision in plain words: every figure is there, and the arithmetic adds up."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+
+from capital_governor.core.allocator import Projection
+from capital_governor.core.decision import decide
+from capital_governor.core.model import WHOLE, Inputs, Limit, Metrics, Refusal, Rules, State
+from capital_governor.core.orders import Order, OrderKind
+from capital_governor.core.reason import Reason
+from capital_governor.wording.explanation import explain, explain_lines, limits_to_come
+from tests.rigs.builders import (
+    FLEET,
+    NOW,
+    PLAIN,
+    SITUATIONS,
+    Situation,
+    cycle,
+    examples,
+    observe,
+    settled,
+    shares_of,
+    snapshot,
+)
+
+SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
+
+
+def lines(agent: str, inputs: Inputs, before: State, rules: Rules = PLAIN) -> list[str]:
+    return list(explain_lines(agent, before, rules, cycle(inputs, before, rules)[0]))
+
+
+def document(agent: str, inputs: Inputs, before: State, rules: Rules = PLAIN) -> dict[str, Any]:
+    found = explain(agent, before, rules, cycle(inputs, before, rules)[0])
+    assert found is not None
+    return cast("dict[str, Any]", json.loads(json.dumps(found)))
+
+
+@pytest.mark.parametrize(
+    ("weights", "agent", "says"),
+    [
+        ([0.7, 0.2, 0.1], "Ada", "weight     0.700000, above its cap"),
+        ([0.4, 0.36, 0.24], "Ada", "weight     0.400000, at its cap"),
+        ([0.4, 0.36, 0.24], "Bob", "weight     0.360000, between its limits"),
+        ([0.4, 0.4, 0.05], "Cyd", "weight     0.050000, at its floor"),
+        ([0.4, 0.4, 0.01], "Cyd", "weight     0.010000, below its floor"),
+    ],
+)
+def test_a_weight_is_where_it_is_said_to_be(
+    monkeypatch: pytest.MonkeyPatch, weights: list[float], agent: str, says: str
+) -> None:
+    """A weight that a broken allocator puts beyond its limits is not said to stand at them."""
+    monkeypatch.setattr("capital_governor.core.allocator.project", lambda *_: Projection(weights))
+    decision = decide(observe(), settled(), PLAIN)
+    assert says in list(explain_lines(agent, settled(), PLAIN, decision))
+
+
+def test_a_lowered_floor_binds() -> None:
+    """Where the floors do not fit, the lowered one is where the weight stands."""
+    fleet = {f"A{number:02}": 0.5 for number in range(25)}
+    told = lines("A00", observe(fleet), State())
+    # 25 floors of 0.05 add up to 1.25, so each is lowered to 0.8 of itself: 0.04.
+    assert "floor      0.0500 MIN_ALLOC (binds)" in told
+    assert "weight     0.040000, at its floor" in told
+
+
+def test_an_exposure_of_1_is_set_by_nothing() -> None:
+    """Nothing is named as what reduces exposure where nothing does."""
+    told = lines("Ada", observe(risk=1.2), settled())
+    assert "exposure   1, lowered by nothing: regime 1 (payload), drawdown 1 (payload)" in told
+
+
+def test_a_move_is_explained_from_score_to_share() -> None:
+    """An explanation leads from the metrics to the share, and says which threshold was passed."""
+    told = lines("Ada", observe(SWAPPED, risk=0.8), settled())
+    assert told[:2] == [
+        "Ada: 40.0000% before, 19.2000% after",
+        "outcome    Reallocation triggered (change >= 0.10)",
+    ]
+    assert "             win rate: 1.00 x 0.200" in told
+    assert "floor      0.0500 MIN_ALLOC" in told
+    assert "cap        0.4000 MAX_ALLOC" in told
+    assert "weight     0.240000, between its limits" in told
+    assert "exposure   0.8, set by regime: the smallest of regime 0.8 (payload), drawdown 1 (payload)" in told
+    assert "share      0.240000 x 0.8 = 19.2000%" in told
+    assert "threshold  threshold (Ada): 0.208000 >= 0.100000: yes" in told
+    assert "threshold  derisk (reserve): 0.200000 >= 0.050000: yes" in told
+    assert "threshold  member_left: 0 agents: no" in told
+    assert "brake      cooldown: off" in told
+    assert "brake      confirming: off" in told
+
+
+def test_a_brake_is_explained_with_how_far_it_is() -> None:
+    """A move that has to wait is explained with each brake and what has passed of it."""
+    told = lines("Ada", observe(SWAPPED), settled(), replace(PLAIN, cooldown_seconds=3600.0, confirm_cycles=3))
+    assert told[0] == "Ada: 40.0000% before, 40.0000% after"
+    assert "threshold  threshold (Ada): 0.160000 >= 0.100000: yes" in told
+    assert "brake      cooldown: on: 300 of 3600 s" in told
+    assert "brake      confirming: on: 1 of 3 cycles" in told
+
+
+def test_a_score_is_explained_part_by_part() -> None:
+    """Under the default weights the four parts of a score are shown with what they came from."""
+    payload = replace(snapshot({}, at=NOW), metrics={"SmartTrader": Metrics(850.0, 1.234, 0.65, 2.5)})
+    told = lines("SmartTrader", Inputs(NOW, payload), State(), Rules())
+    at = next(number for number, line in enumerate(told) if line.startswith("score "))
+    assert told[at : at + 5] == [
+        "score      0.3749 = PnL 0.0340 + Sharpe 0.1234 + win rate 0.1300 + drawdown 0.0875",
+        "             PnL: 0.40 x 850.00 / 10000, in 0..1",
+        "             Sharpe: 0.30 x 1.234 / 3, in 0..1",
+        "             win rate: 0.20 x 0.650",
+        "             drawdown: 0.10 x (1 - 2.50 % / 20 %), in 0..1",
+    ]
+
+
+def test_a_share_that_stays_on_paper_says_so() -> None:
+    """Under a brake the computed share is not the published one, and its line says that."""
+    told = lines("Ada", observe(SWAPPED), settled(), replace(PLAIN, cooldown_seconds=9e9))
+    assert "share      0.240000 x 1 = 24.0000%, not published" in told
+    assert told[0] == "Ada: 40.0000% before, 40.0000% after"
+
+
+def test_the_limit_that_binds_is_marked() -> None:
+    """Every limit that spoke is listed, with author and reason, and the one that set the weight is marked."""
+    inputs = replace(observe(), limits=(Limit("Ada", "night shift", cap=0.3, reason="odd fills"),))
+    told = lines("Ada", inputs, settled())
+    assert "cap        0.4000 MAX_ALLOC" in told
+    assert "cap        0.3000 operator's cap by night shift: odd fills (binds)" in told
+    assert "weight     0.300000, at its cap" in told
+
+
+def test_limits_to_come_are_those_that_the_decision_did_not_know() -> None:
+    """A limit on the agent that was not decided with is to come; the known one, another agent's and a hold are not."""
+    known = Order(key="a", kind=OrderKind.LIMIT, author="night shift", given_at=NOW, agent="Ada", cap=0.3, reason="odd")
+    inputs = replace(observe(), limits=(Limit("Ada", "night shift", cap=0.3, reason="odd"),))
+    lower = replace(known, key="b", cap=0.2, given_at=NOW + 60)
+    others = (replace(known, key="c", agent="Bob"), replace(known, key="d", kind=OrderKind.HOLD, agent="", cap=None))
+    assert limits_to_come("Ada", (known, *others), inputs) == ()
+    assert limits_to_come("Ada", (lower, *others), inputs) == (lower,)
+    assert limits_to_come("Ada", (known,), observe()) == (known,)
+
+
+def test_floors_that_do_not_fit_are_explained() -> None:
+    """Where the floors add up to more than all, it is said how far they were lowered."""
+    fleet = {f"agent-{number:02}": 0.5 for number in range(25)}
+    assert "floors     do not fit: all are lowered to 0.8000 of themselves" in lines(
+        "agent-00", observe(fleet), State()
+    )
+
+
+def test_a_step_is_explained() -> None:
+    """Where MAX_STEP stops short of the projected weight, both weights are shown."""
+    told = lines("Ada", observe(SWAPPED), settled(), replace(PLAIN, max_step=0.08))
+    assert "weight     0.240000, between its limits" in told
+    assert "step       MAX_STEP allows 50.00% of the way: 0.320000" in told
+
+
+def test_a_faulty_agent_is_told_why_it_may_not_gain() -> None:
+    """The fault is quoted, and what the cut took from its share."""
+    before = settled({"Ada": 0.3, "Bob": 0.5, "Cyd": 0.2}, {"Ada": 300_000, "Bob": 460_000, "Cyd": 240_000})
+    told = lines("Ada", observe({"Bob": 0.1, "Cyd": 0.1}, faulty=("Ada",)), before)
+    assert "record     faulty, so it may not gain: sharpe_30d is missing" in told
+    # Ada's last good score is three times the others': it would be at its cap of 0.40, and has 0.30
+    assert "share      0.400000 x 1 = 40.0000%, cut by 10.0000% since it may not gain" in told
+    assert told[0] == "Ada: 30.0000% before, 30.0000% after"
+
+
+def test_an_absent_agent_is_told_how_long_it_may_stay_away() -> None:
+    """The cycles of absence are counted against the grace."""
+    told = lines("Cyd", observe({"Ada": 0.5, "Bob": 0.3}), settled())
+    assert "record     absent for 1 of 3 cycles: it may not gain" in told
+
+
+def test_a_hold_explains_itself() -> None:
+    """Where a hold came first, an agent's line is its published share and the hold."""
+    told = lines("Ada", Inputs(NOW, Refusal(Reason.FETCH_FAILED, "connection refused")), settled())
+    assert told == [
+        "Ada: 40.0000% before, 40.0000% after",
+        "outcome    Meta-metrics not fetched - maintaining current allocations",
+        "hold       connection refused",
+    ]
+    found = document("Ada", Inputs(NOW, Refusal(Reason.FETCH_FAILED, "connection refused")), settled())
+    assert (found["reason"], found["hold"], found["score"], found["limits"]) == (
+        "fetch_failed",
+        "connection refused",
+        None,
+        None,
+    )
+
+
+def test_an_agent_that_played_no_part_has_no_explanation() -> None:
+    """A name that neither is a member nor has a share is answered with None."""
+    assert explain("Zed", settled(), PLAIN, cycle(observe(), settled())[0]) is None
+
+
+def test_a_newcomer_is_explained_though_it_has_no_line_yet() -> None:
+    """Who joins goes from no line to a share."""
+    told = lines("Dan", observe({**FLEET, "Dan": 0.2}), settled())
+    assert told[0].startswith("Dan: no line before, ")
+
+
+def test_the_document_is_the_whole_arithmetic() -> None:
+    """As data, shares are 0..1 and every limit, multiplier, threshold and brake is listed."""
+    found = document("Ada", observe(SWAPPED, risk=0.8), settled())
+    assert (found["share_before"], found["share_wanted"], found["share_after"]) == (0.4, 0.192, 0.192)
+    assert found["weight"] == pytest.approx(0.24)
+    assert found["score"]["total"] == found["score"]["winrate"] == 0.2
+    assert [cap["value"] for cap in found["limits"]["caps"]] == [0.4]
+    assert [(each["name"], each["value"]) for each in found["multipliers"]] == [("regime", 0.8), ("drawdown", 1.0)]
+    assert {each["reason"] for each in found["triggers"] if each["fired"]} == {"threshold", "derisk", "turnover"}
+    assert [each["reason"] for each in found["brakes"]] == ["cooldown", "confirming"]
+    assert found["message"] == "Reallocation triggered (change >= 0.10)"
+
+
+@given(SITUATIONS)
+@examples(150)
+def test_whatever_was_decided_can_be_explained(situation: Situation) -> None:
+    """Every agent with a line, before or after, has an explanation whose shares are those of the decision."""
+    inputs, before, rules = situation.inputs, situation.state, situation.rules
+    decision = decide(inputs, before, rules)
+    after = shares_of(before) if decision.proposal is None else decision.proposal.shares
+    for agent in shares_of(before).keys() | decision.trace.limits.keys():
+        found = explain(agent, before, rules, decision)
+        assert found is not None
+        json.dumps(found, allow_nan=False)
+        share = after.get(agent)
+        assert found["share_after"] == (None if share is None else share / WHOLE)
+        told = list(explain_lines(agent, before, rules, decision))
+        assert all(line.isprintable() for line in told)
+        end = "no line after" if share is None else f"{share / WHOLE:.4%} after"
+        assert told[0].endswith(end)
+        for line in told:
+            compared = re.search(r": (-?[0-9.]+) (>=|<) (-?[0-9.]+): (yes|no)$", line)
+            if compared is not None:
+                value, sign, limit = float(compared[1]), compared[2], float(compared[3])
+                assert (value >= limit) == (sign == ">=")
+                if line.startswith(("threshold  threshold", "threshold  derisk", "threshold  turnover")):
+                    assert (sign == ">=") == (compared[4] == "yes"), line

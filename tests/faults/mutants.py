@@ -55,11 +55,17 @@ def order_swapped(
 
 
 def override_after_the_primary_only(
-    paths: Paths, primary: bytes, override: bytes, *, policy: OverridePolicy, stopped: Callable[[], bool]
+    paths: Paths,
+    primary: bytes,
+    override: bytes,
+    *,
+    policy: OverridePolicy,
+    stopped: Callable[[], bool],
+    own: bytes | None = None,
 ) -> Convergence:
     """Write the override only together with the primary."""
     ours = policy if read(paths.primary) != primary else "off"
-    return REAL_CONVERGE(paths, primary, override, policy=ours, stopped=stopped)
+    return REAL_CONVERGE(paths, primary, override, policy=ours, stopped=stopped, own=own)
 
 
 def temporary_beside_the_link(

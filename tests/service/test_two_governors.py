@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from capital_governor.adapters.file_convergence import Convergence, FileOutcome, FileResult
+from capital_governor.adapters.logs import configure
 from capital_governor.core.reason import Reason
 from capital_governor.journal.protocol import JournalConflictError
 from capital_governor.journal.sqlite.driver import open_sqlite
-from tests.rigs.builders import snapshot
-from tests.rigs.serving import Rig, footprint, locked
+from capital_governor.service.governor import open_governor
+from capital_governor.settings.load import load
+from tests.rigs.serving import Dashboard, Rig, footprint, fresh, locked
 
 SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 
@@ -95,12 +101,26 @@ def test_an_outage_without_another_governor_is_no_conflict(tmp_path: Path) -> No
     journal.close()
 
 
-def test_a_conflict_is_said_in_log_and_status(tmp_path: Path) -> None:
-    """What happened and what a person does is in the error that the daemon logs and shows."""
-    with Rig(tmp_path) as one, Rig(tmp_path) as other:
-        one.see()
-        with pytest.raises(JournalConflictError) as caught:
-            other.governor.conclude(snapshot(SWAPPED, at=other.now))
-        assert other.governor.fail(str(caught.value)) == ""
-        assert str(one.settings.journal_path) in str(other.status())
-        assert "CAPITAL_GOVERNOR_JOURNAL" in str(other.status())
+def test_a_daemon_says_what_happened_and_goes_on_in_its_next_cycle(tmp_path: Path) -> None:
+    """Log and status file say that another program writes the journal and what to do; the files stay as they are."""
+    lines = io.StringIO()
+    sink = configure(level="INFO", fmt="console", secrets=(), stream=lines)
+    loop = asyncio.new_event_loop()
+    status = tmp_path / "runtime" / "capital_governor_status.json"
+    with Dashboard(fresh()) as dashboard:
+        settings = load(tmp_path, {"NEOLIGHT_DASHBOARD_URL": dashboard.url})
+        governor = loop.run_until_complete(open_governor(settings, sink))
+        try:
+            assert loop.run_until_complete(governor.guarded_tick())
+            with Rig(tmp_path, now=time.time()) as other:
+                other.see(SWAPPED)
+                before = footprint(other.primary, other.override)
+            assert not loop.run_until_complete(governor.guarded_tick())
+            assert footprint(other.primary, other.override) == before
+            for said in (lines.getvalue(), str(json.loads(status.read_bytes()))):
+                assert f"another program has recorded a cycle in the journal {settings.journal_path}" in said
+                assert "end one of the two, or give each a journal of its own (CAPITAL_GOVERNOR_JOURNAL)" in said
+            assert loop.run_until_complete(governor.guarded_tick())
+        finally:
+            loop.run_until_complete(governor.close())
+            loop.close()

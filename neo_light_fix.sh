@@ -364,6 +364,7 @@ Without a command: keep the governor and the agents of .agents.sh running, in th
   run  [OPTION...]           decide and publish at every interval, until stopped
   once [OPTION...]           one cycle, then exit
   hive [OPTION...]           serve the metrics itself, where there is no dashboard
+  docs [TOPIC]               a chapter of the manual, or the list of chapters
   demo [OPTION...]           see it govern: a simulated fleet in .demo, nothing real is touched
   test [PYTEST-ARGUMENT...]  format, lint, types, imports, shell, tests
   test --coverage            the same, and which lines the tests reach; slower
@@ -391,7 +392,7 @@ HELP
 main() {
     case ${1-} in
         '') supervisor supervise ;;
-        run | once | hive) start_program "$@" ;;
+        run | once | hive | docs) start_program "$@" ;;
         demo) show_demo "${@:2}" ;;
         test) forget_python_settings && test_project "${@:2}" ;;
         logs) take_no_more_than 1 "$@" && supervisor "$@" ;;

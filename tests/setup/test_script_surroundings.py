@@ -295,7 +295,7 @@ def test_an_old_bash_runs_what_does_not_supervise(mac: Machine, tmp_path: Path) 
     assert mac.run("help").out == help_text
     assert mac.run("once", "--json", script=link, cwd=tmp_path).code == 0
     mac.calls()
-    for command in ("once", "run", "hive", "demo"):
+    for command in ("once", "run", "hive", "docs", "demo"):
         run = mac.run(command, "a b", "*", script=link, cwd=tmp_path)
         assert (run.code, run.out, run.err) == (0, "out of python\n", "")
         assert mac.calls() == [program_call(command, "a b", "*")]

@@ -146,7 +146,7 @@ def test_a_python_that_cannot_serve_is_passed_over(bare: Machine) -> None:
     assert bare.calls()[0] == make_venv_call(bare, "python3.11")
 
 
-@pytest.mark.parametrize("command", ["run", "once", "hive", "demo"])
+@pytest.mark.parametrize("command", ["run", "once", "hive", "docs", "demo"])
 def test_first_use_makes_the_environment_and_starts_the_program(machine: Machine, command: str) -> None:
     """The arguments arrive unchanged, stdout is the program's alone, and its exit code is the script's."""
     machine.let("python-exits", 7)

@@ -6,10 +6,10 @@ more. A damaged journal is set aside and begun anew, once an episode.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
@@ -30,14 +30,8 @@ from capital_governor.journal.protocol import (
     Record,
 )
 from capital_governor.journal.store import Store
+from capital_governor.journal.unwritten import AGENT_CAPACITY, CAPACITY, UnwrittenCycles
 
-BATCH: Final = 100
-"""Cycles written back in one transaction, which is what one cycle pays for the end of an outage."""
-BATCH_AGENTS: Final = 2_000
-CAPACITY: Final = 1_000
-"""Cycles kept in memory while the durable journal cannot take them."""
-AGENT_CAPACITY: Final = 32_000
-"""Cycles times agents: one agent of one cycle takes less than a kilobyte, so this is at most some 30 MB."""
 NOTICE_CAPACITY: Final = 1_000
 """Notices kept in memory: at most some 5 MB."""
 MARKS: Final = 100
@@ -62,43 +56,6 @@ class _Book:
             return None
         self.reached = published
         return published
-
-
-@dataclass(frozen=True, slots=True)
-class _Unwritten:
-    """A cycle that is in memory only: its key, its book, and how many agents it is about, for reckoning its size."""
-
-    key: str
-    book: str
-    agents: int
-
-
-@dataclass(slots=True)
-class _Queue:
-    """The cycles that are in memory only, oldest first."""
-
-    cycles: deque[_Unwritten] = field(default_factory=deque)
-    agents: int = 0
-
-    def add(self, cycle: Record) -> None:
-        """Put a cycle at the end."""
-        self.cycles.append(_Unwritten(cycle.key, cycle.book, len(cycle.after.agents) + 1))
-        self.agents += self.cycles[-1].agents
-
-    def drop(self) -> _Unwritten:
-        """Take the oldest away."""
-        gone = self.cycles.popleft()
-        self.agents -= gone.agents
-        return gone
-
-    def batch(self) -> int:
-        """Return how many of the oldest are written back at once: at least 2, so that a backlog shrinks."""
-        total = 0
-        for number, cycle in enumerate(islice(self.cycles, BATCH)):
-            total += cycle.agents
-            if total > BATCH_AGENTS and number >= 2:  # noqa: PLR2004 - said above
-                return number
-        return min(BATCH, len(self.cycles))
 
 
 class ResilientJournal:
@@ -149,7 +106,7 @@ class ResilientJournal:
         self._store: Journal | None = None
         self._lost = False
         self._written = 0
-        self._queue = _Queue()
+        self._queue = UnwrittenCycles()
         self._books: dict[str, _Book] = {}
         self._bases: dict[str, str] = {}
         self._marks: dict[tuple[str, int], Publication] = {}
@@ -522,7 +479,7 @@ class ResilientJournal:
 
     def _end_episode(self) -> None:
         written, self._written = self._written, 0
-        self._queue = _Queue()
+        self._queue = UnwrittenCycles()
         self._marks.clear()
         self._memory.forget_cycles()
         self._lost = self._was_set_aside = False

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from capital_governor import __version__
 from capital_governor.core.decision import commit, resolve
-from capital_governor.core.model import DAY_SECONDS, Agent, Inputs, Metrics, Publication, Rules, Snapshot, State
+from capital_governor.core.model import DAY_SECONDS, Inputs, Publication, Rules, State
 from capital_governor.core.orders import Order
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision, Trace
@@ -33,6 +33,7 @@ from capital_governor.journal.protocol import (
     Record,
     written_by_newer,
 )
+from capital_governor.journal.stored_metrics import with_metrics, without_metrics
 
 T = TypeVar("T")
 PRUNE_ROWS: Final = 200
@@ -381,7 +382,7 @@ class Store:
             memo.rules = (cycle.rules, self._rules_id(cycle.rules))
         before = self._put_state(book, cycle.state, memo)
         memo.states[book] = stored = before if after is cycle.state else self._put_state(book, after, memo)
-        inputs, unseen = _without_metrics(cycle.inputs, after)
+        inputs, unseen = without_metrics(cycle.inputs, after)
         self._take_head(cycle, stored.number)
         self._db.change(
             _INSERT,
@@ -470,7 +471,7 @@ class Store:
     def _entry(self, book: str, row: _Row, before: State, after: State, rules: Rules) -> Entry:
         seen = decode(Inputs, unpack(row.inputs), row.version)
         if row.unseen is not None:
-            seen = _with_metrics(seen, after, json.loads(row.unseen))
+            seen = with_metrics(seen, after, json.loads(row.unseen))
         decision = resolve(seen, before, rules)
         again = None if decision.proposal is None else decision.proposal.generation
         same = (decision.reason.value, again) == (row.reason, row.generation)
@@ -516,35 +517,6 @@ class Store:
         if not found:
             raise JournalCorruptError(f"{self._db.place} refers to something it does not hold: {table} {number}")
         return found[0]
-
-
-def _without_metrics(inputs: Inputs, after: State) -> tuple[Inputs, list[Agent] | None]:
-    """Leave out of the inputs the metrics that the state after the cycle has; also return for whom it has others.
-
-    A decided cycle puts those of every good record into its state, so that is all of them or, in a hold, none.
-    """
-    payload = inputs.payload
-    if not isinstance(payload, Snapshot) or not payload.metrics:
-        return inputs, None
-    remembered = {agent: memory.metrics for agent, memory in after.agents.items() if memory.metrics is not None}
-    unseen = [agent for agent in remembered if agent not in payload.metrics]
-    kept = _but_for(remembered, unseen)
-    if list(kept) != list(payload.metrics) or any(kept[agent] is not seen for agent, seen in payload.metrics.items()):
-        return inputs, None
-    return replace(inputs, payload=replace(payload, metrics={})), unseen
-
-
-def _with_metrics(inputs: Inputs, after: State, unseen: list[Agent]) -> Inputs:
-    """Put back what ``_without_metrics`` left out."""
-    if not isinstance(inputs.payload, Snapshot):
-        raise JournalCorruptError("a stored Inputs cannot be read: it has no payload for its metrics")
-    remembered = {agent: memory.metrics for agent, memory in after.agents.items() if memory.metrics is not None}
-    return replace(inputs, payload=replace(inputs.payload, metrics=_but_for(remembered, unseen)))
-
-
-def _but_for(metrics: dict[Agent, Metrics], agents: list[Agent]) -> dict[Agent, Metrics]:
-    left_out = frozenset(agents)
-    return {agent: seen for agent, seen in metrics.items() if agent not in left_out}
 
 
 def _content(state: State, published: bytes | None) -> tuple[bytes, bytes]:

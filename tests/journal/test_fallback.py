@@ -17,7 +17,7 @@ from capital_governor.core.model import (
     Publication,
     State,
 )
-from capital_governor.journal.fallback import BATCH, ResilientJournal
+from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.protocol import (
     LIVE,
     Journal,
@@ -30,6 +30,7 @@ from capital_governor.journal.schema import SCHEMA_VERSION
 from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
 from capital_governor.journal.store import Store
+from capital_governor.journal.unwritten import BATCH
 from tests.rigs.journal_cycles import DAY, NOW, Told, chain, contents, held, moved, seeded, state_of, stored, tell
 
 Resilient = Callable[..., ResilientJournal]

@@ -1,0 +1,37 @@
+"""Metrics are stored once: in the state after a cycle, and not again in the inputs of that cycle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from capital_governor.core.model import Agent, Inputs, Metrics, Snapshot, State
+from capital_governor.journal.protocol import JournalCorruptError
+
+
+def without_metrics(inputs: Inputs, after: State) -> tuple[Inputs, list[Agent] | None]:
+    """Leave out of the inputs the metrics that the state after the cycle has; also return for whom it has others.
+
+    A decided cycle puts those of every good record into its state, so that is all of them or, in a hold, none.
+    """
+    payload = inputs.payload
+    if not isinstance(payload, Snapshot) or not payload.metrics:
+        return inputs, None
+    remembered = {agent: memory.metrics for agent, memory in after.agents.items() if memory.metrics is not None}
+    unseen = [agent for agent in remembered if agent not in payload.metrics]
+    kept = _but_for(remembered, unseen)
+    if list(kept) != list(payload.metrics) or any(kept[agent] is not seen for agent, seen in payload.metrics.items()):
+        return inputs, None
+    return replace(inputs, payload=replace(payload, metrics={})), unseen
+
+
+def with_metrics(inputs: Inputs, after: State, unseen: list[Agent]) -> Inputs:
+    """Put back what ``without_metrics`` left out."""
+    if not isinstance(inputs.payload, Snapshot):
+        raise JournalCorruptError("a stored Inputs cannot be read: it has no payload for its metrics")
+    remembered = {agent: memory.metrics for agent, memory in after.agents.items() if memory.metrics is not None}
+    return replace(inputs, payload=replace(inputs.payload, metrics=_but_for(remembered, unseen)))
+
+
+def _but_for(metrics: dict[Agent, Metrics], agents: list[Agent]) -> dict[Agent, Metrics]:
+    left_out = frozenset(agents)
+    return {agent: seen for agent, seen in metrics.items() if agent not in left_out}

@@ -114,7 +114,8 @@ def open_desk(root: Path | None, *, dry_run: bool, nothing: str = "") -> Iterato
         found = path.exists()
         if nothing and not found:
             fail(USAGE, nothing)
-        journal = open_sqlite(path, busy_seconds=BUSY_SECONDS)
+        # A governor of an older version that still runs could go on with neither the journal nor its orders.
+        journal = open_sqlite(path, upgrade=False, busy_seconds=BUSY_SECONDS)
         if not found and (problem := locked_out(path)):
             warn(problem)
         try:

@@ -20,6 +20,7 @@ from capital_governor.core.orders import OrderEnd, OrderKind
 from capital_governor.journal.sqlite.driver import open_sqlite
 from tests.cli.test_commands import Said, call, loaded
 from tests.rigs.serving import FLEET, Dashboard, fixed, footprint, fresh, wait_until
+from tests.rigs.stored_roots import unpack
 from tests.service.test_daemon import Daemon
 
 pytestmark = pytest.mark.usefixtures(loaded.__name__)
@@ -415,3 +416,31 @@ def test_a_taken_back_order_stays_on_record(place: Place) -> None:
     plain.close()
     assert rows == [("limit", "RangeTrader", 0.1, ME, "new strategy", OrderEnd.TAKEN_BACK.value, ME)]
     assert set(FLEET) >= {"RangeTrader"}
+
+
+def test_an_order_leaves_the_journal_of_an_older_version_to_its_governor(tmp_path: Path) -> None:
+    """Given before the governor is restarted, it is for the one that runs, which reads its own schema only."""
+    unpack(tmp_path)
+    url = "http://127.0.0.1:1"
+    before = _schema(tmp_path)
+    assert call(tmp_path, "hold", "--reason", "wait", url=url).code == 0
+    limited = call(tmp_path, "limit", "Bobb", "--max", "0.2", url=url)
+    assert "did you mean Bob?" in limited.err
+    assert "replaces: limit Ada --max 0.1" in call(tmp_path, "limit", "Ada", "--max", "0.05", url=url).out
+    assert call(tmp_path, "accept", url=url).code == 2
+    assert _schema(tmp_path) == before
+    plain = sqlite3.connect(tmp_path / "state" / "capital_governor.sqlite3")
+    kinds = plain.execute("SELECT kind, agent, cap FROM orders WHERE ended_at IS NULL ORDER BY id").fetchall()
+    plain.close()
+    assert kinds[-3:] == [("hold", "", None), ("limit", "Bobb", 0.2), ("limit", "Ada", 0.05)]
+
+
+def _schema(root: Path) -> list[Any]:
+    plain = sqlite3.connect(root / "state" / "capital_governor.sqlite3")
+    try:
+        return [
+            plain.execute("PRAGMA user_version").fetchall(),
+            plain.execute("SELECT * FROM sqlite_master").fetchall(),
+        ]
+    finally:
+        plain.close()

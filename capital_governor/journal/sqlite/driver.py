@@ -18,13 +18,15 @@ VACUUM_PAGES: Final = 1_000
 SPARE_PAGES: Final = 256  # free pages left in place: the next cycles use them
 
 
-def open_sqlite(path: Path, *, read_only: bool = False, busy_seconds: float = 2.0) -> Store:
+def open_sqlite(path: Path, *, read_only: bool = False, upgrade: bool = True, busy_seconds: float = 2.0) -> Store:
     """Open the journal at ``path``; made if there is none, with its folder, readable by its owner only.
 
     Args:
         path: the database; SQLite keeps ``-wal`` and ``-shm`` beside it.
         read_only: for one look beside (or without) a running writer: makes and changes nothing, and sees what was
             committed. Keep it for one command, not for the life of a process.
+        upgrade: bring a journal of an older schema up to date. Without, its orders can be read and written, and all
+            else be read, while a governor of the older version writes it.
         busy_seconds: how long a locked database is waited for, at each transaction.
 
     Raises:
@@ -34,7 +36,8 @@ def open_sqlite(path: Path, *, read_only: bool = False, busy_seconds: float = 2.
         JournalRefusedError: it is another program's, or of a newer version of this one.
     """
     real = Path(os.path.realpath(path))
-    return Store(SqliteDriver(connect(real, read_only=read_only, busy_seconds=busy_seconds), real))
+    connection = connect(real, read_only=read_only, upgrade=upgrade, busy_seconds=busy_seconds)
+    return Store(SqliteDriver(connection, real))
 
 
 def in_memory() -> Store:

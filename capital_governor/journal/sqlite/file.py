@@ -20,7 +20,7 @@ from capital_governor.adapters.refusals import remedy
 from capital_governor.adapters.rights import denied, hand_over
 from capital_governor.journal.protocol import JournalCorruptError, JournalRefusedError, JournalUnavailableError
 from capital_governor.journal.schema import SCHEMA_VERSION, TABLES
-from capital_governor.journal.sqlite.upgrades import OLDER_TABLES, content_digest, statements, views
+from capital_governor.journal.sqlite.upgrades import OLDER_TABLES, OLDER_WITH_ORDERS, content_digest, statements, views
 
 APPLICATION_ID: Final = 0x43474F56  # "CGOV": tells our file from any other program's
 QUICK_CHECK_BYTES: Final = 16 * 1024 * 1024  # about 0.1 s; beyond that a start would feel it
@@ -29,7 +29,7 @@ ELSEWHERE: Final = "name a file on a local disk as the journal (CAPITAL_GOVERNOR
 CACHE_KIB: Final = 512  # a cycle uses few pages twice: SQLite's 2,000 is not faster, with ten thousand agents either
 
 
-def connect(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Connection:
+def connect(path: Path, *, read_only: bool, upgrade: bool, busy_seconds: float) -> sqlite3.Connection:
     """Open the database at ``path``, a resolved one, as ``open_sqlite`` says."""
     with typed(f"the journal {path}", path):
         if not read_only:
@@ -45,7 +45,7 @@ def connect(path: Path, *, read_only: bool, busy_seconds: float) -> sqlite3.Conn
         )
         try:
             connection.create_function("content_digest", 1, content_digest, deterministic=True)
-            _claim(connection, path, read_only=read_only)
+            _claim(connection, path, read_only=read_only, upgrade=upgrade)
         except BaseException:
             connection.close()
             raise
@@ -117,16 +117,33 @@ def _reading_uri(path: Path) -> str:
     return f"{path.as_uri()}?mode=ro&immutable=1"
 
 
-def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
+def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool, upgrade: bool) -> None:
     """Make sure that this is a journal of ours, sound as far as that can be seen quickly; lay down a new one."""
+    version, empty = _schema_of(connection, path)
+    if read_only:
+        if empty:
+            raise JournalUnavailableError(f"the journal {path} is empty")
+    else:
+        _configure(connection, path, empty=empty)
+    if read_only or (not upgrade and version in OLDER_WITH_ORDERS):
+        for statement in views(version):
+            connection.execute(statement)
+    elif version < SCHEMA_VERSION:
+        _bring_up_to_date(connection)
+    if not read_only and path.stat().st_size <= QUICK_CHECK_BYTES:
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise JournalCorruptError(f"the journal {path} is damaged: {verdict}")
+
+
+def _schema_of(connection: sqlite3.Connection, path: Path) -> tuple[int, bool]:
+    """Return a journal's schema, 0 if it has none yet, and whether the file is empty; refuse what is none of ours."""
     connection.execute("BEGIN")  # one look at all three: another process may be laying it down
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     connection.execute("ROLLBACK")
     empty = not tables and version == 0
-    if empty and read_only:
-        raise JournalUnavailableError(f"the journal {path} is empty")
     if not empty and owner != APPLICATION_ID:
         raise JournalRefusedError(f"{path} is the database of another program: name another file as the journal")
     if version > SCHEMA_VERSION:
@@ -137,17 +154,7 @@ def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> No
     known = {**OLDER_TABLES, SCHEMA_VERSION: TABLES}
     if not empty and (missing := known.get(version, frozenset({"its version"})) - tables):
         raise JournalCorruptError(f"the journal {path} lacks {', '.join(sorted(missing))}")
-    if read_only:
-        for statement in views(version):
-            connection.execute(statement)
-        return
-    _configure(connection, path, empty=empty)
-    if version < SCHEMA_VERSION:
-        _bring_up_to_date(connection)
-    if path.stat().st_size <= QUICK_CHECK_BYTES:
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise JournalCorruptError(f"the journal {path} is damaged: {verdict}")
+    return version, empty
 
 
 def _configure(connection: sqlite3.Connection, path: Path, *, empty: bool) -> None:

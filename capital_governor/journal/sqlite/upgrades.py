@@ -18,6 +18,8 @@ OLDER_TABLES: Final[Mapping[int, frozenset[str]]] = {
     3: _BEFORE_ORDERS | {"orders"},
 }
 """What a journal of each older schema holds at least."""
+OLDER_WITH_ORDERS: Final = frozenset({2, 3})
+"""The older schemas whose table of orders is that of today."""
 
 _NEW_COLUMNS: Final = (
     "key TEXT NOT NULL DEFAULT ''",

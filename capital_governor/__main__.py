@@ -23,10 +23,10 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         wait_with_reloads()
         end_at_signals()
-    from capital_governor.cli.parser import run_command  # noqa: PLC0415 - takes some milliseconds, in which no signal is heard yet
+    from capital_governor.cli.parser import execute  # noqa: PLC0415 - takes some milliseconds, in which no signal is heard yet
 
     try:
-        code = run_command(sys.argv[1:])
+        code = execute(sys.argv[1:])
     except KeyboardInterrupt:
         raise SystemExit(_INTERRUPTED) from None
     raise SystemExit(code)

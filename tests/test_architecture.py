@@ -15,12 +15,12 @@ import pytest
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 FORBIDDEN: Final = {
-    "Layers": ("core/scorer.py", "capital_governor.wording.messages"),
+    "Layers": ("core/scorer.py", "capital_governor.wording.reason_texts"),
     "decide() is the only brain": ("service/event_log.py", "capital_governor.core.allocator"),
     "core is pure": ("core/scorer.py", "time"),
     "Only the journal": ("service/cycle.py", "sqlite3"),
-    "The hive": ("wording/messages.py", "capital_governor.hive.metrics"),
-    "The demo": ("cli/hold_command.py", "capital_governor.cli.demo.root"),
+    "The hive": ("wording/reason_texts.py", "capital_governor.hive.metrics"),
+    "The demo": ("cli/hold_command.py", "capital_governor.cli.demo.demo_root"),
     "An agent's client": ("client.py", "capital_governor.core.model"),
     "A keeper is light": ("supervisor/keeper.py", "capital_governor.supervisor.agents"),
 }

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from capital_governor.adapters.bounded_reading import refuse_irregular
 from capital_governor.adapters.durability import SyncError, sync_file, sync_folder
-from capital_governor.adapters.rights import PRIVATE, ModeRefusedError, inherit
+from capital_governor.adapters.permissions import PRIVATE, ModeRefusedError, inherit
 
 _TEMPORARY: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 

@@ -22,7 +22,7 @@ class NotAFile(RemediedError):  # noqa: N818 - stands beside IsADirectoryError, 
     remedy = "move it away"
 
 
-def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes | None:
+def read_bounded(path: Path, max_bytes: int = MAX_BYTES) -> bytes | None:
     """Return the content of the file at ``path``, None if there is none. Never blocks on a FIFO.
 
     Raises:

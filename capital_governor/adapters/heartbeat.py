@@ -12,13 +12,12 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
-from capital_governor.adapters.http_failure import failure_text, proxy_text
+from capital_governor.adapters.http_failure import failure_text, proxy_text, wants_proxy_password
 from capital_governor.adapters.http_get import USER_AGENT, get, httpx, tls_context
 from capital_governor.adapters.proxies import ProxyUnusableError, Route, route_to
 
 DEADLINE_SECONDS: Final = 10.0
 _SERVER: Final = "the heartbeat's server"
-_PROXY_AUTHENTICATION: Final = 407
 _HEADERS: Final = {"Accept-Encoding": "identity", "Connection": "close", "User-Agent": USER_AGENT}
 
 
@@ -76,8 +75,8 @@ class Heartbeat:
                 target = httpx.URL(self._url)
                 self._tls = self._tls or tls_context(target)
                 async with get(target, _HEADERS, self._tls, self._route.proxy) as response:
-                    if response.status_code == _PROXY_AUTHENTICATION and via:
-                        return proxy_text(via, str(response.status_code))
+                    if via and wants_proxy_password(status := str(response.status_code)):
+                        return proxy_text(via, status)
                     return "" if response.is_success else f"HTTP {response.status_code}"
         except TimeoutError:
             return f"no answer within {self._deadline_seconds:g} s" + (f" through {via}" if via else "")

@@ -15,14 +15,13 @@ from typing import Final, TypeVar
 from capital_governor.adapters.http_get import httpx
 from capital_governor.contracts.text import clean
 
-__all__ = ["failure_text", "proxy_text"]
+__all__ = ["failure_text", "proxy_text", "wants_proxy_password"]
 
 E = TypeVar("E", bound=BaseException)
 
 _OUT_OF_TIME: Final = {9, 10}  # OpenSSL's X509_V_ERR_...: not yet valid, expired
 _OTHER_NAME: Final = {62, 64}  # for another host name, for another address
 _PLAIN_TEXT: Final = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
-_PROXY_AUTHENTICATION: Final = "407 "
 
 
 def failure_text(error: BaseException, shown: str, via: str = "") -> str:
@@ -62,9 +61,14 @@ def _system_text(causes: Sequence[BaseException], asked: str) -> str:
 
 def proxy_text(via: str, answer: str) -> str:
     """Return in words that a proxy refused; ``answer`` is its status and reason."""
-    if f"{answer} ".startswith(_PROXY_AUTHENTICATION):
+    if wants_proxy_password(answer):
         return f"{via} answers {answer}: it wants a user and a password, as in http://USER:PASSWORD@HOST:PORT"
     return f"{via} answers {answer or 'nothing that a proxy says'}: see its log, or except the host with NO_PROXY"
+
+
+def wants_proxy_password(answer: str) -> bool:
+    """Whether an answer is a proxy's 407, written as httpx or as python-telegram-bot does."""
+    return f"{answer} ".startswith(("407 ", "Proxy Authentication Required (407) "))
 
 
 def _tls_text(error: ssl.SSLError) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from capital_governor import __version__
-from capital_governor.adapters.lean_imports import remember_absent, without
+from capital_governor.adapters.partial_imports import remember_absent, without
 
 with without("click", "pygments", "rich"):
     import httpx

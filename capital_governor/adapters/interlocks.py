@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from capital_governor.adapters.bounded_reading import read
+from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.contracts.allocations import load_object
 from capital_governor.contracts.instants import Instant, read_instant
 from capital_governor.contracts.text import clean
@@ -27,7 +27,7 @@ def read_pause(path: Path) -> Pause | None:
     why in one printable sentence. Nothing is raised for a bad file, and a FIFO does not block.
     """
     try:
-        content = read(path, PAUSE_MAX_BYTES)
+        content = read_bounded(path, PAUSE_MAX_BYTES)
     except OSError as error:
         return _unknown(path, error.strerror or "it cannot be read")
     if content is None:

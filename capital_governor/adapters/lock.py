@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 from pathlib import Path
 from typing import Final
+
+from capital_governor.adapters.refusals import LOCK_REMEDIES
 
 PATIENCE_SECONDS: Final = 1.0
 """How long ``acquire`` tries again: whoever looks at a lock has a share of it for a moment."""
 
 _POLL_SECONDS: Final = 0.01
-_NO_LOCKS: Final = "this file system has no file locks: put runtime/ on a local disk, or mount this one with locks"
-_NOT_OURS: Final = "let the governor's user write to it, or remove it while no governor runs here"
-_REMEDIES: Final = {
-    errno.ENOLCK: _NO_LOCKS,
-    errno.ENOSYS: _NO_LOCKS,
-    errno.EOPNOTSUPP: _NO_LOCKS,
-    errno.EINVAL: _NO_LOCKS,
-    errno.EACCES: _NOT_OURS,
-    errno.EPERM: _NOT_OURS,
-    errno.ELOOP: "it is a symbolic link: remove it while no governor runs here",
-    errno.EISDIR: "move away the folder in its place",
-}
 
 
 class LockHeldError(Exception):
@@ -70,7 +59,7 @@ class RootLock:
             remedy = "stop it first, or use `once --dry-run`, which works beside it"
             raise LockHeldError(f"another governor runs on this root: it holds {self._path}; {remedy}") from None
         except OSError as error:
-            remedy = _REMEDIES.get(error.errno or 0, "")
+            remedy = LOCK_REMEDIES.get(error.errno or 0, "")
             problem = f"the lock cannot be taken ({error.strerror or error})" + (f": {remedy}" if remedy else "")
             raise LockRefusedError(error.errno, problem, str(self._path)) from None
 

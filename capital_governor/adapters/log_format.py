@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal
 
-from capital_governor.adapters.lean_imports import without
+from capital_governor.adapters.partial_imports import without
 from capital_governor.adapters.printable import escape, text_of
 from capital_governor.adapters.redaction import FIXED, Redaction
 

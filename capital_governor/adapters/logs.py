@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, TextIO, TypeAlias
 
-from capital_governor.adapters.lean_imports import without
 from capital_governor.adapters.log_format import Format, Formatter, Words
 from capital_governor.adapters.log_output import Sink
+from capital_governor.adapters.partial_imports import without
 from capital_governor.adapters.printable import text_of
 
 with without("rich"):  # structlog's console renderer would load it; ours does not

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from capital_governor.adapters.atomic_replacement import Swept, sweep
 from capital_governor.adapters.durability import sync_folder
-from capital_governor.adapters.rights import unwritable
+from capital_governor.adapters.permissions import unwritable
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,20 @@ REMEDIES: Final = {
 }
 """By number of an error: what a person does about it, where that depends on nothing else."""
 
+_NO_LOCKS: Final = "this file system has no file locks: put runtime/ on a local disk, or mount this one with locks"
+_NOT_OURS: Final = "let the governor's user write to it, or remove it while no governor runs here"
+LOCK_REMEDIES: Final = {
+    errno.ENOLCK: _NO_LOCKS,
+    errno.ENOSYS: _NO_LOCKS,
+    errno.EOPNOTSUPP: _NO_LOCKS,
+    errno.EINVAL: _NO_LOCKS,
+    errno.EACCES: _NOT_OURS,
+    errno.EPERM: _NOT_OURS,
+    errno.ELOOP: "it is a symbolic link: remove it while no governor runs here",
+    errno.EISDIR: "move away the folder in its place",
+}
+"""The same for the lock file, which must not be replaced while a governor holds it."""
+
 
 class RemediedError(OSError):
     """An error of a file system that knows its remedy."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from capital_governor.adapters import logs
-from capital_governor.adapters.http_failure import failure_text, proxy_text
+from capital_governor.adapters.http_failure import failure_text, proxy_text, wants_proxy_password
 from capital_governor.adapters.http_get import httpx, tls_context
 from capital_governor.adapters.notifier import Delivery, Refused, Retry, Sent
 from capital_governor.adapters.printable import escape
@@ -25,7 +25,6 @@ DEADLINE_SECONDS: Final = 20.0
 LONGEST_TEXT: Final = 4096
 """Characters that the Bot API takes in one message."""
 _SHOWN_CHARACTERS: Final = 200
-_PROXY_AUTHENTICATION: Final = "Proxy Authentication Required (407)"
 _UNREADABLE: Final = ". Parsing the server response"
 """What the library puts between its own words and a body that is not JSON."""
 
@@ -146,7 +145,7 @@ class Telegram:
         from telegram.error import BadRequest, Forbidden, InvalidToken, NetworkError  # noqa: PLC0415
 
         words = self._clear(error.message.partition(_UNREADABLE)[0])[:_SHOWN_CHARACTERS]
-        if self._route.via and words.startswith(_PROXY_AUTHENTICATION):
+        if self._route.via and wants_proxy_password(words):
             return Retry(proxy_text(self._route.via, "407"))
         refusal = isinstance(error, BadRequest | Forbidden | InvalidToken)
         if error.__cause__ is not None and (refusal or not isinstance(error, NetworkError)):

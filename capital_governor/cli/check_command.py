@@ -10,33 +10,33 @@ from typing import Any
 from capital_governor.adapters.dashboard import token_warnings
 from capital_governor.adapters.notifier import Refused, Retry, Sent
 from capital_governor.adapters.paths import Paths
-from capital_governor.adapters.rights import denied
+from capital_governor.adapters.permissions import denied
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.cli.failures import explained
-from capital_governor.cli.once_table import leeway_document
+from capital_governor.cli.once_table import fleet_range_document
 from capital_governor.cli.output import show_json
-from capital_governor.cli.page import new_page
 from capital_governor.cli.preview import preview
-from capital_governor.cli.run_command import log_to
+from capital_governor.cli.run_command import set_up_logs
+from capital_governor.cli.terminal_page import new_page
 from capital_governor.contracts.exit_codes import CONFIGURATION, OK, TEMPORARY
-from capital_governor.core.fleet_range import leeway
+from capital_governor.core.fleet_range import fleet_range
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Refusal, Snapshot
 from capital_governor.core.reason import PAYLOAD_HOLDS
 from capital_governor.journal.protocol import JournalCorruptError, JournalUnavailableError
-from capital_governor.journal.sqlite.driver import in_memory
+from capital_governor.journal.sqlite.sqlite_driver import in_memory
 from capital_governor.service.daemon import in_loop, leave
 from capital_governor.service.notifications import telegram_of
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings, load
-from capital_governor.wording.messages import message
+from capital_governor.wording.reason_texts import message
 
 
 def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
     """Check settings and dashboard; return 75 if not ready, 78 where a person must mend something first."""
     with explained():
         settings = load(root)
-    sink = log_to(settings)
+    sink = set_up_logs(settings)
     told = in_loop(lambda: _notify(telegram_of(settings, sink.redact))) if notify else None
     rules = settings.rules()
     with explained():
@@ -75,7 +75,7 @@ def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
             "hold": None if hold is None else hold.detail,
             "exit": None if hold is None else EXITS[hold.reason],
         },
-        "leeway": leeway_document(leeway(members, rules), rules) if members else None,
+        "leeway": fleet_range_document(fleet_range(members, rules), rules) if members else None,
     }
     show_json(document) if as_json else show_check(document)
     failed = CONFIGURATION if isinstance(told, Refused) else TEMPORARY

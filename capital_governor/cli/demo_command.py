@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from capital_governor.cli.demo.root import DemoError
+from capital_governor.cli.demo.demo_root import DemoError
 from capital_governor.cli.demo.show import show
 from capital_governor.cli.failures import explained
 from capital_governor.cli.output import fail

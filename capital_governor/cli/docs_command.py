@@ -6,7 +6,7 @@ import sys
 from importlib import resources
 from typing import Final
 
-from capital_governor.cli.output import write
+from capital_governor.cli.output import write_stdout
 from capital_governor.contracts.exit_codes import OK, USAGE
 
 TOPICS: Final = {
@@ -29,7 +29,7 @@ def docs(topic: str | None) -> int:
         SystemExit: 2, with the list of topics on stderr, if there is no such chapter.
     """
     if topic is None:
-        write("".join(f"{line}\n" for line in _listed()))
+        write_stdout("".join(f"{line}\n" for line in _listed()))
     elif topic not in TOPICS:
         listing = "\n".join(_listed())
         print(f"capital-governor: there is no chapter {topic!r}; the chapters are\n{listing}", file=sys.stderr)  # noqa: T201
@@ -50,4 +50,4 @@ def _show(text: str) -> None:
 
         pydoc.pager(text)
     else:
-        write(text)
+        write_stdout(text)

@@ -12,17 +12,16 @@ from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.cli.figures import moment, span
 from capital_governor.cli.output import fail, show_json
-from capital_governor.cli.page import LABEL_COLUMNS, new_page
 from capital_governor.cli.place import place
+from capital_governor.cli.terminal_page import LABEL_COLUMNS, new_page
 from capital_governor.contracts.exit_codes import OK, TEMPORARY, USAGE
 from capital_governor.contracts.status import order_document
 from capital_governor.core.orders import Order
 from capital_governor.core.trace import Decision
 from capital_governor.journal.protocol import LIVE, Entry
-from capital_governor.journal.sqlite.driver import open_sqlite
-from capital_governor.wording.explanation import explain as explain_agent
-from capital_governor.wording.explanation import explain_lines, left_out, limits_to_come
-from capital_governor.wording.messages import message, waiting_text
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
+from capital_governor.wording.explanation import explanation_document, explanation_lines, left_out, limits_to_come
+from capital_governor.wording.reason_texts import message, waiting_text
 
 FEW_NAMES: Final = 10
 
@@ -33,7 +32,7 @@ def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> i
         where = place(root)
         path = Paths(where.root, dry_run).journal(where.journal_path)
         entry, newest, orders, waiting = _last_decision(path, now := time.time())
-    found = explain_agent(agent, entry.state, entry.rules, entry.decision)
+    found = explanation_document(agent, entry.state, entry.rules, entry.decision)
     if found is None:
         fail(USAGE, f"{agent!r} played no part in the last decision; {_names(agent, entry.decision)}")
     to_come = limits_to_come(agent, orders, entry.inputs)
@@ -44,7 +43,7 @@ def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> i
         return OK
     hold = newest.decision.trace.hold
     since = message(newest.reason, newest.rules) + (f": {hold.detail}" if hold is not None else "")
-    lines = [*explain_lines(agent, entry.state, entry.rules, entry.decision)]
+    lines = [*explanation_lines(agent, entry.state, entry.rules, entry.decision)]
     if missing:
         lines.append(f"left out   {missing}")
     happened = since if newest.seq != entry.seq else None
@@ -83,7 +82,7 @@ def _names(agent: str, decision: Decision) -> str:
 def show_explanation(
     lines: Iterable[str], decided_at: float, now: float, since: str | None, waiting: int | None, to_come: Iterable[str]
 ) -> None:
-    """Print the lines of ``explanation.explain_lines``, when that was, and what has happened ``since``, if anything.
+    """Print the lines of ``explanation_lines``, when that was decided, and what has happened ``since``, if anything.
 
     ``waiting`` is a generation that is not in the files yet, ``to_come`` are the operator's limits that the next
     decision obeys, in words.

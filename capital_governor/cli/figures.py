@@ -17,7 +17,7 @@ def signed_percent(change: float | None) -> str:
     return f"{change:+.2%}" if change else ""
 
 
-def number(value: float | None) -> str:
+def four_digits(value: float | None) -> str:
     """Return a score or weight; nothing for none."""
     return "" if value is None else f"{value:.4f}"
 

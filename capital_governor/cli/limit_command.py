@@ -9,7 +9,7 @@ from pathlib import Path
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.cli.order_desk import Desk, open_desk, order_seconds
-from capital_governor.cli.output import fail, show_json, warn, write
+from capital_governor.cli.output import fail, show_json, warn, write_stdout
 from capital_governor.cli.place import place, published_shares
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.contracts.status import order_document
@@ -17,7 +17,7 @@ from capital_governor.contracts.text import RESERVED_NAMES, clean, escape_name, 
 from capital_governor.core.model import Agent, State
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.journal.protocol import LIVE
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.settings.kinds import RATIO
 
 
@@ -71,7 +71,7 @@ def limits(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     if as_json:
         show_json({"orders": [order_document(order) for order in orders]})
     else:
-        write("".join(f"{order.text}\n" for order in orders) or "The operator has ordered nothing\n")
+        write_stdout("".join(f"{order.text}\n" for order in orders) or "The operator has ordered nothing\n")
     return OK
 
 
@@ -92,9 +92,9 @@ def _warn_unknown(desk: Desk, agent: Agent) -> None:
 
 def _warn_useless(desk: Desk, floor: float | None, cap: float | None) -> None:
     """Warn if the settings are stricter than the limit."""
-    if desk.bounds is None:
+    if desk.common_limits is None:
         return
-    min_alloc, max_alloc = desk.bounds
+    min_alloc, max_alloc = desk.common_limits
     if cap is not None and cap > max_alloc:
         warn(f"--max {cap:g} is above MAX_ALLOC {max_alloc:g}, which stays the cap")
     if floor is not None and floor > max_alloc:

@@ -8,7 +8,7 @@ from capital_governor.cli.failures import explained
 from capital_governor.cli.once_table import once_document, show_once
 from capital_governor.cli.output import show_json
 from capital_governor.cli.preview import preview
-from capital_governor.cli.run_command import load_to_govern, log_to
+from capital_governor.cli.run_command import load_to_govern, set_up_logs
 from capital_governor.contracts.exit_codes import OK, TEMPORARY
 from capital_governor.core.reason import PAYLOAD_HOLDS
 from capital_governor.service import daemon
@@ -34,13 +34,13 @@ def _taken(root: Path | None) -> tuple[Settings, Outcome]:
     """Run a cycle. Raises SystemExit if it cannot start, or was ended."""
     with explained():
         settings = load_to_govern(root)
-        return settings, daemon.once(settings, log_to(settings, background=True))
+        return settings, daemon.govern_once(settings, set_up_logs(settings, background=True))
 
 
 def _previewed(root: Path | None) -> tuple[Settings, Outcome]:
     with explained():
         settings = load(root)
-    log_to(settings)
+    set_up_logs(settings)
     with explained():
         outcome, _ = preview(settings)
     return settings, outcome

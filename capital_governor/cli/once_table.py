@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from capital_governor.cli.figures import number, percent, signed_percent
-from capital_governor.cli.page import NARROW_COLUMNS, Cell, Page, largest, new_page
+from capital_governor.cli.figures import four_digits, percent, signed_percent
+from capital_governor.cli.terminal_page import NARROW_COLUMNS, Cell, Page, largest, new_page
 from capital_governor.contracts.status import order_document
-from capital_governor.core.fleet_range import Leeway, leeway
+from capital_governor.core.fleet_range import FleetRange, fleet_range
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import WHOLE, Agent, Rules
 from capital_governor.core.trace import Decision
 from capital_governor.service.standing import Outcome
-from capital_governor.wording.log_lines import leeway_line
-from capital_governor.wording.messages import message, outcome, waiting_text
+from capital_governor.wording.log_lines import fleet_range_line
+from capital_governor.wording.reason_texts import message, reason_kind, waiting_text
 
 _ROUNDING: Final = 1e-9
 """By how much a weight may be above its limit for the last digits of a float alone."""
@@ -43,7 +43,7 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
         "dry_run": dry_run,
         "reason": decision.reason.value,
         "message": message(decision.reason, rules),
-        "outcome": outcome(decision.reason),
+        "outcome": reason_kind(decision.reason),
         "hold": None if hold is None else hold.detail,
         "exit": None if hold is None else EXITS[hold.reason],
         "generation": None if published is None else published.generation,
@@ -58,7 +58,7 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
         "journal_problem": done.journal_problem or None,
         "orders": [order_document(order) for order in done.orders],
         "warnings": list(trace.warnings),
-        "leeway": leeway_document(leeway(len(trace.limits), rules), rules) if trace.limits else None,
+        "leeway": fleet_range_document(fleet_range(len(trace.limits), rules), rules) if trace.limits else None,
         "agents": [
             {
                 "agent": agent,
@@ -75,7 +75,7 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
     }
 
 
-def leeway_document(room: Leeway, rules: Rules) -> dict[str, Any]:
+def fleet_range_document(room: FleetRange, rules: Rules) -> dict[str, Any]:
     """Return how far scores can move a weight: 0..1; ``frozen`` means never as far as a threshold."""
     return {
         "agents": room.agents,
@@ -83,20 +83,20 @@ def leeway_document(room: Leeway, rules: Rules) -> dict[str, Any]:
         "highest_weight": room.highest,
         "forced_reserve": room.forced_reserve,
         "frozen": room.freezes(rules),
-        "text": leeway_line(room, rules).text,
+        "text": fleet_range_line(room, rules).text,
     }
 
 
 def _binding(decision: Decision, agent: Agent) -> str | None:
     """Name the limit at which an agent's weight stands; None between them."""
-    bounds, weight = decision.trace.limits.get(agent), decision.trace.weights.get(agent)
-    if bounds is None or weight is None:
+    limits, weight = decision.trace.limits.get(agent), decision.trace.weights.get(agent)
+    if limits is None or weight is None:
         return None
-    if weight > bounds.hi + _ROUNDING:
+    if weight > limits.hi + _ROUNDING:
         return None  # a proposal that the gate refuses
-    if weight >= bounds.hi:
-        return bounds.hi_by.source.value
-    return bounds.lo_by.source.value if weight <= bounds.lo * decision.trace.floor_scale else None
+    if weight >= limits.hi:
+        return limits.hi_by.source.value
+    return limits.lo_by.source.value if weight <= limits.lo * decision.trace.floor_scale else None
 
 
 def show_once(document: Mapping[str, Any]) -> None:
@@ -162,8 +162,8 @@ def _exposure_texts(document: Mapping[str, Any]) -> list[str]:
 def _cells(row: Mapping[str, Any]) -> dict[str, Cell]:
     return {
         "agent": Cell(row["agent"] + (" (!)" if row["fault"] else ""), "yellow" if row["fault"] else ""),
-        "score": Cell(number(row["score"])),
-        "weight": Cell(number(row["weight"])),
+        "score": Cell(four_digits(row["score"])),
+        "weight": Cell(four_digits(row["weight"])),
         "limit": Cell(row["limit"] or "", "dim"),
         "wanted": Cell(percent(row["wanted"])),
         "share": Cell(percent(row["share"]), "bold"),

@@ -13,16 +13,16 @@ from typing import Final
 
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.paths import Paths
-from capital_governor.adapters.rights import locked_out
+from capital_governor.adapters.permissions import locked_out
 from capital_governor.cli.failures import explained
-from capital_governor.cli.output import fail, warn, write
+from capital_governor.cli.output import fail, warn, write_stdout
 from capital_governor.cli.place import place
 from capital_governor.contracts.exit_codes import USAGE
 from capital_governor.contracts.text import clean
 from capital_governor.core.model import Agent
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.journal.protocol import new_key
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.settings.durations import duration_seconds
 
@@ -33,13 +33,13 @@ BUSY_SECONDS: Final = 5.0
 class Desk:
     """Where an order is written and put down.
 
-    ``running`` is whether a governor is there to obey it, ``primary`` the file of what is published, ``bounds`` are
-    MIN_ALLOC and MAX_ALLOC, None where the settings are faulty.
+    ``running`` is whether a governor is there to obey it, ``primary`` the file of what is published,
+    ``common_limits`` are MIN_ALLOC and MAX_ALLOC, None where the settings are faulty.
     """
 
     journal: Store
     primary: Path
-    bounds: tuple[float, float] | None
+    common_limits: tuple[float, float] | None
     now: float
     author: str
     running: bool | None
@@ -89,7 +89,7 @@ class Desk:
         return bool(ended)
 
     def _show(self, *lines: str) -> None:
-        write("".join(f"{line}\n" for line in (*lines, self._effect())))
+        write_stdout("".join(f"{line}\n" for line in (*lines, self._effect())))
 
     def _effect(self) -> str:
         if self.running is None:
@@ -119,8 +119,8 @@ def open_desk(root: Path | None, *, dry_run: bool, nothing: str = "") -> Iterato
         if not found and (problem := locked_out(path)):
             warn(problem)
         try:
-            bounds = None if where.faults else (where.min_alloc, where.max_alloc)
-            yield Desk(journal, paths.primary, bounds, time.time(), _author(), is_held(paths.lock))
+            common_limits = None if where.faults else (where.min_alloc, where.max_alloc)
+            yield Desk(journal, paths.primary, common_limits, time.time(), _author(), is_held(paths.lock))
         finally:
             journal.close()
 

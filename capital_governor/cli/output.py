@@ -12,7 +12,7 @@ from typing import NoReturn
 from capital_governor.contracts.exit_codes import TEMPORARY
 
 
-def write(text: str) -> None:
+def write_stdout(text: str) -> None:
     """Write to stdout. If stdout is closed or its reader is gone, the text is dropped without an error.
 
     Raises:
@@ -35,7 +35,7 @@ def write(text: str) -> None:
 
 def show_json(document: object) -> None:
     """Write one JSON document to stdout."""
-    write(f"{json.dumps(document, indent=2)}\n")
+    write_stdout(f"{json.dumps(document, indent=2)}\n")
 
 
 def fail(code: int, *lines: str) -> NoReturn:

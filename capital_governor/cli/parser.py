@@ -14,7 +14,7 @@ from typing import IO, Any, Final
 from capital_governor import __version__
 from capital_governor.cli.governor_arguments import GOVERNING
 from capital_governor.cli.order_arguments import ORDERING
-from capital_governor.cli.output import write
+from capital_governor.cli.output import write_stdout
 from capital_governor.contracts.exit_codes import OK, USAGE
 
 _VALUED: Final = {"--root", "--for", "--reason", "--max", "--min", "--seconds", "--seed", "--folder", "--picture"}
@@ -32,12 +32,12 @@ class Parser(argparse.ArgumentParser):
     def print_help(self, file: IO[str] | None = None) -> None:  # type: ignore[override]
         """Write the help, by default to stdout."""
         if file is None:
-            write(self.format_help())
+            write_stdout(self.format_help())
         else:
             super().print_help(file)
 
 
-def run_command(words: list[str]) -> int:
+def execute(words: list[str]) -> int:
     """Run the command of a command line; return its exit code. Raises SystemExit."""
     parser = make_parser()
     known, unknown = parser.parse_known_args(_with_values(words))
@@ -46,7 +46,7 @@ def run_command(words: list[str]) -> int:
     if unknown:
         chosen.error(f"unrecognized arguments: {' '.join(unknown)}")
     if given.pop("version"):
-        write(f"{__version__}\n")
+        write_stdout(f"{__version__}\n")
         return OK
     function = given.pop("function", "")
     if not function:

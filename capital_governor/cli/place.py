@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from capital_governor.adapters.bounded_reading import read
+from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.cli.output import warn
 from capital_governor.contracts.allocations import NotOurs, read_primary
 from capital_governor.core.model import WHOLE
@@ -25,7 +25,7 @@ def place(root: Path | None) -> Place:
 def published_shares(primary: Path) -> tuple[dict[str, float], str]:
     """Return the shares that the agents read, 0..1, and what is wrong with the file that has them."""
     try:
-        content = read(primary)
+        content = read_bounded(primary)
     except OSError as error:
         return {}, f"{primary}: {error.strerror}"
     found = None if content is None else read_primary(content)

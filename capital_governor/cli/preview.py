@@ -11,11 +11,11 @@ from capital_governor.adapters.logs import get_logger
 from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.journal.protocol import Head
-from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.daemon import in_loop
-from capital_governor.service.event_log import write
+from capital_governor.service.event_log import write_line
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import LogEvent
@@ -37,7 +37,7 @@ def _show_start(cycle: Cycle) -> None:
     """Restore the state that a governor would start from, and log what it would find."""
     log, found = get_logger(), cycle.resume()
     for remark in (LogEvent.START_FOUND.line(found=found), *cycle.remarks):
-        write(log, remark)
+        write_line(log, remark)
 
 
 def _copied(path: Path) -> Store:

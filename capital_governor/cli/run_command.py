@@ -17,15 +17,15 @@ def run(root: Path | None, *, dry_run: bool = False) -> int:
     """Govern until a signal ends it; return the exit code. Raises SystemExit where it cannot start."""
     with explained():
         settings = load_to_govern(root, dry_run=dry_run)
-        return daemon.run(settings, log_to(settings, background=True), dry_run=dry_run)
+        return daemon.govern(settings, set_up_logs(settings, background=True), dry_run=dry_run)
 
 
-def log_to(settings: Settings, *, background: bool = False) -> Sink:
+def set_up_logs(settings: Settings, *, background: bool = False) -> Sink:
     """Set up the logs as the settings say, also for what nothing catches, and return their sink.
 
     With ``background`` no reader of them can stop this process: for what holds the root's lock.
     """
-    sink = daemon.log_to(settings, background=background)
+    sink = daemon.open_log_sink(settings, background=background)
     logs.catch_uncaught()
     return sink
 

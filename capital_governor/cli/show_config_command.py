@@ -7,7 +7,7 @@ from pathlib import Path
 
 from capital_governor.cli.failures import explained
 from capital_governor.cli.output import show_json
-from capital_governor.cli.page import Cell, new_page
+from capital_governor.cli.terminal_page import Cell, new_page
 from capital_governor.contracts.exit_codes import OK
 from capital_governor.settings.load import load
 

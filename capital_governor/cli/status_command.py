@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from capital_governor.adapters.bounded_reading import read
+from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.cli.figures import ago, percent
 from capital_governor.cli.output import fail, show_json
-from capital_governor.cli.page import NARROW_COLUMNS, Cell, Page, largest, new_page
 from capital_governor.cli.place import place, published_shares
+from capital_governor.cli.terminal_page import NARROW_COLUMNS, Cell, Page, largest, new_page
 from capital_governor.contracts.exit_codes import OK, TEMPORARY
 from capital_governor.contracts.instants import read_instant
 from capital_governor.core.model import Rules
@@ -38,7 +38,7 @@ def status(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
 def _status(paths: Paths, now: float) -> dict[str, Any]:
     """Return the status file and what can be seen beside it. Raises SystemExit 75 if there is none."""
     held = is_held(paths.lock)
-    content = read(paths.status)
+    content = read_bounded(paths.status)
     if content is None:
         been = (
             "is at its first cycle here, or cannot write it"

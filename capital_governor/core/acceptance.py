@@ -41,7 +41,7 @@ def open_hold(newest_first: Iterable[Decision]) -> Hold | None:
     return None
 
 
-def settle(
+def apply_accept(
     order: Order, inputs: Inputs, decide: Callable[[Inputs], Decision]
 ) -> tuple[Inputs, Decision, tuple[Order, ...]]:
     """Decide with ``order``, an accept, where it is of use, else without it.

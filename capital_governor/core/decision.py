@@ -13,7 +13,7 @@ from capital_governor.core.membership import Roll, enrol, on_probation
 from capital_governor.core.model import WHOLE, Agent, Inputs, Memory, Ppm, Publication, Refusal, Rules, Snapshot, State
 from capital_governor.core.publication import decision_id, integer_shares
 from capital_governor.core.reason import Reason
-from capital_governor.core.trace import Bounds, Decision, Hold, Trace
+from capital_governor.core.trace import AgentLimits, Decision, Hold, Trace
 
 
 def decide(inputs: Inputs, state: State, rules: Rules) -> Decision:
@@ -103,19 +103,19 @@ def _keep_still(verdict: Verdict, state: State) -> Decision:
 def _cut_in_hold(case: _Case, hold: Hold) -> Decision:
     """Agents are faulty or gone, guardian and regime are readable: publish a cut if one is due, else hold."""
     agents, exposure = case.state.agents, case.exposure
-    bounds, _ = _limits(case, agents, on_probation(agents, case.rules))
+    by_agent, _ = _limits(case, agents, on_probation(agents, case.rules))
     trace = Trace(
         hold=hold,
         accepted=case.verdict.accepted,
         faulty=case.roll.faulty,
         absent={agent: agents[agent].absent for agent in case.roll.absent},
-        limits=bounds,
+        limits=by_agent,
         multipliers=exposure.multipliers,
         exposure=exposure.value,
         exposure_by=exposure.by,
         warnings=_warnings(case, 1.0),
     )
-    return _cut_or(hold.reason, case, case.state, bounds, trace)
+    return _cut_or(hold.reason, case, case.state, by_agent, trace)
 
 
 def _allocate(case: _Case) -> Decision:
@@ -123,17 +123,17 @@ def _allocate(case: _Case) -> Decision:
     rules, now, published, exposure = case.rules, case.inputs.now, case.state.published, case.exposure
     enrolment = enrol(case.snapshot, case.state.agents, now=now, founding=published is None, rules=rules)
     agents = enrolment.agents
-    bounds, unwell = _limits(case, agents, enrolment.probation)
-    scores = {agent: scorer.total(seen, rules) for agent in bounds if (seen := agents[agent].metrics) is not None}
+    by_agent, unwell = _limits(case, agents, enrolment.probation)
+    scores = {agent: scorer.total(seen, rules) for agent in by_agent if (seen := agents[agent].metrics) is not None}
 
-    lo, hi = [bound.lo for bound in bounds.values()], [bound.hi for bound in bounds.values()]
-    projection = allocator.project([scores.get(agent, 0.0) for agent in bounds], lo, hi)
+    lo, hi = [limit.lo for limit in by_agent.values()], [limit.hi for limit in by_agent.values()]
+    projection = allocator.project([scores.get(agent, 0.0) for agent in by_agent], lo, hi)
     stepped, part = projection.weights, 1.0
     if published is not None:
-        old = [published.weights.get(agent, 0.0) for agent in bounds]
+        old = [published.weights.get(agent, 0.0) for agent in by_agent]
         stepped, part = allocator.step(old, projection.weights, hi, rules.max_step)
-    projected = dict(zip(bounds, projection.weights, strict=True))
-    weights = projected if part == 1.0 else dict(zip(bounds, stepped, strict=True))
+    projected = dict(zip(by_agent, projection.weights, strict=True))
+    weights = projected if part == 1.0 else dict(zip(by_agent, stepped, strict=True))
 
     target = integer_shares(projected, hi, exposure.value)
     shares = target if part == 1.0 else integer_shares(weights, hi, exposure.value)
@@ -143,7 +143,7 @@ def _allocate(case: _Case) -> Decision:
         shares=_less(target, target_cuts),
         cut=sum(target_cuts.values()),
         exposure=exposure.value,
-        limits=bounds,
+        limits=by_agent,
         floor_scale=projection.floor_scale,
         unwell=unwell,
     )
@@ -153,7 +153,7 @@ def _allocate(case: _Case) -> Decision:
         absent={agent: agents[agent].absent for agent in case.roll.absent if agents[agent].member},
         retired=enrolment.retired,
         scores=scores,
-        limits=bounds,
+        limits=by_agent,
         floor_scale=projection.floor_scale,
         projected=projected,
         step=part,
@@ -176,7 +176,7 @@ def _allocate(case: _Case) -> Decision:
         return Decision(Reason.BELOW_THRESHOLD, None, replace(state, asked=0), trace)
     braked = next((brake.reason for brake in trace.brakes if brake.active), None)
     if braked is not None:
-        return _cut_or(braked, case, replace(state, asked=state.asked + 1), bounds, trace)
+        return _cut_or(braked, case, replace(state, asked=state.asked + 1), by_agent, trace)
     move = _publication(
         case,
         fired,
@@ -192,11 +192,11 @@ def _allocate(case: _Case) -> Decision:
 
 def _limits(
     case: _Case, agents: Mapping[Agent, Memory], probation: Collection[Agent]
-) -> tuple[dict[Agent, Bounds], frozenset[Agent]]:
+) -> tuple[dict[Agent, AgentLimits], frozenset[Agent]]:
     """Return the limits of every member, and the members that are faulty or absent, hence may not gain."""
     unwell = frozenset(agent for agent in (*case.roll.faulty, *case.roll.absent) if agents[agent].member)
     published = case.state.published
-    bounds = limits.bounds(
+    by_agent = limits.agent_limits(
         [agent for agent, memory in agents.items() if memory.member],
         probation=probation,
         pinned={agent: _published_weight(agent, published) for agent in unwell if agents[agent].metrics is None},
@@ -204,7 +204,7 @@ def _limits(
         now=case.inputs.now,
         rules=case.rules,
     )
-    return bounds, unwell
+    return by_agent, unwell
 
 
 def _published_weight(agent: Agent, published: Publication | None) -> float:
@@ -226,10 +226,12 @@ def _less(shares: Mapping[Agent, Ppm], cuts: Mapping[Agent, Ppm]) -> Mapping[Age
     return {agent: share - cuts.get(agent, 0) for agent, share in shares.items()} if cuts else shares
 
 
-def _cut_or(otherwise: Reason, case: _Case, after: State, bounds: Mapping[Agent, Bounds], trace: Trace) -> Decision:
+def _cut_or(
+    otherwise: Reason, case: _Case, after: State, by_agent: Mapping[Agent, AgentLimits], trace: Trace
+) -> Decision:
     """Publish a cut if one is due, in spite of the brake or hold ``otherwise``; else end for that reason."""
     published = case.state.published
-    due = None if published is None else threshold.cut(published, bounds, case.exposure.value, case.rules)
+    due = None if published is None else threshold.cut(published, by_agent, case.exposure.value, case.rules)
     if published is None or due is None:
         return Decision(otherwise, None, after, trace)
     publication = _publication(

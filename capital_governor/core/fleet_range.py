@@ -8,7 +8,7 @@ from capital_governor.core.model import Rules
 
 
 @dataclass(frozen=True, slots=True)
-class Leeway:
+class FleetRange:
     """The lowest and highest weight that scores can give one agent, and the reserve that the bounds force."""
 
     agents: int
@@ -26,14 +26,14 @@ class Leeway:
         return self.width < rules.threshold and self.agents * self.width / 2 < rules.turnover_threshold
 
 
-def leeway(agents: int, rules: Rules) -> Leeway:
+def fleet_range(agents: int, rules: Rules) -> FleetRange:
     """Return the leeway of ``agents`` >= 1 agents that have no limits but MIN_ALLOC and MAX_ALLOC.
 
     One agent is highest when all others are at their floor, and lowest when all others are at their cap.
     """
     lo, hi = min(rules.min_alloc, 1.0 / agents), rules.max_alloc
     if agents * hi <= 1.0:
-        return Leeway(agents, hi, hi, 1.0 - agents * hi)
+        return FleetRange(agents, hi, hi, 1.0 - agents * hi)
     lowest = max(lo, 1.0 - (agents - 1) * hi)
     highest = min(hi, 1.0 - (agents - 1) * lo)
-    return Leeway(agents, lowest, max(lowest, highest), 0.0)
+    return FleetRange(agents, lowest, max(lowest, highest), 0.0)

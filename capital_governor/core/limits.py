@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from capital_governor.core.model import Agent, Limit, Rules, signed
-from capital_governor.core.trace import Bound, Bounds, LimitSource
+from capital_governor.core.trace import AgentLimits, LimitSource, WeightLimit
 
 
-def bounds(
+def agent_limits(
     members: Collection[Agent],
     *,
     probation: Collection[Agent],
@@ -16,7 +16,7 @@ def bounds(
     orders: Collection[Limit],
     now: float,
     rules: Rules,
-) -> dict[Agent, Bounds]:
+) -> dict[Agent, AgentLimits]:
     """Return the limits of every member: ``hi`` the smallest cap, ``lo`` the largest floor but never above ``hi``.
 
     Args:
@@ -27,24 +27,24 @@ def bounds(
         now: the time of the decision.
         rules: MIN_ALLOC and MAX_ALLOC.
     """
-    floor = Bound(rules.min_alloc, LimitSource.MIN_ALLOC)
-    cap = Bound(rules.max_alloc, LimitSource.MAX_ALLOC)
+    floor = WeightLimit(rules.min_alloc, LimitSource.MIN_ALLOC)
+    cap = WeightLimit(rules.max_alloc, LimitSource.MAX_ALLOC)
     common = _bind((floor,), (cap,))
     result = dict.fromkeys(members, common)
-    floors: dict[Agent, list[Bound]] = {}
-    caps: dict[Agent, list[Bound]] = {}
+    floors: dict[Agent, list[WeightLimit]] = {}
+    caps: dict[Agent, list[WeightLimit]] = {}
     for agent in probation:
-        caps.setdefault(agent, []).append(Bound(rules.min_alloc, LimitSource.PROBATION))
+        caps.setdefault(agent, []).append(WeightLimit(rules.min_alloc, LimitSource.PROBATION))
     for order in orders:
         if order.until is not None and now >= order.until:
             continue
         said = signed(order.author, order.until, order.reason)
         if order.cap is not None:
-            caps.setdefault(order.agent, []).append(Bound(order.cap, LimitSource.OPERATOR_CAP, said))
+            caps.setdefault(order.agent, []).append(WeightLimit(order.cap, LimitSource.OPERATOR_CAP, said))
         if order.floor is not None:
-            floors.setdefault(order.agent, []).append(Bound(order.floor, LimitSource.OPERATOR_FLOOR, said))
+            floors.setdefault(order.agent, []).append(WeightLimit(order.floor, LimitSource.OPERATOR_FLOOR, said))
     for agent, weight in pinned.items():
-        pin = Bound(weight, LimitSource.PINNED)
+        pin = WeightLimit(weight, LimitSource.PINNED)
         floors.setdefault(agent, []).append(pin)
         caps.setdefault(agent, []).append(pin)
     for agent in floors.keys() | caps.keys():
@@ -55,9 +55,9 @@ def bounds(
     return result
 
 
-def _bind(floors: tuple[Bound, ...], caps: tuple[Bound, ...]) -> Bounds:
-    hi_by = min(caps, key=lambda bound: bound.value)
-    lo_by = max(floors, key=lambda bound: bound.value)
+def _bind(floors: tuple[WeightLimit, ...], caps: tuple[WeightLimit, ...]) -> AgentLimits:
+    hi_by = min(caps, key=lambda limit: limit.value)
+    lo_by = max(floors, key=lambda limit: limit.value)
     if lo_by.value > hi_by.value:
         lo_by = hi_by
-    return Bounds(lo_by.value, hi_by.value, lo_by, hi_by, floors, caps)
+    return AgentLimits(lo_by.value, hi_by.value, lo_by, hi_by, floors, caps)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from capital_governor.core.model import DAY_SECONDS, RESERVE, WHOLE, Agent, Memory, Ppm, Publication, Rules, State, ppm
 from capital_governor.core.reason import Reason
-from capital_governor.core.trace import Bounds, Brake, Trigger
+from capital_governor.core.trace import AgentLimits, Brake, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Proposal:
     shares: Mapping[Agent, Ppm]
     cut: Ppm
     exposure: float
-    limits: Mapping[Agent, Bounds]
+    limits: Mapping[Agent, AgentLimits]
     floor_scale: float
     unwell: Collection[Agent]
 
@@ -53,7 +53,7 @@ def compare(
     )
 
 
-def _breach(limits: Mapping[Agent, Bounds], before: Sequence[Ppm], exposure: float) -> Trigger:
+def _breach(limits: Mapping[Agent, AgentLimits], before: Sequence[Ppm], exposure: float) -> Trigger:
     """The published share that most exceeds its cap times the published exposure.
 
     Args:
@@ -62,7 +62,7 @@ def _breach(limits: Mapping[Agent, Bounds], before: Sequence[Ppm], exposure: flo
         exposure: the published one.
     """
     worst, over, allowed = "", 0, 0
-    hi = [bound.hi for bound in limits.values()]
+    hi = [limit.hi for limit in limits.values()]
     caps = {cap: ppm(cap, exposure) for cap in set(hi)}
     for agent, cap, share in zip(limits, hi, before, strict=True):
         if share - caps[cap] > over:
@@ -89,7 +89,7 @@ def _below_floor(proposal: Proposal, published: Publication, before: Sequence[Pp
     """
     worst, lack, floor = "", 0, 0
     exposure = min(published.exposure, proposal.exposure)
-    lo = [bound.lo for bound in proposal.limits.values()]
+    lo = [limit.lo for limit in proposal.limits.values()]
     floors = {low: ppm(low * proposal.floor_scale, exposure) for low in set(lo)}
     for agent, low, share in zip(proposal.limits, lo, before, strict=True):
         if (
@@ -150,7 +150,7 @@ class Cut:
     exposure: float
 
 
-def cut(published: Publication, limits: Mapping[Agent, Bounds], exposure: float, rules: Rules) -> Cut | None:
+def cut(published: Publication, limits: Mapping[Agent, AgentLimits], exposure: float, rules: Rules) -> Cut | None:
     """Return the cut that is due, or None.
 
     Exposure becomes the smaller of published and new; every share is scaled with it and then cut to its cap; lines of

@@ -33,7 +33,7 @@ class LimitSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class WeightLimit:
     """One limit on a weight, and who set it; ``detail`` may name author and reason."""
 
     value: float
@@ -42,15 +42,15 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class AgentLimits:
     """An agent's limits: ``lo <= hi``, every limit that spoke, and the one of each side that binds."""
 
     lo: float
     hi: float
-    lo_by: Bound
-    hi_by: Bound
-    floors: tuple[Bound, ...]
-    caps: tuple[Bound, ...]
+    lo_by: WeightLimit
+    hi_by: WeightLimit
+    floors: tuple[WeightLimit, ...]
+    caps: tuple[WeightLimit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Trace:
     absent: Mapping[Agent, int] = field(default_factory=dict)
     retired: tuple[Agent, ...] = ()
     scores: Mapping[Agent, float] = field(default_factory=dict)
-    limits: Mapping[Agent, Bounds] = field(default_factory=dict)
+    limits: Mapping[Agent, AgentLimits] = field(default_factory=dict)
     floor_scale: float = 1.0
     projected: Mapping[Agent, float] = field(default_factory=dict)
     step: float = 1.0

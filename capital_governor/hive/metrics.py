@@ -13,7 +13,9 @@ from typing import Any, Final
 from capital_governor.contracts.instants import Instant, read_instant
 from capital_governor.hive.day_sums import DAY_SECONDS, DaySums, Trade
 from capital_governor.hive.decisions import KEPT_DECISIONS, DecisionFile, History, number, record_of
-from capital_governor.hive.figures import (
+from capital_governor.hive.past import Past, iso
+from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME, REVENUE, StateFile, StateFiles
+from capital_governor.hive.trade_statistics import (
     WINDOW_DAYS,
     Gap,
     daily_sharpe,
@@ -24,8 +26,6 @@ from capital_governor.hive.figures import (
     windowed,
     windowed_days,
 )
-from capital_governor.hive.past import Past, iso
-from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME, REVENUE, StateFile, StateFiles
 
 SILENT_SECONDS: Final = DAY_SECONDS
 """Nothing recorded for longer than this is taken for a dead recorder, not for a quiet fleet."""

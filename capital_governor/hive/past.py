@@ -17,7 +17,7 @@ from typing import Final
 
 from capital_governor.hive.day_sums import DAY_SECONDS, DaySums, Trade, day_of
 from capital_governor.hive.decisions import KEPT_DECISIONS, AgentDecision, DecisionFile, History, is_future
-from capital_governor.hive.figures import WINDOW_DAYS, Gap
+from capital_governor.hive.trade_statistics import WINDOW_DAYS, Gap
 
 MOST_AGENTS: Final = 10_000
 """The governor takes no payload of more."""

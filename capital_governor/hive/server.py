@@ -27,7 +27,15 @@ from capital_governor.adapters.line_writer import LineWriter
 from capital_governor.hive.metrics import payload
 from capital_governor.hive.past_file import BUSY, LONGEST_SECONDS, HistoryFile
 from capital_governor.hive.sampler import Sampler
-from capital_governor.hive.state_files import PERFORMANCE, REGIME, StateFile, StateFiles, Watch, read, read_all
+from capital_governor.hive.state_files import (
+    PERFORMANCE,
+    REGIME,
+    StateFile,
+    StateFiles,
+    Watch,
+    read_all,
+    read_state_file,
+)
 
 HOST: Final = "127.0.0.1"
 OWN_HOSTS: Final = frozenset({"localhost", HOST})
@@ -131,7 +139,7 @@ class Hive:
 
     def sample(self) -> float:
         """Take in the decisions for the history; return in how many seconds to do so again."""
-        with self._memory.look(lambda: StateFiles(performance=read(self.root / PERFORMANCE)), self.clock()):
+        with self._memory.look(lambda: StateFiles(performance=read_state_file(self.root / PERFORMANCE)), self.clock()):
             return self._memory.seconds_to_next()
 
     def _warn(self, warnings: Iterable[str]) -> None:
@@ -143,11 +151,11 @@ class Hive:
 
     def performance(self, _: Request) -> Response:
         """Answer what ``state/performance_attribution.json`` holds, or 503."""
-        return _content(PERFORMANCE, read(self.root / PERFORMANCE))
+        return _content(PERFORMANCE, read_state_file(self.root / PERFORMANCE))
 
     def regime(self, _: Request) -> Response:
         """Answer what ``runtime/market_regime.json`` holds, or 503."""
-        return _content(REGIME, read(self.root / REGIME))
+        return _content(REGIME, read_state_file(self.root / REGIME))
 
 
 def address(dashboard_url: str) -> int:

@@ -70,10 +70,10 @@ _PATHS: Final = (PERFORMANCE, STRATEGIES, REVENUE, REGIME, PAUSE)
 
 def read_all(root: Path) -> StateFiles:
     """Read all five files below ``root``. Never raises for what is in them."""
-    return StateFiles(*(read(root / path) for path in _PATHS))
+    return StateFiles(*(read_state_file(root / path) for path in _PATHS))
 
 
-def read(path: Path) -> StateFile:
+def read_state_file(path: Path) -> StateFile:
     """Read one file of at most 16 MiB that holds one JSON object, in UTF-8, or in UTF-16 with a byte-order mark.
 
     Python's own writer puts NaN and Infinity where JSON has no word for them: they are kept as the texts "NaN" and

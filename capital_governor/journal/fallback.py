@@ -343,7 +343,7 @@ class ResilientJournal:
             self.dropped += 1
 
     def _hold(self, notices: Sequence[Notice]) -> None:
-        """Keep these in memory, where the oldest make room, settled ones first."""
+        """Keep these in memory, where the oldest make room, finished ones first."""
         self._memory.put_notices(notices)
         self._memory.forget_notices(keep=NOTICE_CAPACITY)
 

@@ -74,7 +74,7 @@ class Notice:
         return replace(self, state=NoticeState.WITHDRAWN)
 
     def may_become(self, state: NoticeState) -> bool:
-        """Whether a store may put ``state`` in place of this one's: held, then pending, then settled; never back."""
+        """Whether a store may put ``state`` in place of this one's: held, then pending, then finished; never back."""
         return self.state is NoticeState.HELD or (self.state is NoticeState.PENDING and state is not NoticeState.HELD)
 
     def postponed(self, due_at: float, detail: str) -> Notice:

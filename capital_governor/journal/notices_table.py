@@ -25,7 +25,7 @@ _OLDEST: Final = f"""SELECT id FROM notices
     ORDER BY CASE WHEN state IN {_UNSETTLED} THEN 1 ELSE 0 END, id LIMIT ?"""  # noqa: S608 - constants
 
 
-def put(db: Driver, notices: Iterable[Notice]) -> None:
+def put_notices(db: Driver, notices: Iterable[Notice]) -> None:
     """See ``Journal.put_notices``."""
     db.change_many(
         _PUT,
@@ -100,19 +100,19 @@ def count(db: Driver) -> int:
     return int(found)
 
 
-def expired(db: Driver, cutoff: float, limit: int) -> list[tuple[int]]:
-    """Return the ids of settled notices from before ``cutoff``; the newest of each topic tells of an episode, so stays.
+def expired_notices(db: Driver, cutoff: float, limit: int) -> list[tuple[int]]:
+    """Return the ids of finished notices from before ``cutoff``, but not the newest of each topic.
 
-    Nothing that may still be sent ever expires.
+    That one says whether the episode is still open. A notice that may still be sent never expires.
     """
     return db.rows(_EXPIRED, cutoff, limit)
 
 
 def oldest(db: Driver, limit: int) -> list[tuple[int]]:
-    """Return the ids of the oldest notices, those first that are settled."""
+    """Return the ids of the oldest notices, those first that are finished."""
     return db.rows(_OLDEST, limit)
 
 
-def delete(db: Driver, ids: list[tuple[int]]) -> None:
+def delete_notices(db: Driver, ids: list[tuple[int]]) -> None:
     """Delete these."""
     db.change_many(_DELETE, ids)

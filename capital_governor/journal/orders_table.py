@@ -26,7 +26,7 @@ _LAST: Final = 253_402_300_799.0
 _EXPIRED: Final = "SELECT id FROM orders WHERE ended_at < ? OR until < ? LIMIT ?"
 
 
-def put(db: Driver, orders: Iterable[Order]) -> None:
+def put_orders(db: Driver, orders: Iterable[Order]) -> None:
     """See ``Journal.put_orders``."""
     db.change_many(
         _PUT,
@@ -62,12 +62,12 @@ def history(db: Driver) -> tuple[Order, ...]:
     return tuple(_order(row) for row in db.rows(_HISTORY))
 
 
-def expired(db: Driver, cutoff: float, count: int) -> list[tuple[int]]:
+def expired_orders(db: Driver, cutoff: float, count: int) -> list[tuple[int]]:
     """Return the ids of orders that were over before ``cutoff``; none that is in force, whatever its age."""
     return db.rows(_EXPIRED, cutoff, cutoff, count)
 
 
-def delete(db: Driver, ids: list[tuple[int]]) -> None:
+def delete_orders(db: Driver, ids: list[tuple[int]]) -> None:
     """Delete these."""
     db.change_many("DELETE FROM orders WHERE id = ?", ids)
 

@@ -186,7 +186,7 @@ class Journal(Protocol):
 
         The work of one call is bounded, so a backlog takes several. What is kept whatever its age: the newest entry of
         each book and its newest decided one, its current publication and the last one that reached the primary file.
-        Of the notices only settled ones go, and never the newest of a topic; of the orders only those that are over.
+        Of the notices only finished ones go, and never the newest of a topic; of the orders only those that are over.
         """
 
     def put_notices(self, notices: Sequence[Notice]) -> None:

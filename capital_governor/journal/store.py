@@ -174,8 +174,8 @@ class Store:
         with self._db.transaction():
             for cycle in cycles:
                 self._insert(cycle, memo)
-                notices_table.put(self._db, cycle.notices)
-                orders_table.put(self._db, cycle.orders)
+                notices_table.put_notices(self._db, cycle.notices)
+                orders_table.put_orders(self._db, cycle.orders)
             for book, publication in reached:
                 self._reach(book, publication, memo)
                 notices_table.release(self._db, move_key(publication))
@@ -254,15 +254,15 @@ class Store:
                 size += length
                 seqs.append((seq,))
                 orphans.update((number,) for number in states if number is not None)
-        notices = notices_table.expired(self._db, cutoff, PRUNE_ROWS)
-        orders = orders_table.expired(self._db, cutoff, PRUNE_ROWS)
+        notices = notices_table.expired_notices(self._db, cutoff, PRUNE_ROWS)
+        orders = orders_table.expired_orders(self._db, cutoff, PRUNE_ROWS)
         publications = self._db.rows(_EXPIRED_PUBLICATIONS, cutoff, PRUNE_ROWS)
         if seqs or publications or notices or orders:
             with self._db.transaction():
                 self._delete(seqs, orphans)
                 self._delete_publications(publications)
-                notices_table.delete(self._db, notices)
-                orders_table.delete(self._db, orders)
+                notices_table.delete_notices(self._db, notices)
+                orders_table.delete_orders(self._db, orders)
         self._db.give_back_space()
         return len(seqs)
 
@@ -286,18 +286,18 @@ class Store:
         """Have these orders and no others."""
         with self._db.transaction():
             self._db.change("DELETE FROM orders")
-            orders_table.put(self._db, orders)
+            orders_table.put_orders(self._db, orders)
 
     def forget_notices(self, keep: int | None = None) -> None:
-        """Delete all settled notices but the newest of each topic; with ``keep``, the oldest of all beyond so many."""
+        """Delete all finished notices but the newest of each topic; with ``keep``, the oldest of all beyond so many."""
         count = notices_table.count(self._db)
         if keep is None:
-            ids = notices_table.expired(self._db, _NEVER, count)
+            ids = notices_table.expired_notices(self._db, _NEVER, count)
         else:
             ids = notices_table.oldest(self._db, count - keep) if count > keep else []
         if ids:
             with self._db.transaction():
-                notices_table.delete(self._db, ids)
+                notices_table.delete_notices(self._db, ids)
 
     def _delete(self, seqs: Sequence[tuple[int]], orphans: set[tuple[int]]) -> None:
         self._db.change_many("DELETE FROM cycles WHERE seq = ?", seqs)
@@ -316,7 +316,7 @@ class Store:
     def put_notices(self, notices: Sequence[Notice]) -> None:
         """See ``Journal``."""
         with self._db.transaction():
-            notices_table.put(self._db, notices)
+            notices_table.put_notices(self._db, notices)
 
     def notices(self, state: NoticeState, count: int) -> list[Notice]:
         """See ``Journal``."""
@@ -341,7 +341,7 @@ class Store:
     def put_orders(self, orders: Sequence[Order]) -> None:
         """See ``Journal``."""
         with self._db.transaction():
-            orders_table.put(self._db, orders)
+            orders_table.put_orders(self._db, orders)
 
     def orders(self, now: float) -> tuple[Order, ...]:
         """See ``Journal``."""
@@ -364,9 +364,9 @@ class Store:
         with self._db.transaction():
             before = orders_table.in_force(self._db, now)
             over = {order.key: ended for order in before if (ended := ends(order)) is not None}
-            orders_table.put(self._db, over.values())
+            orders_table.put_orders(self._db, over.values())
             if given is not None:
-                orders_table.put(self._db, (given,))
+                orders_table.put_orders(self._db, (given,))
         return tuple(order for order in before if order.key in over)
 
     def close(self) -> None:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from capital_governor.adapters import atomic_replacement, interlocks, refusals
-from capital_governor.adapters.bounded_reading import NotAFile, read
+from capital_governor.adapters.bounded_reading import NotAFile, read_bounded
 from capital_governor.adapters.file_convergence import Convergence, FileOutcome
 from capital_governor.adapters.paths import Paths
 from capital_governor.contracts.allocations import generation_of
 from capital_governor.contracts.payload import parse
-from capital_governor.core.acceptance import settle
+from capital_governor.core.acceptance import apply_accept
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
 from capital_governor.core.model import Inputs, Refusal, Snapshot, State
@@ -33,8 +33,8 @@ from capital_governor.service.recovery import Recovered, Recovery
 from capital_governor.service.standing import Outcome, Standing, Vitals, status_document
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line
-from capital_governor.wording.messages import evidence
 from capital_governor.wording.notice_texts import telegram_text
+from capital_governor.wording.reason_texts import evidence
 
 STOP_FILE = Path("runtime", "capital_governor.STOP")
 PAUSE_FILE = Path("state", "guardian_pause.json")
@@ -147,9 +147,9 @@ class Cycle:
         if not gathered.files_problem and self._publisher.may_wait(self.state.published):
             # Whether the disk takes it now only a cycle can try: what the last one met is the best that is known.
             gathered = replace(gathered, files_problem=self._last_problem)
-        inputs, decision, settled = self._obey(gathered, orders)
+        inputs, decision, ended = self._obey(gathered, orders)
         seen = decision.proposal or decision.after.published
-        return Outcome(inputs, self.state, decision, orders=orders, settled=settled, visible=seen)
+        return Outcome(inputs, self.state, decision, orders=orders, ended_orders=ended, visible=seen)
 
     def conclude(self, payload: Snapshot | Refusal) -> Outcome:
         """Decide on this payload, publish what was decided, and record all of it.
@@ -160,13 +160,13 @@ class Cycle:
         """
         before, orders = self.state, self._journal.orders(self._clock())
         gathered = self._gather(payload, orders)
-        inputs, decision, settled = self._obey(gathered, orders)
+        inputs, decision, ended = self._obey(gathered, orders)
         convergence = self._catch_up() if self._may_publish(decision) else None
         if convergence is not None and convergence.primary.problem:
-            inputs, decision, settled = self._obey(replace(gathered, files_problem=convergence.primary.problem), orders)
+            inputs, decision, ended = self._obey(replace(gathered, files_problem=convergence.primary.problem), orders)
         stopped = convergence is not None and convergence.primary.outcome is FileOutcome.STOPPED
         if stopped or (decision.proposal is not None and self._stopped()):
-            inputs, decision, settled = self._obey(replace(gathered, stopped=True), orders)
+            inputs, decision, ended = self._obey(replace(gathered, stopped=True), orders)
         record = Record(
             book=self.book,
             previous=self._previous,
@@ -176,7 +176,7 @@ class Cycle:
             decision=decision,
             after=commit(decision),
             notices=self._notices(decision, before),
-            orders=settled,
+            orders=ended,
         )
         with self._alone():
             self._journal.record(record)
@@ -193,7 +193,7 @@ class Cycle:
             decision,
             convergence,
             orders=orders,
-            settled=settled,
+            ended_orders=ended,
             visible=self._publisher.visible,
             announcements=self._publisher.announcements(),
         )
@@ -269,7 +269,7 @@ class Cycle:
             if path == self.paths.override and self._settings.override == "off":
                 continue
             try:
-                content = read(path)
+                content = read_bounded(path)
             except NotAFile as error:
                 problem = f"{path} {error.strerror}: move it away"
             except OSError:
@@ -294,7 +294,7 @@ class Cycle:
         accept = accept_of(orders)
         if accept is None:
             return inputs, self._decide(inputs), ()
-        return settle(accept, inputs, self._decide)
+        return apply_accept(accept, inputs, self._decide)
 
     def _decide(self, inputs: Inputs) -> Decision:
         decision = decide(inputs, self.state, self._rules)

@@ -1,4 +1,4 @@
-"""The governor's life: start-up, the loop, the end. ``run`` repeats the tick, ``once`` takes a single one."""
+"""The governor's life: start-up, the loop, the end. ``govern`` repeats the tick, ``govern_once`` runs a single one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from typing import Any, Final, TypeVar
 from capital_governor.adapters import logs
 from capital_governor.adapters.lock import RootLock
 from capital_governor.adapters.log_output import Sink
-from capital_governor.adapters.lookups import LookupLoop
+from capital_governor.adapters.name_lookups import LookupLoop
 from capital_governor.adapters.paths import Paths
+from capital_governor.contracts.exit_codes import UNEXPECTED
 from capital_governor.journal.protocol import JournalRefusedError
 from capital_governor.service import disk_thread
-from capital_governor.service.event_log import write
+from capital_governor.service.event_log import write_line
 from capital_governor.service.governor import Governor, open_governor
 from capital_governor.service.reload import Reloads, has_terminal
 from capital_governor.service.signals import end_at_signals, wait_with_reloads
@@ -33,8 +34,6 @@ from capital_governor.wording.log_lines import start_lines
 
 RETRY_SECONDS: Final = 15.0
 """Until the first success, the loop asks this often, or every interval where that is shorter."""
-_UNEXPECTED: Final = 1
-"""The exit code of an error that nobody foresaw."""
 
 T = TypeVar("T")
 
@@ -87,7 +86,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
     return None
 
 
-def run(settings: Settings, sink: Sink, *, dry_run: bool = False) -> int:
+def govern(settings: Settings, sink: Sink, *, dry_run: bool = False) -> int:
     """Govern until SIGTERM or SIGINT; return the exit code, or exit with it where a thread hangs.
 
     SIGHUP has the settings read again. See ``Reloads``.
@@ -105,12 +104,12 @@ def run(settings: Settings, sink: Sink, *, dry_run: bool = False) -> int:
         return leave(code, sink.flush)
 
 
-def once(settings: Settings, sink: Sink) -> Outcome:
+def govern_once(settings: Settings, sink: Sink) -> Outcome:
     """Run one cycle, publish what it decides, and return its outcome.
 
     Raises:
         SystemExit: SIGINT or SIGTERM came; with 128 + its number, once nothing writes any more.
-        Exception: as ``run`` does.
+        Exception: as ``govern`` does.
     """
     heard: list[int] = []
 
@@ -170,7 +169,7 @@ class _Life:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
         telegram = self._settings.telegram_bot_token is not None
         for line in start_lines(self._settings.rules(), time.time(), telegram=telegram, dry_run=self._dry_run):
-            write(self._log, line)
+            write_line(self._log, line)
         reloading = asyncio.create_task(self._reloads.run(), name="reloads")
         try:
             governor = await self._open()
@@ -180,7 +179,7 @@ class _Life:
             self._signs.stopping()
             reloading.cancel()
             await asyncio.wait([reloading])
-            write(self._log, LogEvent.STOPPED.line())
+            write_line(self._log, LogEvent.STOPPED.line())
         return 0
 
     async def _govern(self, governor: Governor) -> Governor | None:
@@ -207,14 +206,14 @@ class _Life:
         try:
             return await self._open()
         except JournalRefusedError as error:
-            write(self._log, LogEvent.SETTINGS_REFUSED.line(problem=str(error)))
+            write_line(self._log, LogEvent.SETTINGS_REFUSED.line(problem=str(error)))
             self._reloads.go_back(former)
             self._take(former)
             return await self._open()
 
     def _take(self, settings: Settings) -> None:
         self._settings = settings
-        self._sink = log_to(settings, background=True, former=self._sink)
+        self._sink = open_log_sink(settings, background=True, former=self._sink)
         self._signs = SignsOfLife(settings)
 
     async def _open(self) -> Governor | None:
@@ -232,7 +231,7 @@ class _Life:
         if not self._change_waits:
             self._over.set()
         elif not waited:
-            write(self._log, LogEvent.SETTINGS_WAIT.line())
+            write_line(self._log, LogEvent.SETTINGS_WAIT.line())
 
     def _end(self) -> None:
         self._stop.set()
@@ -253,7 +252,7 @@ async def _alone() -> bool:
     return True
 
 
-def log_to(settings: Settings, *, background: bool = False, former: Sink | None = None) -> Sink:
+def open_log_sink(settings: Settings, *, background: bool = False, former: Sink | None = None) -> Sink:
     """Set up the logs as the settings say, and return their sink.
 
     Args:
@@ -284,7 +283,7 @@ def _holding(settings: Settings, sink: Sink, *, dry_run: bool) -> Iterator[None]
         if not isinstance(error, SystemExit) and _hanging():
             sys.excepthook(type(error), error, error.__traceback__)
             sink.flush()
-            os._exit(_UNEXPECTED)
+            os._exit(UNEXPECTED)
         raise
     finally:
         if _hanging():

@@ -8,7 +8,7 @@ from typing import Final
 
 from capital_governor.adapters.file_convergence import Convergence, FileOutcome
 from capital_governor.adapters.logs import Logger
-from capital_governor.core.fleet_range import leeway
+from capital_governor.core.fleet_range import fleet_range
 from capital_governor.core.model import DAY_SECONDS, Agent, Rules, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, Reason
@@ -17,13 +17,13 @@ from capital_governor.wording.log_events import Line, LogEvent
 from capital_governor.wording.log_lines import (
     announcement_lines,
     decided_lines,
+    fleet_range_line,
     hold_line,
-    leeway_line,
     shown_shares,
     unwell_texts,
     waiting_line,
 )
-from capital_governor.wording.messages import MESSAGES, Announcement, message
+from capital_governor.wording.reason_texts import MESSAGES, Announcement, message
 
 DEGRADED_AFTER: Final = 10
 """Cycles in a row without a usable payload."""
@@ -39,12 +39,12 @@ ALERTED_HOLDS: Final = (
 """Holds that the operator is told of when they begin; of files that cannot be written the report tells apart."""
 
 
-def write(log: Logger, line: Line) -> None:
+def write_line(log: Logger, line: Line) -> None:
     """Log a line: the name of its event, and its fields."""
     getattr(log, line.level)(line.event.key, **line.fields)
 
 
-class Report:
+class EventLog:
     """Tells the log what happened, and marks as alerts the lines that the operator should be told of.
 
     Args:
@@ -177,7 +177,7 @@ class Report:
         for key in limits.keys() - self._limits.keys():
             self._say(LogEvent.ORDER_BEGAN.line(order=limits[key].text))
         self._limits = limits
-        for order in outcome.settled:
+        for order in outcome.ended_orders:
             if order.end is OrderEnd.USED:
                 self._say(LogEvent.ORDER_USED.line(order=order.text, detail=order.end_detail))
             else:
@@ -207,7 +207,7 @@ class Report:
 
     def _tell_fleet(self, agents: int) -> None:
         if agents != self._fleet:
-            self._say(leeway_line(leeway(agents, self._rules), self._rules))
+            self._say(fleet_range_line(fleet_range(agents, self._rules), self._rules))
             self._fleet = agents
 
     def _tell_files(self, outcome: Outcome) -> None:

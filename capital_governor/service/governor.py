@@ -17,13 +17,13 @@ from capital_governor.adapters.log_output import Sink
 from capital_governor.adapters.paths import Paths
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.journal.fallback import ResilientJournal
-from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.service.cycle import Cycle, tick
 from capital_governor.service.digest import Digest
 from capital_governor.service.disk_thread import Disk
-from capital_governor.service.event_log import Report, write
-from capital_governor.service.notifications import Delivery, telegram_of
+from capital_governor.service.event_log import EventLog, write_line
+from capital_governor.service.notifications import Notifications, telegram_of
 from capital_governor.service.standing import Outcome, Vitals
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line, LogEvent
@@ -112,7 +112,7 @@ class Governor:
         self._log = logs.get_logger().bind()  # bound once: a cycle of a large fleet says many lines
         self._sink = sink
         self._rules = settings.rules()
-        self._report = Report(self._say, self._rules)
+        self._event_log = EventLog(self._say, self._rules)
         self._dashboard = dashboard_of(settings)
         self._journal = journal
         self._news = news
@@ -126,13 +126,13 @@ class Governor:
         self._heartbeat: Heartbeat | None = None
         if settings.heartbeat_url is not None and not dry_run:
             self._heartbeat = Heartbeat(settings.heartbeat_url.get_secret_value(), self._tell_heartbeat)
-        self._delivery: Delivery | None = None
+        self._notifications: Notifications | None = None
         self._digest: Digest | None = None
         if telegram is not None:
             if settings.digest_hour is not None:
                 self._digest = Digest(journal, Cycle.book, settings.digest_hour)
-            self._delivery = Delivery(
-                telegram, self._journal, self._on_disk, redact=sink.redact, settled=self._renew_status
+            self._notifications = Notifications(
+                telegram, self._journal, self._on_disk, redact=sink.redact, on_finished=self._renew_status
             )
 
     @property
@@ -142,13 +142,13 @@ class Governor:
 
     def start(self) -> None:
         """Begin what goes on beside the ticks."""
-        if self._delivery is not None:
-            self._delivery.start()
+        if self._notifications is not None:
+            self._notifications.start()
 
     async def flush(self) -> None:
         """Deliver what there is to tell, in a bounded time."""
-        if self._delivery is not None:
-            await self._delivery.flush()
+        if self._notifications is not None:
+            await self._notifications.flush()
         if self._heartbeat is not None:
             await self._heartbeat.flush()
 
@@ -177,7 +177,7 @@ class Governor:
         self._tell_journal()
         outcome, self._untold = self._untold, None
         if outcome is not None:
-            self._report.cycle(outcome)
+            self._event_log.cycle(outcome)
             await self._post(outcome)
 
     async def guarded_tick(self) -> bool:
@@ -186,7 +186,7 @@ class Governor:
             return (await self.tick()).fetched
         except Exception as error:  # noqa: BLE001 - whatever it is, a governor that tries again serves the agents better
             text = self._sink.redact(f"{type(error).__name__}: {error}")
-            self._report.broken(text)
+            self._event_log.broken(text)
             await self._say_in_status(lambda: self._cycle.fail(text))
             self._tell_journal()
             await self._post()
@@ -194,20 +194,20 @@ class Governor:
 
     async def _post(self, outcome: Outcome | None = None) -> None:
         """Put down what is to be told, after a completed cycle the digest too; the cycle does not depend on it."""
-        if self._delivery is None:
+        if self._notifications is None:
             return
         try:
             digest = self._digest
             if digest is not None and outcome is not None:
                 await self._on_disk(lambda: digest.put(outcome.inputs.now, outcome.visible))
-            await self._delivery.post()
+            await self._notifications.post()
         except Exception:  # noqa: BLE001 - telling of a cycle must not fail it
             self._say(LogEvent.NOTICES_FAILED.line())
 
     async def _recover(self) -> None:
         """Take up where the last run ended, also with what the operator was told."""
-        if self._delivery is not None and not self._informed:
-            self._report = Report(self._say, self._rules, await self._on_disk(self._journal.open_topics))
+        if self._notifications is not None and not self._informed:
+            self._event_log = EventLog(self._say, self._rules, await self._on_disk(self._journal.open_topics))
             self._informed = True
         found = await self._on_disk(self._cycle.recover)
         self._tell_journal()
@@ -228,8 +228,8 @@ class Governor:
             async with asyncio.timeout(GRACE_SECONDS):
                 if self._heartbeat is not None:
                     await self._heartbeat.close()
-                if self._delivery is not None:
-                    await self._delivery.close()
+                if self._notifications is not None:
+                    await self._notifications.close()
                 await self._on_disk.quiet()
                 await self._tell_cycle()  # one whose tick was given up while the disk was at work on it
                 if not goes_on:
@@ -245,7 +245,7 @@ class Governor:
         except Exception:  # noqa: BLE001 - the status file is for people; governing goes on without it
             self._say(LogEvent.STATUS_FAILED.line())
         else:
-            self._report.status_file(problem)
+            self._event_log.status_file(problem)
 
     async def _renew_status(self) -> None:
         """Show in the status file at once what became of a notice; before the first cycle it is the last run's."""
@@ -253,9 +253,9 @@ class Governor:
             await self._say_in_status(self._cycle.write_status)
 
     def _say(self, line: Line) -> None:
-        write(self._log, line)
-        if line.alert and self._delivery is not None:
-            self._delivery.alert(line)
+        write_line(self._log, line)
+        if line.alert and self._notifications is not None:
+            self._notifications.alert(line)
 
     def _tell_journal(self) -> None:
         """Tell what the journal's thread has left here; its end also where an earlier process met the beginning."""
@@ -264,16 +264,16 @@ class Governor:
             news = self._news.waiting.popleft()
             dropped, self._dropped = self._journal.dropped - self._dropped, self._journal.dropped
             if isinstance(news, str):
-                self._report.episode("journal", LogEvent.JOURNAL_LOST.line(problem=news), again, alert=True)
+                self._event_log.episode("journal", LogEvent.JOURNAL_LOST.line(problem=news), again, alert=True)
             else:
                 over = LogEvent.JOURNAL_RESTORED.line(cycles=news, dropped=dropped)
-                self._report.episode("journal", None, over, alert=True)
+                self._event_log.episode("journal", None, over, alert=True)
         if not self._journal.lost:
-            self._report.episode("journal", None, again)
+            self._event_log.episode("journal", None, again)
 
     def _tell_heartbeat(self, problem: str) -> None:
         begun = LogEvent.HEARTBEAT_FAILED.line(problem=self._sink.redact(problem)) if problem else None
-        self._report.episode("heartbeat", begun, LogEvent.HEARTBEAT_SUCCEEDS.line())
+        self._event_log.episode("heartbeat", begun, LogEvent.HEARTBEAT_SUCCEEDS.line())
 
     def _vitals(self) -> Vitals:
         beat = self._heartbeat

@@ -13,7 +13,7 @@ from capital_governor.adapters import logs
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.journal.notices import new_notice
 from capital_governor.journal.protocol import Journal
-from capital_governor.service.event_log import write
+from capital_governor.service.event_log import write_line
 from capital_governor.service.outbox import OnDisk, Outbox
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line
@@ -39,7 +39,7 @@ def telegram_of(settings: Settings, redact: Callable[[str], str]) -> Telegram | 
     )
 
 
-class Delivery:
+class Notifications:
     """Brings notices to Telegram while the governor lives. Made and used in an event loop, but for ``alert``.
 
     Args:
@@ -47,7 +47,7 @@ class Delivery:
         store: the journal.
         on_disk: runs a call to the journal on its thread.
         redact: takes secrets out of the text of an alert.
-        settled: awaited after a notice was sent or refused.
+        on_finished: awaited after a notice was sent or refused.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Delivery:
         on_disk: OnDisk,
         *,
         redact: Callable[[str], str],
-        settled: Callable[[], Awaitable[object]],
+        on_finished: Callable[[], Awaitable[object]],
     ) -> None:
         self._log = logs.get_logger()
         self._telegram = telegram
         self._store = store
         self._on_disk = on_disk
         self._redact = redact
-        self._outbox = Outbox(store, on_disk, telegram, say=self._say, now=time.time, settled=settled)
+        self._outbox = Outbox(store, on_disk, telegram, say=self._say, now=time.time, on_finished=on_finished)
         self._alerts: deque[Line] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -104,4 +104,4 @@ class Delivery:
                 await self._telegram.close()
 
     def _say(self, line: Line) -> None:
-        write(self._log, line)
+        write_line(self._log, line)

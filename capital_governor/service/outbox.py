@@ -36,7 +36,7 @@ class Outbox:
         notifier: carries them.
         say: takes lines for the log.
         now: the clock, seconds since 1970 UTC.
-        settled: awaited after a notice was sent or refused.
+        on_finished: awaited after a notice was sent or refused.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class Outbox:
         *,
         say: Callable[[Line], object],
         now: Callable[[], float],
-        settled: Callable[[], Awaitable[object]],
+        on_finished: Callable[[], Awaitable[object]],
     ) -> None:
         self._store = store
         self._on_disk = on_disk
         self._notifier = notifier
         self._say = say
         self._now = now
-        self._settled = settled
+        self._on_finished = on_finished
         self._work = asyncio.Event()
         self._trouble = ""
 
@@ -105,7 +105,7 @@ class Outbox:
         self._tell(after, delivery)
         if after.state is NoticeState.PENDING:
             return False
-        await self._settled()
+        await self._on_finished()
         return True
 
     def _after(self, notice: Notice, delivery: Delivery) -> Notice:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from capital_governor.adapters import file_convergence
-from capital_governor.adapters.bounded_reading import read
+from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.adapters.file_convergence import Convergence, FileOutcome
 from capital_governor.adapters.paths import Paths
 from capital_governor.contracts.allocations import read_primary
 from capital_governor.core.model import Publication
 from capital_governor.core.publication import adopted_document, documents
 from capital_governor.settings.load import Settings
-from capital_governor.wording.messages import Announcement
+from capital_governor.wording.reason_texts import Announcement
 
 
 class Publisher:
@@ -97,7 +97,7 @@ class Publisher:
         One that can be read stays, whatever it says: that program may still be running.
         """
         try:
-            content = read(self._paths.primary)
+            content = read_bounded(self._paths.primary)
         except OSError:
             content = None
         if content is not None and isinstance(read_primary(content), Publication):

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Final
 
 from capital_governor.adapters import atomic_replacement
-from capital_governor.adapters.bounded_reading import read
+from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.adapters.paths import Paths
 from capital_governor.contracts.allocations import NotOurs, read_primary
 from capital_governor.contracts.status import Remembered, remembered, standing_orders
@@ -175,7 +175,7 @@ class Recovery:
             What it says; None if it says nothing that can be read.
         """
         try:
-            content = read(self._paths.status)
+            content = read_bounded(self._paths.status)
         except OSError:
             # It can be written neither, which the first cycle says.
             return None
@@ -211,7 +211,7 @@ class Recovery:
     def _primary_on_disk(self) -> Publication | None:
         """Return what the primary file says; None if there is none, or none that can be taken up, which is remarked."""
         try:
-            content = read(self._paths.primary)
+            content = read_bounded(self._paths.primary)
         except OSError as error:
             self._refuse(error.strerror or str(error))
             return None

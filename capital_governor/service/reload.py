@@ -10,7 +10,7 @@ from typing import Final
 
 from capital_governor.adapters import logs
 from capital_governor.service.disk_thread import Disk
-from capital_governor.service.event_log import write
+from capital_governor.service.event_log import write_line
 from capital_governor.settings.faults import SettingsError
 from capital_governor.settings.load import Settings, load
 from capital_governor.wording.log_events import LogEvent
@@ -60,18 +60,18 @@ class Reloads:
             found = await disk(lambda: load(expected.root))
         except SettingsError as error:
             for fault in error.faults:
-                write(self._log, LogEvent.SETTINGS_REFUSED.line(problem=fault))
+                write_line(self._log, LogEvent.SETTINGS_REFUSED.line(problem=fault))
             return
         except Exception:  # noqa: BLE001 - whatever it is, the governor goes on
-            write(self._log, LogEvent.SETTINGS_FAILED.line())
+            write_line(self._log, LogEvent.SETTINGS_FAILED.line())
             return
         finally:
             disk.close()
         lines = changes(expected, found)
         for line in lines:
-            write(self._log, LogEvent.SETTING_CHANGED.line(change=line))
+            write_line(self._log, LogEvent.SETTING_CHANGED.line(change=line))
         if not lines:
-            write(self._log, LogEvent.SETTINGS_SAME.line())
+            write_line(self._log, LogEvent.SETTINGS_SAME.line())
             return
         self._new = found
         self._ready()

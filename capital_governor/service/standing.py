@@ -16,14 +16,14 @@ from capital_governor.core.orders import Order
 from capital_governor.core.reason import HOLDS, PAYLOAD_HOLDS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import Backlog
-from capital_governor.wording.messages import Announcement, message, outcome, waiting_text
+from capital_governor.wording.reason_texts import Announcement, message, reason_kind, waiting_text
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one cycle came to: what was decided from what, and what became of the files (None: not to be written).
 
-    ``orders`` are the operator's that were in force, ``settled`` an accept that this cycle used or let lapse.
+    ``orders`` are the operator's that were in force, ``ended_orders`` an accept that this cycle used or let lapse.
     ``journal_problem`` says why the cycle is recorded in memory only. ``visible`` is what the agents see after it,
     ``announcements`` the moves and cuts that became visible since the cycle before, oldest first.
     """
@@ -34,7 +34,7 @@ class Outcome:
     convergence: Convergence | None = None
     status_problem: str = ""
     orders: tuple[Order, ...] = ()
-    settled: tuple[Order, ...] = ()
+    ended_orders: tuple[Order, ...] = ()
     journal_problem: str = ""
     visible: Publication | None = None
     announcements: tuple[Announcement, ...] = ()
@@ -137,7 +137,7 @@ class Standing:
         decision = done.decision
         reason, hold = decision.reason, decision.trace.hold
         detail, way_out = ("", "") if hold is None else (hold.detail, EXITS[hold.reason])
-        if outcome(reason) == "refused":
+        if reason_kind(reason) == "refused":
             way_out = "the next cycle, which decides anew"
         if done.files_problem:
             reason, detail, way_out = Reason.FILES_UNWRITABLE, done.files_problem, EXITS[Reason.FILES_UNWRITABLE]
@@ -147,7 +147,7 @@ class Standing:
         detail = "; ".join(filter(None, (detail, done.waiting_text)))
         return replace(
             self,
-            state="holding" if reason in HOLDS or outcome(reason) == "refused" or hold is not None else "governing",
+            state="holding" if reason in HOLDS or reason_kind(reason) == "refused" or hold is not None else "governing",
             at=done.inputs.now,
             reason=reason,
             detail=detail,
@@ -156,7 +156,7 @@ class Standing:
             last_success=done.inputs.now if done.fetched else self.last_success,
             failures_in_row=0 if done.fetched else self.failures_in_row + 1,
             warnings=decision.trace.warnings,
-            orders=tuple(order for order in done.orders if order.key not in {ended.key for ended in done.settled}),
+            orders=tuple(order for order in done.orders if order.key not in {ended.key for ended in done.ended_orders}),
             latches=decision.after.latches,
             multipliers=decision.after.multipliers,
         )

@@ -6,11 +6,11 @@ import os
 
 from capital_governor.adapters import logs
 from capital_governor.adapters.systemd import ServiceManager
-from capital_governor.service.event_log import write
+from capital_governor.service.event_log import write_line
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import LogEvent
-from capital_governor.wording.messages import message
+from capital_governor.wording.reason_texts import message
 
 
 class SignsOfLife:
@@ -29,7 +29,7 @@ class SignsOfLife:
             line = LogEvent.WATCHDOG_SHORT.line(
                 allowed_seconds=int(allowed) / 1e6, interval_seconds=settings.interval_seconds
             )
-            write(self._log, line)
+            write_line(self._log, line)
 
     def ready(self) -> None:
         """Say that the start is over: settings, lock and journal are fine. Cycles are the watchdog's business."""
@@ -49,5 +49,5 @@ class SignsOfLife:
     def _tell(self, *assignments: str) -> None:
         problem = self._manager.notify(*assignments)
         if problem and problem != self._problem:
-            write(self._log, LogEvent.SYSTEMD_UNREACHABLE.line(problem=problem))
+            write_line(self._log, LogEvent.SYSTEMD_UNREACHABLE.line(problem=problem))
         self._problem = problem

@@ -52,7 +52,7 @@ class Checkout:
 
 
 @dataclass(frozen=True, slots=True)
-class Agent:
+class SupervisedAgent:
     """What is kept running, and where its output goes."""
 
     name: str
@@ -75,7 +75,7 @@ class Agents:
     def __init__(self, checkout: Checkout, root: Root, *, demo: bool = False) -> None:
         self._checkout = checkout
         self._root = root
-        self._all: list[Agent] = []
+        self._all: list[SupervisedAgent] = []
         self._add("capital_governor", checkout.program("run"))
         file = checkout.folder / ".agents.sh"
         if not demo and file.exists():
@@ -88,7 +88,7 @@ class Agents:
                     )
                 self._add(name, (checkout.bash, "-c", command) if command else (), log)
 
-    def __iter__(self) -> Iterator[Agent]:
+    def __iter__(self) -> Iterator[SupervisedAgent]:
         return iter(self._all)
 
     @property
@@ -117,7 +117,7 @@ class Agents:
         writers = {agent.log: agent.name for agent in self._all} | {self._root.own_log: SCRIPT}
         if path in writers:
             raise SupervisionError(PERMANENT, f"ensure_running {name}: {writers[path]} writes to {path} already")
-        self._all.append(Agent(name, command, path))
+        self._all.append(SupervisedAgent(name, command, path))
 
     def _calls_in(self, file: Path) -> list[tuple[str, str, str, str]]:
         """Return the calls of ensure_running in the operator's file: number of arguments, and the first three."""

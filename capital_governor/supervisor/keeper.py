@@ -48,8 +48,8 @@ _WRITER_PAUSE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What to keep.
+class KeeperArguments:
+    """What the supervisor tells a keeper: which agent to run, and how.
 
     Args:
         name: the agent's, as the supervisor knows it.
@@ -79,8 +79,8 @@ class Keeper:
     of the forking *thread* for the death of the parent.
     """
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    def __init__(self, arguments: KeeperArguments) -> None:
+        self._arguments = arguments
         self._pid = os.getpid()
         self._agent = self._writer = 0
         self._writer_started = -_WRITER_PAUSE_SECONDS
@@ -99,7 +99,7 @@ class Keeper:
         os.read(self._ready_out, 1)  # from here on the agent's group exists
         self._start_writer()
         os.close(self._in)
-        os.write(self._order.tell, f"{self._order.name} {self._agent};\n".encode())
+        os.write(self._arguments.tell, f"{self._arguments.name} {self._agent};\n".encode())
         self._watch()
         self._end_agent()
         self._end_writer()
@@ -139,14 +139,14 @@ class Keeper:
         for source, target in ((nothing, 0), (self._in, 1), (self._in, 2)):
             os.dup2(source, target)
         try:
-            os.execvp(self._order.command[0], self._order.command)  # noqa: S606 - the operator's own command
+            os.execvp(self._arguments.command[0], self._arguments.command)  # noqa: S606 - the operator's own command
         except OSError as error:
-            os.write(2, f"{self._order.command[0]}: {error.strerror}\n".encode())
+            os.write(2, f"{self._arguments.command[0]}: {error.strerror}\n".encode())
             os._exit(NOT_EXECUTABLE)
 
     def _end_agent(self) -> None:
         """SIGTERM to the agent and all it left, SIGKILL when the time is up; return when none of them is there."""
-        deadline = time.monotonic() + self._order.stop_seconds
+        deadline = time.monotonic() + self._arguments.stop_seconds
         if self._agent_status is None:
             # Not reaped, so the group's number is still its own.
             os.killpg(self._agent, signal.SIGTERM)
@@ -185,8 +185,8 @@ class Keeper:
         os.close(self._alive_in)
         with suppress(OSError):  # a writer that follows another finds it closed
             os.close(self._in)
-        order = self._order
-        log = LogFile(order.log, max_bytes=order.max_bytes, keep=order.keep)
+        given = self._arguments
+        log = LogFile(given.log, max_bytes=given.max_bytes, keep=given.keep)
         try:
             pump(self._out, self._alive_out, log, on_orphaned=self._kill_group)
         finally:
@@ -207,7 +207,7 @@ class Keeper:
             os.waitpid(self._writer, 0)
 
 
-def _order(arguments: list[str]) -> Order:
+def _parse(words: list[str]) -> KeeperArguments:
     parser = argparse.ArgumentParser(
         "capital_governor.supervisor.keeper", description="Runs one agent for neo_light_fix.sh."
     )
@@ -219,18 +219,18 @@ def _order(arguments: list[str]) -> Order:
     parser.add_argument("--max-bytes", type=int, required=True)
     parser.add_argument("--keep", type=int, required=True)
     parser.add_argument("command", nargs="+")
-    given = vars(parser.parse_args(arguments))
-    return Order(**(given | {"command": tuple(given["command"])}))
+    given = vars(parser.parse_args(words))
+    return KeeperArguments(**(given | {"command": tuple(given["command"])}))
 
 
-def main() -> NoReturn:
-    """Keep what the command line orders. Raises SystemExit with the agent's exit code."""
-    order = _order(sys.argv[1:])
+def run_keeper() -> NoReturn:
+    """Keep the agent that the command line names. Raises SystemExit with the agent's exit code."""
+    arguments = _parse(sys.argv[1:])
     # Blocked and waited for, never handled: nothing can interrupt what the keeper is doing.
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     for number in _WATCHED:
         signal.signal(number, signal.SIG_DFL)
-    die_with(order.parent, signal.SIGTERM)
+    die_with(arguments.parent, signal.SIGTERM)
     adopt_orphans()
     # Out of the terminal's reach: Ctrl-C is for the supervisor, which ends its agents in order.
     os.setsid()
@@ -239,8 +239,8 @@ def main() -> NoReturn:
     for entry in list(Path("/proc/self/fd").iterdir()):
         with suppress(OSError):  # the descriptor of the listing itself is closed by now
             os.set_inheritable(int(entry.name), int(entry.name) <= _STDERR)
-    raise SystemExit(Keeper(order).run())
+    raise SystemExit(Keeper(arguments).run())
 
 
 if __name__ == "__main__":
-    main()
+    run_keeper()

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
-from capital_governor.supervisor.agents import Agent, Agents, Checkout
+from capital_governor.supervisor.agents import Agents, Checkout, SupervisedAgent
 from capital_governor.supervisor.keeper import NOT_EXECUTABLE
 from capital_governor.supervisor.messages import PERMANENT, TRY_LATER, Messages, SupervisionError
 from capital_governor.supervisor.root import AgentStanding, Root, SupervisionSettings, lock
@@ -49,7 +49,7 @@ class KeptAgent:
         exit_code: with which it ended last.
     """
 
-    agent: Agent
+    agent: SupervisedAgent
     wait_seconds: float
     since: int
     state: str = "waiting"
@@ -115,7 +115,7 @@ class Supervisor:
         checkout: Checkout,
         root: Root,
         settings: SupervisionSettings,
-        agents: Iterable[Agent],
+        agents: Iterable[SupervisedAgent],
         messages: Messages,
         agents_lock: int,
     ) -> None:

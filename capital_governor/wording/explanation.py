@@ -10,15 +10,15 @@ from capital_governor.core.decision import score_of
 from capital_governor.core.model import WHOLE, Agent, Inputs, Ppm, Rules, State
 from capital_governor.core.orders import Order, OrderKind, limits_of
 from capital_governor.core.reason import Reason
-from capital_governor.core.trace import Bounds, Decision, Trigger
+from capital_governor.core.trace import AgentLimits, Decision, Trigger
 from capital_governor.wording.amounts import count_text, ratio_text
-from capital_governor.wording.messages import brake_text, message
+from capital_governor.wording.reason_texts import brake_text, message
 
 _ROUNDING: Final = 1e-9
 """By how much a weight may miss a limit for the last digits of a float alone."""
 
 
-def explain(agent: Agent, before: State, rules: Rules, decision: Decision) -> dict[str, object] | None:
+def explanation_document(agent: Agent, before: State, rules: Rules, decision: Decision) -> dict[str, object] | None:
     """Return how ``agent`` came by its share in this decision, as plain data; None if it played no part in it.
 
     Shares are 0..1. ``limits`` lists every limit that spoke, ``triggers`` and ``brakes`` concern the whole fleet.
@@ -55,8 +55,8 @@ def explain(agent: Agent, before: State, rules: Rules, decision: Decision) -> di
     }
 
 
-def explain_lines(agent: Agent, before: State, rules: Rules, decision: Decision) -> Iterator[str]:
-    """Yield the same as ``explain`` in plain words, with the arithmetic."""
+def explanation_lines(agent: Agent, before: State, rules: Rules, decision: Decision) -> Iterator[str]:
+    """Yield the same as ``explanation_document`` in plain words, with the arithmetic."""
     trace = decision.trace
     published = before.published.shares.get(agent) if before.published else None
     after = decision.proposal.shares.get(agent) if decision.proposal else published
@@ -121,14 +121,14 @@ def _score_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str
     )
 
 
-def _weight_lines(agent: Agent, bounds: Bounds, decision: Decision) -> Iterator[str]:
+def _weight_lines(agent: Agent, limits: AgentLimits, decision: Decision) -> Iterator[str]:
     trace, weight = decision.trace, decision.trace.projected.get(agent)
-    lowest = bounds.lo * trace.floor_scale
-    for name, binding, limits, end in (
-        ("floor", bounds.lo_by, bounds.floors, lowest),
-        ("cap", bounds.hi_by, bounds.caps, bounds.hi),
+    lowest = limits.lo * trace.floor_scale
+    for name, binding, candidates, end in (
+        ("floor", limits.lo_by, limits.floors, lowest),
+        ("cap", limits.hi_by, limits.caps, limits.hi),
     ):
-        for limit in limits:
+        for limit in candidates:
             said = f" {limit.detail}" if limit.detail else ""
             binds = " (binds)" if limit == binding and weight == end else ""
             yield f"{name:<10} {limit.value:.4f} {limit.source.value}{said}{binds}"
@@ -136,7 +136,7 @@ def _weight_lines(agent: Agent, bounds: Bounds, decision: Decision) -> Iterator[
         yield f"floors     do not fit: all are lowered to {trace.floor_scale:.4f} of themselves"
     if weight is None:
         return
-    yield f"weight     {weight:.6f}, {_place(weight, lowest, bounds.hi)}"
+    yield f"weight     {weight:.6f}, {_place(weight, lowest, limits.hi)}"
     if trace.step < 1.0:
         yield f"step       MAX_STEP allows {trace.step:.2%} of the way: {trace.weights[agent]:.6f}"
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from heapq import nlargest
 from typing import Final
 
-from capital_governor.core.fleet_range import Leeway
+from capital_governor.core.fleet_range import FleetRange
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, Rules, Snapshot
 from capital_governor.core.reason import GATE_REFUSALS, STAYS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.wording.amounts import ratio_text
 from capital_governor.wording.log_events import Line, LogEvent
-from capital_governor.wording.messages import Announcement, brake_text, figures, message
+from capital_governor.wording.reason_texts import Announcement, brake_text, figures, message
 
 SCORE_LINES: Final = 20
 """Score lines of one cycle; a fleet above that would drown everything else in the log."""
@@ -35,7 +35,7 @@ def start_lines(rules: Rules, now: float, *, telegram: bool, dry_run: bool = Fal
         yield LogEvent.TELEGRAM_OFF.line()
 
 
-def leeway_line(room: Leeway, rules: Rules) -> Line:
+def fleet_range_line(room: FleetRange, rules: Rules) -> Line:
     """Return how far scores can move a share, as a warning where that is less than what moves."""
     if not room.freezes(rules):
         return LogEvent.FLEET_RANGE.line(

@@ -9,7 +9,7 @@ from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, Rules, S
 from capital_governor.core.trace import Decision
 from capital_governor.wording.amounts import count_text
 from capital_governor.wording.log_events import Line
-from capital_governor.wording.messages import evidence, message
+from capital_governor.wording.reason_texts import evidence, message
 
 LONGEST_NOTICE: Final = 4096
 """What one Telegram message may hold, reckoned in UTF-16 units, which are never fewer than characters."""

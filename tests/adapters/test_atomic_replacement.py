@@ -18,7 +18,7 @@ import pytest
 from capital_governor.adapters.atomic_replacement import replace, sweep
 from capital_governor.adapters.bounded_reading import NotAFile
 from capital_governor.adapters.paths import Paths
-from capital_governor.adapters.rights import NotKeptError
+from capital_governor.adapters.permissions import NotKeptError
 from tests.rigs.odd_files import make_odd, names, open_files, unprivileged, within
 
 # --- writing ----------------------------------------------------------------------------------------------------------

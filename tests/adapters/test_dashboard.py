@@ -826,7 +826,7 @@ def test_a_module_that_is_loaded_stays_loaded() -> None:
     """Leaning on an import never takes away what another part of the program holds."""
     run_python(
         "import sys, rich.console\n"
-        "from capital_governor.adapters.lean_imports import without\n"
+        "from capital_governor.adapters.partial_imports import without\n"
         "before = sys.modules['rich']\n"
         "with without('rich', 'click'):\n"
         "    import rich.table\n"
@@ -844,7 +844,7 @@ def test_a_module_that_is_loaded_stays_loaded() -> None:
 def test_what_was_hidden_comes_back_after_an_error() -> None:
     """An import that fails inside the block leaves no marker behind."""
     run_python(
-        "from capital_governor.adapters.lean_imports import without\n"
+        "from capital_governor.adapters.partial_imports import without\n"
         "try:\n"
         "    with without('rich'):\n"
         "        raise RuntimeError\n"

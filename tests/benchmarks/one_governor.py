@@ -26,7 +26,7 @@ from capital_governor.core.decision import commit
 from capital_governor.core.model import Rules, State
 from capital_governor.core.publication import documents
 from capital_governor.journal.protocol import LIVE, Record
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.service.governor import Governor, open_governor
 from capital_governor.service.standing import Outcome

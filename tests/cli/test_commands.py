@@ -26,7 +26,7 @@ import pytest
 
 from capital_governor import __version__
 from capital_governor.adapters.lock import RootLock
-from capital_governor.cli.parser import _VALUED, make_parser, run_command
+from capital_governor.cli.parser import _VALUED, execute, make_parser
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Rules
 from capital_governor.core.reason import Reason
@@ -800,7 +800,7 @@ def test_options_in_any_order(arguments: list[str], expected: tuple[Path | None,
 def test_no_option_is_guessed(capsys: pytest.CaptureFixture[str], words: str) -> None:
     """A shortened option, a value for one that takes none, and a word too many are usage errors, not guesses."""
     with pytest.raises(SystemExit) as ended:
-        run_command(words.split())
+        execute(words.split())
     assert ended.value.code == 2
     assert "error: " in capsys.readouterr().err
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from capital_governor.adapters.lean_imports import without
+from capital_governor.adapters.partial_imports import without
 from tests.rigs.serving import Dashboard, fresh, wait_until
 
 HEAVY = {"telegram", "rich", "pygments", "uvicorn", "starlette", "numpy", "pandas", "scipy"}
@@ -99,7 +99,7 @@ def test_a_library_loads_without_its_optional_part() -> None:
     """Inside the block httpx is loaded without rich, afterwards rich can be imported as ever."""
     code = """
 import sys
-from capital_governor.adapters.lean_imports import without
+from capital_governor.adapters.partial_imports import without
 with without("click", "pygments", "rich"):
     import httpx
 print(sorted({"click", "pygments", "rich"} & set(sys.modules)))

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from capital_governor.core.orders import OrderEnd, OrderKind
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from tests.cli.test_commands import Said, call, loaded
 from tests.rigs.serving import FLEET, Dashboard, fixed, footprint, fresh, wait_until
 from tests.rigs.stored_roots import unpack

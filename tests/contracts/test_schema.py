@@ -16,7 +16,7 @@ from capital_governor.contracts.schema import SCHEMAS
 from capital_governor.core.model import Refusal
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import Reason
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from tests.rigs.serving import Rig
 from tests.service.test_recovery import SETTLED, previous_program
 

@@ -17,7 +17,7 @@ from capital_governor.core.decision import decide
 from capital_governor.core.exposure import expose as real_expose
 from capital_governor.core.gate import gate
 from capital_governor.core.hold import judge
-from capital_governor.core.limits import bounds as real_bounds
+from capital_governor.core.limits import agent_limits as real_limits
 from capital_governor.core.model import (
     DRAWDOWN,
     REGIME,
@@ -37,7 +37,7 @@ from capital_governor.core.model import (
 from capital_governor.core.publication import integer_shares as real_rounding
 from capital_governor.core.reason import GATE_REFUSALS, Reason
 from capital_governor.core.threshold import Cut
-from capital_governor.core.trace import Bounds
+from capital_governor.core.trace import AgentLimits
 from tests.rigs.builders import INTERVAL, NOW, PLAIN, SITUATIONS, Situation, examples, observe, rated, settled, snapshot
 
 SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
@@ -344,8 +344,8 @@ class Broken:
     rules: Rules = PLAIN
 
 
-def _uncapped(members: Collection[Agent], **given: Any) -> dict[Agent, Bounds]:
-    return {agent: replace(bound, hi=1.0) for agent, bound in real_bounds(members, **given).items()}
+def _uncapped(members: Collection[Agent], **given: Any) -> dict[Agent, AgentLimits]:
+    return {agent: replace(bound, hi=1.0) for agent, bound in real_limits(members, **given).items()}
 
 
 def _trusting(payload: Snapshot, *others: Any) -> Any:
@@ -370,7 +370,7 @@ BROKEN: Final = [
     Broken("allocator.project", lambda *_: Projection([0.6, 0.6, 0.6]), Reason.GATE_SUM),
     Broken("allocator.project", lambda *_: Projection([-0.1, 0.3, 0.3]), Reason.GATE_SUM),
     Broken("allocator.step", lambda *_: ([0.2, 0.35, 0.45], 0.5), Reason.GATE_LIMIT),
-    Broken("limits.bounds", _uncapped, Reason.GATE_LIMIT),
+    Broken("limits.agent_limits", _uncapped, Reason.GATE_LIMIT),
     Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Ada": 192_001}, Reason.GATE_EXPOSURE),
     Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Zed": 0}, Reason.GATE_STRANGER),
     Broken("decision.integer_shares", lambda *a: {**real_rounding(*a), "Ada": 192_000.0}, Reason.GATE_SUM),

@@ -6,19 +6,21 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from capital_governor.core.limits import bounds
+from capital_governor.core.limits import agent_limits
 from capital_governor.core.model import Agent, Limit
-from capital_governor.core.trace import Bound, Bounds, LimitSource
+from capital_governor.core.trace import AgentLimits, LimitSource, WeightLimit
 from tests.rigs.builders import NOW, PLAIN
 
 
 def _of_ada(
     *orders: Limit, probation: Collection[Agent] = (), pinned: Mapping[Agent, float] | None = None, now: float = NOW
-) -> Bounds:
-    return bounds(["Ada", "Bob"], probation=probation, pinned=pinned or {}, orders=orders, now=now, rules=PLAIN)["Ada"]
+) -> AgentLimits:
+    return agent_limits(["Ada", "Bob"], probation=probation, pinned=pinned or {}, orders=orders, now=now, rules=PLAIN)[
+        "Ada"
+    ]
 
 
-def _says(found: Bounds) -> tuple[float, LimitSource, float, LimitSource]:
+def _says(found: AgentLimits) -> tuple[float, LimitSource, float, LimitSource]:
     return found.lo, found.lo_by.source, found.hi, found.hi_by.source
 
 
@@ -61,7 +63,7 @@ def test_an_agent_on_probation_has_min_alloc_and_no_more() -> None:
 def test_a_pinned_agent_is_held_at_its_weight() -> None:
     """Without metrics there is no floor but the published weight, and every cap still beats it."""
     assert _says(_of_ada(pinned={"Ada": 0.02})) == (0.02, PINNED, 0.02, PINNED)
-    assert _of_ada(pinned={"Ada": 0.02}).floors == (Bound(0.02, PINNED),)
+    assert _of_ada(pinned={"Ada": 0.02}).floors == (WeightLimit(0.02, PINNED),)
     assert _says(_of_ada(pinned={"Ada": 0.3})) == (0.3, PINNED, 0.3, PINNED)
     assert _says(_of_ada(pinned={"Ada": 0.7})) == (0.40, MAX, 0.40, MAX)
     assert _says(_of_ada(Limit("Ada", "ops", cap=0.1), pinned={"Ada": 0.3})) == (0.1, CAP, 0.1, CAP)
@@ -70,15 +72,15 @@ def test_a_pinned_agent_is_held_at_its_weight() -> None:
 def test_an_operators_limit_names_author_and_reason() -> None:
     """The limit that binds says who set it and why; all others that spoke are kept beside it."""
     found = _of_ada(Limit("Ada", "kim", cap=0.2, reason="broker migration"), Limit("Ada", "lee", floor=0.1))
-    assert found.hi_by == Bound(0.2, CAP, "by kim: broker migration")
-    assert found.lo_by == Bound(0.1, FLOOR, "by lee")
-    assert found.caps == (Bound(0.40, MAX), Bound(0.2, CAP, "by kim: broker migration"))
-    assert found.floors == (Bound(0.05, MIN), Bound(0.1, FLOOR, "by lee"))
+    assert found.hi_by == WeightLimit(0.2, CAP, "by kim: broker migration")
+    assert found.lo_by == WeightLimit(0.1, FLOOR, "by lee")
+    assert found.caps == (WeightLimit(0.40, MAX), WeightLimit(0.2, CAP, "by kim: broker migration"))
+    assert found.floors == (WeightLimit(0.05, MIN), WeightLimit(0.1, FLOOR, "by lee"))
 
 
 def test_everyone_asked_for_gets_limits_in_that_order() -> None:
     """One pair of limits each, in the order of the members, strangers left out."""
-    found = bounds(
+    found = agent_limits(
         ["Bob", "Ada"],
         probation=["Zed"],
         pinned={"Yan": 0.1},

@@ -26,7 +26,7 @@ from capital_governor.core.model import (
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.journal.protocol import LIVE, Record
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from tests.rigs.builders import FLEET, NOW, PLAIN, cycle, publication, settled, shares_of, snapshot
 
 R = Reason

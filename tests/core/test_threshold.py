@@ -11,20 +11,20 @@ import pytest
 from capital_governor.core.model import DAY_SECONDS, WHOLE, Agent, Memory, Ppm, Publication, Rules, State
 from capital_governor.core.reason import Reason
 from capital_governor.core.threshold import Proposal, brakes, compare, cut
-from capital_governor.core.trace import Bound, Bounds, Brake, LimitSource, Trigger
+from capital_governor.core.trace import AgentLimits, Brake, LimitSource, Trigger, WeightLimit
 from tests.rigs.builders import FLEET_SHARES, NOW, PLAIN, publication, rated
 
 MEMBER = Memory(rated(0.5))
 
 
-def _bounds(lo: float = 0.05, hi: float = 0.40) -> Bounds:
-    low, high = Bound(lo, LimitSource.MIN_ALLOC), Bound(hi, LimitSource.MAX_ALLOC)
-    return Bounds(lo, hi, low, high, (low,), (high,))
+def _bounds(lo: float = 0.05, hi: float = 0.40) -> AgentLimits:
+    low, high = WeightLimit(lo, LimitSource.MIN_ALLOC), WeightLimit(hi, LimitSource.MAX_ALLOC)
+    return AgentLimits(lo, hi, low, high, (low,), (high,))
 
 
 class Changes(TypedDict, total=False):
     exposure: float
-    limits: Mapping[Agent, Bounds]
+    limits: Mapping[Agent, AgentLimits]
     floor_scale: float
     unwell: Collection[Agent]
 
@@ -34,7 +34,7 @@ def _proposal(
     *,
     exposure: float = 1.0,
     cut_off: Ppm = 0,
-    limits: Mapping[Agent, Bounds] | None = None,
+    limits: Mapping[Agent, AgentLimits] | None = None,
     floor_scale: float = 1.0,
     unwell: Collection[Agent] = (),
 ) -> Proposal:
@@ -253,7 +253,9 @@ def test_without_settings_no_brake_is_ever_on() -> None:
 LIMITS = dict.fromkeys(FLEET_SHARES, _bounds())
 
 
-def _cut(published: Publication, exposure: float, limits: Mapping[Agent, Bounds] = LIMITS) -> tuple[object, ...] | None:
+def _cut(
+    published: Publication, exposure: float, limits: Mapping[Agent, AgentLimits] = LIMITS
+) -> tuple[object, ...] | None:
     found = cut(published, limits, exposure, PLAIN)
     if found is None:
         return None

@@ -18,7 +18,7 @@ import pytest
 
 from capital_governor.cli.demo.scenes import SCENES
 from capital_governor.core.reason import Reason
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from tests.rigs.serving import wait_until
 
 PATIENCE_SECONDS = 60.0

@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from capital_governor.adapters import atomic_replacement, file_convergence, rights
+from capital_governor.adapters import atomic_replacement, file_convergence, permissions
 from capital_governor.adapters.atomic_replacement import Swept
-from capital_governor.adapters.bounded_reading import read
+from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.adapters.durability import sync_folder
 from capital_governor.adapters.file_convergence import Convergence, OverridePolicy
 from capital_governor.adapters.paths import Paths
@@ -64,7 +64,7 @@ def override_after_the_primary_only(
     own: bytes | None = None,
 ) -> Convergence:
     """Write the override only together with the primary."""
-    ours = policy if read(paths.primary) != primary else "off"
+    ours = policy if read_bounded(paths.primary) != primary else "off"
     return REAL_CONVERGE(paths, primary, override, policy=ours, stopped=stopped, own=own)
 
 
@@ -129,8 +129,8 @@ CHANGES: Final[Mapping[str, tuple[object, str, Any]]] = {
     "errors dropped": (atomic_replacement, "replace", dropped_errors),
     "descriptors left": (atomic_replacement, "_discard", descriptor_left),
     "mode and owner forgotten": (atomic_replacement, "inherit", keeping),
-    "mode kept for another group": (rights, "_permitted", lambda old, _: stat.S_IMODE(old.st_mode)),
-    "readers forgotten": (rights, "_refuse_losses", lambda *_: None),
+    "mode kept for another group": (permissions, "_permitted", lambda old, _: stat.S_IMODE(old.st_mode)),
+    "readers forgotten": (permissions, "_refuse_losses", lambda *_: None),
     "temporary beside the link": (atomic_replacement, "replace", temporary_beside_the_link),
     "link replaced": (atomic_replacement, "replace", link_replaced),
     "no sweep": (Paths, "sweep", lambda _: Swept((), "")),

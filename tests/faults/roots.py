@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from capital_governor.adapters.bounded_reading import read
+from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.adapters.paths import Paths
 from tests.faults.publisher import publish_first, publish_next
 from tests.promises.ledger import require
@@ -20,7 +20,7 @@ Pair = tuple[bytes | None, bytes | None]
 def pair(root: Path) -> Pair:
     """The contents of primary and override."""
     paths = Paths(root)
-    return read(paths.primary), read(paths.override)
+    return read_bounded(paths.primary), read_bounded(paths.override)
 
 
 def shares(content: bytes | None) -> Any:

@@ -298,7 +298,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
 
 HANGS = """
 import os, sys, threading
-from capital_governor.cli.parser import run_command
+from capital_governor.cli.parser import execute
 fsync = os.fsync
 def hang(descriptor):
     if (threading.current_thread().name == "sampler") is (sys.argv[1] == "sampler"):
@@ -306,7 +306,7 @@ def hang(descriptor):
         threading.Event().wait()
     fsync(descriptor)
 os.fsync = hang
-sys.exit(run_command(["hive", "--root", sys.argv[2]]))
+sys.exit(execute(["hive", "--root", sys.argv[2]]))
 """
 
 

@@ -25,7 +25,15 @@ from capital_governor.hive.simulation import (
     PAUSED_DAYS,
     Fleet,
 )
-from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME, StateFile, StateFiles, read, read_all
+from capital_governor.hive.state_files import (
+    PAUSE,
+    PERFORMANCE,
+    REGIME,
+    StateFile,
+    StateFiles,
+    read_all,
+    read_state_file,
+)
 from tests.rigs.fleet_files import NOW
 
 CAPITAL = 100_000.0
@@ -131,8 +139,8 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
 
     def watch() -> None:
         while not done.is_set():
-            problems.add(read(tmp_path / PERFORMANCE).problem)
-            problems.add(read(tmp_path / REGIME).problem)
+            problems.add(read_state_file(tmp_path / PERFORMANCE).problem)
+            problems.add(read_state_file(tmp_path / REGIME).problem)
 
     reader = threading.Thread(target=watch)
     reader.start()

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from capital_governor.hive.state_files import MAX_BYTES, PAUSE, PERFORMANCE, Watch, read, read_all
+from capital_governor.hive.state_files import MAX_BYTES, PAUSE, PERFORMANCE, Watch, read_all, read_state_file
 
 TEXT: Final = '{\n "paused": true,\n "reason": "Prüfung", "odd": "\\ud83d"\n}\n'
 
@@ -35,7 +35,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, content: bytes, problem: str) -> 
     """A file that is no JSON object has no document and one sentence."""
     path = tmp_path / "file.json"
     path.write_bytes(content)
-    found = read(path)
+    found = read_state_file(path)
     assert (found.document, found.problem) == (None, problem)
 
 
@@ -43,7 +43,7 @@ def test_numbers_that_are_none_stay_texts(tmp_path: Path) -> None:
     """NaN, Infinity and what overflows become texts, and the rest of the file stays readable."""
     path = tmp_path / "file.json"
     path.write_text('{"a": NaN, "b": -Infinity, "c": 1e999, "d": 1.5, "e": 7}')
-    assert read(path).document == {"a": "NaN", "b": "-Infinity", "c": "1e999", "d": 1.5, "e": 7}
+    assert read_state_file(path).document == {"a": "NaN", "b": "-Infinity", "c": "1e999", "d": 1.5, "e": 7}
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_files_of_other_systems_are_read(tmp_path: Path, content: bytes) -> None
     """A byte-order mark, UTF-16 and line ends of another system change nothing in what a file says."""
     path = tmp_path / "file.json"
     path.write_bytes(content)
-    assert read(path).document == {"paused": True, "reason": "Prüfung", "odd": "?"}
+    assert read_state_file(path).document == {"paused": True, "reason": "Prüfung", "odd": "?"}
 
 
 def test_half_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
     """An escape that is no character becomes a question mark; a whole pair stays what it is."""
     path = tmp_path / "file.json"
     path.write_text('{"a": "\\ud83d\\ude00", "b": "x\\ud83d"}')
-    assert read(path).document == {"a": "\U0001f600", "b": "x?"}
+    assert read_state_file(path).document == {"a": "\U0001f600", "b": "x?"}
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
@@ -75,10 +75,10 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with (tmp_path / "large").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    assert read(tmp_path / "nothing").missing
-    assert read(tmp_path).problem == "cannot be read: Is a directory"
-    assert read(tmp_path / "fifo").problem == "cannot be read: not a file"
-    assert read(tmp_path / "large").problem == "larger than 16 MiB"
+    assert read_state_file(tmp_path / "nothing").missing
+    assert read_state_file(tmp_path).problem == "cannot be read: Is a directory"
+    assert read_state_file(tmp_path / "fifo").problem == "cannot be read: not a file"
+    assert read_state_file(tmp_path / "large").problem == "larger than 16 MiB"
 
 
 def test_a_change_is_told_once(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.protocol import (
     Journal,
 )
-from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.journal.store import Store
 from tests.rigs.journal_cycles import NOW, Told
 

@@ -26,10 +26,10 @@ from capital_governor.journal.protocol import (
     JournalUnavailableError,
     Record,
 )
-from capital_governor.journal.schema import SCHEMA_VERSION
-from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.journal.store import Store
+from capital_governor.journal.tables import SCHEMA_VERSION
 from capital_governor.journal.unwritten import BATCH
 from tests.rigs.journal_cycles import DAY, NOW, Told, chain, contents, held, moved, seeded, state_of, stored, tell
 

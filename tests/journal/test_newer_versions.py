@@ -28,8 +28,8 @@ from capital_governor.journal.protocol import (
     JournalCorruptError,
     JournalRefusedError,
 )
-from capital_governor.journal.schema import SCHEMA_VERSION
-from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
+from capital_governor.journal.tables import SCHEMA_VERSION
 from tests.rigs.journal_cycles import Told, chain, stored, tell
 
 

@@ -15,8 +15,8 @@ from capital_governor.core.model import State
 from capital_governor.journal.fallback import NOTICE_CAPACITY, ResilientJournal
 from capital_governor.journal.notices import Backlog, Notice, NoticeState, new_notice
 from capital_governor.journal.protocol import Journal
-from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from tests.rigs.journal_cycles import held, state_of, tell
 
 NOW = 1_762_200_000.0

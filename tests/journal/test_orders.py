@@ -17,8 +17,8 @@ from capital_governor.core.model import Limit, OperatorHold, State
 from capital_governor.core.orders import Order, OrderEnd, OrderKind, accept_of, hold_of, limits_of
 from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.protocol import Journal, JournalCorruptError, JournalError, Record
-from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.journal.store import Store
 from tests.rigs.journal_cycles import held
 from tests.rigs.stored_roots import OLD_CYCLES, unpack
@@ -240,7 +240,7 @@ OPENER = """
 import sys
 from pathlib import Path
 from capital_governor.core.orders import Order, OrderKind
-from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 print("ready", flush=True)
 sys.stdin.readline()
 journal = open_sqlite(Path(sys.argv[1]), busy_seconds=20.0)

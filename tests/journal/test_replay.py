@@ -266,7 +266,7 @@ def test_another_process_decides_the_same(interrupted: Run) -> None:
     """A fresh interpreter with another order of hashes takes every decision of the journal again, to the byte."""
     script = (
         "import hashlib, pathlib, sys\n"
-        "from capital_governor.journal.sqlite.driver import open_sqlite\n"
+        "from capital_governor.journal.sqlite.sqlite_driver import open_sqlite\n"
         "from tests.journal.test_replay import decide_again, encode\n"
         "journal = open_sqlite(pathlib.Path(sys.argv[1]), read_only=True)\n"
         "made = [encode(decide_again(entry)) for entry in journal.entries('live')]\n"

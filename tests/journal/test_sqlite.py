@@ -36,10 +36,10 @@ from capital_governor.journal.protocol import (
     JournalRefusedError,
     JournalUnavailableError,
 )
-from capital_governor.journal.schema import SCHEMA_VERSION
-from capital_governor.journal.sqlite.driver import SqliteDriver, open_sqlite
 from capital_governor.journal.sqlite.file import APPLICATION_ID, set_aside, typed
+from capital_governor.journal.sqlite.sqlite_driver import SqliteDriver, open_sqlite
 from capital_governor.journal.store import Store
+from capital_governor.journal.tables import SCHEMA_VERSION
 from tests.rigs.journal_cycles import (
     DAY,
     NOW,
@@ -143,7 +143,7 @@ def test_a_fresh_process_finds_the_state(path: Path) -> None:
     journal.close()
     script = (
         "import sys; from pathlib import Path\n"
-        "from capital_governor.journal.sqlite.driver import in_memory, open_sqlite\n"
+        "from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite\n"
         "j = open_sqlite(Path(sys.argv[1]))\n"
         "print(repr((j.head('live').state, j.unreached('live'), j.last_reached('live'))))\n"
         "j.close()"
@@ -371,7 +371,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from capital_governor.core.model import State
-from capital_governor.journal.sqlite.driver import SqliteDriver, open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import SqliteDriver, open_sqlite
 from tests.rigs.journal_cycles import NOW, held, tell
 journal = open_sqlite(Path(sys.argv[1]))
 while True:

@@ -30,7 +30,7 @@ from capital_governor.journal.protocol import (
     Journal,
     JournalConflictError,
 )
-from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.journal.store import Store
 from tests.rigs.journal_cycles import (
     DAY,
@@ -350,7 +350,7 @@ import sys
 from pathlib import Path
 from capital_governor.core.model import State
 from capital_governor.journal.protocol import JournalConflictError
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from tests.rigs.journal_cycles import NOW, moved
 journal = open_sqlite(Path(sys.argv[1]), busy_seconds=20.0)
 cycle = moved(State(), NOW)

@@ -14,9 +14,9 @@ from capital_governor.core.decision import commit, resolve
 from capital_governor.core.reason import Reason
 from capital_governor.journal.notices import NoticeState
 from capital_governor.journal.protocol import LIVE
-from capital_governor.journal.schema import SCHEMA_VERSION
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
+from capital_governor.journal.tables import SCHEMA_VERSION
 from tests.rigs.builders import FLEET, NOW
 from tests.rigs.serving import Rig, footprint
 from tests.rigs.stored_roots import OLD_CYCLES, unpack

@@ -19,7 +19,7 @@ from capital_governor.settings.kinds import UNITS
 from capital_governor.settings.load import Settings
 from capital_governor.settings.variables import PREFIX, VARIABLES
 from capital_governor.wording.log_events import LogEvent
-from capital_governor.wording.messages import message
+from capital_governor.wording.reason_texts import message
 
 WIDTH: Final = 100
 LEVELS: Final = {"exception": "ERROR, with a traceback"}

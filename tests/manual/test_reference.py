@@ -22,7 +22,7 @@ from capital_governor.settings import kinds
 from capital_governor.settings.faults import SettingsError
 from capital_governor.settings.load import load
 from capital_governor.settings.variables import PREFIX, VARIABLES, variables
-from capital_governor.wording import messages
+from capital_governor.wording import reason_texts
 from tests.manual import reference
 from tests.manual.pages import (
     PAGES,
@@ -54,7 +54,7 @@ def test_a_change_of_the_code_changes_the_reference(monkeypatch: pytest.MonkeyPa
     for owner, name, value in (
         (reference, "VARIABLES", {**VARIABLES, "interval_seconds": replace(interval, default=299.0)}),
         (reference, "VARIABLES", {**VARIABLES, "interval_seconds": replace(interval, kind=kinds.SECONDS)}),
-        (messages, "MESSAGES", {**messages.MESSAGES, Reason.TURNOVER: "Reallocation triggered (anew)"}),
+        (reason_texts, "MESSAGES", {**reason_texts.MESSAGES, Reason.TURNOVER: "Reallocation triggered (anew)"}),
         (reference, "EXITS", {**EXITS, Reason.STOPPED: "remove it"}),
         (reference, "MEANINGS", {**exit_codes.MEANINGS, 3: "another one"}),
         (reference, "SCHEMAS", {**SCHEMAS, "status": SCHEMAS["primary"] | {"properties": STATUS_WITH_ANOTHER}}),
@@ -90,7 +90,7 @@ def test_every_reason_is_in_the_reference() -> None:
         for lead, text in zip(parts[::2], parts[1::2], strict=True)
         for reason in re.findall(r"^(?:\| |- )`(\w+)`", text, re.MULTILINE)
     ]
-    assert sorted(told) == sorted((reason.value, messages.outcome(reason)) for reason in Reason)
+    assert sorted(told) == sorted((reason.value, reason_texts.reason_kind(reason)) for reason in Reason)
 
 
 def setting_rows() -> dict[str, list[str]]:

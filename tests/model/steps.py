@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from capital_governor.adapters import atomic_replacement, durability, interlocks, rights
-from capital_governor.journal.sqlite.driver import IN_MEMORY
+from capital_governor.adapters import atomic_replacement, durability, interlocks, permissions
+from capital_governor.journal.sqlite.sqlite_driver import IN_MEMORY
 from capital_governor.journal.store import Store
 
 Step = Callable[[str], None]
@@ -84,7 +84,7 @@ def every_step(step: Step) -> Iterator[None]:
 
     with (
         patch.object(atomic_replacement, "os", _Os(stepped)),
-        patch.object(rights, "os", _Os(stepped)),
+        patch.object(permissions, "os", _Os(stepped)),
         patch.object(durability, "os", _Os(stepped)),
         patch.object(Path, "replace", rename),
         patch.object(Path, "unlink", stepped("unlink", real_unlink)),

@@ -23,8 +23,8 @@ from capital_governor.core.reason import Reason
 from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.notices import NoticeState
 from capital_governor.journal.protocol import Entry, new_key
-from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.service.cycle import STOP_FILE, Cycle
 from capital_governor.service.standing import Outcome

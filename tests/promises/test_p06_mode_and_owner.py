@@ -12,8 +12,8 @@ from typing import Final
 
 from capital_governor.adapters.file_convergence import FileOutcome, converge
 from capital_governor.adapters.paths import Paths
-from capital_governor.adapters.rights import NotKeptError, inherit
-from tests.adapters.test_rights import old_file
+from capital_governor.adapters.permissions import NotKeptError, inherit
+from tests.adapters.test_permissions import old_file
 from tests.faults.mutants import mutated
 from tests.promises.ledger import Account, require
 from tests.rigs.odd_files import NOBODY, STRANGER, unprivileged

@@ -31,7 +31,7 @@ TIMED: Final = """
 import asyncio, sys, time
 from telegram.request import HTTPXRequest
 from capital_governor.adapters import telegram
-from capital_governor.service import daemon, notifications as delivery, outbox
+from capital_governor.service import daemon, notifications, outbox
 from capital_governor.service.governor import Governor
 
 # Each outage is met many times in a test, so attempts follow quickly; what is not answered is waited for for ever.
@@ -54,12 +54,12 @@ async def guarded_tick(self):
 daemon.schedule, Governor.guarded_tick = schedule, guarded_tick
 """
 IN_THE_CYCLE: Final = """
-post = delivery.Delivery.post
+post = notifications.Notifications.post
 async def post_and_flush(self):
     await post(self)
     await self._outbox.flush()
-delivery.Delivery.post = post_and_flush
-delivery.Delivery.start = lambda self: None
+notifications.Notifications.post = post_and_flush
+notifications.Notifications.start = lambda self: None
 """
 BLOCKING: Final = """
 import urllib.request

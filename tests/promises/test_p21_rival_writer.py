@@ -19,9 +19,9 @@ WATCH_SECONDS: Final = 0.5
 """How long the product is seen to leave a rival alone between cycles; a mutant is watched until it does not."""
 THEIRS: Final = json.dumps({"allocations": {"SmartTrader": 1.0}, "source": "rogue_bridge"})
 TELLS_EACH_TIME: Final = """
-from capital_governor.service.event_log import Report
+from capital_governor.service.event_log import EventLog
 from capital_governor.wording.log_events import LogEvent
-Report._tell_rival = lambda self, c, now: c.rival and self._say(
+EventLog._tell_rival = lambda self, c, now: c.rival and self._say(
     LogEvent.OVERRIDE_RIVAL.line(writer=c.found, then="rewritten")
 )
 """

@@ -19,7 +19,7 @@ import pytest
 from capital_governor.adapters import file_convergence
 from capital_governor.adapters.file_convergence import FileOutcome, FileResult
 from capital_governor.core import hold
-from capital_governor.core.acceptance import settle
+from capital_governor.core.acceptance import apply_accept
 from capital_governor.core.decision import decide
 from capital_governor.core.gate import gate
 from capital_governor.core.hold import judge
@@ -174,10 +174,10 @@ def _accept_blocks(mutating: pytest.MonkeyPatch) -> None:
     """While an accept waits nothing is decided, and what nothing uses waits."""
 
     def blocking(order: Any, inputs: Any, decided: Any) -> Any:
-        found = settle(order, inputs, decided)
+        found = apply_accept(order, inputs, decided)
         return found if found[0].accept else (inputs, decided(replace(inputs, stopped=True)), ())
 
-    mutating.setattr("capital_governor.service.cycle.settle", blocking)
+    mutating.setattr("capital_governor.service.cycle.apply_accept", blocking)
 
 
 def _error_for_ever(mutating: pytest.MonkeyPatch) -> None:

@@ -18,11 +18,11 @@ from capital_governor.core.model import Publication
 from capital_governor.core.reason import CUTS, MOVES
 from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.notices import Notice, NoticeState, move_notice
-from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.service import cycle as cycle_module
 from capital_governor.service.cycle import Cycle
-from capital_governor.service.event_log import Report
+from capital_governor.service.event_log import EventLog
 from capital_governor.service.publisher import Publisher
 from capital_governor.service.recovery import Recovery
 from capital_governor.wording.log_events import Line
@@ -66,7 +66,7 @@ class Watched:
             on_restored=lambda _: None,
         )
         self.cycle = Cycle(self.settings, self.journal, notify=True, clock=lambda: self.now)
-        self.report = Report(self.hear, self.settings.rules())
+        self.report = EventLog(self.hear, self.settings.rules())
         self.cycle.recover()
         for remark in self.cycle.remarks:
             self.hear(remark)

@@ -13,7 +13,7 @@ from capital_governor.core.decision import commit, resolve
 from capital_governor.core.model import Guardian, Inputs, Metrics, Publication, Refusal, Regime, Rules, Snapshot, State
 from capital_governor.core.reason import Reason
 from capital_governor.journal.protocol import LIVE, Entry, Journal, Record
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 
 DAY: Final = 86_400.0
 NOW: Final = 1_762_200_000.0

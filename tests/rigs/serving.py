@@ -23,10 +23,10 @@ from typing import Any, Final, Self
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.protocol import Entry
-from capital_governor.journal.sqlite.driver import in_memory, open_sqlite
 from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.service.cycle import PAUSE_FILE, STOP_FILE, Cycle
-from capital_governor.service.event_log import Report
+from capital_governor.service.event_log import EventLog
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings, load
 from capital_governor.wording.log_events import Line
@@ -270,7 +270,7 @@ class Rig:
             on_restored=self.told.append,
         )
         self.governor = Cycle(self.settings, self.journal, dry_run=self._dry_run, clock=lambda: self.now)
-        self.report = Report(self.lines.append, self.settings.rules())
+        self.report = EventLog(self.lines.append, self.settings.rules())
         self.found = self.governor.recover()
 
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from capital_governor.core.reason import Reason
 from capital_governor.journal.protocol import Entry
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.service.daemon import RETRY_SECONDS, repeat, schedule
 from capital_governor.service.governor import Governor
 from tests.rigs.builders import examples

@@ -21,20 +21,20 @@ import pytest
 import structlog
 
 from capital_governor.adapters import atomic_replacement, logs
-from capital_governor.adapters.lookups import LookupLoop
+from capital_governor.adapters.name_lookups import LookupLoop
 from capital_governor.contracts.payload import parse
 from capital_governor.core.decision import score_of
 from capital_governor.core.model import Refusal, Rules
 from capital_governor.core.reason import Reason
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.service import daemon
 from capital_governor.service.daemon import repeat as govern
 from capital_governor.service.daemon import schedule
-from capital_governor.service.event_log import DEGRADED_AFTER, Report
+from capital_governor.service.event_log import DEGRADED_AFTER, EventLog
 from capital_governor.service.governor import Governor, open_governor
 from capital_governor.service.standing import Outcome
 from capital_governor.wording.log_events import log_text
-from capital_governor.wording.messages import message
+from capital_governor.wording.reason_texts import message
 from tests.adapters.test_dashboard import full_backlog
 from tests.rigs.builders import snapshot
 from tests.rigs.hostile import (
@@ -734,7 +734,7 @@ def test_a_new_process_goes_on_with_the_episodes_that_were_told(rig: Rig) -> Non
     for topic, said in (("paused", True), ("rival", False), ("degraded", False)):
         rig.restart()
         rig.lines.clear()
-        rig.report = Report(rig.lines.append, rig.settings.rules(), {topic})
+        rig.report = EventLog(rig.lines.append, rig.settings.rules(), {topic})
         rig.see(paused=said)
         rig.see()
         rig.see()

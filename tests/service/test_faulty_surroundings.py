@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from capital_governor.adapters.paths import Paths
-from capital_governor.adapters.rights import denied
+from capital_governor.adapters.permissions import denied
 from capital_governor.settings.faults import SettingsError
 from capital_governor.settings.sources import find_place
 from tests.cli.test_commands import Said, call, environment, loaded, tree

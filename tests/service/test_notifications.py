@@ -26,7 +26,7 @@ from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import Backlog
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.service.event_log import DEGRADED_AFTER
 from capital_governor.service.governor import Governor, open_governor

@@ -21,7 +21,7 @@ from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import PAYLOAD_HOLDS, Reason
 from capital_governor.journal.protocol import new_key
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from tests.rigs.builders import FLEET, INTERVAL, NOW, snapshot
 from tests.rigs.serving import Rig, footprint, locked

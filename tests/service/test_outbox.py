@@ -11,7 +11,7 @@ import pytest
 
 from capital_governor.adapters.notifier import Delivery, Refused, Retry, Sent
 from capital_governor.journal.notices import Notice, NoticeState, new_notice
-from capital_governor.journal.sqlite.driver import in_memory
+from capital_governor.journal.sqlite.sqlite_driver import in_memory
 from capital_governor.service.outbox import LONGEST_WISH_SECONDS, Outbox
 from tests.service.test_daemon import VirtualLoop
 
@@ -66,7 +66,7 @@ class Post:
                 self,
                 say=lambda line: self.said.append((line.level, line.text)),
                 now=self.now,
-                settled=settled,
+                on_finished=settled,
             )
             task = asyncio.create_task(self.outbox.run())
             if meanwhile is not None:
@@ -197,7 +197,7 @@ def test_a_flush_ends_with_the_first_failure_or_with_nothing_left() -> None:
     post.add("one", "two", "three")
 
     async def flush() -> None:
-        await Outbox(post.journal, _at_once, post, say=lambda _: None, now=post.now, settled=_nothing).flush()
+        await Outbox(post.journal, _at_once, post, say=lambda _: None, now=post.now, on_finished=_nothing).flush()
 
     try:
         post.loop.run_until_complete(flush())

@@ -17,7 +17,7 @@ from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.protocol import new_key
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.standing import Outcome
 from tests.rigs.builders import snapshot
@@ -145,7 +145,7 @@ def compare(history: History, seen: Counter[str]) -> None:
     assert foretold.inputs == done.inputs
     assert foretold.decision == done.decision
     assert sorted(foretold.orders, key=lambda order: order.key) == sorted(done.orders, key=lambda order: order.key)
-    assert {order.key for order in foretold.settled} == {order.key for order in done.settled}
+    assert {order.key for order in foretold.ended_orders} == {order.key for order in done.ended_orders}
     seen[done.decision.reason.value] += 1
     seen.update(order.kind.value for order in done.orders)
 

@@ -15,7 +15,7 @@ from capital_governor.adapters.file_convergence import Convergence, FileOutcome,
 from capital_governor.adapters.logs import configure
 from capital_governor.core.reason import Reason
 from capital_governor.journal.protocol import JournalConflictError
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.service.governor import open_governor
 from capital_governor.settings.load import load
 from tests.rigs.serving import Dashboard, Rig, footprint, fresh, locked

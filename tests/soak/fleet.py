@@ -31,7 +31,7 @@ class FleetServer:
     """The gateway and the fleet with their orders; the ports stay the same over all absences."""
 
     def __init__(self, seed: int) -> None:
-        # Bound and never listening, it keeps the port for a hive, which is not always there.
+        # WeightLimit and never listening, it keeps the port for a hive, which is not always there.
         self._place = socket.socket()
         self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._place.bind((HOST, 0))

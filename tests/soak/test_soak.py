@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from capital_governor.journal.notices import new_notice
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from tests.rigs.builders import FLEET
 from tests.rigs.serving import Rig
 from tests.soak.faults import FAULTS, THRICE

@@ -15,7 +15,7 @@ from capital_governor.core.decision import decide
 from capital_governor.core.model import WHOLE, Inputs, Limit, Metrics, Refusal, Rules, State
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import Reason
-from capital_governor.wording.explanation import explain, explain_lines, limits_to_come
+from capital_governor.wording.explanation import explanation_document, explanation_lines, limits_to_come
 from tests.rigs.builders import (
     FLEET,
     NOW,
@@ -34,11 +34,11 @@ SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 
 
 def lines(agent: str, inputs: Inputs, before: State, rules: Rules = PLAIN) -> list[str]:
-    return list(explain_lines(agent, before, rules, cycle(inputs, before, rules)[0]))
+    return list(explanation_lines(agent, before, rules, cycle(inputs, before, rules)[0]))
 
 
 def document(agent: str, inputs: Inputs, before: State, rules: Rules = PLAIN) -> dict[str, Any]:
-    found = explain(agent, before, rules, cycle(inputs, before, rules)[0])
+    found = explanation_document(agent, before, rules, cycle(inputs, before, rules)[0])
     assert found is not None
     return cast("dict[str, Any]", json.loads(json.dumps(found)))
 
@@ -59,7 +59,7 @@ def test_a_weight_is_where_it_is_said_to_be(
     """A weight that a broken allocator puts beyond its limits is not said to stand at them."""
     monkeypatch.setattr("capital_governor.core.allocator.project", lambda *_: Projection(weights))
     decision = decide(observe(), settled(), PLAIN)
-    assert says in list(explain_lines(agent, settled(), PLAIN, decision))
+    assert says in list(explanation_lines(agent, settled(), PLAIN, decision))
 
 
 def test_a_lowered_floor_binds() -> None:
@@ -197,7 +197,7 @@ def test_a_hold_explains_itself() -> None:
 
 def test_an_agent_that_played_no_part_has_no_explanation() -> None:
     """A name that neither is a member nor has a share is answered with None."""
-    assert explain("Zed", settled(), PLAIN, cycle(observe(), settled())[0]) is None
+    assert explanation_document("Zed", settled(), PLAIN, cycle(observe(), settled())[0]) is None
 
 
 def test_a_newcomer_is_explained_though_it_has_no_line_yet() -> None:
@@ -227,12 +227,12 @@ def test_whatever_was_decided_can_be_explained(situation: Situation) -> None:
     decision = decide(inputs, before, rules)
     after = shares_of(before) if decision.proposal is None else decision.proposal.shares
     for agent in shares_of(before).keys() | decision.trace.limits.keys():
-        found = explain(agent, before, rules, decision)
+        found = explanation_document(agent, before, rules, decision)
         assert found is not None
         json.dumps(found, allow_nan=False)
         share = after.get(agent)
         assert found["share_after"] == (None if share is None else share / WHOLE)
-        told = list(explain_lines(agent, before, rules, decision))
+        told = list(explanation_lines(agent, before, rules, decision))
         assert all(line.isprintable() for line in told)
         end = "no line after" if share is None else f"{share / WHOLE:.4%} after"
         assert told[0].endswith(end)

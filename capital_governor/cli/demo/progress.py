@@ -11,7 +11,7 @@ from capital_governor.core.model import RESERVE, WHOLE, Snapshot
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.journal.protocol import Entry
 from capital_governor.wording.log_lines import unwell_texts
-from capital_governor.wording.messages import evidence, message
+from capital_governor.wording.reason_texts import evidence, message
 
 NAMED_SHARES: Final = 3
 

@@ -19,15 +19,15 @@ from typing import Final
 from rich.console import Console
 from rich.live import Live
 
+from capital_governor.cli.demo.demo_root import own_root
 from capital_governor.cli.demo.progress import Progress
-from capital_governor.cli.demo.root import own_root
 from capital_governor.cli.demo.scenes import DAYS, SCENES
 from capital_governor.cli.demo.supervision import LOG, PROJECT, supervising
 from capital_governor.cli.demo.view import frame
 from capital_governor.contracts.exit_codes import OK, UNEXPECTED
 from capital_governor.hive.simulation import FAULTY, Fleet
 from capital_governor.journal.protocol import LIVE, Entry, JournalUnavailableError
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 
 JOURNAL: Final = Path("state", "capital_governor.sqlite3")
 TICK_SECONDS: Final = 0.2

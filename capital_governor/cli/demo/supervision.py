@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from capital_governor.cli.demo.root import DemoError
+from capital_governor.cli.demo.demo_root import DemoError
 from capital_governor.contracts.exit_codes import CONFIGURATION
 
 PROJECT: Final = Path(__file__).resolve().parents[3]

@@ -16,11 +16,11 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from capital_governor import __version__
 from capital_governor.adapters.durability import sync_folder
+from capital_governor.adapters.permissions import denied, hand_over
 from capital_governor.adapters.refusals import remedy
-from capital_governor.adapters.rights import denied, hand_over
 from capital_governor.journal.protocol import JournalCorruptError, JournalRefusedError, JournalUnavailableError
-from capital_governor.journal.schema import SCHEMA_VERSION, TABLES
 from capital_governor.journal.sqlite.upgrades import OLDER_TABLES, OLDER_WITH_ORDERS, content_digest, statements, views
+from capital_governor.journal.tables import SCHEMA_VERSION, TABLES
 
 APPLICATION_ID: Final = 0x43474F56  # "CGOV": tells our file from any other program's
 QUICK_CHECK_BYTES: Final = 16 * 1024 * 1024  # about 0.1 s; beyond that a start would feel it

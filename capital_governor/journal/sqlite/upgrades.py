@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Final
 
-from capital_governor.journal.schema import SCHEMA_VERSION, create_all, create_index, create_table
+from capital_governor.journal.tables import SCHEMA_VERSION, create_all, create_index, create_table
 
 TYPES: Final = {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT", "real": "REAL", "blob": "BLOB"}
 """A serial number is never used twice, so that a remembered one stays true."""

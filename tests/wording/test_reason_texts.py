@@ -14,7 +14,7 @@ from capital_governor.adapters.log_format import Formatter
 from capital_governor.adapters.redaction import Redaction
 from capital_governor.contracts.payload import parse
 from capital_governor.core.decision import decide, refuse
-from capital_governor.core.fleet_range import leeway
+from capital_governor.core.fleet_range import fleet_range
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import Guardian, Inputs, Metrics, Refusal, Rules, Snapshot, State
 from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, STAYS, Reason
@@ -25,13 +25,13 @@ from capital_governor.wording.log_lines import (
     SCORE_LINES,
     announcement_lines,
     decided_lines,
+    fleet_range_line,
     hold_line,
-    leeway_line,
     shown_shares,
     start_lines,
     unwell_texts,
 )
-from capital_governor.wording.messages import MESSAGES, Announcement, evidence, message, outcome
+from capital_governor.wording.reason_texts import MESSAGES, Announcement, evidence, message, reason_kind
 from tests.rigs.builders import FLEET, NOW, PLAIN, cycle, examples, observe, settled, snapshot
 
 SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
@@ -79,7 +79,7 @@ def test_every_reason_is_of_exactly_one_kind() -> None:
     """Moves, cuts, stays, holds and refusals share no reason and leave none out."""
     kinds = {"move": MOVES, "cut": CUTS, "stay": STAYS, "hold": HOLDS, "refused": GATE_REFUSALS}
     for reason in Reason:
-        assert [kind for kind, reasons in kinds.items() if reason in reasons] == [outcome(reason)]
+        assert [kind for kind, reasons in kinds.items() if reason in reasons] == [reason_kind(reason)]
 
 
 # --- wording ----------------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_a_brake_says_how_far_it_is() -> None:
 def test_one_is_not_told_as_several() -> None:
     """Things are counted as people count them."""
     assert [count_text(number, "cycle") for number in range(3)] == ["0 cycles", "1 cycle", "2 cycles"]
-    assert leeway_line(leeway(1, Rules()), Rules()).text.startswith("With 1 agent within 0.05 and 0.40, ")
+    assert fleet_range_line(fleet_range(1, Rules()), Rules()).text.startswith("With 1 agent within 0.05 and 0.40, ")
 
 
 def test_who_comes_and_goes_is_named() -> None:
@@ -303,7 +303,7 @@ def test_names_and_texts_cannot_break_a_line(name: str, said: str) -> None:
 )
 def test_the_leeway_of_scores_is_told(agents: int, level: str, says: str) -> None:
     """How far scores can move a share is said, as a warning where it is too little ever to move anything."""
-    line = leeway_line(leeway(agents, Rules()), Rules())
+    line = fleet_range_line(fleet_range(agents, Rules()), Rules())
     assert line.level == level
     assert says in line.text
 

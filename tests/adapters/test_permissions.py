@@ -18,9 +18,9 @@ import pytest
 from capital_governor.adapters.atomic_replacement import replace
 from capital_governor.adapters.file_convergence import FileOutcome, converge
 from capital_governor.adapters.paths import Paths
-from capital_governor.adapters.rights import NotKeptError, inherit
-from capital_governor.journal.sqlite.driver import open_sqlite
+from capital_governor.adapters.permissions import NotKeptError, inherit
 from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from tests.faults.publisher import undated
 from tests.faults.roots import Roots, pair
 from tests.faults.strace import Publisher, fail, which

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capital_governor.hive.day_sums import DaySums, Trade, day_of
-from capital_governor.hive.figures import (
+from capital_governor.hive.trade_statistics import (
     daily_sharpe,
     drawdown_percent,
     max_drawdown_percent,

@@ -72,7 +72,7 @@ def figures(value: Ppm, limit: Ppm) -> tuple[str, str]:
     return f"{value / WHOLE:.{digits}f}", f"{limit / WHOLE:.{digits}f}"
 
 
-def outcome(reason: Reason) -> str:
+def reason_kind(reason: Reason) -> str:
     """Return the kind of a reason: move, cut, stay, hold or refused."""
     for kind, reasons in (("move", MOVES), ("cut", CUTS), ("hold", HOLDS), ("refused", GATE_REFUSALS)):
         if reason in reasons:

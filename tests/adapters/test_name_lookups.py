@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from capital_governor.adapters.lookups import LookupLoop
+from capital_governor.adapters.name_lookups import LookupLoop
 from tests.rigs.serving import wait_until
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
-from capital_governor.cli.output import write
+from capital_governor.cli.output import write_stdout
 
 WIDTH_WITHOUT_TERMINAL: Final = 1_000
 """More than the widest line: nothing is wrapped, and a table takes no more than it needs."""
@@ -124,7 +124,7 @@ def new_page() -> Iterator[Page]:
     """Give a page to fill; it is written at the end of the block."""
     page = Page()
     yield page
-    write("".join(f"{line}\n" for line in page.lines))
+    write_stdout("".join(f"{line}\n" for line in page.lines))
 
 
 def largest(page: Page, rows: Sequence[Any]) -> tuple[Sequence[Any], str]:

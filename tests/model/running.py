@@ -12,6 +12,7 @@ from typing import Final
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from capital_governor.core.reason import Reason
 from tests.model.machine import Loop, Tally
 
 SEQUENCES: Final = int(os.environ.get("MODEL_SEQUENCES", "2000"))
@@ -21,10 +22,25 @@ CHUNK: Final = 340
 """Sequences by one seed, at least: hypothesis keeps a record of all that it tried."""
 
 
+EVERYDAY: Final = frozenset(
+    reason for reason in Reason if reason is not Reason.INTERNAL_ERROR and not reason.name.startswith("GATE_")
+)
+"""The reasons that a cycle ends with where nothing is broken in the program itself."""
+MOST_RUNS: Final = 4
+
+
 @cache
 def usual_run() -> Tally:
-    """Return what the sequences of every test run have met; several promises are shown by them."""
-    return run()
+    """Return what the sequences of every test run have met; several promises are shown by them.
+
+    Some reasons are met once in some hundred sequences, and hypothesis chooses other sequences whenever the source
+    of the program changes. So there are more of them, up to MOST_RUNS times as many, until each reason was met.
+    """
+    tally, runs = run(), 1
+    while runs < MOST_RUNS and any(not tally.reasons[reason.value] for reason in EVERYDAY):
+        tally.add(run(first_seed=SEED + 1_000 * runs))
+        runs += 1
+    return tally
 
 
 def run(sequences: int = SEQUENCES, steps: int = STEPS, *, first_seed: int = SEED) -> Tally:

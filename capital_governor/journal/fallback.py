@@ -115,6 +115,8 @@ class ResilientJournal:
             self._store = open_journal()
             self._take_in(LIVE, self._store)
             list(self._store.entries(LIVE, last=1))  # a newer version's is found now, not by the first cycle
+            # Before anything is written, which may fail: as of 1970 no order is over by its time.
+            self._memory.put_orders(self._store.orders(0.0))
         except JournalRefusedError:
             raise
         except _STORAGE as error:

@@ -17,6 +17,7 @@ from capital_governor.core.model import (
     Publication,
     State,
 )
+from capital_governor.core.orders import Order, OrderKind
 from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.protocol import (
     LIVE,
@@ -119,6 +120,19 @@ def test_what_was_read_before_an_outage_is_known_in_it(resilient: Resilient, pat
         tell(journal, cycles[4])
         assert journal.unreached(LIVE) == cycles[4].after.published
         assert journal.last_reached(LIVE) == cycles[0].after.published
+
+
+def test_orders_are_known_though_the_first_write_fails(resilient: Resilient, path: Path) -> None:
+    """A start puts down what the status file says before it asks for orders; that may be what finds the disk full."""
+    given, said = (Order(key=key, kind=OrderKind.HOLD, author="anna", given_at=NOW) for key in ("given", "said"))
+    store = open_sqlite(path)
+    store.put_orders([given])
+    store.close()
+    journal = resilient()
+    with locked(path):
+        journal.put_orders([said])
+        assert journal.lost
+        assert journal.orders(NOW + 1) == (given, said)
 
 
 def test_a_long_outage_is_written_back_in_bounded_steps(resilient: Resilient, path: Path, told: Told) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from capital_governor.core.decision import commit, resolve
+from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.notices import NoticeState
 from capital_governor.journal.protocol import LIVE
@@ -18,7 +22,7 @@ from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.journal.tables import SCHEMA_VERSION
 from tests.rigs.builders import FLEET, NOW
-from tests.rigs.serving import Rig, footprint
+from tests.rigs.serving import Rig, footprint, locked
 from tests.rigs.stored_roots import OLD_CYCLES, unpack
 
 TURNED = {name: 1 - score for name, score in FLEET.items()}
@@ -149,3 +153,48 @@ def test_an_upgrade_can_be_taken_up_by_nobody_half_way(tmp_path: Path) -> None:
     plain = sqlite3.connect(path)
     assert list(plain.iterdump()) == before
     plain.close()
+
+
+@pytest.mark.parametrize("why", ["locked", "full"])
+def test_a_journal_that_cannot_be_upgraded_yet_is_obeyed(tmp_path: Path, why: str) -> None:
+    """State and orders are those that it has, also one that no status file tells of; the upgrade comes later.
+
+    The operator's hold was given while no governor ran, before the disk filled up.
+    """
+    unpack(tmp_path)
+    path = tmp_path / "state" / "capital_governor.sqlite3"
+    order = Order(key="late", kind=OrderKind.HOLD, author="anna", given_at=AFTER - 1)
+    desk = open_sqlite(path, upgrade=False)
+    desk.put_orders([order])
+    desk.close()
+    with unwritable(path, why):
+        rig = Rig(tmp_path, now=AFTER)
+        assert rig.found == "resumed at generation 3"
+        assert rig.see(TURNED, risk=0.4).decision.reason is Reason.OPERATOR_HOLD
+        assert rig.see(TURNED, risk=0.4).decision.reason is Reason.OPERATOR_HOLD
+        assert "late" in {each.key for each in rig.journal.orders(AFTER + 900)}
+    with rig:
+        assert rig.see(TURNED, risk=0.4).decision.reason is Reason.OPERATOR_HOLD
+        (lost, restored) = rig.told
+        assert {"locked": "locked", "full": "disk"}[why] in str(lost)
+        assert restored == 3
+        assert [entry.reason for entry in rig.entries()] == [*REASONS, *[Reason.OPERATOR_HOLD] * 3]
+        assert len(rig.journal.orders(AFTER + 900)) == 2
+    plain = sqlite3.connect(path)
+    assert plain.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    plain.close()
+
+
+@contextmanager
+def unwritable(path: Path, why: str) -> Iterator[None]:
+    """Let nothing be written to the journal; files may not grow beyond what others than it need."""
+    if why == "locked":
+        with locked(path):
+            yield
+        return
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (36_864, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

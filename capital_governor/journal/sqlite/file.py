@@ -29,8 +29,13 @@ ELSEWHERE: Final = "name a file on a local disk as the journal (CAPITAL_GOVERNOR
 CACHE_KIB: Final = 512  # a cycle uses few pages twice: SQLite's 2,000 is not faster, with ten thousand agents either
 
 
-def connect(path: Path, *, read_only: bool, upgrade: bool, busy_seconds: float) -> sqlite3.Connection:
-    """Open the database at ``path``, a resolved one, as ``open_sqlite`` says."""
+def connect(
+    path: Path, *, read_only: bool, upgrade: bool, busy_seconds: float
+) -> tuple[sqlite3.Connection, sqlite3.Error | None]:
+    """Open the database at ``path``, a resolved one, as ``open_sqlite`` says.
+
+    Also return why one of an older schema could not be upgraded and so is not to be written, None if that is not so.
+    """
     with typed(f"the journal {path}", path):
         if not read_only:
             _make_file(path)
@@ -45,11 +50,11 @@ def connect(path: Path, *, read_only: bool, upgrade: bool, busy_seconds: float) 
         )
         try:
             connection.create_function("content_digest", 1, content_digest, deterministic=True)
-            _claim(connection, path, read_only=read_only, upgrade=upgrade)
+            not_upgraded = _claim(connection, path, read_only=read_only, upgrade=upgrade)
         except BaseException:
             connection.close()
             raise
-        return connection
+        return connection, not_upgraded
 
 
 def connect_memory() -> sqlite3.Connection:
@@ -117,23 +122,37 @@ def _reading_uri(path: Path) -> str:
     return f"{path.as_uri()}?mode=ro&immutable=1"
 
 
-def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool, upgrade: bool) -> None:
-    """Make sure that this is a journal of ours, sound as far as that can be seen quickly; lay down a new one."""
+def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool, upgrade: bool) -> sqlite3.Error | None:
+    """Make sure that this is a journal of ours, sound as far as that can be seen quickly; lay down a new one.
+
+    Return what kept one of an older schema from being upgraded, if that may be over later: it can be read meanwhile.
+    """
     version, empty = _schema_of(connection, path)
     if read_only:
         if empty:
             raise JournalUnavailableError(f"the journal {path} is empty")
     else:
         _configure(connection, path, empty=empty)
-    if read_only or (not upgrade and version in OLDER_WITH_ORDERS):
+    as_it_is, not_upgraded = read_only or (not upgrade and version in OLDER_WITH_ORDERS), None
+    if not as_it_is and version < SCHEMA_VERSION:
+        try:
+            _bring_up_to_date(connection)
+        except sqlite3.OperationalError as error:
+            if empty or error.sqlite_errorcode & 0xFF not in _MAY_BE_OVER:
+                raise
+            as_it_is, not_upgraded = True, error
+    if as_it_is:
         for statement in views(version):
             connection.execute(statement)
-    elif version < SCHEMA_VERSION:
-        _bring_up_to_date(connection)
     if not read_only and path.stat().st_size <= QUICK_CHECK_BYTES:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise JournalCorruptError(f"the journal {path} is damaged: {verdict}")
+    return not_upgraded
+
+
+_MAY_BE_OVER: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
+"""What keeps a journal from being written, but not from being read."""
 
 
 def _schema_of(connection: sqlite3.Connection, path: Path) -> tuple[int, bool]:

@@ -25,8 +25,9 @@ def open_sqlite(path: Path, *, read_only: bool = False, upgrade: bool = True, bu
         path: the database; SQLite keeps ``-wal`` and ``-shm`` beside it.
         read_only: for one look beside (or without) a running writer: makes and changes nothing, and sees what was
             committed. Keep it for one command, not for the life of a process.
-        upgrade: bring a journal of an older schema up to date. Without, its orders can be read and written, and all
-            else be read, while a governor of the older version writes it.
+        upgrade: bring a journal of an older schema up to date; where the disk does not take that, it can be read, and
+            writing raises JournalUnavailableError. Without, its orders can be read and written, and all else be read,
+            while a governor of the older version writes it.
         busy_seconds: how long a locked database is waited for, at each transaction.
 
     Raises:
@@ -36,8 +37,8 @@ def open_sqlite(path: Path, *, read_only: bool = False, upgrade: bool = True, bu
         JournalRefusedError: it is another program's, or of a newer version of this one.
     """
     real = Path(os.path.realpath(path))
-    connection = connect(real, read_only=read_only, upgrade=upgrade, busy_seconds=busy_seconds)
-    return Store(SqliteDriver(connection, real))
+    connection, not_upgraded = connect(real, read_only=read_only, upgrade=upgrade, busy_seconds=busy_seconds)
+    return Store(SqliteDriver(connection, real, not_upgraded))
 
 
 def in_memory() -> Store:
@@ -51,11 +52,15 @@ class SqliteDriver:
     Args:
         connection: made by ``connect`` or ``connect_memory``.
         path: of the database; None: it is in memory.
+        not_upgraded: why one of an older schema is only to be read; each write fails with it.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path | None, not_upgraded: sqlite3.Error | None = None
+    ) -> None:
         self._db = connection
         self._path = path
+        self._not_upgraded = not_upgraded
         self._inode = None if path is None else inode(path)
 
     @property
@@ -85,6 +90,8 @@ class SqliteDriver:
         with typed(self.place, self._path):
             if self._path is not None and inode(self._path) != self._inode:
                 raise JournalUnavailableError(f"{self.place} was replaced by another file while in use")
+            if write and self._not_upgraded is not None:
+                raise self._not_upgraded
             self._db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             try:
                 yield

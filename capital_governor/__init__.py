@@ -5,9 +5,9 @@ The flow, once per interval::
     dashboard -> fetch -> parse -> Inputs -> decide(inputs, state, rules) -> Decision -> gate
               -> journal commit -> converge two JSON files -> log
 
-``core`` decides and is pure. ``contracts`` are the documents that others send or read, ``adapters`` hold one outside
-system each, ``journal`` is what is remembered, ``wording`` says it in words. ``service`` is the running governor, and
-``cli`` what an operator types. ``.github/CONTRIBUTING.md`` has all rooms and what may import what.
+``core`` decides and is pure. ``contracts`` describes the documents that other programs send or read. Each module of
+``adapters`` talks to one outside system. ``journal`` stores the history, ``wording`` has the texts, ``service`` is the
+running governor, ``cli`` has the commands. ``.github/CONTRIBUTING.md`` lists all rooms and what may import what.
 """
 
 __version__ = "0.1.0"

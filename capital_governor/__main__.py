@@ -7,7 +7,7 @@ import sys
 
 from capital_governor.cli.import_path import isolate
 
-# Before anything else is imported: what is imported then comes from where `isolate` allows.
+# Before any other import, so that no foreign module can replace one of this program's.
 if __name__ == "__main__":
     isolate(started_by=os.curdir)
 elif os.path.basename(sys.argv[0]) == "capital-governor":  # noqa: PTH119 - pathlib is not safe to import yet
@@ -23,7 +23,7 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         wait_with_reloads()
         end_at_signals()
-    from capital_governor.cli.parser import execute  # noqa: PLC0415 - takes some milliseconds, in which no signal is heard yet
+    from capital_governor.cli.parser import execute  # noqa: PLC0415 - slow, so only after the signals are handled
 
     try:
         code = execute(sys.argv[1:])

@@ -1,1 +1,1 @@
-"""I/O at the edges: one outside system per module."""
+"""Access to the outside: each module talks to one outside system."""

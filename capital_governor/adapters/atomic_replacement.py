@@ -1,6 +1,6 @@
-"""Replace a file so that a reader sees all of the old or all of the new, and a power loss leaves one of the two.
+"""Replace a file atomically: a reader, or a start after a power loss, finds the whole old or the whole new content.
 
-Everything here is synchronous and blocks for no longer than the disk does; one single-thread executor calls it.
+All functions are synchronous. The governor calls them on its disk thread.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TEMPORARY: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
 class Swept(NamedTuple):
-    """What became of leftover temporaries: those that are ``gone``, and what kept the others, empty if nothing did."""
+    """Result of ``sweep``: the temporary files that it deleted, and why others could not be deleted (empty if none)."""
 
     gone: tuple[Path, ...]
     problem: str
@@ -31,33 +31,38 @@ def replace(
 ) -> str:
     """Put ``content`` in place of the file at ``target``, so that a reader sees all of the old or all of the new.
 
-    A symlink survives and its real file is replaced. Mode and owner of the old file are kept; a new file gets 0666
-    less the umask. With ``durable``, the content and its name have reached the disk on return. ``before_rename`` is
-    called when all that is left is to rename; what it raises is propagated and the old file stays.
+    If ``target`` is a symlink, it stays and the file that it leads to is replaced. The new file keeps the old one's
+    mode and owner; without an old file it gets mode 0666 less the umask.
+
+    Args:
+        target: the file to replace.
+        content: its new content.
+        durable: fsync the content and the folder before returning.
+        before_rename: called right before the rename. If it raises, the old file stays and the error is passed on.
 
     Returns:
-        What the file system could not keep (mode, owner, what outlasts a power loss), one sentence; empty if all was.
+        What the file system could not keep (mode, owner, durability), in one sentence; empty if nothing.
 
     Raises:
-        NotAFile: the real target exists and is no regular file.
-        NotKeptError: a reader of the old file could not read the new one, or somebody could who may not.
-        OSError: the target's folder is missing or the disk refused; the old file stays, unless only the last fsync,
-            that of the folder, failed.
+        NotAFile: the target exists and is not a regular file.
+        NotKeptError: the new file would lose readers of the old one, or gain others.
+        OSError: the folder is missing or the disk refused. The old file stays, unless only the fsync of the folder
+            failed.
     """
     real = Path(os.path.realpath(target))
     try:
         lacks = _replace_once(real, content, durable, before_rename)
     except SyncError:
-        # The kernel may have dropped the unwritten pages and marked them clean: a second fsync of the same file would
-        # then report a success that is none. A new file is the only honest second try.
+        # After a failed fsync the kernel may drop the unwritten pages and mark them clean. A second fsync of the same
+        # file would then succeed without having written them, so only a new file can be tried again.
         lacks = _replace_once(real, content, durable, before_rename)
     return f"{real} was written, but {'; '.join(lacks)}" if lacks else ""
 
 
 def sweep(folder: Path, names: Iterable[str]) -> Swept:
-    """Delete from ``folder`` the leftover temporaries of the files called ``names``; what stays is only told.
+    """Delete the leftover temporary files of the files called ``names`` in ``folder``.
 
-    Only regular files of exactly the pattern that ``replace`` uses. A missing folder holds nothing.
+    Only regular files with exactly the name pattern of ``replace`` are deleted. Failures are returned, not raised.
     """
     wanted = frozenset(names)
     try:
@@ -85,7 +90,7 @@ def _is_leftover(entry: Path, names: frozenset[str]) -> bool:
 def _replace_once(
     real: Path,
     content: bytes,
-    durable: bool,  # noqa: FBT001 - private, and the caller hands its own keyword on
+    durable: bool,  # noqa: FBT001 - private; the caller passes its own keyword on
     before_rename: Callable[[], None] | None,
 ) -> list[str]:
     old = _regular(real)
@@ -106,7 +111,7 @@ def _replace(
     """Replace ``old`` by a file made with ``mode``, and return what was not kept."""
     temporary = real.with_name(f".{real.name}.{os.urandom(8).hex()}.tmp")
     flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY | os.O_CLOEXEC
-    # What replaces a private file is never readable by others, not even for the moment before fchmod.
+    # Private from the start, so that others cannot read it in the moment before fchmod.
     fd = os.open(temporary, flags, 0o666 if old is None else mode)
     lacks = []
     try:
@@ -130,7 +135,7 @@ def _replace(
 
 
 def _regular(real: Path) -> os.stat_result | None:
-    """Return the stat of the regular file at ``real``, None where nothing is there. Never opens it: FIFOs block."""
+    """Return the stat of the regular file at ``real``; None if there is none. It is not opened, since a FIFO blocks."""
     try:
         found = real.lstat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Read a small file without waiting: a FIFO, a device or a file of any length cannot hold the reader up."""
+"""Read a small file without blocking: a FIFO, a device or a huge file cannot hold up the reader."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Final
 from capital_governor.adapters.refusals import RemediedError
 
 MAX_BYTES: Final = 16 * 1024 * 1024
-"""Ten thousand agents fill about a sixth of this."""
+"""An allocation file of 10,000 agents takes about a sixth of this."""
 _CHUNK_BYTES: Final = 1 << 16
-"""Read at once. Once a larger block was freed, glibc takes such blocks from its heap, which then frays and grows."""
+"""How much is read at once. Larger blocks come from glibc's heap once one was freed, and fragment it."""
 
 
-class NotAFile(RemediedError):  # noqa: N818 - stands beside IsADirectoryError, and says what was found rather than what failed
-    """Something that is no regular file (folder, FIFO, device, loop of symlinks) where a file of ours belongs."""
+class NotAFile(RemediedError):  # noqa: N818 - named by what was found, as IsADirectoryError
+    """The path is a folder, FIFO, device or loop of symlinks instead of a regular file."""
 
     remedy = "move it away"
 
@@ -26,7 +26,7 @@ def read_bounded(path: Path, max_bytes: int = MAX_BYTES) -> bytes | None:
     """Return the content of the file at ``path``, None if there is none. Never blocks on a FIFO.
 
     Raises:
-        NotAFile: it is no regular file.
+        NotAFile: it is not a regular file.
         OSError: it cannot be read; EFBIG if it is longer than ``max_bytes``.
     """
     content = read_start(path, max_bytes + 1)

@@ -1,11 +1,10 @@
-"""The dashboard over HTTP: one bounded question, one answer or a Refusal; never an exception, never late.
+"""The dashboard over HTTP: one request, answered within its deadline by a body or a Refusal, never by an exception.
 
-Everything that a broken, hostile or merely absent server can do is bounded here: the time by one deadline around name
-look-up, connection, TLS, headers, body, retries and their waits; the memory by a cap on the body, and by h11's on the
-head.
+A broken or hostile server can take only so much. One deadline covers name look-up, connection, TLS, headers, body,
+retries and the waits between them. The body has a cap in bytes, and h11 caps the head.
 
-Each attempt makes a connection of its own: at one fetch per interval a kept one would mostly be stale. It is made
-directly, whatever proxies the environment names.
+Each attempt makes a new connection, since at one fetch per interval a kept one would mostly be stale. Proxies of the
+environment are not used.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ _HIDDEN: Final = b"********"
 _TOKEN: Final = "CAPITAL_GOVERNOR_DASHBOARD_TOKEN"  # noqa: S105 - the name of the setting
 _METRICS: Final = b"/meta/metrics"
 _METRICS_PORT: Final = 8090
-"""Where NeoLight's dashboard with the metrics listens, beside the one at 8100 that has only ``/status``."""
+"""Port of NeoLight's dashboard that has the metrics; the one at 8100 has only ``/status``."""
 _REASON_SECONDS: Final = 0.5
 _REASON_BYTES: Final = 4096
-"""An answer other than 200 gets so much time and room to say why."""
+"""Time and size within which the reason in an answer other than 200 is read."""
 _HEADERS: Final = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",
@@ -58,14 +57,14 @@ _HEADERS: Final = {
 
 
 class _ServerError(Exception):
-    """The server answered 5xx, and may have said why: worth another attempt."""
+    """The server answered 5xx, perhaps with a reason: worth another attempt."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(status, reason)
         self._status, self._reason = status, reason
 
     def text(self, shown: str) -> str:
-        """Return what to tell of it; ``shown`` is how to name the server."""
+        """Return the answer in words; ``shown`` is how to name the server."""
         return _answered(self._status, shown, self._reason)
 
 
@@ -76,7 +75,7 @@ def dashboard_of(settings: Settings) -> Dashboard:
 
 
 def token_warnings(settings: Settings) -> list[str]:
-    """Return what an operator should know of the way that the dashboard's token takes."""
+    """Return a warning if the dashboard's token is sent unencrypted to another machine."""
     url = urlsplit(settings.dashboard_url)
     if settings.dashboard_token is None or url.scheme == "https" or is_loopback(url.hostname or ""):
         return []
@@ -88,12 +87,11 @@ class Dashboard:
 
     Args:
         url: http or https, with or without a base path, without user and password. For https the system's
-            certificates count, or those that SSL_CERT_FILE names.
-        deadline_seconds: within this an answer or a Refusal is there, whatever happens.
+            certificates are used, or those of SSL_CERT_FILE.
+        deadline_seconds: for one request in all, retries included.
         max_bytes: a longer body is refused.
-        token: sent to it as ``Authorization: Bearer ...``; printable ASCII without blanks. What it answers is given on
-            without the token.
-        back_off: seconds to wait before another attempt; it is given tenacity's state of the call.
+        token: sent as ``Authorization: Bearer ...``; printable ASCII without blanks. It is removed from all answers.
+        back_off: returns the seconds to wait before another attempt, from tenacity's state of the call.
     """
 
     def __init__(
@@ -120,12 +118,12 @@ class Dashboard:
         return await self._ask(_METRICS, self._body)
 
     async def status(self) -> int | Refusal:
-        """Return the status of ``GET {url}/status``, which is 200: the dashboard is up; or a Refusal."""
+        """Return 200, the status of ``GET {url}/status``, if the dashboard is up; else a Refusal."""
         return await self._ask(b"/status", _status)
 
     async def _ask(self, path: bytes, read: Callable[[httpx.Response], Awaitable[T | Refusal]]) -> T | Refusal:
         answer = await self._answer(path, read)
-        if isinstance(answer, Refusal) and self._token:  # a library's words may quote a head, and that the token
+        if isinstance(answer, Refusal) and self._token:  # an error's text may quote headers, and so the token
             return replace(answer, detail=self._hide(answer.detail.encode()).decode())
         return answer
 
@@ -143,9 +141,9 @@ class Dashboard:
                 return Refusal(Reason.FETCH_FAILED, f"no answer within {self._deadline_seconds:g} s from {shown}")
             return Refusal(Reason.FETCH_FAILED, failure_text(error, shown))
         except httpx.InvalidURL:
-            # Its text quotes the URL, of which a part may be a password.
+            # The text of the error quotes the URL, which may contain a password.
             return Refusal(Reason.FETCH_FAILED, "the dashboard's URL is not a valid one")
-        except Exception as error:  # noqa: BLE001 - whatever the libraries let through, this cycle has no payload
+        except Exception as error:  # noqa: BLE001 - any error means that this cycle has no payload
             return Refusal(
                 Reason.FETCH_FAILED,
                 error.text(shown) if isinstance(error, _ServerError) else failure_text(error, shown),
@@ -188,7 +186,7 @@ class Dashboard:
         return self._hide(body)
 
     def _hide(self, body: bytes) -> bytes:
-        """Return a body without the token: what a dashboard sends goes to logs and files."""
+        """Return a body without the token, since parts of it go to logs and files."""
         for form in self._hidden:
             body = body.replace(form, _HIDDEN)
         return body
@@ -197,14 +195,14 @@ class Dashboard:
         status = response.status_code
         if status in _SERVER_ERRORS:
             raise _ServerError(status, reason)
-        # Where a redirect points to is not said: the target may carry secrets.
+        # The target of a redirect is not shown, since it may contain secrets.
         note = ", a redirect, which is not followed" if response.has_redirect_location else ""
         said = _answered(status, clean(str(target)) + note, reason)
         hint = self._hint(status, target)
         return Refusal(Reason.FETCH_FAILED, f"{said}; {hint}" if hint else said)
 
     async def _reason_of(self, response: httpx.Response) -> str:
-        """Return why it is no 200, where its body is JSON and says so at once in ``error``, as the hive's; else ""."""
+        """Return the ``error`` of a JSON body, as the hive sends it, if it comes at once; else ""."""
         if not response.headers.get("content-type", "").startswith("application/json"):
             return ""
         try:
@@ -216,7 +214,7 @@ class Dashboard:
         return clean(document.get("error")) if isinstance(document, dict) else ""
 
     def _hint(self, status: int, target: httpx.URL) -> str:
-        """Return what an operator can do about a status; empty if it says enough."""
+        """Return what an operator can do about a status; empty if nothing special."""
         if status in _UNAUTHORIZED:
             return f"it does not take this {_TOKEN}: correct it" if self._token else f"it wants a token: set {_TOKEN}"
         if status == _NOT_FOUND and target.raw_path.endswith(_METRICS):
@@ -229,9 +227,9 @@ class Dashboard:
 
 
 async def _raw(response: httpx.Response, max_bytes: int) -> bytes | None:
-    """Return the body as it came, None if it is longer than ``max_bytes``; no more than that is kept of it."""
+    """Return the body as it came; None if it is longer than ``max_bytes``."""
     body, count = bytearray(), 0
-    # Closed here and now: left to the garbage collector, it would be closed by a task nobody waits for.
+    # Closed explicitly: the garbage collector would close it in a task that nothing waits for.
     async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as chunks:
         async for chunk in chunks:
             body += chunk
@@ -239,7 +237,7 @@ async def _raw(response: httpx.Response, max_bytes: int) -> bytes | None:
                 return None
             count += 1
             if count % _CHUNKS_PER_TURN == 0:
-                # One read may hold ten thousand chunks of a byte each; deadline and signals must get their turn.
+                # One read may hold ten thousand chunks of one byte: let the event loop handle deadline and signals.
                 await asyncio.sleep(0)
     return bytes(body)
 
@@ -249,7 +247,7 @@ async def _status(response: httpx.Response) -> int:
 
 
 def _forms(token: str) -> tuple[bytes, ...]:
-    """Return how a token may be written in JSON."""
+    """Return the forms in which JSON may contain a token."""
     escaped = json.dumps(token)[1:-1]
     return tuple({form.encode() for form in (token, escaped, escaped.replace("/", "\\/")) if form})
 

@@ -1,4 +1,4 @@
-"""What makes a file and its name outlast a power loss, on file systems that can do that."""
+"""Make a file and its name survive a power loss, where the file system can do that."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from capital_governor.adapters.refusals import REFUSED, UNSUPPORTED, code
 
 
 class SyncError(OSError):
-    """fsync failed: what was written so far may be lost silently, so it has to be written anew."""
+    """fsync failed. What was written may be lost without another error, so it must be written to a new file."""
 
 
 def sync_file(fd: int) -> str:
-    """Bring the content of an open file to the disk; return why its file system cannot do that, empty if it did.
+    """Write the content of an open file to the disk; return why its file system cannot do that, empty if it could.
 
-    Raises SyncError: the disk failed.
+    Raises SyncError if the disk failed.
     """
     try:
         os.fsync(fd)
@@ -28,14 +28,14 @@ def sync_file(fd: int) -> str:
 
 
 def sync_folder(folder: Path) -> str:
-    """Bring the names in a folder to the disk; return why that cannot be done here, empty if it was.
+    """Write the names in a folder to the disk; return why that cannot be done here, empty if it could.
 
-    A file system that never does it, or a folder that this user may not open for reading, is no failure: the names
-    are there, and to do it again would help nothing.
+    It is no error if the file system cannot do it or this user may not open the folder: the names are in place, and
+    another attempt would not help.
 
     Raises:
         SyncError: the disk failed.
-        OSError: the folder cannot be opened for another reason than the lack of a right.
+        OSError: the folder cannot be opened for a reason other than permissions.
     """
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

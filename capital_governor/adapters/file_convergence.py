@@ -1,4 +1,4 @@
-"""Make the two allocation files equal to what is published, or tell how they differ."""
+"""Make the two allocation files equal to what is published, or report how they differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OverridePolicy: TypeAlias = Literal["assert", "report", "off"]
 
 
 class FileOutcome(StrEnum):
-    """What became of one file."""
+    """What was done with one file."""
 
     UNCHANGED = "unchanged"
     WRITTEN = "written"
@@ -31,12 +31,12 @@ class FileOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What became of one file.
+    """What was done with one file.
 
     Args:
-        outcome: DIFFERS is left alone on purpose.
-        problem: the sentence of a FAILED one.
-        warning: what the file system could not keep of a WRITTEN one, see ``replace``; empty if all was kept.
+        outcome: DIFFERS means that the file was left as it is on purpose.
+        problem: why it FAILED, in one sentence.
+        warning: what the file system could not keep when it was WRITTEN, see ``replace``; empty if nothing.
     """
 
     outcome: FileOutcome
@@ -46,13 +46,13 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """What became of both files.
+    """What was done with both files.
 
     Args:
         primary: the primary file.
-        override: the override file; SKIPPED where the policy is "off".
-        found: the ``source`` that the override named where its content was not the wanted one, printable and short,
-            empty if it names none; None where there was no file, or the wanted content, or nothing that can be read.
+        override: the override file; SKIPPED if the policy is "off".
+        found: the ``source`` that an override file with other content named, short and printable, empty if it named
+            none; None if the file was missing, unreadable or as wanted.
     """
 
     primary: FileResult
@@ -61,17 +61,17 @@ class Convergence:
 
     @property
     def rival(self) -> bool:
-        """Whether somebody else wrote the override: it held something else than wanted, and not signed by us."""
+        """Whether another program wrote the override: its content was another, and its source is not the governor."""
         return self.found is not None and self.found != SOURCE
 
     @property
     def warning(self) -> str:
-        """What a file system could not keep of a file that was written, the first if of both; empty if all was kept."""
+        """The warning of the first file that has one; empty if neither has."""
         return self.primary.warning or self.override.warning
 
 
 class _StopError(Exception):
-    """STOP was seen right before the rename."""
+    """The STOP file was found right before the rename."""
 
 
 def converge(
@@ -83,13 +83,19 @@ def converge(
     stopped: Callable[[], bool],
     own: bytes | None = None,
 ) -> Convergence:
-    """Make both files equal the given bytes, the primary first; what is equal already is not touched.
+    """Write both files where they differ from the given bytes, the primary first.
 
-    Under "assert" the override is rewritten, under "report" a difference (a missing file included) is only told,
-    under "off" the file is neither read nor written. ``stopped`` is asked before a file is written and again right
-    before its rename; once it says yes, nothing more is written. Failures of the disk are returned, and that of one
-    file does not stop the other. ``own`` is what the override is known to have been before, so that it need not be
-    parsed to see that it is signed by us.
+    Failures of the disk are returned, not raised. A failure of one file does not stop the other.
+
+    Args:
+        paths: where the files are.
+        primary: the wanted content of the primary file.
+        override: the wanted content of the override file.
+        policy: "assert" rewrites an override that differs or is missing, "report" only reports it, "off" neither reads
+            nor writes it.
+        stopped: asked before a file is written and again right before its rename; once it returns True, nothing more is
+            written.
+        own: the governor's former content of the override; found there, it need not be parsed for its source.
     """
     first, _ = _converge_file(paths, paths.primary, primary, stopped)
     if policy == "off":
@@ -103,7 +109,7 @@ def converge(
 def _converge_file(
     paths: Paths, path: Path, wanted: bytes, stopped: Callable[[], bool] | None
 ) -> tuple[FileResult, bytes | None]:
-    """Make one file equal ``wanted`` (only compare, if ``stopped`` is None); also return what else was found there."""
+    """Make one file equal ``wanted``, or only compare if ``stopped`` is None; also return any other content found."""
     content = None
     try:
         content = read_start(path, max(MAX_BYTES, len(wanted)) + 1)
@@ -114,7 +120,7 @@ def _converge_file(
         return FileResult(FileOutcome.UNCHANGED), None
     if stopped is None:
         return FileResult(FileOutcome.DIFFERS), content
-    # What cannot be read is written too: a new file in its place is the repair, and replace refuses what is no file.
+    # An unreadable file is written too: a new file in its place repairs it. `replace` refuses anything but a file.
     return _write(paths, path, wanted, stopped), content
 
 

@@ -1,7 +1,7 @@
-"""One GET over a connection of its own, for those that ask somebody else's server: no cookies, no redirects.
+"""One GET over a new connection, for dashboard and heartbeat: no cookies, no redirects.
 
-httpx's transport is used without its Client on top: a Client would parse cookies (a tenth of a second of blocked loop
-for a hostile head full of them), keep state from one request to the next, and log full addresses.
+It uses httpx's transport without its Client. A Client would parse cookies (a hostile head full of them blocks the event
+loop for a tenth of a second), keep state between requests, and log full addresses.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ with without("click", "pygments", "rich"):
     import httpx
 remember_absent("sniffio")
 
-__all__ = ["USER_AGENT", "get", "httpx", "tls_context"]  # httpx itself, loaded the lean way
+__all__ = ["USER_AGENT", "get", "httpx", "tls_context"]  # httpx, without its optional parts
 
 USER_AGENT: Final = f"capital-governor/{__version__}"
 _NO_LIMITS: Final = httpx.Limits(max_connections=1, max_keepalive_connections=0)
 
-# Both write full addresses at INFO and below, secrets in them included.
+# At INFO and below both log full addresses, with any secret in them.
 for _chatty in ("httpx", "httpcore"):
     logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 
 def tls_context(target: httpx.URL) -> ssl.SSLContext:
-    """Return what a connection to ``target`` needs: the system's certificates, or those that SSL_CERT_FILE names."""
+    """Return the TLS context for ``target``, with the system's certificates or those of SSL_CERT_FILE."""
     if target.scheme != "https":
-        # Plain HTTP never uses it: one without certificates costs little, and trusts nobody.
+        # Plain HTTP does not use it. Without certificates it is cheap to make and trusts no server.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context = ssl.create_default_context()
     if not _has_certificates():
-        import certifi  # noqa: PLC0415 - comes with httpx; only a system without any certificates needs it
+        import certifi  # noqa: PLC0415 - only a system without certificates needs it
 
         context.load_verify_locations(certifi.where())
     return context
 
 
 def _has_certificates() -> bool:
-    """Whether the system, or who set up the environment, chose the certificates to trust."""
+    """Whether the system or the environment says which certificates to trust."""
     if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
         return True
     paths = ssl.get_default_verify_paths()  # None where there is no such file or folder
@@ -56,15 +56,15 @@ def _has_certificates() -> bool:
 async def get(
     target: httpx.URL, headers: dict[str, str], tls: ssl.SSLContext, proxy: httpx.Proxy | None = None
 ) -> AsyncIterator[httpx.Response]:
-    """Ask, and give the response with its head read and its body not; the connection is closed with the block.
+    """Send the request and yield the response, of which only the head was read; close the connection with the block.
 
-    Without ``proxy`` the server is asked directly, whatever the environment says. Raises what the transport raises.
-    There is no deadline here: put one around it.
+    Without ``proxy`` the connection is direct, whatever the environment says. Raises what the transport raises. The
+    caller sets the deadline.
     """
     streams: list[Any] = []
 
     async def note(event: str, info: dict[str, Any]) -> None:
-        if event.endswith(".connect_tcp.complete"):  # to a proxy of SOCKS by another name
+        if event.endswith(".connect_tcp.complete"):  # for a SOCKS proxy the event has another prefix
             streams.append(info["return_value"])
 
     request = httpx.Request("GET", target, headers=headers, extensions={"trace": note})
@@ -76,6 +76,6 @@ async def get(
             finally:
                 await response.aclose()
     finally:
-        # httpcore forgets a connection that is cancelled in its TLS handshake, and with it the socket.
+        # httpcore does not close the socket of a connection that is cancelled in its TLS handshake.
         for stream in streams:
             await stream.aclose()

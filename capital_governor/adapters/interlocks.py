@@ -1,6 +1,6 @@
-"""The two files by which others stop the governor: Guardian's pause file and the operator's STOP file.
+"""The two files that stop the governor: Guardian's pause file and the operator's STOP file.
 
-Whatever cannot be read counts as "do not move": a pause for the one, a stop for the other.
+A file that cannot be read counts as a pause or a stop.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ PAUSE_MAX_BYTES: Final = 1024 * 1024
 def read_pause(path: Path) -> Pause | None:
     """Return what Guardian's pause file says, None if there is none.
 
-    ``until`` is in seconds since 1970 UTC. Where the file says no time zone the pause lasts until the later of UTC and
-    this machine's local time, and ``note`` says so. The file may be UTF-8, UTF-16 or UTF-32, with a byte-order mark or
-    without, as editors on Windows write it. One that cannot be read or understood is a pause whose ``problem`` says
-    why in one printable sentence. Nothing is raised for a bad file, and a FIFO does not block.
+    ``until`` is in seconds since 1970 UTC. Without a time zone in the file, the pause lasts until the later of UTC and
+    this machine's local time, and ``note`` says so. The file may be UTF-8, UTF-16 or UTF-32, with or without a
+    byte-order mark, as editors on Windows write it. A file that cannot be read or understood is a pause, and
+    ``problem`` says why in one printable sentence. A bad file raises nothing, and a FIFO does not block.
     """
     try:
         content = read_bounded(path, PAUSE_MAX_BYTES)
     except OSError as error:
         return _unknown(path, error.strerror or "it cannot be read")
     if content is None:
-        # A symlink to nothing is there, but whoever set it up meant a file (on a disk not mounted, say).
+        # A symlink to a missing file counts as a pause: its disk may not be mounted.
         return _unknown(path, "it is a symlink to a file that is missing") if path.is_symlink() else None
     try:
         return _understand(load_object(_utf8(content)))
@@ -40,7 +40,7 @@ def read_pause(path: Path) -> Pause | None:
 
 
 def stop_present(path: Path) -> bool:
-    """Return whether anything is at ``path``: a file, a folder, a symlink to nothing, or what may not be looked at."""
+    """Return whether anything is at ``path``: a file, a folder, a broken symlink, or what this user may not see."""
     try:
         path.lstat()
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def stop_present(path: Path) -> bool:
 
 
 def _utf8(content: bytes) -> bytes:
-    """Return text of any Unicode encoding as UTF-8 without a byte-order mark. Raises ValueError where it is none."""
+    """Return text of any Unicode encoding as UTF-8 without a byte-order mark. Raises ValueError if it is not text."""
     encoding = json.detect_encoding(content)
     if encoding == "utf-8":
         return content
@@ -62,10 +62,10 @@ def _utf8(content: bytes) -> bytes:
 
 
 def _understand(document: dict[str, object]) -> Pause:
-    """Return the pause a document stands for. Raises ValueError if it does not say."""
+    """Return the pause that a document describes. Raises ValueError if it describes none."""
     paused, until, reason = document.get("paused"), document.get("until"), clean(document.get("reason"))
     if not isinstance(paused, bool):
-        raise ValueError("`paused` is neither true nor false")  # noqa: TRY004 - the content is at fault, not a type
+        raise ValueError("`paused` is neither true nor false")  # noqa: TRY004 - the content is wrong, not a type of ours
     end = read_instant(until)
     end = end if end is not None and end.writable else None
     if paused and until is not None and end is None:

@@ -1,8 +1,7 @@
-"""Import a library without the optional parts of it that the daemon never uses.
+"""Import a library without optional parts that the governor does not use.
 
-httpx loads its command line (click, rich, pygments) and structlog its colours (rich) whenever these are installed,
-though nobody asked: some 10 MB and 100 ms in a process that only fetches and writes. Both libraries survive the absence
-of the optional part, so it is made to look absent while they load.
+Where they are installed, httpx loads click, rich and pygments for its command line, and structlog loads rich for its
+colours: about 10 MB and 100 ms. Both libraries work without them, so they are hidden while the library loads.
 """
 
 from __future__ import annotations
@@ -15,13 +14,12 @@ from importlib.util import find_spec
 
 @contextmanager
 def without(*modules: str) -> Iterator[None]:
-    """Make ``import`` of these top-level modules raise ImportError inside the block, and only there.
+    """Make ``import`` of these top-level modules raise ImportError inside the block.
 
-    A module that is loaded already stays as it is, and can be imported inside the block. Not for use while another
-    thread imports one of the modules.
+    A module that is already loaded can still be imported. No other thread may import one of the modules meanwhile.
     """
     hidden = [name for name in modules if name not in sys.modules]
-    # None is the import system's own mark for "do not look further"; the stub says modules only.
+    # For the import system None means "do not search"; the type stub allows modules only.
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
         yield
@@ -32,10 +30,10 @@ def without(*modules: str) -> Iterator[None]:
 
 
 def remember_absent(*modules: str) -> None:
-    """Look once for top-level modules, and let later imports of those that are not installed fail at once.
+    """Look for top-level modules once, and make later imports of those that are not installed fail at once.
 
-    httpcore asks for sniffio eight times a request; where it is not installed, that searches every folder of the
-    path each time, a quarter of a small fetch.
+    httpcore imports sniffio eight times per request. If it is missing, each import searches every folder of the path,
+    which takes a quarter of the time of a small fetch.
     """
     for name in modules:
         if name not in sys.modules and find_spec(name) is None:

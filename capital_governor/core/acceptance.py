@@ -1,8 +1,8 @@
-"""An operator's ``accept``: which hold it is about, and what becomes of it in a cycle. Pure.
+"""An operator's ``accept``: for which hold it is, and whether a cycle uses it. Pure.
 
-It names one hold. It waits while no cycle can tell whether that hold goes on (dashboard down, paused, stopped ...), is
-used by the first that would hold for it, and lapses with the first that shows it to be over, or another of the fleet's
-in its place; so it never lets pass what the operator has not seen.
+An accept names one hold. The first cycle that would hold for it uses the accept. The accept waits while a cycle cannot
+tell whether the hold goes on (dashboard down, paused, stopped). It lapses when the hold is over or another hold for
+agents has come instead, so that nothing is accepted that the operator has not seen.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from capital_governor.core.trace import Decision, Hold
 ACCEPTABLE: Final = AGENT_HOLDS | {Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST}
 """The holds that ``accept`` ends."""
 EXPIRES_SECONDS: Final = 86_400.0
-"""An accept that nothing could use for a day is over."""
+"""An accept that no cycle has used for a day ends."""
 
 
 def acceptable(decision: Decision) -> Hold | None:
-    """Return the hold of this cycle that ``accept`` would end, also behind a pause or another order to keep still."""
+    """Return the hold of this cycle that ``accept`` would end, also behind a pause or an operator's hold."""
     holds = (decision.trace.hold, decision.trace.unusable)
     return next((hold for hold in holds if hold is not None and hold.reason in ACCEPTABLE), None)
 
 
 def open_hold(newest_first: Iterable[Decision]) -> Hold | None:
-    """Return the hold that an ``accept`` given now is about: the newest that no later cycle shows to be over."""
+    """Return the hold that an ``accept`` given now is for: the newest that is not over in a later cycle."""
     later: list[Decision] = []
     for cycle in newest_first:
         found = acceptable(cycle)
@@ -44,10 +44,10 @@ def open_hold(newest_first: Iterable[Decision]) -> Hold | None:
 def apply_accept(
     order: Order, inputs: Inputs, decide: Callable[[Inputs], Decision]
 ) -> tuple[Inputs, Decision, tuple[Order, ...]]:
-    """Decide with ``order``, an accept, where it is of use, else without it.
+    """Decide with ``order``, an accept, if its hold applies; else without it.
 
     Returns:
-        The inputs and the decision that count, and the order as ended if it was used or has lapsed.
+        The inputs and the decision, and the ended order if it was used or has lapsed.
     """
     decision = decide(inputs)
     about = Reason(order.accepts)
@@ -65,17 +65,17 @@ def apply_accept(
 
 
 def _stands(about: Reason, decision: Decision) -> bool:
-    """Whether this cycle holds, or would hold but for an earlier hold, for this reason."""
+    """Whether this cycle holds for this reason, or would without an earlier hold."""
     found = acceptable(decision)
     return found is not None and found.reason is about
 
 
 def _is_over(about: Reason, decision: Decision) -> bool:
-    """Whether this cycle could tell that the hold is over: what is judged before it must not have hidden it."""
+    """Whether this cycle shows that the hold is over; an earlier hold may hide that."""
     hold, unusable = decision.trace.hold, decision.trace.unusable
     if about in AGENT_HOLDS:
         return hold is None or (hold.reason in AGENT_HOLDS and hold.reason is not about)
     if unusable is None:
         return True
-    # The guardian block is looked at before the time stamp, so the loss of the second says that the first is there.
+    # The guardian block is checked before the time stamp: if the latter is lost, the former is there.
     return unusable.reason not in PAYLOAD_HOLDS and about is Reason.GUARDIAN_LOST and unusable.reason is not about

@@ -1,4 +1,4 @@
-"""How the state follows what is found on disk at a start: a file to adopt, or a generation to abandon."""
+"""How a start changes the state: adopt a file, take over the latches of a status file, or abandon a generation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from capital_governor.core.model import REGIME, Latches, Publication, State
 
 
 def adopt(state: State, found: Publication) -> State:
-    """Return the state after a valid primary file was found that the journal does not know: it is what is published.
+    """Return the state with a valid primary file that the journal does not know as what is published.
 
-    Its agents are members of long standing, its exposure the last known regime if none was ever known.
+    Its agents become tenured members. Its exposure counts as the last known regime if none was known.
     """
     return replace(
         state,
@@ -25,10 +25,14 @@ def adopt(state: State, found: Publication) -> State:
 
 
 def recall(state: State, told: Latches, multipliers: Mapping[str, float]) -> State:
-    """Return the state after a later one than the journal's was told of elsewhere.
+    """Return the state with the latches and multipliers of a status file that is newer than the journal.
 
-    Of the latches only what keeps a hold is taken from there: a pause that still wants its fresh complete payload, a
-    guardian block or time stamp whose absence is a loss. The multipliers are later ones than the state has.
+    Latches are only added, so that no hold ends by this: a pause, and a guardian block or time stamp once seen.
+
+    Args:
+        state: from the journal.
+        told: the latches in the status file.
+        multipliers: the last known exposure multipliers in the status file.
     """
     known = state.latches
     latches = replace(
@@ -41,10 +45,10 @@ def recall(state: State, told: Latches, multipliers: Mapping[str, float]) -> Sta
 
 
 def abandon(state: State, reached: Publication | None) -> State:
-    """Return the state after a generation that no agent ever saw was given up; its number is not used again.
+    """Return the state without a published generation that never reached the files; its number is not used again.
 
     Args:
         state: with that generation as ``published``.
-        reached: the last one that the agents did see.
+        reached: the last generation that was in the files.
     """
     return replace(state, published=reached, moved_at=None if reached is None else reached.at)

@@ -1,4 +1,4 @@
-"""Scores x limits -> weights: the exact projection, and the bounded step towards it."""
+"""Scores and limits -> weights: the exact projection, and the limited step towards it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from math import fsum
 from typing import Final
 
 FLOOR_TOLERANCE: Final = 1e-9
-"""By how much the sum of all floors may exceed 1 and still count as 1: twenty times 0.05 is not exactly 1."""
+"""The sum of all floors may exceed 1 by this much and counts as 1: in floats, 20 x 0.05 is not exactly 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Weights in the order of the scores; ``floor_scale`` is below 1 where the floors did not fit."""
+    """Weights in the order of the scores; ``floor_scale`` is below 1 if the floors together did not fit."""
 
     weights: list[float]
     floor_scale: float = 1.0
@@ -22,14 +22,14 @@ class Projection:
 def project(scores: Sequence[float], lo: Sequence[float], hi: Sequence[float]) -> Projection:
     """Return ``w_i = clip(t * s_i, lo_i, hi_i)`` with the one ``t`` that makes ``sum(w) = 1``.
 
-    That is the point inside the limits with the smallest Kullback-Leibler divergence ``sum(w * log(w / s))`` from the
-    normalised scores. Found exactly by variable fixing (Bitran and Hax 1981, Disaggregation and resource allocation
-    using convex knapsack problems with bounded variables, Management Science 27(4)): scale the free scores, and fix
-    at their limits those on the side that violates its limits by more; at most n rounds, few in practice.
+    Among all weights inside the limits these have the smallest Kullback-Leibler divergence ``sum(w * log(w / s))`` from
+    the normalised scores. They are found exactly by variable fixing (Bitran and Hax 1981, Disaggregation and resource
+    allocation using convex knapsack problems with bounded variables, Management Science 27(4)): scale the free scores,
+    then fix at their limits those on the side that violates its limits by more. At most n rounds, few in practice.
 
-    Scores of zero get what is left once all others are at ``hi``: equal parts inside their limits, which is the limit
-    of equally vanishing scores. If even ``sum(hi) < 1``, everyone gets ``hi``. If ``sum(lo) > 1``, the floors scaled
-    by ``1 / sum(lo)`` are the weights. Sums are exactly rounded, so the order of the agents changes nothing.
+    Agents with a score of 0 share equally, inside their limits, what is left once all others are at ``hi``. If
+    ``sum(hi) < 1``, every agent gets ``hi``. If ``sum(lo) > 1``, the weights are the floors scaled by ``1 / sum(lo)``.
+    Sums are exactly rounded, so the order of the agents does not matter.
 
     Args:
         scores: n scores, 0..1; only their ratios matter.
@@ -41,7 +41,7 @@ def project(scores: Sequence[float], lo: Sequence[float], hi: Sequence[float]) -
         scale = 1.0 / floors
         return Projection([floor * scale for floor in lo], scale)
     if floors >= 1.0:
-        # They may be over by what floats miss, and must not deploy even that.
+        # The sum may exceed 1 by float rounding; even that must not be deployed.
         return Projection([floor / floors for floor in lo])
     if fsum(hi) <= 1.0:
         return Projection(list(hi))
@@ -69,14 +69,14 @@ def _fill(
 ) -> list[float]:
     """Share ``budget`` among the agents of ``free`` in proportion to their scores, inside their limits, in place.
 
-    The caller has made sure that ``sum(lo) <= budget <= sum(hi)`` over ``free``.
+    The caller ensures ``sum(lo) <= budget <= sum(hi)`` over ``free``.
     """
     while free:
         total = fsum([scores[i] for i in free])
         above, below, inside = [], [], []
         excess = lack = 0.0
         for i in free:
-            # The ratio first: it is at most 1 however small the scores are, where budget / total might overflow.
+            # The ratio first, which is at most 1: budget / total might overflow with tiny scores.
             weight = scores[i] / total * budget
             if weight >= hi[i]:
                 above.append(i)
@@ -111,8 +111,8 @@ def step(
     Args:
         published: n weights, 0 for an agent that has none.
         projected: n weights.
-        hi: n caps, which beat ``max_step``.
-        max_step: the furthest that any weight may move, above 0; from 1 on any.
+        hi: n caps; a weight above its cap goes to the cap at once.
+        max_step: the most that any weight may change, above 0; 1 or more: no limit.
 
     Returns:
         n weights, and the fraction of the way, 0..1.

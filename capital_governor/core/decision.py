@@ -1,4 +1,4 @@
-"""decide() and commit(): the only brain. Everything that wants a share calls this."""
+"""The decision: ``decide`` makes it, ``commit`` turns it into the next state. All shares come from here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from capital_governor.core import allocator, limits, scorer, threshold
 from capital_governor.core.exposure import Exposure, expose
 from capital_governor.core.gate import gate
 from capital_governor.core.hold import Verdict, judge
-from capital_governor.core.membership import Roll, enrol, on_probation
+from capital_governor.core.membership import Attendance, enrol, on_probation
 from capital_governor.core.model import WHOLE, Agent, Inputs, Memory, Ppm, Publication, Refusal, Rules, Snapshot, State
 from capital_governor.core.publication import decision_id, integer_shares
 from capital_governor.core.reason import Reason
@@ -17,36 +17,33 @@ from capital_governor.core.trace import AgentLimits, Decision, Hold, Trace
 
 
 def decide(inputs: Inputs, state: State, rules: Rules) -> Decision:
-    """Take one decision.
+    """Make one decision: hold, stay, cut or move.
 
-    Pure: the same arguments give the same answer, to the byte. Raises nothing for any inputs that the types allow.
+    Pure: the same arguments give the same result, to the byte. Raises nothing for inputs that the types allow.
 
     Args:
-        inputs: all that may be known now.
-        state: all that outlived the previous cycle.
-        rules: how to decide.
-
-    Returns:
-        a decision that holds, stays, cuts or moves; ``commit`` turns it into the next state, unless ``gate`` objects.
+        inputs: what is known now.
+        state: what was kept from the previous cycle.
+        rules: the settings that decisions depend on.
     """
     verdict = judge(inputs, state, rules)
     state = replace(
         state,
         latches=verdict.latches,
         generation=max(state.generation, inputs.known_generation),
-        # A move remembered from a clock that has since been set back counts as made now.
+        # If the clock was set back since the last move, the move counts as made now.
         moved_at=None if state.moved_at is None else min(state.moved_at, inputs.now),
     )
-    if verdict.roll is None or isinstance(inputs.payload, Refusal):
+    if verdict.attendance is None or isinstance(inputs.payload, Refusal):
         return _keep_still(verdict, state)
     exposure = expose(inputs.payload, state.multipliers, inputs.now, rules)
     state = replace(state, multipliers=exposure.known)
-    case = _Case(inputs, inputs.payload, state, rules, verdict, verdict.roll, exposure)
+    case = _Case(inputs, inputs.payload, state, rules, verdict, verdict.attendance, exposure)
     return _allocate(case) if verdict.hold is None else _cut_in_hold(case, verdict.hold)
 
 
 def commit(decision: Decision) -> State:
-    """Return the state once a decision stands: the same for live, shadow, replay and back-test."""
+    """Return the state after a decision that ``gate`` has passed."""
     if decision.proposal is None:
         return decision.after
     return replace(decision.after, published=decision.proposal, generation=decision.proposal.generation)
@@ -61,12 +58,12 @@ def score_of(agent: Agent, decision: Decision, rules: Rules) -> scorer.Score | N
 
 
 def refuse(decision: Decision, state: State, reason: Reason) -> Decision:
-    """Return a decision the gate refused, as one that publishes nothing; a decided cycle still counts as having asked.
+    """Return a decision that the gate refused as one that publishes nothing; it still counts as asking for a move.
 
     Args:
         decision: what was decided.
-        state: what it was decided from.
-        reason: the gate's.
+        state: the state before.
+        reason: why the gate refused it.
     """
     asked = state.asked + 1 if decision.trace.hold is None else state.asked
     after = replace(decision.after, asked=asked, moved_at=state.moved_at)
@@ -74,7 +71,7 @@ def refuse(decision: Decision, state: State, reason: Reason) -> Decision:
 
 
 def resolve(inputs: Inputs, state: State, rules: Rules) -> Decision:
-    """Decide, and let the gate object: the decision as it was recorded, once more."""
+    """Decide and apply the gate: reproduces a recorded decision."""
     decision = decide(inputs, state, rules)
     refusal = gate(decision, inputs, state, rules)
     return decision if refusal is None else refuse(decision, state, refusal)
@@ -82,33 +79,33 @@ def resolve(inputs: Inputs, state: State, rules: Rules) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """What is known once the payload has been found usable; ``state`` already has the new latches and multipliers."""
+    """The facts of a cycle with a usable payload; ``state`` already has the new latches and multipliers."""
 
     inputs: Inputs
     snapshot: Snapshot
     state: State
     rules: Rules
     verdict: Verdict
-    roll: Roll
+    attendance: Attendance
     exposure: Exposure
 
 
 def _keep_still(verdict: Verdict, state: State) -> Decision:
-    """Return the decision to change nothing, for the hold that ``judge`` gave."""
+    """Return the decision to change nothing because of the hold."""
     hold = verdict.hold or Hold(Reason.INTERNAL_ERROR, "neither the members nor a hold could be determined")
     trace = Trace(hold=hold, unusable=verdict.unusable, accepted=verdict.accepted)
     return Decision(hold.reason, None, state, trace)
 
 
 def _cut_in_hold(case: _Case, hold: Hold) -> Decision:
-    """Agents are faulty or gone, guardian and regime are readable: publish a cut if one is due, else hold."""
+    """Hold because of the agents, but publish a cut if one is due, since guardian and regime are known."""
     agents, exposure = case.state.agents, case.exposure
     by_agent, _ = _limits(case, agents, on_probation(agents, case.rules))
     trace = Trace(
         hold=hold,
         accepted=case.verdict.accepted,
-        faulty=case.roll.faulty,
-        absent={agent: agents[agent].absent for agent in case.roll.absent},
+        faulty=case.attendance.faulty,
+        absent={agent: agents[agent].absent for agent in case.attendance.absent},
         limits=by_agent,
         multipliers=exposure.multipliers,
         exposure=exposure.value,
@@ -149,8 +146,8 @@ def _allocate(case: _Case) -> Decision:
     )
     trace = Trace(
         accepted=case.verdict.accepted,
-        faulty=case.roll.faulty,
-        absent={agent: agents[agent].absent for agent in case.roll.absent if agents[agent].member},
+        faulty=case.attendance.faulty,
+        absent={agent: agents[agent].absent for agent in case.attendance.absent if agents[agent].member},
         retired=enrolment.retired,
         scores=scores,
         limits=by_agent,
@@ -181,7 +178,7 @@ def _allocate(case: _Case) -> Decision:
         case,
         fired,
         shares=final,
-        # The weight of a share that was cut is what the share is a weight of.
+        # After a cut the weight follows from the share: weight = share / exposure.
         weights=weights | {agent: final[agent] / WHOLE / exposure.value for agent in cuts} if cuts else weights,
         exposure=exposure.value,
         scores=scores,
@@ -193,8 +190,8 @@ def _allocate(case: _Case) -> Decision:
 def _limits(
     case: _Case, agents: Mapping[Agent, Memory], probation: Collection[Agent]
 ) -> tuple[dict[Agent, AgentLimits], frozenset[Agent]]:
-    """Return the limits of every member, and the members that are faulty or absent, hence may not gain."""
-    unwell = frozenset(agent for agent in (*case.roll.faulty, *case.roll.absent) if agents[agent].member)
+    """Return the limits of every member, and the faulty or absent members, which may not gain."""
+    unwell = frozenset(agent for agent in (*case.attendance.faulty, *case.attendance.absent) if agents[agent].member)
     published = case.state.published
     by_agent = limits.agent_limits(
         [agent for agent, memory in agents.items() if memory.member],
@@ -208,7 +205,7 @@ def _limits(
 
 
 def _published_weight(agent: Agent, published: Publication | None) -> float:
-    """Return what the published share is a weight of: share / exposure, so that it comes out as the same share."""
+    """Return published share / exposure, the weight that results in the same share."""
     if published is None:
         return 0.0
     if published.exposure == 0.0:
@@ -217,7 +214,7 @@ def _published_weight(agent: Agent, published: Publication | None) -> float:
 
 
 def _gains(shares: Mapping[Agent, Ppm], unwell: Collection[Agent], published: Publication | None) -> dict[Agent, Ppm]:
-    """Return by how much faulty and absent agents would gain on their published shares: that is cut."""
+    """Return by how much faulty and absent agents would gain; this is cut from their shares."""
     before = {} if published is None else published.shares
     return {agent: gain for agent in sorted(unwell) if (gain := shares[agent] - before.get(agent, 0)) > 0}
 
@@ -229,7 +226,7 @@ def _less(shares: Mapping[Agent, Ppm], cuts: Mapping[Agent, Ppm]) -> Mapping[Age
 def _cut_or(
     otherwise: Reason, case: _Case, after: State, by_agent: Mapping[Agent, AgentLimits], trace: Trace
 ) -> Decision:
-    """Publish a cut if one is due, in spite of the brake or hold ``otherwise``; else end for that reason."""
+    """Publish a cut if one is due; else end with the reason ``otherwise``, a brake or a hold."""
     published = case.state.published
     due = None if published is None else threshold.cut(published, by_agent, case.exposure.value, case.rules)
     if published is None or due is None:

@@ -1,4 +1,4 @@
-"""How much of all capital may be deployed: named multipliers in [0, 1], of which the most cautious wins."""
+"""How much of all capital may be deployed: the smallest of several named multipliers in [0, 1]."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from capital_governor.core.model import (
 from capital_governor.core.trace import Multiplier
 
 DEFAULT: Final = "default"
-"""The origin of a multiplier that was never heard of."""
+"""The origin of a multiplier that no payload has ever had."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """The smallest multiplier, its name, all of them, what is known of each from here on, and what is odd about it."""
+    """The smallest multiplier, its name, all multipliers, the last known value of each, and warnings."""
 
     value: float
     by: str
@@ -34,13 +34,13 @@ class Exposure:
 def expose(snapshot: Snapshot, known: Mapping[str, float], now: float, rules: Rules) -> Exposure:
     """Return the exposure for a usable payload.
 
-    A regime whose own time stamp is older than MAX_AGE, or in the future, may lower the last known multiplier but not
-    raise it, so that a dead detector is not taken for a calm market. If none was ever known, it is used as it is.
+    A regime whose own time stamp is older than MAX_AGE or in the future may lower the last known multiplier, but not
+    raise it, so that a dead detector is not taken for a calm market. Without a last known one it is used as it is.
 
     Args:
         snapshot: its regime's ``risk_multiplier`` (above 1 counts as 1: there is no leverage) and its guardian's
             drawdown in percent; either may be missing.
-        known: the last known value of each multiplier. What is missing now counts as that; what never was known, as 1.
+        known: the last known value of each multiplier, used if the payload lacks it. Without one, 1 is used.
         now: the time of the decision, in seconds since 1970 UTC.
         rules: the line along which drawdown cuts, and MAX_AGE.
     """
@@ -69,7 +69,7 @@ def _regime(
     said = Multiplier(REGIME, min(1.0, max(0.0, regime.risk_multiplier)), "payload", regime.risk_multiplier)
     age = 0.0 if regime.at is None else now - regime.at
     if age > rules.max_age_seconds:
-        # The same text while it lasts: it is told once a day.
+        # A text without the age: the same text is logged once a day only.
         odd = f"the market regime is older than {rules.max_age_seconds:.0f} s, its detector may be dead"
         said = replace(said, origin="stale payload")
     elif age < -FUTURE_TOLERANCE_SECONDS:
@@ -81,7 +81,7 @@ def _regime(
 
 
 def _never_sent(multipliers: Sequence[Multiplier]) -> list[str]:
-    """Return what was never heard of, so that nothing can lower exposure."""
+    """Return a warning about multipliers that no payload has ever had, and so cannot lower exposure."""
     missing = {multiplier.name for multiplier in multipliers if multiplier.origin == DEFAULT}
     if missing == {REGIME, DRAWDOWN}:
         return ["neither market regime nor drawdown has ever been sent: exposure is 100 %"]
@@ -91,7 +91,7 @@ def _never_sent(multipliers: Sequence[Multiplier]) -> list[str]:
 
 
 def drawdown_multiplier(percent: float, rules: Rules) -> float:
-    """Return 1 up to the cut's start, its floor from the cut's end on, and the straight line between."""
+    """Return 1 up to DRAWDOWN_CUT_START, DRAWDOWN_CUT_FLOOR from DRAWDOWN_CUT_END on, and a straight line between."""
     start, end, floor = rules.drawdown_cut_start_percent, rules.drawdown_cut_end_percent, rules.drawdown_cut_floor
     if percent <= start:
         return 1.0

@@ -1,4 +1,4 @@
-"""How far scores can move a share at all, with a fleet of this size inside these bounds."""
+"""How far scores can move a weight, given the size of the fleet and the limits of all agents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from capital_governor.core.model import Rules
 
 @dataclass(frozen=True, slots=True)
 class FleetRange:
-    """The lowest and highest weight that scores can give one agent, and the reserve that the bounds force."""
+    """The lowest and highest weight that scores can give one agent, and the reserve that the limits force."""
 
     agents: int
     lowest: float
@@ -27,7 +27,7 @@ class FleetRange:
 
 
 def fleet_range(agents: int, rules: Rules) -> FleetRange:
-    """Return the leeway of ``agents`` >= 1 agents that have no limits but MIN_ALLOC and MAX_ALLOC.
+    """Return the range for ``agents`` >= 1 agents whose only limits are MIN_ALLOC and MAX_ALLOC.
 
     One agent is highest when all others are at their floor, and lowest when all others are at their cap.
     """

@@ -1,4 +1,4 @@
-"""The last, independent check of what is about to be published. Written without any part of the allocator."""
+"""The last check of a proposal before it is published. It shares no code with the allocator."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from capital_governor.core.reason import AGENT_HOLDS, Reason
 from capital_governor.core.trace import Decision
 
 MAX_FUTURE_SECONDS: Final = 60.0
-"""How far a producer's clock may be ahead of ours."""
+"""How far the clock of the payload's producer may be ahead of this machine's."""
 
 
 def gate(decision: Decision, inputs: Inputs, state: State, rules: Rules) -> Reason | None:
-    """Say what is wrong with a decision's proposal, or None if it may be published.
+    """Return what is wrong with a decision's proposal; None if it may be published.
 
     Args:
-        decision: what ``decide`` answered.
-        inputs: what it was given.
-        state: what it was given.
-        rules: what it was given.
+        decision: the result of ``decide``.
+        inputs: its argument.
+        state: its argument.
+        rules: its argument.
     """
     new = decision.proposal
     if new is None:
@@ -56,7 +56,7 @@ def gate(decision: Decision, inputs: Inputs, state: State, rules: Rules) -> Reas
 
 
 def _is_forbidden(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
-    """Whether nothing at all may be published: somebody says stop, or this payload is nothing to decide upon."""
+    """Whether nothing may be published: stopped, paused, held, or no usable payload."""
     if inputs.stopped or inputs.files_problem or _paused(inputs, payload):
         return True
     if inputs.hold is not None and (inputs.hold.until is None or inputs.now < inputs.hold.until):
@@ -67,12 +67,12 @@ def _is_forbidden(inputs: Inputs, payload: Snapshot, state: State, rules: Rules)
         return True
     if state.latches.timestamp_seen and payload.at is None and not inputs.accepts(Reason.TIMESTAMP_LOST):
         return True
-    # A pause once seen ends in a complete payload: with its blocks, as above, and with agents.
+    # A pause once seen ends only with a complete payload: with its blocks (checked above) and with agents.
     return state.latches.paused and not payload.metrics and not payload.faults
 
 
 def _paused(inputs: Inputs, payload: Snapshot) -> bool:
-    """Whether a pause is on by payload or file."""
+    """Whether the payload or the pause file says paused."""
     file = inputs.pause
     expired = False
     if file is not None and (file.paused or file.problem):
@@ -101,12 +101,12 @@ def _within_limits(new: Publication, inputs: Inputs, rules: Rules) -> bool:
 
 
 def _no_gain_unwell(new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], payload: Snapshot) -> bool:
-    """Whoever has no good record in this payload may not have more than is published."""
+    """Whether no agent without a good record in this payload gets more than its published share."""
     return all(new[agent] <= old.get(agent, 0) for agent in new.keys() - payload.metrics.keys())
 
 
 def _most_exposure(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> float:
-    """Return the smallest multiplier, worked out from the payload or else from what is last known."""
+    """Return the smallest multiplier, from the payload or else the last known."""
     regime = _regime(payload, inputs.now, state.multipliers.get(REGIME), rules)
     percent = payload.guardian.drawdown_percent if payload.guardian is not None else None
     if percent is None:
@@ -117,13 +117,13 @@ def _most_exposure(inputs: Inputs, payload: Snapshot, state: State, rules: Rules
         drawdown = rules.drawdown_cut_floor
     else:
         steep = (1.0 - rules.drawdown_cut_floor) / (rules.drawdown_cut_end_percent - rules.drawdown_cut_start_percent)
-        # The same line as decide() draws, computed another way: equal but for the last digits.
+        # The same line as in `exposure`, computed in another way, so equal except for the last digits.
         drawdown = 1.0 - steep * (percent - rules.drawdown_cut_start_percent) + 1e-12
     return min(1.0, regime, drawdown)
 
 
 def _regime(payload: Snapshot, now: float, known: float | None, rules: Rules) -> float:
-    """Return the most that the market regime allows: one that is too old or from the future cannot raise the limit."""
+    """Return the multiplier of the market regime; one that is too old or from the future cannot raise it."""
     block = payload.regime
     if block is None or block.risk_multiplier is None:
         return 1.0 if known is None else known
@@ -136,7 +136,7 @@ def _regime(payload: Snapshot, now: float, known: float | None, rules: Rules) ->
 def _no_strangers(
     new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], payload: Snapshot, agents: Mapping[Agent, Memory]
 ) -> bool:
-    """Only members, and published names at 0: a good record makes a member, and the memory knows the others."""
+    """Whether every name is a member (in the state or by a good record), or published and now at 0."""
     for agent in new.keys() - payload.metrics.keys():
         memory = agents.get(agent)
         member = memory is not None and memory.member
@@ -146,7 +146,7 @@ def _no_strangers(
 
 
 def _is_braked(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
-    """Under an agents' hold, within the cool-down, or not asked for often enough."""
+    """Whether a hold for agents, the cool-down or CONFIRM_CYCLES forbids that a share rises."""
     if _agents_hold(inputs, payload, state, rules):
         return True
     cooling = state.moved_at is not None and max(0.0, inputs.now - state.moved_at) < rules.cooldown_seconds

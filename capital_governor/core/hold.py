@@ -1,4 +1,4 @@
-"""May we decide at all? Each hold has its reason, and each reason its exit."""
+"""Holds: whether a decision may be taken now, and if not, why and what ends that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from capital_governor.core.membership import Roll, call_roll
+from capital_governor.core.membership import Attendance, attendance_of
 from capital_governor.core.model import (
     FUTURE_TOLERANCE_SECONDS,
     Agent,
@@ -70,25 +70,29 @@ CAUSES: Final[Mapping[Reason, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The hold, if any; what the holds remember from here on; and the roll where the payload was good enough for one.
+    """Result of ``judge``.
 
-    ``accepted`` names what an operator's ``accept`` let pass in this cycle; ``unusable`` says why the payload alone
-    would have held.
+    Args:
+        hold: why nothing may be decided; None if a decision may be taken.
+        latches: the new state of the holds.
+        unusable: the hold that the payload alone would cause, also behind an earlier one.
+        attendance: which members are present, faulty or absent; None without a usable payload.
+        accepted: what an operator's ``accept`` let pass in this cycle.
     """
 
     hold: Hold | None
     latches: Latches
     unusable: Hold | None = None
-    roll: Roll | None = None
+    attendance: Attendance | None = None
     accepted: tuple[str, ...] = ()
 
 
 def judge(inputs: Inputs, state: State, rules: Rules) -> Verdict:
-    """Say whether a decision may be taken now.
+    """Return whether a decision may be taken now.
 
-    STOP comes first, then the Guardian's pause, the operator's hold, the files, the payload, the lost blocks, the
-    agents. The latches of pause and blocks are kept up to date behind an earlier hold; the count of MEMBERS_GONE is
-    not, since other holds neither count nor reset it.
+    The order is: STOP, Guardian's pause, the operator's hold, the files, the payload, lost blocks, the agents. The
+    latches for pause and blocks are updated under every hold. The cycles of MEMBERS_GONE are only counted, and reset,
+    where no earlier hold applies.
     """
     problem = _payload_problem(inputs, state.latches, rules)
     latches, accepted = _watch_blocks(inputs, state.latches, problem)
@@ -110,7 +114,7 @@ def judge(inputs: Inputs, state: State, rules: Rules) -> Verdict:
 
 
 def _payload_problem(inputs: Inputs, latches: Latches, rules: Rules) -> Hold | None:
-    """Say why this payload is of no use, or None."""
+    """Return why this payload cannot be used; None if it can."""
     payload = inputs.payload
     if isinstance(payload, Refusal):
         return Hold(payload.reason, payload.detail)
@@ -130,11 +134,11 @@ def _payload_problem(inputs: Inputs, latches: Latches, rules: Rules) -> Hold | N
 
 
 def _watch_blocks(inputs: Inputs, latches: Latches, problem: Hold | None) -> tuple[Latches, tuple[str, ...]]:
-    """Remember which blocks any readable payload had; an accepted loss is forgotten, and holds nothing again."""
+    """Remember which blocks readable payloads had; an accepted loss is forgotten, so that it causes no new hold."""
     payload = inputs.payload
     if isinstance(payload, Refusal):
         return latches, ()
-    # The guardian block is looked at before the time stamp: where only the second is a problem, the first has passed.
+    # The guardian block is checked before the time stamp: if the latter is the problem, the former has passed.
     passed = problem is None or problem.reason is Reason.TIMESTAMP_LOST
     guardian_seen = payload.guardian is not None or (latches.guardian_seen and not passed)
     timestamp_seen = payload.at is not None or (latches.timestamp_seen and problem is not None)
@@ -147,9 +151,9 @@ def _watch_blocks(inputs: Inputs, latches: Latches, problem: Hold | None) -> tup
 
 
 def _pause(inputs: Inputs, latches: Latches, problem: Hold | None) -> Hold | None:
-    """Say why the Guardian's pause is on, or None.
+    """Return why Guardian's pause is on; None if it is not.
 
-    A pause once seen ends only in a payload that is fresh and complete: readable, with its blocks, with agents.
+    A pause once seen ends only with a payload that is fresh and complete: readable, with its blocks and with agents.
     """
     file = inputs.pause
     guardian = inputs.payload.guardian if isinstance(inputs.payload, Snapshot) else None
@@ -169,7 +173,7 @@ def _pause(inputs: Inputs, latches: Latches, problem: Hold | None) -> Hold | Non
 
 
 def _is_over(guardian: Guardian, inputs: Inputs) -> bool:
-    """Say whether the payload only repeats a pause file that has expired: its producer ignores ``until``."""
+    """Return whether the payload only repeats an expired pause file, since its producer ignores ``until``."""
     file = inputs.pause
     expired = file is not None and file.paused and not _runs(file.until, inputs.now)
     return expired and file is not None and bool(file.reason) and file.reason == guardian.reason
@@ -186,43 +190,47 @@ def _runs(until: float | None, now: float) -> bool:
 def _judge_agents(
     inputs: Inputs, snapshot: Snapshot, state: State, rules: Rules, latches: Latches, blocks: tuple[str, ...]
 ) -> Verdict:
-    roll = call_roll(snapshot, state.agents)
-    excused = {agent for agent in latches.accepted if agent in roll.faulty or agent in roll.absent}
+    attendance = attendance_of(snapshot, state.agents)
+    excused = {agent for agent in latches.accepted if agent in attendance.faulty or agent in attendance.absent}
     accept = inputs.accepts(*AGENT_HOLDS)
     if accept:
-        excused |= roll.faulty.keys() | set(roll.absent)
+        excused |= attendance.faulty.keys() | set(attendance.absent)
     accepted = (*blocks, *sorted(excused - set(latches.accepted)))
-    gone = [agent for agent in roll.gone if agent not in excused]
-    hold = _agents_problem(snapshot, state, rules, roll, excused, accept=accept)
+    gone = [agent for agent in attendance.gone if agent not in excused]
+    hold = _agents_problem(snapshot, state, rules, attendance, excused, accept=accept)
     cycles = latches.gone_cycles
     if hold is None:
-        # Not 0 without a grace: that says how long one agent may be silent, not that a fleet may vanish in a cycle.
+        # At least 4 even without a grace, which is for a single silent agent, not for half of the fleet.
         longest = 4 * max(1, rules.membership_grace_cycles)
-        if gone and 2 * len(gone) >= len(roll.members) and cycles < longest:
+        if gone and 2 * len(gone) >= len(attendance.members) and cycles < longest:
             cycles += 1
-            of = f"{len(gone)} of {len(roll.members)} members are gone at once"
+            of = f"{len(gone)} of {len(attendance.members)} members are gone at once"
             hold = Hold(Reason.MEMBERS_GONE, f"{of}, cycle {cycles} of {longest}")
         else:
             cycles = 0
     latches = replace(latches, gone_cycles=cycles, accepted=tuple(sorted(excused)))
-    return Verdict(hold, latches, roll=roll, accepted=accepted)
+    return Verdict(hold, latches, attendance=attendance, accepted=accepted)
 
 
 def _agents_problem(
-    snapshot: Snapshot, state: State, rules: Rules, roll: Roll, excused: set[Agent], *, accept: bool
+    snapshot: Snapshot, state: State, rules: Rules, attendance: Attendance, excused: set[Agent], *, accept: bool
 ) -> Hold | None:
-    emptied = bool(roll.members) and len(excused) == len(roll.members)  # only members are excused
+    emptied = bool(attendance.members) and len(excused) == len(attendance.members)  # only members are excused
     records = len(snapshot.metrics) + len(snapshot.faults)
     if not records and not emptied:
         return Hold(Reason.NO_AGENTS, "the payload has no agents")
-    if roll.members:
-        bad, of = len(roll.faulty.keys() - excused), len(roll.members) + len(roll.newcomers)
+    if attendance.members:
+        bad, of = len(attendance.faulty.keys() - excused), len(attendance.members) + len(attendance.newcomers)
     else:
         bad, of = 0 if accept else len(snapshot.faults), records
     if 2 * bad > of:
         return Hold(Reason.FAULTY_MAJORITY, f"{bad} of {of} agents have a faulty record")
     grace = rules.membership_grace_cycles
-    leaving = [agent for agent in roll.absent if state.agents[agent].absent >= grace]
-    if not roll.newcomers and len(leaving) == len(roll.members) and (state.published is None or not emptied):
+    leaving = [agent for agent in attendance.absent if state.agents[agent].absent >= grace]
+    if (
+        not attendance.newcomers
+        and len(leaving) == len(attendance.members)
+        and (state.published is None or not emptied)
+    ):
         return Hold(Reason.NO_AGENTS, "the payload has no agent with a good record, and no member is left")
     return None

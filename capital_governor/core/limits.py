@@ -1,4 +1,4 @@
-"""Rules, membership and the operator's orders -> each agent's limits on its weight, each with its reason."""
+"""The limits on each agent's weight, from settings, probation and the operator's orders, each with its source."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def agent_limits(
     now: float,
     rules: Rules,
 ) -> dict[Agent, AgentLimits]:
-    """Return the limits of every member: ``hi`` the smallest cap, ``lo`` the largest floor but never above ``hi``.
+    """Return the limits of every member: ``hi`` is the smallest cap, ``lo`` the largest floor, but at most ``hi``.
 
     Args:
-        members: whom to limit.
-        probation: members that may have no more than MIN_ALLOC yet.
-        pinned: weights at which members without any metrics are held, if their caps allow it.
+        members: all members.
+        probation: members that may have at most MIN_ALLOC yet.
+        pinned: weights at which members without metrics are held, if their caps allow it.
         orders: the operator's limits; expired ones are ignored.
         now: the time of the decision.
         rules: MIN_ALLOC and MAX_ALLOC.
@@ -49,7 +49,7 @@ def agent_limits(
         caps.setdefault(agent, []).append(pin)
     for agent in floors.keys() | caps.keys():
         if agent in result:
-            # A pinned agent has no floor but its pin: MIN_ALLOC would lift it without a metric to justify that.
+            # MIN_ALLOC is no floor for a pinned agent: it would raise its weight without any metrics.
             base = () if agent in pinned else (floor,)
             result[agent] = _bind((*base, *floors.get(agent, ())), (cap, *caps.get(agent, ())))
     return result

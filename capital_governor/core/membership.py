@@ -1,4 +1,4 @@
-"""Who belongs to the fleet: joining with a first good record, absence, grace, retirement and return."""
+"""Which agents belong to the fleet: joining with a good record, absence, grace, retirement and return."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from capital_governor.core.model import DAY_SECONDS, Agent, Memory, Rules, Snaps
 
 
 @dataclass(frozen=True, slots=True)
-class Roll:
-    """How the fleet stands in one snapshot; every field sorted by name.
+class Attendance:
+    """Which members a payload has; every field is sorted by name.
 
     Args:
-        members: everyone with a line, present or not.
+        members: all members.
         faulty: members with a faulty record, and what is wrong with it.
-        absent: members without any record.
-        gone: those of ``absent`` that had a record in the last accepted payload.
-        newcomers: agents with a good record that are no members.
+        absent: members without a record.
+        gone: absent members that had a record in the last accepted payload.
+        newcomers: agents with a good record that are not members.
     """
 
     members: tuple[Agent, ...]
@@ -29,21 +29,21 @@ class Roll:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """The memory after a decided cycle, who was retired in it, and who is on probation."""
+    """The memory after a decided cycle, the members that it retired, and those on probation."""
 
     agents: dict[Agent, Memory]
     retired: tuple[Agent, ...]
     probation: frozenset[Agent]
 
 
-def call_roll(snapshot: Snapshot, agents: Mapping[Agent, Memory]) -> Roll:
-    """Compare a snapshot with the memory."""
+def attendance_of(snapshot: Snapshot, agents: Mapping[Agent, Memory]) -> Attendance:
+    """Return which members a payload has."""
     metrics, faults = snapshot.metrics, snapshot.faults
     members = tuple(sorted([agent for agent, memory in agents.items() if memory.member]))
     known = frozenset(members)
     unwell = sorted(known - metrics.keys())
     absent = tuple(agent for agent in unwell if agent not in faults)
-    return Roll(
+    return Attendance(
         members=members,
         faulty={agent: faults[agent] for agent in unwell if agent in faults},
         absent=absent,
@@ -55,21 +55,21 @@ def call_roll(snapshot: Snapshot, agents: Mapping[Agent, Memory]) -> Roll:
 def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, founding: bool, rules: Rules) -> Enrolment:
     """Return the memory after a decided cycle.
 
-    A good record makes an agent a member. A faulty one keeps it what it is. Without a record a member stays for
-    ``membership_grace_cycles`` decided cycles and is then retired; that is remembered for a day, so that one who
-    comes and goes can be told from one who is new.
+    An agent with a good record becomes a member. A faulty record changes nothing. A member without a record stays for
+    ``membership_grace_cycles`` decided cycles and is then retired. That is remembered for a day, to tell an agent that
+    comes and goes from a new one.
 
     Args:
         snapshot: the accepted payload.
         agents: the memory so far.
         now: the time of the decision.
-        founding: nothing is published yet, so whoever joins is not new to an existing fleet: no probation.
-        rules: gives grace and probation.
+        founding: nothing is published yet, so members join without probation.
+        rules: has grace and probation.
     """
     probation = on_probation(agents, rules)
     updated: dict[Agent, Memory] = {}
     retired: list[Agent] = []
-    # The memory is sorted: where nobody came or went there is nothing to sort.
+    # The memory is sorted already, so sort only if agents came or went.
     same = agents.keys() == snapshot.metrics.keys()
     for agent in agents if same else sorted(agents.keys() | snapshot.metrics.keys()):
         memory, metrics = agents.get(agent), snapshot.metrics.get(agent)
@@ -113,12 +113,12 @@ def on_probation(agents: Mapping[Agent, Memory], rules: Rules) -> set[Agent]:
 
 
 def adopted(agents: Mapping[Agent, Memory], names: Collection[Agent]) -> dict[Agent, Memory]:
-    """Return the memory after an allocation file with these names was adopted: all are members of long standing."""
+    """Return the memory after an allocation file with these names was adopted: all of them are tenured members."""
     known = {name: agents[name] for name in agents.keys() - set(names)}
     kept = {name: agents[name] if name in agents and agents[name].member else Memory(tenured=True) for name in names}
     return dict(sorted((known | kept).items()))
 
 
 def _not_after(moment: float | None, now: float) -> float | None:
-    """A moment remembered from a clock that has since been set back counts as now, not as the future."""
+    """Return the moment, at most ``now``: it may be in the future if the clock was set back."""
     return None if moment is None else min(moment, now)

@@ -1,12 +1,12 @@
-"""The words of a decision: everything that goes into it and outlives it. What comes out of it is in ``trace``.
+"""The types of a decision: its inputs, its rules, and the state that is kept between cycles. See ``trace`` for results.
 
 Units: ``now``, ``at``, ``until`` are seconds since 1970 UTC, at most those of the year 9999. Weights, ratios and
-exposure are 0..1. Shares and the reserve are integers in millionths of all capital (``Ppm``), so that nothing after
-rounding compares floats.
+exposure are 0..1. Shares and the reserve are integers in millionths of all capital (``Ppm``), so that shares are
+compared exactly.
 A *weight* is a part of what is deployed, a *share* (or allocation) a part of all capital: share = weight x exposure.
 
-All of it is frozen. Metrics and Memory are named tuples, since a cycle makes one of each for each agent, and a frozen
-dataclass takes more than twice as long to make; all else are dataclasses.
+All types are frozen. Metrics and Memory are named tuples, since a cycle makes one of each for each agent, and a frozen
+dataclass takes more than twice as long to make. All others are dataclasses.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Ppm: TypeAlias = int
 WHOLE: Final[Ppm] = 1_000_000
 DAY_SECONDS: Final = 86_400.0
 FUTURE_TOLERANCE_SECONDS: Final = 60.0
-"""How far another machine's clock may be ahead of ours."""
+"""How far the clock of another machine may be ahead of this one's."""
 
 RESERVE: Final = "reserve"
-"""What the reserve is called where it stands among the agents; no agent may have that name."""
+"""The name of the reserve in a list of agents; no agent may have it."""
 
 REGIME: Final = "regime"
 DRAWDOWN: Final = "drawdown"
@@ -38,17 +38,17 @@ DRAWDOWN: Final = "drawdown"
 def ppm(weight: float, exposure: float) -> Ppm:
     """Return ``weight x exposure`` in millionths, rounded down.
 
-    The one expression by which limits become integers, in allocation, breach test and gate alike; the millionth of a
-    millionth keeps a product that is an integer but for its last float digit from losing a whole unit.
+    Allocation, breach test and gate all use it to turn limits into integers. The added millionth of a millionth keeps a
+    product that misses an integer only by float rounding from losing a whole unit.
     """
     return math.floor(weight * exposure * WHOLE + 1e-6)
 
 
-# --- what a cycle may know -------------------------------------------------------------------------------------------
+# --- inputs and rules ------------------------------------------------------------------------------------------------
 
 
 class Metrics(NamedTuple):
-    """What is scored of one agent: all finite, ``winrate_30d`` 0..1, ``max_dd_30d`` percent and not negative."""
+    """The metrics of one agent: all finite, ``winrate_30d`` 0..1, ``max_dd_30d`` in percent and not negative."""
 
     pnl_7d: float
     sharpe_30d: float
@@ -58,7 +58,7 @@ class Metrics(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Guardian:
-    """The payload's guardian block. ``drawdown_percent`` is None where the block does not say."""
+    """The payload's guardian block. ``drawdown_percent`` is None if the block has none."""
 
     is_paused: bool
     drawdown_percent: float | None = None
@@ -70,9 +70,9 @@ class Regime:
     """The payload's market regime.
 
     Args:
-        name: what it is called.
-        risk_multiplier: 0..10, None where it is unknown.
-        at: when it was detected, None where its age is unknown; without a time zone the older reading.
+        name: such as "BEAR".
+        risk_multiplier: 0..10; None if unknown.
+        at: when it was detected; None if unknown. Without a time zone, the earlier of the two possible times.
     """
 
     name: str = ""
@@ -82,17 +82,16 @@ class Regime:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One payload that could be read, agent by agent.
+    """One readable payload.
 
     Args:
-        at: the producer's time stamp, None if it sent none; without a time zone the older reading.
-        metrics: the agents whose record is good.
-        faults: the agents whose record is not, and what is wrong with it; names that are themselves at fault are
-            escaped, so every key here can be printed.
+        at: the payload's time stamp; None if it has none. Without a time zone, the earlier of the two possible times.
+        metrics: by agent, for each good record.
+        faults: by agent, what is wrong with each faulty record. Faulty names are escaped, so every key is printable.
         guardian: None if the block is missing.
         regime: None if the block is missing.
-        warnings: what was odd but usable, one sentence each.
-        at_note: where the time stamp says no zone and its readings differ, how it was read and what to do about it.
+        warnings: about values that are odd but usable, one sentence each.
+        at_note: for a time stamp without a time zone: how it was read, and what to do about it.
     """
 
     at: float | None
@@ -114,14 +113,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The Guardian's pause file as it stands.
+    """Content of Guardian's pause file.
 
     Args:
-        paused: whether it says so.
-        until: when the pause is over by itself; without a time zone the later reading.
-        reason: the Guardian's words.
-        problem: why the file could not be read; unknown counts as paused.
-        note: how ``until`` was read where it says no time zone.
+        paused: whether it says paused.
+        until: when the pause ends by itself. Without a time zone, the later of the two possible times.
+        reason: Guardian's reason.
+        problem: why the file could not be read; then it counts as paused.
+        note: how ``until`` was read if it has no time zone.
     """
 
     paused: bool
@@ -137,14 +136,14 @@ def utc_text(at: float) -> str:
 
 
 def signed(author: str, until: float | None, reason: str) -> str:
-    """Return who gave an order, until when and why, in words."""
+    """Return in words who gave an order, until when and why."""
     ends = "" if until is None else f" until {utc_text(until)}"
     return f"by {author}{ends}" + (f": {reason}" if reason else "")
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorHold:
-    """An operator's order to keep still, until it expires (None: until it is taken back)."""
+    """An operator's order to keep all shares as they are; ``until`` None: until it is lifted."""
 
     author: str
     reason: str = ""
@@ -153,7 +152,7 @@ class OperatorHold:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """An operator's cap or floor (or both) on one agent's weight, until it expires (None: until it is taken back)."""
+    """An operator's cap or floor (or both) on one agent's weight; ``until`` None: until it is taken back."""
 
     agent: Agent
     author: str
@@ -165,19 +164,19 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All that one decision may know besides state and rules.
+    """What one decision is based on, besides state and rules.
 
     Args:
         now: the time of the decision.
-        payload: what the dashboard said.
+        payload: what the dashboard sent, or why there is none.
         pause: the pause file; None if there is none.
         stopped: whether the STOP file exists.
-        hold: an operator's hold, expired ones included.
-        limits: operator's limits, expired ones included.
-        accept: the operator accepts what this payload lacks (a lost block, faulty or vanished members).
-        accept_only: of that, only what this hold is about; None: all of it.
-        known_generation: the largest generation any readable allocation file carries; 0 if none does.
-        files_problem: why an allocation file could not be written at all (it is a directory, say); empty if it could.
+        hold: an operator's hold, expired or not.
+        limits: the operator's limits, expired or not.
+        accept: the operator accepts what is missing (a lost block, faulty or vanished members).
+        accept_only: the accept is for this hold only; None: for all of them.
+        known_generation: the largest generation in any readable allocation file; 0 if there is none.
+        files_problem: why an allocation file cannot be written (a folder in its place, say); empty if it can.
     """
 
     now: float
@@ -192,13 +191,13 @@ class Inputs:
     accept_only: Reason | None = None
 
     def accepts(self, *holds: Reason) -> bool:
-        """Whether the operator lets pass what one of these holds is about."""
+        """Whether the operator's accept ends one of these holds."""
         return self.accept and (self.accept_only is None or self.accept_only in holds)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How to decide. The settings of the same names give units and ranges; defaults are those of the settings."""
+    """The settings that decisions depend on; the settings of the same names have the units, ranges and defaults."""
 
     min_alloc: float = 0.05
     max_alloc: float = 0.40
@@ -223,16 +222,15 @@ class Rules:
     drawdown_cut_floor: float = 0.25
 
 
-# --- what outlives a cycle -------------------------------------------------------------------------------------------
+# --- kept between cycles ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One generation: what the two files say.
+    """One generation, as the two allocation files have it.
 
-    ``sum(shares.values()) + reserve == 1_000_000``. ``weights``, ``exposure``, ``scores`` and ``floor_scale`` (below 1
-    where the floors did not fit and were lowered) are how it came about; everything the files say is here, so that
-    they can be made again to the byte.
+    ``sum(shares.values()) + reserve == 1_000_000``. It has everything that is in the files, so that they can be written
+    again to the byte. ``floor_scale`` is below 1 if the floors together did not fit and were lowered.
     """
 
     generation: int
@@ -250,16 +248,16 @@ class Publication:
 
 
 class Memory(NamedTuple):
-    """What is remembered of one agent.
+    """State of one agent.
 
     Args:
-        metrics: its last good metrics; None for one known from an adopted file only, or retired.
-        member: whether it has a line, limits and a floor.
-        tenured: whether it was there from the start (first allocation or adopted file), hence without probation.
-        healthy: decided cycles since it joined in which its record was good, whatever the probation's length then:
-            that may be raised later. 0 if tenured.
-        absent: decided cycles in a row without any record.
-        retired_at: when it last ceased to be a member; None if it never did. Forgotten a day later.
+        metrics: its last good metrics; None if it retired or is only known from an adopted file.
+        member: whether it is a member of the fleet, with a line in the files and limits.
+        tenured: whether it was in the first allocation or in the adopted file, and so has no probation.
+        healthy: decided cycles with a good record since it joined; also counted after the probation, whose length may
+            be raised later. 0 if tenured.
+        absent: decided cycles in a row without a record.
+        retired_at: when it last ceased to be a member; None if it never did, or more than a day ago.
     """
 
     metrics: Metrics | None = None
@@ -272,12 +270,12 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Latches:
-    """What holds remember.
+    """State of the holds.
 
     Args:
         paused: a pause was seen; only a fresh and complete payload ends it.
-        guardian_seen: the guardian block was once there, so its absence is a loss.
-        timestamp_seen: likewise the time stamp.
+        guardian_seen: a payload had a guardian block, so that its absence is a loss.
+        timestamp_seen: a payload had a time stamp, so that its absence is a loss.
         gone_cycles: cycles spent in the MEMBERS_GONE hold.
         accepted: members, sorted, whose fault or absence the operator accepted, until they are healthy again.
     """
@@ -291,14 +289,14 @@ class Latches:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that outlives a cycle.
+    """What is kept from one cycle to the next.
 
     Args:
-        published: the last generation that was committed; the only "previous".
-        generation: the largest number ever used, also by generations that were abandoned.
+        published: the last generation that was committed; new shares are compared with it.
+        generation: the largest number ever used, abandoned generations included.
         agents: memory by agent, sorted by name.
         multipliers: the last known value of each exposure multiplier.
-        latches: what the holds remember.
+        latches: the state of the holds.
         asked: decided cycles in a row that asked for a move and did not get it in full.
         moved_at: when the last full move was published; cuts do not count.
     """

@@ -1,8 +1,8 @@
-"""Orders: what the operator's commands put into the journal, and the governor obeys from its next cycle on.
+"""The operator's orders: commands put them into the journal, and the governor obeys them from its next cycle on.
 
-An order is one row with its beginning and its end, so what was ordered, by whom and until when stays on record like any
-other history. It carries a key of its own, and once it has ended it never comes into force again: the store in memory
-and the one on the disk can hold the same order.
+An order is one row with its beginning and its end, so the journal keeps who ordered what and until when. Each order has
+a unique key and never comes into force again once it has ended, so the journal on disk and the one in memory can hold
+the same order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from capital_governor.core.model import Agent, Limit, OperatorHold, signed
 
 
 class OrderKind(StrEnum):
-    """What is ordered."""
+    """The kinds of orders."""
 
     HOLD = "hold"
     LIMIT = "limit"
@@ -23,7 +23,7 @@ class OrderKind(StrEnum):
 
 
 class OrderEnd(StrEnum):
-    """How an order ended; one whose time is over has no other end."""
+    """How an order ended; an order that expired has none of these."""
 
     TAKEN_BACK = "taken back"
     REPLACED = "replaced"
@@ -36,20 +36,20 @@ class Order:
     """One order of the operator.
 
     Args:
-        key: tells it from every other order ever given.
+        key: unique among all orders.
         kind: hold, limit or accept.
         author: user name of who gave it.
         given_at: seconds since 1970 UTC.
-        until: when it is over by itself, seconds since 1970 UTC; None: when it is taken back.
-        reason: the author's words, fit for a log line.
-        agent: of a limit: whose.
-        cap: of a limit: the largest weight, 0..1; None: none.
-        floor: of a limit: the smallest weight, 0..1; None: none.
-        accepts: of an accept: the hold that it is about, by its reason; empty for all else.
-        ended_at: when it ended before its time; None while it is in force.
+        until: when it expires, seconds since 1970 UTC; None: not before it is taken back.
+        reason: the author's reason, safe for a log line.
+        agent: the agent of a limit.
+        cap: the largest weight of a limit, 0..1; None: no cap.
+        floor: the smallest weight of a limit, 0..1; None: no floor.
+        accepts: the reason of the hold that an accept ends; empty for other orders.
+        ended_at: when it ended before it expired; None while it is in force.
         ended_by: who ended it: a user name, or "governor".
-        end: how.
-        end_detail: in words, what an accept let pass, or why it lapsed.
+        end: how it ended.
+        end_detail: what an accept let pass, or why it lapsed, in words.
     """
 
     key: str
@@ -77,11 +77,11 @@ class Order:
         return f"{what} {signed(self.author, self.until, self.reason)}"
 
     def in_force(self, now: float) -> bool:
-        """Whether it is to be obeyed at ``now``, seconds since 1970 UTC."""
+        """Whether the order is in force at ``now``, seconds since 1970 UTC."""
         return self.ended_at is None and (self.until is None or now < self.until)
 
     def ended(self, now: float, end: OrderEnd, by: str, detail: str = "") -> Order:
-        """Return it as one that has ended."""
+        """Return the ended order."""
         return replace(self, ended_at=now, ended_by=by, end=end, end_detail=detail)
 
 
@@ -108,7 +108,7 @@ def accept_of(orders: Iterable[Order]) -> Order | None:
 
 
 def replaced(orders: Sequence[Order], now: float) -> tuple[Order, ...]:
-    """Return those that another of their kind, for the same agent, was given after, as ended by that at ``now``."""
+    """Return the orders that a later one of the same kind and agent replaces, as ended at ``now``."""
     newest = {(order.kind, order.agent): order for order in sorted(orders, key=lambda order: order.given_at)}
     old = (order for order in orders if newest[order.kind, order.agent] is not order)
     return tuple(order.ended(now, OrderEnd.REPLACED, "governor") for order in old)

@@ -1,4 +1,4 @@
-"""Weights x exposure -> integer shares, and a publication as the bytes of the two files."""
+"""Weights x exposure -> integer shares, and a publication -> the bytes of the two files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Final
 from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, ppm
 
 SOURCE: Final = "capital_governor"
-"""What the key ``source`` says in both files; readers accept no other."""
+"""The value of ``source`` in both files; readers accept no other."""
 
 
 def integer_shares(weights: Mapping[Agent, float], caps: Sequence[float], exposure: float) -> dict[Agent, Ppm]:
-    """Round ``weights x exposure`` to millionths by largest remainder; the caps come in the order of the weights.
+    """Round ``weights x exposure`` to millionths by largest remainder; ``caps`` has the order of ``weights``.
 
-    ``floor(sum(w) * exposure * 1e6)`` is deployed. Everyone gets the floor of its own; what that leaves goes one
-    millionth each to the largest fractions that stay within ``ppm(cap, exposure)``, ties by name. What fits nowhere is
-    not deployed.
+    In all, ``floor(sum(w) * exposure * 1e6)`` millionths are deployed. Each agent gets its product rounded down. What
+    is left goes, one millionth each, to the largest fractions that stay within ``ppm(cap, exposure)``, ties by name.
+    What no cap allows is not deployed.
     """
     exact = [weight * exposure * WHOLE for weight in weights.values()]
     whole = [math.floor(share) for share in exact]
@@ -38,12 +38,12 @@ def integer_shares(weights: Mapping[Agent, float], caps: Sequence[float], exposu
 
 
 def decision_id(now: float, generation: int) -> str:
-    """Return what names a generation for people: its UTC time and number, ``20251103T220000Z-41``."""
+    """Return the name of a generation for people: its UTC time and number, ``20251103T220000Z-41``."""
     return f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}-{generation}"
 
 
 def documents(publication: Publication) -> tuple[bytes, bytes]:
-    """Return the primary and the override file of a publication: JSON, one agent a line, always the same bytes.
+    """Return the primary and the override file of a publication: JSON, one agent per line, always the same bytes.
 
     ``allocations`` is a flat map of name to share in both, and ``sum(allocations) + reserve == 1``.
     """
@@ -70,7 +70,7 @@ def documents(publication: Publication) -> tuple[bytes, bytes]:
 
 
 def adopted_document(publication: Publication) -> bytes:
-    """Return the primary file of what another program published: without a generation, read back as the same."""
+    """Return the primary file, without a generation, for shares that another program published."""
     head = {
         "allocations": publication.weights,
         "source": SOURCE,
@@ -82,7 +82,7 @@ def adopted_document(publication: Publication) -> bytes:
 
 
 def _lines(fields: Mapping[str, object]) -> str:
-    """Like ``json.dumps(fields, indent=2)`` without the braces, ten times as fast: that leaves the C encoder."""
+    """As ``json.dumps(fields, indent=2)`` without braces, but ten times as fast, since it uses the C encoder."""
     return ",\n".join(f'  "{key}": {_value(value)}' for key, value in fields.items())
 
 

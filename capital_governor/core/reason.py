@@ -9,7 +9,7 @@ from typing import Final
 class Reason(StrEnum):
     """Why a cycle ended as it did. Every cycle has exactly one."""
 
-    # Moves: a new generation in full.
+    # Moves: a new generation is published.
     FIRST_ALLOCATION = "first_allocation"
     LIMIT_BREACHED = "limit_breached"
     EXPOSURE_ZERO = "exposure_zero"
@@ -19,16 +19,16 @@ class Reason(StrEnum):
     THRESHOLD = "threshold"
     DERISK = "derisk"
     TURNOVER = "turnover"
-    # Cuts: a new generation in which nothing rises but the reserve, in spite of a brake or an agents' hold.
+    # Cuts: a new generation in which only the reserve rises; published also under a brake or a hold for agents.
     CUT_LIMIT = "cut_limit"
     CUT_EXPOSURE_ZERO = "cut_exposure_zero"
     CUT_DERISK = "cut_derisk"
-    # Stays: decided, and what is published stands.
+    # Stays: decided, and the published shares stay.
     UNCHANGED = "unchanged"
     BELOW_THRESHOLD = "below_threshold"
     COOLDOWN = "cooldown"
     CONFIRMING = "confirming"
-    # Holds: not decided.
+    # Holds: nothing was decided.
     STOPPED = "stopped"
     PAUSED = "paused"
     OPERATOR_HOLD = "operator_hold"
@@ -42,7 +42,7 @@ class Reason(StrEnum):
     NO_AGENTS = "no_agents"
     FAULTY_MAJORITY = "faulty_majority"
     MEMBERS_GONE = "members_gone"
-    # Refusals of the gate: decided, and found wrong.
+    # Refusals of the gate: the decision was found wrong.
     GATE_SUM = "gate_sum"
     GATE_EXPOSURE = "gate_exposure"
     GATE_LIMIT = "gate_limit"
@@ -72,9 +72,9 @@ MOVES: Final = frozenset(
 CUTS: Final = frozenset({Reason.CUT_LIMIT, Reason.CUT_EXPOSURE_ZERO, Reason.CUT_DERISK})
 STAYS: Final = frozenset({Reason.UNCHANGED, Reason.BELOW_THRESHOLD, Reason.COOLDOWN, Reason.CONFIRMING})
 AGENT_HOLDS: Final = frozenset({Reason.NO_AGENTS, Reason.FAULTY_MAJORITY, Reason.MEMBERS_GONE})
-"""Holds in which guardian and regime are readable, so that a cut is still published."""
+"""Holds because of the agents. Guardian and regime are known, so a cut is still published."""
 SILENT_HOLDS: Final = frozenset({Reason.STOPPED, Reason.PAUSED})
-"""Holds in which nothing writes the two allocation files, not even to repair them."""
+"""Holds in which the two allocation files are not written, not even to repair them."""
 PAYLOAD_HOLDS: Final = frozenset(
     {Reason.FETCH_FAILED, Reason.PAYLOAD_REFUSED, Reason.PAYLOAD_STALE, Reason.PAYLOAD_FUTURE}
 )

@@ -9,7 +9,7 @@ from capital_governor.core.model import Metrics, Rules
 
 
 class Score(NamedTuple):
-    """A score and its four weighted parts, each already times its weight: ``total == pnl + sharpe + winrate + dd``."""
+    """A score and its four parts, each with its weight applied: ``total == pnl + sharpe + winrate + drawdown``."""
 
     total: float
     pnl: float
@@ -47,7 +47,7 @@ def total(metrics: Metrics, rules: Rules) -> float:
 
 
 def score(metrics: Metrics, rules: Rules) -> Score:
-    """Return the score of one agent with its parts: each is the total where all other weights are 0."""
+    """Return the score of one agent with its parts; a part is the total with all other weights 0."""
     none = replace(rules, pnl_weight=0.0, sharpe_weight=0.0, winrate_weight=0.0, drawdown_weight=0.0)
     return Score(
         total=total(metrics, rules),

@@ -1,4 +1,4 @@
-"""Proposal x published -> move or stay, and why; the brakes, and the cut that passes them."""
+"""Whether a proposal differs enough from what is published to move; the brakes, and the cut that passes them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Proposal:
     """What is compared with the published shares.
 
     Args:
-        shares: of the projected weights (before MAX_STEP), cuts of faulty and absent agents taken off.
-        cut: what those cuts add to the reserve.
+        shares: from the projected weights (before MAX_STEP), less what faulty and absent agents would gain.
+        cut: what faulty and absent agents would have gained, which goes to the reserve.
         exposure: the new exposure.
         limits: of every member.
-        floor_scale: below 1 where the floors did not fit and were lowered.
+        floor_scale: below 1 if the floors together did not fit and were lowered.
         unwell: faulty and absent members.
     """
 
@@ -34,10 +34,10 @@ class Proposal:
 def compare(
     proposal: Proposal, published: Publication | None, agents: Mapping[Agent, Memory], now: float, rules: Rules
 ) -> tuple[Trigger, ...]:
-    """Ask every question that may justify a move, the most pressing first.
+    """Return all triggers of a move, the most urgent first.
 
-    What the cuts of faulty and absent agents add does not count as growth of the reserve: their fault alone is no
-    reason to move the others.
+    What is cut from faulty and absent agents does not count as growth of the reserve: their fault alone is no reason
+    to move the others.
     """
     if published is None:
         return (Trigger(Reason.FIRST_ALLOCATION, True, WHOLE, WHOLE),)  # noqa: FBT003 - its field is named fired
@@ -54,7 +54,7 @@ def compare(
 
 
 def _breach(limits: Mapping[Agent, AgentLimits], before: Sequence[Ppm], exposure: float) -> Trigger:
-    """The published share that most exceeds its cap times the published exposure.
+    """Trigger if a published share is above its cap times the published exposure; it names the worst.
 
     Args:
         limits: of every member.
@@ -71,10 +71,10 @@ def _breach(limits: Mapping[Agent, AgentLimits], before: Sequence[Ppm], exposure
 
 
 def _joined(proposal: Proposal, published: Publication, agents: Mapping[Agent, Memory], now: float) -> Trigger:
-    """A member without a line; ``value`` counts them.
+    """Trigger if a member has no line yet; ``value`` counts them.
 
-    One that was retired less than a day ago waits for another reason to move, so that an agent that comes and goes
-    does not move the fleet each time; after that day it is as good as new.
+    A member that was retired less than a day ago does not count, so that an agent that comes and goes does not move the
+    fleet each time.
     """
     without = {agent: agents[agent].retired_at for agent in proposal.limits if agent not in published.shares}
     joined = [agent for agent, left in without.items() if left is None or now - left >= DAY_SECONDS]
@@ -82,10 +82,10 @@ def _joined(proposal: Proposal, published: Publication, agents: Mapping[Agent, M
 
 
 def _below_floor(proposal: Proposal, published: Publication, before: Sequence[Ppm]) -> Trigger:
-    """The healthy member whose published share most lacks its floor, where the proposal would raise it.
+    """Trigger if the proposal would raise a healthy member's share that is below its floor; it names the lowest.
 
-    The floor is taken times the smaller exposure: a cut under a brake lowers everyone below the floors of the
-    published exposure, and a rise of exposure alone lacks nothing.
+    The floor is multiplied by the smaller of old and new exposure, so that neither a lower exposure after a cut nor a
+    higher one alone counts as a share below its floor.
     """
     worst, lack, floor = "", 0, 0
     exposure = min(published.exposure, proposal.exposure)
@@ -105,7 +105,7 @@ def _below_floor(proposal: Proposal, published: Publication, before: Sequence[Pp
 def _changes(
     proposal: Proposal, published: Publication, left: Sequence[Agent], rules: Rules
 ) -> tuple[Trigger, Trigger, Trigger]:
-    """The largest change of a line, the growth of the reserve, and the capital that would move in all."""
+    """Return the triggers for the largest change of a line, the growth of the reserve, and the turnover."""
     old, new = published.shares, proposal.shares
     lines = [*new, *left]
     changes = [abs(share - old.get(agent, 0)) for agent, share in new.items()] + [old[agent] for agent in left]
@@ -128,10 +128,9 @@ def _changes(
 
 
 def brakes(state: State, now: float, rules: Rules) -> tuple[Brake, Brake]:
-    """Return both brakes as they stand if this cycle asks for a move."""
+    """Return both brakes for the case that this cycle asks for a move."""
     asked = state.asked + 1
-    # A move remembered from a clock that has since been set back counts as made now: the wait is then at most one
-    # cool-down, and never skipped.
+    # If the clock was set back since the last move, the move counts as made now: the wait is at most one cool-down.
     since = None if state.moved_at is None else max(0.0, now - state.moved_at)
     cooling = rules.cooldown_seconds > 0 and since is not None and since < rules.cooldown_seconds
     return (
@@ -142,7 +141,7 @@ def brakes(state: State, now: float, rules: Rules) -> tuple[Brake, Brake]:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What is published in spite of a brake or an agents' hold: nothing in it is above what was published before."""
+    """Shares that may be published under a brake or a hold for agents: none is above its published share."""
 
     reason: Reason
     shares: dict[Agent, Ppm]
@@ -153,15 +152,15 @@ class Cut:
 def cut(published: Publication, limits: Mapping[Agent, AgentLimits], exposure: float, rules: Rules) -> Cut | None:
     """Return the cut that is due, or None.
 
-    Exposure becomes the smaller of published and new; every share is scaled with it and then cut to its cap; lines of
-    non-members become 0; all of that goes to the reserve. It is due when a cap is breached, exposure has become 0, or
-    the scaling alone frees DERISK_THRESHOLD.
+    Exposure becomes the smaller of published and new. Every share is scaled with it and then cut to its cap, and lines
+    of non-members become 0; what is freed goes to the reserve. A cut is due if a share is above its cap, if exposure
+    becomes 0, or if the scaling alone frees DERISK_THRESHOLD.
     """
     lowered = min(published.exposure, exposure)
     ratio = lowered / published.exposure if published.exposure > 0 else 1.0
     scaled = {agent: int(share * ratio + 1e-6) for agent, share in published.shares.items()}
     if sum(scaled.values()) > ppm(1.0, lowered):
-        # In a large fleet the millionths of millionths add up to one that exposure does not allow.
+        # In a large fleet the added 1e-6 can sum up to a millionth more than exposure allows.
         scaled = {agent: int(share * ratio) for agent, share in published.shares.items()}
     freed = sum(published.shares.values()) - sum(scaled.values())
     before = [published.shares.get(agent, 0) for agent in limits]

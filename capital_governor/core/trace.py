@@ -1,6 +1,6 @@
-"""What comes out of a decision, with every intermediate: each hold, score, limit, multiplier, trigger and brake.
+"""The result of a decision with all intermediate values: hold, scores, limits, multipliers, triggers and brakes.
 
-Frozen, and in the units of ``model``.
+All types are frozen. Units are those of ``model``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class LimitSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WeightLimit:
-    """One limit on a weight, and who set it; ``detail`` may name author and reason."""
+    """One limit on a weight and its source; ``detail`` may name author and reason."""
 
     value: float
     source: LimitSource
@@ -43,7 +43,7 @@ class WeightLimit:
 
 @dataclass(frozen=True, slots=True)
 class AgentLimits:
-    """An agent's limits: ``lo <= hi``, every limit that spoke, and the one of each side that binds."""
+    """An agent's limits: ``lo <= hi``, the floor and the cap that apply, and all floors and caps."""
 
     lo: float
     hi: float
@@ -65,7 +65,7 @@ class Multiplier:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """One question "is this change worth a move?": ``value`` against ``limit`` in millionths, and whether it fired."""
+    """One reason to move: ``value`` compared with ``limit`` (in millionths, or counts), and whether it fired."""
 
     reason: Reason
     fired: bool
@@ -86,18 +86,18 @@ class Brake:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Every intermediate of a decision. Mappings are by agent and sorted by name; empty where a hold came first.
+    """All intermediate values of a decision. Mappings are by agent, sorted by name; empty if a hold came first.
 
     Args:
         hold: the hold, if there was one.
-        unusable: why the payload alone would have held, also where another hold came first.
+        unusable: the hold that the payload alone would cause, also behind another hold.
         accepted: what the operator's ``accept`` let pass in this cycle.
         faulty: members whose record is faulty, and what is wrong.
         absent: members without a record, and for how many decided cycles.
         retired: members retired in this cycle.
         scores: the scores of all members that have metrics.
         limits: the limits of all members on their weights.
-        floor_scale: below 1 where the floors did not fit.
+        floor_scale: below 1 if the floors together did not fit.
         projected: weights before MAX_STEP.
         step: the fraction of the way from the published to the projected weights that was taken.
         weights: weights after MAX_STEP.
@@ -109,7 +109,7 @@ class Trace:
         cuts: what that cut takes, by agent, from ``shares``.
         triggers: every threshold with its arithmetic.
         brakes: every brake.
-        warnings: what the operator should know though nothing is held for it.
+        warnings: what the operator should know, although it causes no hold.
     """
 
     hold: Hold | None = None
@@ -137,9 +137,13 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What ``decide`` answers: why, what to publish (None: nothing), the state afterwards, and how it came about.
+    """The result of ``decide``.
 
-    ``after`` is the state once the decision stands, but for ``published``, which ``commit`` puts in.
+    Args:
+        reason: why it moves, cuts, stays or holds.
+        proposal: what to publish; None: nothing.
+        after: the next state, in which ``commit`` sets ``published``.
+        trace: all intermediate values.
     """
 
     reason: Reason

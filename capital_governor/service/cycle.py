@@ -1,6 +1,6 @@
-"""One tick: fetch, parse, gather the inputs, decide, commit, publish, write the status, tell.
+"""One tick: fetch, parse, gather the inputs, decide, commit, publish, write the status file, log and notify.
 
-Everything but the fetch and the telling is synchronous and belongs to the one thread that owns files and journal.
+All steps between fetch and log are synchronous and run on the thread for files and journal.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from capital_governor.wording.reason_texts import evidence
 STOP_FILE = Path("runtime", "capital_governor.STOP")
 PAUSE_FILE = Path("state", "guardian_pause.json")
 PRUNE_CYCLES: Final = 12
-"""In how many completed cycles old entries are deleted once."""
+"""Old entries are deleted once in so many completed cycles."""
 
 
 async def tick(
@@ -47,12 +47,12 @@ async def tick(
     conclude: Callable[[Snapshot | Refusal], Awaitable[Outcome]],
     tell: Callable[[], Awaitable[None]],
 ) -> Outcome:
-    """Take one tick and return what came of it.
+    """Run one tick and return its outcome.
 
     Args:
         fetch: asks the dashboard.
-        conclude: runs ``Cycle.conclude`` on the thread that owns files and journal.
-        tell: says what came of it in log and messages.
+        conclude: runs ``Cycle.conclude`` on the thread for files and journal.
+        tell: writes the outcome to the log and the messages.
     """
     body = await fetch()
     payload = body if isinstance(body, Refusal) else parse(body)
@@ -62,14 +62,14 @@ async def tick(
 
 
 class Cycle:
-    """What a tick does with the payload: from gathering the inputs to the status file, for the governor of one root.
+    """The part of a tick between payload and status file, for the governor of one root.
 
     Args:
         settings: validated.
-        journal: where every cycle is recorded; its ``record`` raises nothing for want of storage.
+        journal: records every cycle; its ``record`` does not raise if the storage fails.
         dry_run: write below ``runtime/dry_run`` instead of ``runtime``.
-        notify: record with each move and cut what the operator is to be told of it; never in a dry run.
-        vitals: returns how the parts around the cycle are, for the status file.
+        notify: record a message to the operator with each move and cut; never in a dry run.
+        vitals: returns the state of journal, log, heartbeat and messages, for the status file.
         clock: seconds since 1970 UTC.
     """
 
@@ -104,11 +104,11 @@ class Cycle:
         self.remarks: list[Line] = []
 
     def recover(self) -> str:
-        """Make the folder ready and take up where the last run ended; return in words what was found."""
+        """Prepare the folder and continue where the last run ended; return in words what was found."""
         return self._go_on(self._recovery().take_up())
 
     def resume(self) -> str:
-        """Take up where the last run ended without changing a file; return in words what was found."""
+        """Continue where the last run ended, without changing a file; return in words what was found."""
         return self._go_on(self._recovery().look())
 
     def _recovery(self) -> Recovery:
@@ -128,7 +128,7 @@ class Cycle:
         self.remarks += recovered.remarks
         newest = recovered.newest
         if newest is not None:
-            # Until the first cycle is done, the status file goes on saying what the last run ended with.
+            # Until the first cycle is completed, the status file shows the last cycle of the last run.
             last = Outcome(newest.inputs, newest.state, newest.decision, visible=self._publisher.visible)
             self.standing = self.standing.after(last)
         self.standing = replace(
@@ -141,11 +141,11 @@ class Cycle:
         return recovered.found
 
     def preview(self, payload: Snapshot | Refusal) -> Outcome:
-        """Decide as ``conclude`` would, and write nothing."""
+        """Decide as ``conclude`` would, but write nothing."""
         orders = self._journal.orders(self._clock())
         gathered = self._gather(payload, orders)
         if not gathered.files_problem and self._publisher.may_wait(self.state.published):
-            # Whether the disk takes it now only a cycle can try: what the last one met is the best that is known.
+            # Only a cycle can try to write the files, so take the result of the last one.
             gathered = replace(gathered, files_problem=self._last_problem)
         inputs, decision, ended = self._obey(gathered, orders)
         seen = decision.proposal or decision.after.published
@@ -154,9 +154,9 @@ class Cycle:
     def conclude(self, payload: Snapshot | Refusal) -> Outcome:
         """Decide on this payload, publish what was decided, and record all of it.
 
-        A generation that is not in the primary file yet goes there first. Where that fails this cycle holds, so that no
-        more is decided than the agents can see. An override file that cannot be written is told, and holds nothing:
-        what lowers risk must reach the agents.
+        A generation that is not in the primary file yet is written first. If that fails, this cycle holds, since the
+        agents cannot see more. An override file that cannot be written is reported but causes no hold, so that a lower
+        risk still reaches the agents through the primary.
         """
         before, orders = self.state, self._journal.orders(self._clock())
         gathered = self._gather(payload, orders)
@@ -185,7 +185,7 @@ class Cycle:
             self._publisher.decided(evidence(decision, before))
         if decision.reason not in SILENT_HOLDS and (convergence is None or decision.proposal is not None):
             convergence = self._publisher.publish(self.state.published)
-        # In every cycle: an adopted generation is in the journal only now, and so is all after it was begun anew.
+        # In every cycle: an adopted generation gets into the journal only now, and a new journal is empty before.
         self._mark_reached()
         outcome = Outcome(
             inputs,
@@ -198,7 +198,7 @@ class Cycle:
             announcements=self._publisher.announcements(),
         )
         if outcome.fetched:
-            # Not by our clock alone: one that leaps ahead for a cycle would delete history, and orders in force.
+            # Only with a payload whose time agrees with the clock: a wrong clock would delete history and orders.
             self._prune(inputs.now)
         self.standing = self.standing.after(outcome)
         vitals = self._vitals()
@@ -207,9 +207,9 @@ class Cycle:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Where another program turns out to write the journal too, take the state anew, and raise.
+        """If another program has written to the journal, read the state again and raise.
 
-        Nothing is published then: what was decided does not go on from what that program has published.
+        Nothing is published then, since the decision is not based on what that program has published.
         """
         try:
             yield
@@ -218,7 +218,7 @@ class Cycle:
             raise
 
     def _prune(self, now: float) -> None:
-        """Delete what is older than JOURNAL_DAYS, now and then; as long as there is much of it in every cycle."""
+        """Delete what is older than JOURNAL_DAYS every ``PRUNE_CYCLES`` cycles, more often while there is much."""
         if self._cycles_since_prune >= PRUNE_CYCLES:
             deleted = self._journal.prune(now, self._settings.journal_days)
             if deleted <= PRUNE_CYCLES:
@@ -226,9 +226,9 @@ class Cycle:
         self._cycles_since_prune += 1
 
     def fail(self, error: str) -> str:
-        """Say in the status file that an unexpected error ended this cycle; return what kept that from it.
+        """Write to the status file that an unexpected error ended this cycle; return why that failed, if it did.
 
-        Before ``resume`` has taken up what that file says it stays as it is: it may be all that knows of a hold.
+        Before ``resume`` has read the file it is not written: only the file may know of a hold.
         """
         if not self._resumed:
             return ""
@@ -236,14 +236,14 @@ class Cycle:
         return self.write_status()
 
     def leave(self) -> str:
-        """Say in the status file that the governor has ended, if it ever governed; return what kept that from it."""
+        """Write to the status file that the governor ended, after at least one cycle; return why that failed."""
         if self.standing.reason is None:
             return ""
         self.standing = replace(self.standing, state="ended")
         return self.write_status()
 
     def write_status(self) -> str:
-        """Write the status file; return what kept that from it, empty if nothing did."""
+        """Write the status file; return why that failed, empty if it did not."""
         return self._write_status(self._vitals())
 
     def _write_status(self, vitals: Vitals) -> str:
@@ -273,7 +273,7 @@ class Cycle:
             except NotAFile as error:
                 problem = f"{path} {error.strerror}: move it away"
             except OSError:
-                # Nothing to learn from it; converge() replaces it, or says why it cannot.
+                # It has no generation to take note of. converge() replaces it, or reports why it cannot.
                 continue
             else:
                 if content is not None and content != ours:
@@ -290,7 +290,7 @@ class Cycle:
         )
 
     def _obey(self, inputs: Inputs, orders: tuple[Order, ...]) -> tuple[Inputs, Decision, tuple[Order, ...]]:
-        """Decide, with the operator's accept where there is one; also return that accept if it has ended."""
+        """Decide, with the operator's accept if there is one; also return that accept if it has ended."""
         accept = accept_of(orders)
         if accept is None:
             return inputs, self._decide(inputs), ()
@@ -302,7 +302,7 @@ class Cycle:
         return decision if refusal is None else refuse(decision, self.state, refusal)
 
     def _notices(self, decision: Decision, before: State) -> tuple[Notice, ...]:
-        """Return what the operator is to be told of each move and cut, once it has reached the agents."""
+        """Return the message about a move or cut, to be sent once the agents can see it."""
         if not self._notify or decision.proposal is None:
             return ()
         return (move_notice(decision.proposal, telegram_text(decision, before, self._rules)),)
@@ -315,7 +315,7 @@ class Cycle:
         return decision.trace.hold is None or decision.proposal is not None
 
     def _catch_up(self) -> Convergence | None:
-        """Write what the files lack from an earlier cycle, if they lack anything, before more is decided."""
+        """Write what an earlier cycle decided and could not write, before more is decided."""
         if not self._publisher.failed and not self._publisher.may_wait(self.state.published):
             return None
         with self._alone():
@@ -325,7 +325,7 @@ class Cycle:
         return convergence
 
     def _mark_reached(self) -> None:
-        """Let the journal know that the agents see what is published, if they do."""
+        """Mark the published generation in the journal as reached, if the agents see it."""
         published = self.state.published
         if published is not None and self._publisher.shows(published):
             self._journal.reached(published.generation)

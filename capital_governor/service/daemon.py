@@ -1,4 +1,4 @@
-"""The governor's life: start-up, the loop, the end. ``govern`` repeats the tick, ``govern_once`` runs a single one."""
+"""The process of the governor: start, loop and end. ``govern`` repeats ticks, ``govern_once`` runs a single one."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from capital_governor.wording.log_events import LogEvent, log_text
 from capital_governor.wording.log_lines import start_lines
 
 RETRY_SECONDS: Final = 15.0
-"""Until the first success, the loop asks this often, or every interval where that is shorter."""
+"""Until the first success, a tick begins this often, or every interval if that is shorter."""
 
 T = TypeVar("T")
 
 
 def schedule(start: float, interval: float, now: float) -> float:
-    """Return the next beat after ``now`` of a metronome that began at ``start``: late beats are dropped, not made up.
+    """Return the next time after ``now`` that is a whole number of intervals after ``start``; missed ones are skipped.
 
-    All three are seconds of one monotonic clock.
+    All arguments are seconds of one monotonic clock.
     """
     beat = now + interval - math.fmod(now - start, interval)
     return max(beat, math.nextafter(now, math.inf))
@@ -50,9 +50,9 @@ def schedule(start: float, interval: float, now: float) -> float:
 async def repeat(
     governor: Governor, interval_seconds: float, stop: asyncio.Event, over: asyncio.Event | None = None
 ) -> None:
-    """Tick until ``stop`` is set: at once, soon again until the first success, then on a beat without drift.
+    """Run ticks until ``stop`` is set: the first at once, then soon again until one succeeds, then every interval.
 
-    ``stop`` also gives up the tick in progress. ``over``, which has to be set with it, lets that tick end.
+    ``stop`` also cancels the tick in progress. ``over``, which must be set with it, lets that tick end.
     """
     loop, over = asyncio.get_running_loop(), over or stop
     beat: float | None = None
@@ -61,7 +61,7 @@ async def repeat(
         usable = await _unless(stop, governor.guarded_tick())
         if usable is None:
             return
-        gc.collect()  # now nobody waits; within a cycle it hardly ever runs (see the governor's threshold)
+        gc.collect()  # nothing waits now; within a cycle it hardly ever runs, see the governor's threshold
         if beat is None and usable:
             beat = started
         if beat is None:
@@ -74,7 +74,7 @@ async def repeat(
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """Return what ``work`` returns; None if ``stop`` is set before, and then it is cancelled."""
+    """Return the result of ``work``; if ``stop`` is set first, cancel it and return None."""
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -87,9 +87,9 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
 
 
 def govern(settings: Settings, sink: Sink, *, dry_run: bool = False) -> int:
-    """Govern until SIGTERM or SIGINT; return the exit code, or exit with it where a thread hangs.
+    """Govern until SIGTERM or SIGINT; return the exit code, or exit with it if a thread hangs.
 
-    SIGHUP has the settings read again. See ``Reloads``.
+    SIGHUP reads the settings again, see ``Reloads``.
 
     Raises:
         LockHeldError: another governor runs on this root.
@@ -100,7 +100,7 @@ def govern(settings: Settings, sink: Sink, *, dry_run: bool = False) -> int:
     end_at_signals(sink.flush)
     with _holding(settings, sink, dry_run=dry_run):
         code = in_loop(lambda: _Life(settings, sink, dry_run=dry_run).live())
-        # Before the lock is let go: a thread that hangs in the disk must not wake up beside another governor.
+        # Before the lock is released: a thread that hangs on the disk must not write beside another governor.
         return leave(code, sink.flush)
 
 
@@ -108,7 +108,7 @@ def govern_once(settings: Settings, sink: Sink) -> Outcome:
     """Run one cycle, publish what it decides, and return its outcome.
 
     Raises:
-        SystemExit: SIGINT or SIGTERM came; with 128 + its number, once nothing writes any more.
+        SystemExit: SIGINT or SIGTERM came; with 128 + its number, after all writes have ended.
         Exception: as ``govern`` does.
     """
     heard: list[int] = []
@@ -141,12 +141,12 @@ def govern_once(settings: Settings, sink: Sink) -> Outcome:
             outcome = in_loop(single)
             if outcome is None:
                 raise SystemExit(leave(128 + heard[0], sink.flush))
-        sink.flush()  # the caller may have to end without a clean-up: see ``leave``
+        sink.flush()  # the process may end without a clean-up, see ``leave``
         return outcome
 
 
 class _Life:
-    """The life of a governor within its loop, through all changes of its settings."""
+    """Runs a governor in the event loop, and a new one after each change of its settings."""
 
     def __init__(self, settings: Settings, sink: Sink, *, dry_run: bool) -> None:
         self._log = logs.get_logger()
@@ -183,7 +183,7 @@ class _Life:
         return 0
 
     async def _govern(self, governor: Governor) -> Governor | None:
-        """Govern until a signal comes; return the governor that goes on with new settings, None at the end."""
+        """Govern until a signal comes; return the next governor, with new settings, or None at the end."""
         self._governor = governor
         try:
             self._signs.ready()
@@ -193,13 +193,13 @@ class _Life:
             await governor.close(goes_on=self._over.is_set() and not self._stop.is_set())
         if self._stop.is_set():
             return None
-        # Two threads must never write to one root. One that hangs is waited for: without the disk there is no cycle.
+        # Two threads must never write to one root, so wait for one that hangs. No cycle could run meanwhile anyway.
         if await _unless(self._stop, _alone()) is None:
             return None
         return await self._reopen()
 
     async def _reopen(self) -> Governor | None:
-        """Return a governor with the new settings, or with the old ones if the new journal is another program's."""
+        """Return a governor with the new settings; with the old ones if the new journal is another program's."""
         former = self._settings
         self._over.clear()
         self._take(self._reloads.take())
@@ -226,7 +226,7 @@ class _Life:
             self._change()
 
     def _change(self) -> None:
-        """Go on with the new settings after this tick; not while the journal is lost, for memory would be lost too."""
+        """Use the new settings after this tick; wait while the journal is lost, since memory has the only record."""
         waited, self._change_waits = self._change_waits, self._governor is not None and self._governor.journal_lost
         if not self._change_waits:
             self._over.set()
@@ -238,7 +238,7 @@ class _Life:
         self._over.set()
 
     def _hang_up(self) -> None:
-        """SIGHUP asks for a reload, or says that the terminal was closed."""
+        """Handle SIGHUP: reload the settings, or end if the terminal was closed."""
         if self._terminal and not has_terminal():
             self._end()
         else:
@@ -246,8 +246,8 @@ class _Life:
 
 
 async def _alone() -> bool:
-    """Wait until no thread of a disk is left that could write; return that it is so."""
-    while disk_thread.at_work():  # noqa: ASYNC110 - threads set no event of a loop
+    """Wait until no disk thread runs that could write; return True."""
+    while disk_thread.at_work():  # noqa: ASYNC110 - the threads do not set an event
         await asyncio.sleep(0.02)
     return True
 
@@ -257,8 +257,8 @@ def open_log_sink(settings: Settings, *, background: bool = False, former: Sink 
 
     Args:
         settings: validated.
-        background: let no reader of the logs stop this process.
-        former: the sink until now: its secrets stay hidden, and its waiting lines are still written.
+        background: write on a thread, so that a stalled reader of the log does not stop this process.
+        former: the sink so far: its secrets stay hidden, and its waiting lines are still written.
     """
     secrets = (*settings.secrets(), *(() if former is None else former.redaction.secrets))
     sink = logs.configure(level=settings.log_level, fmt=settings.log_format, secrets=secrets, words=log_text)
@@ -269,9 +269,9 @@ def open_log_sink(settings: Settings, *, background: bool = False, former: Sink 
 
 @contextlib.contextmanager
 def _holding(settings: Settings, sink: Sink, *, dry_run: bool) -> Iterator[None]:
-    """Hold the root's lock, and let it go only when no thread of this process can write any more.
+    """Hold the root's lock, and release it only when no thread of this process can write any more.
 
-    Where one hangs, the lock is left to the end of the process, which must not wait for that thread: see ``leave``.
+    If a thread hangs, the lock is held until the process ends, which does not wait for that thread: see ``leave``.
     """
     paths = Paths(settings.root, dry_run)
     paths.make_folder()
@@ -297,9 +297,9 @@ _KEPT: Final[list[RootLock]] = []
 
 
 def in_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Like ``asyncio.run``, but name look-ups cannot hang the loop, and nobody waits for its default executor.
+    """As ``asyncio.run``, but hanging name look-ups do not block, and it does not wait for the default executor.
 
-    Signals that the loop has heard are handled after it as they were before.
+    Afterwards signals are handled as they were before.
     """
     with _signals_as_before():
         loop = LookupLoop()
@@ -322,7 +322,7 @@ def _signals_as_before() -> Iterator[None]:
 
 
 def leave(code: int, flush: Callable[[], object] = lambda: None) -> int:
-    """Return ``code`` for a normal exit, or exit right here if a thread hangs for which the interpreter would wait."""
+    """Return ``code`` for a normal exit, or exit at once if a thread hangs for which the interpreter would wait."""
     if _hanging():
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -332,12 +332,12 @@ def leave(code: int, flush: Callable[[], object] = lambda: None) -> int:
 
 
 def _hanging() -> bool:
-    """Whether a thread that could write goes on for more than a moment."""
+    """Whether a thread that could write still runs after a moment."""
     for thread in _others():
         thread.join(0.1)
     return bool(_others())
 
 
 def _others() -> list[threading.Thread]:
-    """Return the threads for which the interpreter would wait at its end; those that touch files are among them."""
+    """Return the threads for which the interpreter waits at its end, among them the disk threads."""
     return [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]

@@ -1,4 +1,4 @@
-"""The daily digest: once a day, at the first completed cycle from a set hour on, that the governor is alive."""
+"""The daily digest: a message at the first completed cycle after a set hour that the governor is alive."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from capital_governor.journal.protocol import Journal
 from capital_governor.wording.notice_texts import digest_text
 
 TOPIC: Final = "digest"
-"""Of an episode that never begins: so that the newest digest is never deleted for its age."""
+"""Digests have a topic so that the newest one is never deleted for its age."""
 
 
 class Digest:
-    """Puts the digest into the journal when it is due; whether it was is known from there, so also after a restart.
+    """Puts the digest into the journal when it is due; the journal knows which was sent, also after a restart.
 
     Args:
-        journal: where moves and holds are counted, and the digest waits to be sent.
-        book: which of its books.
+        journal: has the moves and holds, and stores the digest until it is sent.
+        book: the book of the journal.
         hour: 0..23, UTC.
     """
 
@@ -32,10 +32,10 @@ class Digest:
         self._seen = ""
 
     def put(self, now: float, published: Publication | None) -> None:
-        """Put the digest down if one is due at ``now`` (seconds since 1970 UTC).
+        """Store the digest if one is due at ``now`` (seconds since 1970 UTC).
 
-        What was missed while nobody governed is told late, the last one only. Before the hour has come for the first
-        time in the journal's life nothing is due.
+        If digests were missed while no governor ran, only the last one is sent, late. None is due before the hour comes
+        for the first time since the journal's first entry.
         """
         due = self._last_due(now)
         key = f"digest-{due:%Y-%m-%d}"
@@ -43,20 +43,20 @@ class Digest:
             return
         first_at = self._journal.first_at(self._book)
         if first_at is None or first_at >= due.timestamp():
-            return  # or so it seems, while the journal is lost: asked again in the next cycle
+            return  # may be wrong while the journal is lost, so the next cycle asks again
         if not self._journal.knows_notice(key):
             text = self._text(now, published)
             self._journal.put_notices([Notice(key=key, created_at=now, text=text, topic=TOPIC, begins=False)])
         self._seen = key
 
     def _last_due(self, now: float) -> datetime:
-        """Return the newest moment of this hour of the day that has come."""
+        """Return the last time at which the hour began."""
         moment = datetime.fromtimestamp(now, UTC)
         today = moment.replace(hour=self._hour, minute=0, second=0, microsecond=0)
         return today if today <= moment else today - timedelta(days=1)
 
     def _text(self, now: float, published: Publication | None) -> str:
-        """A hold counts once for as long as its reason lasts, a cut as a move."""
+        """Return the text; cycles in a row with the same reason are one hold, and a cut counts as a move."""
         reasons = self._journal.reasons(self._book, now - DAY_SECONDS)
         moves = sum(reason in MOVES | CUTS for reason in reasons)
         holds = sum(reason in HOLDS | GATE_REFUSALS for reason, _ in groupby(reasons))

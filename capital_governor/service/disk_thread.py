@@ -1,4 +1,4 @@
-"""The thread on which everything that touches files or SQLite is done, one thing at a time."""
+"""The thread for all work on files and SQLite, one call at a time."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ T = TypeVar("T")
 
 
 class Disk:
-    """The one thread that owns files and SQLite: name look-ups have others, so neither waits for the other."""
+    """One thread for files and SQLite. Name look-ups have their own threads, so neither waits for the other."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, _NAME)
         self._busy: asyncio.Future[Any] | None = None
 
     async def __call__(self, work: Callable[[], T]) -> T:
-        """Run on the disk's thread. Cancelling the caller leaves the work to finish: it may be half-way on disk."""
+        """Run ``work`` on the thread. It is finished even if the caller is cancelled: it may be writing."""
         future = asyncio.get_running_loop().run_in_executor(self._executor, work)
         self._busy = future
         return await asyncio.shield(future)
 
     async def quiet(self) -> None:
-        """Wait for what was begun last, and with it for all before."""
+        """Wait for all work that has begun."""
         if self._busy is not None:
             await asyncio.wait([self._busy])
 
     def close(self) -> None:
-        """Begin nothing any more; what hangs is left to hang."""
+        """Start no more work; do not wait for a call that hangs."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 def at_work() -> bool:
-    """Whether a thread of any ``Disk`` is there: one that was closed is gone when its last work is done."""
+    """Whether the thread of any ``Disk`` still runs; after ``close`` it ends with its last call."""
     return any(thread.name.startswith(_NAME) for thread in threading.enumerate())

@@ -1,4 +1,4 @@
-"""Outcomes -> the log, saying each thing once: a hold when its reason changes, an episode at its start and end."""
+"""Outcomes -> log lines, each once: a hold when its reason changes, a lasting problem at its beginning and end."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from capital_governor.wording.log_lines import (
 from capital_governor.wording.reason_texts import MESSAGES, Announcement, message
 
 DEGRADED_AFTER: Final = 10
-"""Cycles in a row without a usable payload."""
+"""So many cycles in a row without a usable payload are logged as degraded mode."""
 
 
 QUIET_SECONDS: Final = 600.0
-"""Without a word from a rival writer for so long, its episode is over."""
+"""After so long without a write of another program, that problem counts as over."""
 
 
 ALERTED_HOLDS: Final = (
     AGENT_HOLDS | GATE_REFUSALS | {Reason.PAUSED, Reason.OPERATOR_HOLD, Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST}
 )
-"""Holds that the operator is told of when they begin; of files that cannot be written the report tells apart."""
+"""Holds of which the operator gets a message when they begin; unwritable files have an episode of their own."""
 
 
 def write_line(log: Logger, line: Line) -> None:
-    """Log a line: the name of its event, and its fields."""
+    """Log a line by the name of its event and its fields."""
     getattr(log, line.level)(line.event.key, **line.fields)
 
 
 class EventLog:
-    """Tells the log what happened, and marks as alerts the lines that the operator should be told of.
+    """Makes the log lines of each cycle, and marks as alerts those of which the operator gets a message.
 
     Args:
-        say: where each line goes.
+        say: takes each line.
         rules: for thresholds and limits in the text.
-        told: the topics of the episodes of which an earlier process has told the operator; see ``NoticeStore``.
+        told: the topics of the open episodes of which an earlier process has sent a message.
     """
 
     def __init__(self, say: Callable[[Line], object], rules: Rules, told: Iterable[str] = ()) -> None:
@@ -68,7 +68,7 @@ class EventLog:
         self._limits: dict[str, Order] = {}
 
     def cycle(self, outcome: Outcome) -> None:
-        """Tell of one completed cycle."""
+        """Log one completed cycle."""
         decision, payload = outcome.decision, outcome.inputs.payload
         if outcome.fetched:
             self._say(LogEvent.METRICS_FETCHED.line())
@@ -84,7 +84,7 @@ class EventLog:
         if isinstance(payload, Snapshot) and outcome.fetched:
             self._tell_daily(decision.trace.warnings, outcome.inputs.now)
             if decision.trace.hold is None or decision.trace.hold.reason in AGENT_HOLDS:
-                # No other hold calls the roll: who is missing or faulty, and who no longer is, it does not say.
+                # Only here it is known which agents are missing or faulty: other holds come before that check.
                 self._tell_unwell(unwell_texts(decision, payload), payload, decision.trace.retired)
         if decision.trace.limits:
             self._tell_fleet(len(decision.trace.limits))
@@ -97,7 +97,7 @@ class EventLog:
             self._broken = False
 
     def _tell_move(self, outcome: Outcome, announcements: Iterable[Announcement]) -> None:
-        """Tell of the move or cut that this cycle decided, or that it waits."""
+        """Log the move or cut that this cycle decided, or that the agents cannot see it yet."""
         for told in announcements:
             self._say_all(announcement_lines(told, self._rules))
         proposed = outcome.decision.proposal
@@ -109,16 +109,16 @@ class EventLog:
             self._say(line)
 
     def broken(self, error: str) -> None:
-        """Tell of a cycle that an unexpected error ended, while that is being handled; the operator once an episode."""
+        """Log a cycle that an unexpected error ended, from its ``except`` block; with one alert per episode."""
         line = LogEvent.CYCLE_FAILED.line(message=MESSAGES[Reason.INTERNAL_ERROR], problem=error)
         self._say(line.begins(self._begin("internal_error")))
         self._broken = True
 
     def episode(self, topic: str, problem: Line | None, over: Line, *, alert: bool = False) -> None:
-        """Tell of a lasting problem once when it begins or changes, and once when it is over (``problem`` is None).
+        """Log a lasting problem once when it begins or changes, and once when it is over (``problem`` is None).
 
-        With ``alert`` the operator is told of the beginning and of the end, and of an end also where an earlier process
-        told of the beginning.
+        With ``alert`` the operator also gets a message at the beginning and at the end, even if the beginning was in an
+        earlier process.
         """
         before = self._episodes.get(topic)
         if problem is not None and problem != before:
@@ -129,19 +129,19 @@ class EventLog:
             self._episodes.pop(topic, None)
 
     def status_file(self, problem: str) -> None:
-        """Tell of a status file that cannot be written, and when it can be again; ``problem`` is empty then."""
+        """Log that the status file cannot be written, and when it can be again (``problem`` is empty)."""
         begun = LogEvent.STATUS_UNWRITABLE.line(problem=problem) if problem else None
         self.episode("status", begun, LogEvent.STATUS_WRITABLE.line())
 
     def _begin(self, topic: str) -> str:
-        """Return the topic as that of an alert, or nothing if the operator knows."""
+        """Return the topic for an alert; empty if the operator has been told."""
         if topic in self._told:
             return ""
         self._told.add(topic)
         return topic
 
     def _end(self, topic: str) -> str:
-        """Return the topic as that of an alert, or nothing if the operator never knew."""
+        """Return the topic for an alert; empty if the operator was never told."""
         if topic not in self._told:
             return ""
         self._told.remove(topic)
@@ -157,7 +157,7 @@ class EventLog:
             self._say(LogEvent.DEGRADED.line(cycles=DEGRADED_AFTER).begins(self._begin("degraded")))
 
     def _tell_hold(self, hold: Reason | None, line: Line) -> None:
-        """Tell of a hold when its reason changes; the operator once for each reason until nothing holds any more."""
+        """Log a hold when its reason changes; alert the operator once per reason until no hold is left."""
         if hold is None:
             known = [reason for reason in ALERTED_HOLDS if reason.value in self._told]
             if self._hold is not None and self._hold not in known:
@@ -170,7 +170,7 @@ class EventLog:
         self._hold = hold
 
     def _tell_orders(self, outcome: Outcome) -> None:
-        """Tell of each limit when it begins and when it is over, and of what became of an accept."""
+        """Log the beginning and end of each limit, and whether an accept was used or lapsed."""
         limits = {order.key: order for order in outcome.orders if order.kind is OrderKind.LIMIT}
         for key in self._limits.keys() - limits.keys():
             self._say(LogEvent.ORDER_OVER.line(order=self._limits[key].text))
@@ -185,7 +185,7 @@ class EventLog:
                 self._say(LogEvent.ORDER_ENDED.line(end=end, order=order.text, detail=order.end_detail))
 
     def _tell_daily(self, warnings: Iterable[str], now: float) -> None:
-        """Tell each warning once a day: it stands in each payload."""
+        """Log each warning once a day, since each payload repeats it."""
         for warning in warnings:
             if now - self._warned.get(warning, -DAY_SECONDS) >= DAY_SECONDS:
                 self._say(LogEvent.PAYLOAD_ODD.line(problem=warning))
@@ -194,9 +194,9 @@ class EventLog:
             self._warned = {text: at for text, at in self._warned.items() if at > now - DAY_SECONDS}
 
     def _tell_unwell(self, texts: Mapping[Agent, str], payload: Snapshot, retired: Collection[Agent]) -> None:
-        """Tell of each agent once when it becomes faulty or absent, and once when it no longer is.
+        """Log each agent once when it becomes faulty or absent, and once when it no longer is.
 
-        That a member was retired is told as such; a stranger with a faulty record may be gone with it.
+        A retired member has its own line. An agent that is no member and had a faulty record may just have left.
         """
         for agent in sorted(texts.keys() - self._unwell):
             self._say(LogEvent.AGENT_UNWELL.line(agent=agent, problem=texts[agent]))
@@ -234,7 +234,7 @@ class EventLog:
         self._tell_rival(convergence, outcome.inputs.now)
 
     def _tell_rival(self, convergence: Convergence, now: float) -> None:
-        """Tell of another writer once, and again only after a quiet time: it may write every few seconds."""
+        """Log another writer of the override once, and again only after a quiet time: it may write often."""
         quiet = LogEvent.OVERRIDE_QUIET.line(seconds=QUIET_SECONDS)
         if convergence.rival:
             then = "rewritten" if convergence.override.outcome is FileOutcome.WRITTEN else "left as it is"

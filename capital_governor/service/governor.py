@@ -1,4 +1,4 @@
-"""One governor at work: a tick with all that it needs, and what goes on beside the ticks."""
+"""The running governor: its ticks, and the heartbeat, messages and digest beside them."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line, LogEvent
 
 GRACE_SECONDS: Final = 1.2
-"""How long the end waits for the files and the journal."""
+"""How long ``close`` waits for files and journal."""
 
 
 class JournalNews:
-    """What the journal's thread has to say of being lost and restored.
+    """Outages of the journal, reported by its thread and logged by the event loop.
 
     Attributes:
         problem: why the journal cannot be written; empty if it can.
-        waiting: what is not told yet: why it was lost, or how many cycles were written back.
+        waiting: what is not logged yet: why it was lost, or how many cycles were written back.
     """
 
     def __init__(self) -> None:
@@ -45,12 +45,12 @@ class JournalNews:
         self.waiting: deque[str | int] = deque()
 
     def lost(self, problem: str) -> None:
-        """Take why it cannot be written."""
+        """Note why it cannot be written."""
         self.problem = problem
         self.waiting.append(problem)
 
     def restored(self, cycles: int) -> None:
-        """Take how much was written back."""
+        """Note how many cycles were written back."""
         self.problem = ""
         self.waiting.append(cycles)
 
@@ -62,7 +62,7 @@ async def open_governor(
     dry_run: bool = False,
     completed: Callable[[Outcome], object] = lambda _: None,
 ) -> Governor:
-    """Open the journal, on the disk's thread since it may hang, and return a governor on it. See ``Governor``.
+    """Open the journal on the disk thread, since it may hang, and return a governor with it. See ``Governor``.
 
     Raises:
         JournalRefusedError: the journal is another program's, or of a newer version.
@@ -86,16 +86,16 @@ async def open_governor(
 
 
 class Governor:
-    """A cycle with all that it needs. ``open_governor`` makes it, in the event loop that it is used in.
+    """A cycle and everything around it. ``open_governor`` makes it, in the event loop that it is used in.
 
     Args:
         settings: validated.
-        sink: of the logs, whose failures the status file counts.
-        journal: opened on the disk's thread.
-        news: what that says of itself.
+        sink: of the logs; the status file counts its failures.
+        journal: opened on the disk thread.
+        news: outages of the journal.
         disk: the thread for files and journal.
-        dry_run: publish below ``runtime/dry_run``, and tell nobody.
-        completed: called after each completed cycle; one that an unexpected error ended is none.
+        dry_run: publish below ``runtime/dry_run``, and send no messages.
+        completed: called after each completed cycle, but not after one that an unexpected error ended.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Governor:
         dry_run: bool,
         completed: Callable[[Outcome], object],
     ) -> None:
-        self._log = logs.get_logger().bind()  # bound once: a cycle of a large fleet says many lines
+        self._log = logs.get_logger().bind()  # bound once, since a cycle of a large fleet writes many lines
         self._sink = sink
         self._rules = settings.rules()
         self._event_log = EventLog(self._say, self._rules)
@@ -137,23 +137,23 @@ class Governor:
 
     @property
     def journal_lost(self) -> bool:
-        """Whether what was recorded last is in memory only."""
+        """Whether the last records are in memory only."""
         return self._journal.lost
 
     def start(self) -> None:
-        """Begin what goes on beside the ticks."""
+        """Start sending messages in the background."""
         if self._notifications is not None:
             self._notifications.start()
 
     async def flush(self) -> None:
-        """Deliver what there is to tell, in a bounded time."""
+        """Send waiting messages and the heartbeat, within a limited time."""
         if self._notifications is not None:
             await self._notifications.flush()
         if self._heartbeat is not None:
             await self._heartbeat.flush()
 
     async def tick(self) -> Outcome:
-        """Fetch, decide, publish, and say so; before the first, take up where the last run ended."""
+        """Run one tick; before the first, continue where the last run ended."""
         if not self._recovered:
             await self._recover()
         outcome = await tick(self._dashboard.fetch, self._conclude, self._tell_cycle)
@@ -163,7 +163,7 @@ class Governor:
         return outcome
 
     async def _conclude(self, payload: Snapshot | Refusal) -> Outcome:
-        """Conclude the cycle, on the disk's thread; what came of it is kept until it is told."""
+        """Conclude the cycle on the disk thread; the outcome is kept until it is logged."""
 
         def conclude() -> Outcome:
             self._untold = self._cycle.conclude(payload)
@@ -173,7 +173,7 @@ class Governor:
         return await self._on_disk(conclude)
 
     async def _tell_cycle(self) -> None:
-        """Tell what came of the cycle that was concluded last, unless that is told already."""
+        """Log the outcome of the last concluded cycle, unless that was done."""
         self._tell_journal()
         outcome, self._untold = self._untold, None
         if outcome is not None:
@@ -181,10 +181,10 @@ class Governor:
             await self._post(outcome)
 
     async def guarded_tick(self) -> bool:
-        """Take a tick that no exception leaves; return whether it had a usable payload."""
+        """Run a tick and handle every exception; return whether it had a usable payload."""
         try:
             return (await self.tick()).fetched
-        except Exception as error:  # noqa: BLE001 - whatever it is, a governor that tries again serves the agents better
+        except Exception as error:  # noqa: BLE001 - the next tick may well succeed
             text = self._sink.redact(f"{type(error).__name__}: {error}")
             self._event_log.broken(text)
             await self._say_in_status(lambda: self._cycle.fail(text))
@@ -193,7 +193,7 @@ class Governor:
             return False
 
     async def _post(self, outcome: Outcome | None = None) -> None:
-        """Put down what is to be told, after a completed cycle the digest too; the cycle does not depend on it."""
+        """Store the waiting messages, and after a completed cycle the digest if it is due; a failure is only logged."""
         if self._notifications is None:
             return
         try:
@@ -201,11 +201,11 @@ class Governor:
             if digest is not None and outcome is not None:
                 await self._on_disk(lambda: digest.put(outcome.inputs.now, outcome.visible))
             await self._notifications.post()
-        except Exception:  # noqa: BLE001 - telling of a cycle must not fail it
+        except Exception:  # noqa: BLE001 - a failed message must not fail the cycle
             self._say(LogEvent.NOTICES_FAILED.line())
 
     async def _recover(self) -> None:
-        """Take up where the last run ended, also with what the operator was told."""
+        """Continue where the last run ended, also with the open alerts."""
         if self._notifications is not None and not self._informed:
             self._event_log = EventLog(self._say, self._rules, await self._on_disk(self._journal.open_topics))
             self._informed = True
@@ -215,14 +215,14 @@ class Governor:
         for remark in self._cycle.remarks:
             self._say(remark)
         self._recovered = True
-        # A cycle makes a dozen objects for each agent and lets go of nearly all of them without the collector; the rest
-        # waits for the end of the cycle. With 10,000 agents that saves a sixth of it.
+        # A cycle makes a dozen objects for each agent, nearly all of which are freed without the garbage collector. The
+        # rest is collected after the cycle. With 10,000 agents this saves a sixth of the cycle.
         gc.set_threshold(50_000, 10, 10)
 
     async def close(self, *, goes_on: bool = False) -> None:
-        """End: let what is being written be finished, say so in the status file, close the journal.
+        """Finish what is being written, write the end to the status file and close the journal.
 
-        With ``goes_on`` another governor follows in this process, and the status file stays as it is.
+        With ``goes_on`` another governor follows in this process, so the status file stays as it is.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
@@ -231,7 +231,7 @@ class Governor:
                 if self._notifications is not None:
                     await self._notifications.close()
                 await self._on_disk.quiet()
-                await self._tell_cycle()  # one whose tick was given up while the disk was at work on it
+                await self._tell_cycle()  # if its tick was cancelled while the disk thread worked on it
                 if not goes_on:
                     await self._say_in_status(self._cycle.leave)
                 await self._on_disk(self._journal.close)
@@ -239,16 +239,16 @@ class Governor:
         self._on_disk.close()
 
     async def _say_in_status(self, write: Callable[[], str]) -> None:
-        """Write the status file outside of a cycle: what fails here must not end the loop, nor keep it from ending."""
+        """Write the status file outside of a cycle; a failure is only logged."""
         try:
             problem = await self._on_disk(write)
-        except Exception:  # noqa: BLE001 - the status file is for people; governing goes on without it
+        except Exception:  # noqa: BLE001 - governing does not need the status file
             self._say(LogEvent.STATUS_FAILED.line())
         else:
             self._event_log.status_file(problem)
 
     async def _renew_status(self) -> None:
-        """Show in the status file at once what became of a notice; before the first cycle it is the last run's."""
+        """Update the status file after a message; not before the first cycle, when it still shows the last run."""
         if self._concluded:
             await self._say_in_status(self._cycle.write_status)
 
@@ -258,7 +258,7 @@ class Governor:
             self._notifications.alert(line)
 
     def _tell_journal(self) -> None:
-        """Tell what the journal's thread has left here; its end also where an earlier process met the beginning."""
+        """Log outages of the journal; the end also of one that began in an earlier process."""
         again = LogEvent.JOURNAL_WRITABLE.line()
         while self._news.waiting:
             news = self._news.waiting.popleft()

@@ -1,4 +1,4 @@
-"""What the operator is told by message: alerts become notices of the journal, and an outbox delivers them."""
+"""Messages to the operator: alerts become notices in the journal, and an outbox sends them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from capital_governor.wording.log_events import Line
 from capital_governor.wording.notice_texts import alert_text
 
 FLUSH_SECONDS: Final = 30.0
-"""How long a command that ends by itself waits for what it has to tell."""
+"""How long ``once`` waits for its messages to be sent."""
 CLOSE_SECONDS: Final = 0.3
-"""How long the end waits for the other side of the connection."""
+"""How long ``close`` waits for the connection to be closed."""
 
 
 def telegram_of(settings: Settings, redact: Callable[[str], str]) -> Telegram | None:
-    """Return the chat that the settings name; None if they name none."""
+    """Return the chat in the settings; None if there is none."""
     token, chat = settings.telegram_bot_token, settings.telegram_chat_id
     if token is None or chat is None:
         return None
@@ -40,13 +40,13 @@ def telegram_of(settings: Settings, redact: Callable[[str], str]) -> Telegram | 
 
 
 class Notifications:
-    """Brings notices to Telegram while the governor lives. Made and used in an event loop, but for ``alert``.
+    """Sends notices to Telegram while the governor runs. Used in an event loop, except ``alert``.
 
     Args:
         telegram: the chat.
         store: the journal.
         on_disk: runs a call to the journal on its thread.
-        redact: takes secrets out of the text of an alert.
+        redact: hides secrets in the text of an alert.
         on_finished: awaited after a notice was sent or refused.
     """
 
@@ -69,33 +69,33 @@ class Notifications:
         self._task: asyncio.Task[None] | None = None
 
     def alert(self, line: Line) -> None:
-        """Take a line that the operator should be told of; any thread may."""
+        """Take a line of which the operator gets a message; may be called from any thread."""
         self._alerts.append(line)
 
     async def post(self) -> None:
-        """Put the alerts taken so far into the journal, and have it looked at for more to send."""
+        """Put the alerts taken so far into the journal, and wake the outbox."""
         now, lines = time.time(), tuple(self._alerts)
         notices = [
             new_notice(self._redact(alert_text(line)), now, topic=line.topic, begins=not line.over) for line in lines
         ]
         if notices:
             await self._on_disk(lambda: self._store.put_notices(notices))
-        for _ in notices:  # only now: what could not be put down is to be told the next time
+        for _ in notices:  # only now: if they could not be stored, the next call tries again
             self._alerts.popleft()
         self._outbox.wake()
 
     def start(self) -> None:
-        """Deliver in the background from now on."""
+        """Send in the background from now on."""
         self._task = asyncio.create_task(self._outbox.run(), name="outbox")
 
     async def flush(self) -> None:
-        """Deliver what is due, in the time that a command may take; what is left waits for the next run."""
+        """Send what is due within ``FLUSH_SECONDS``; the rest waits for the next run."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self._outbox.flush()
 
     async def close(self) -> None:
-        """End the delivery; what is on its way is sent again by the next run."""
+        """Stop sending; the next run sends again what was not confirmed."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

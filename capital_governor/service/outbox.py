@@ -1,4 +1,4 @@
-"""Delivers the notices that the journal keeps: at least once, in order, never in the way of a cycle."""
+"""Sends the notices in the journal: at least once, in order, without delaying a cycle."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from capital_governor.wording.log_events import Line, LogEvent
 FIRST_WAIT_SECONDS: Final = 2.0
 LONGEST_WAIT_SECONDS: Final = 300.0
 LONGEST_WISH_SECONDS: Final = 7 * 86_400.0
-"""What the other side may ask for. A notice that is due later than this was postponed by a clock that was wrong."""
+"""The longest pause that Telegram may ask for. A notice that is due later was postponed by a wrong clock."""
 
 T = TypeVar("T")
 
 
 class OnDisk(Protocol):
-    """Runs a call on the one thread that owns files and journal."""
+    """Runs a call on the thread for files and journal."""
 
     def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
         """Return what ``work`` returns."""
 
 
 class Outbox:
-    """Delivers the notices of a store, one at a time, oldest first: while one waits, the others do.
+    """Sends notices one at a time, oldest first; while one waits for another attempt, the others wait too.
 
     Args:
-        store: where they wait.
-        on_disk: runs a call to the store.
-        notifier: carries them.
+        store: the journal with the notices.
+        on_disk: runs a call to the journal on its thread.
+        notifier: sends them.
         say: takes lines for the log.
         now: the clock, seconds since 1970 UTC.
         on_finished: awaited after a notice was sent or refused.
@@ -59,21 +59,21 @@ class Outbox:
         self._trouble = ""
 
     def wake(self) -> None:
-        """Say that a notice may have been added."""
+        """Look for new notices now."""
         self._work.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled. An unexpected error is logged, and the work goes on after a pause."""
+        """Send notices until cancelled. After an unexpected error, log it and go on after a pause."""
         while True:
             try:
                 while True:
                     await self._step()
-            except Exception:  # noqa: BLE001 - whatever it is, the next notice may well be delivered
+            except Exception:  # noqa: BLE001 - the next notice may well be sent
                 self._say(LogEvent.OUTBOX_FAILED.line(seconds=LONGEST_WAIT_SECONDS))
                 await asyncio.sleep(LONGEST_WAIT_SECONDS)
 
     async def flush(self) -> None:
-        """Deliver what is due; return when nothing is any more, or when one could not be delivered."""
+        """Send what is due; return when nothing is due any more, or when a notice could not be sent."""
         while (notice := await self._next()) is not None and self._wait(notice) <= 0:
             if not await self._deliver(notice):
                 return
@@ -84,7 +84,7 @@ class Outbox:
         if notice is not None and (wait := self._wait(notice)) <= 0:
             await self._deliver(notice)
             return
-        # A clock that is set must not leave a notice waiting for years: look again within the longest wait.
+        # If the clock is set, a notice must not wait for years: look again after the longest wait.
         within = None if notice is None else min(wait, LONGEST_WAIT_SECONDS)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
@@ -98,7 +98,7 @@ class Outbox:
         return next(iter(await self._on_disk(lambda: self._store.notices(NoticeState.PENDING, 1))), None)
 
     async def _deliver(self, notice: Notice) -> bool:
-        """Send a notice and put down what became of it; return whether it needs no further attempt."""
+        """Send a notice and store the result; return whether it needs no further attempt."""
         delivery = await self._notifier.send(notice.text)
         after = self._after(notice, delivery)
         await self._on_disk(lambda: self._store.put_notices((after,)))

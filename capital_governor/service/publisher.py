@@ -1,4 +1,4 @@
-"""The two allocation files: made equal to what is published, and what of it the agents can see."""
+"""Writes what is published to the two allocation files, and knows which generation the agents see."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from capital_governor.wording.reason_texts import Announcement
 
 
 class Publisher:
-    """Writes what is published, and knows which generation the agents see: the one that the primary file carries.
+    """Writes the two files. The agents see the generation that is in the primary file.
 
     Args:
         paths: of the two files.
         settings: say what is done with the override file.
-        stopped: whether the STOP file is there; asked right before each rename.
+        stopped: whether the STOP file exists; asked right before each rename.
 
     Attributes:
         visible: what the agents see; None: nothing of this governor's.
-        failed: whether the primary could not be written when it was last tried.
+        failed: whether the last attempt to write the primary failed.
     """
 
     def __init__(self, paths: Paths, settings: Settings, stopped: Callable[[], bool]) -> None:
@@ -41,7 +41,7 @@ class Publisher:
         self._announcements: list[Announcement] = []
 
     def documents(self, published: Publication | None) -> tuple[bytes, bytes] | tuple[None, None]:
-        """Return the two files as they should be, made once a publication; none for what another program published."""
+        """Return the wanted content of both files, made once per publication; none if another program published it."""
         if published is None or published.generation == 0:
             return None, None
         if self._documents is None or self._documented is not published:
@@ -55,15 +55,15 @@ class Publisher:
         return published is not None and self.visible is not None and published.generation == self.visible.generation
 
     def may_wait(self, published: Publication | None) -> bool:
-        """Whether something is published that the agents may not see yet."""
+        """Whether the agents may not see yet what is published."""
         return published is not None and not self.shows(published)
 
     def decided(self, evidence: str) -> None:
-        """Keep what drove the move or cut that was decided last, to be told with it."""
+        """Keep what caused the last move or cut, for its announcement."""
         self._evidence = evidence
 
     def show(self, published: Publication) -> None:
-        """Note that the agents see this generation, and that it is to be told."""
+        """Note that the agents see this generation, and that it is to be announced."""
         if not self.shows(published):
             self._announcements.append(Announcement(published, self.visible, self._evidence))
             self.visible, self._evidence = published, ""
@@ -74,9 +74,9 @@ class Publisher:
         return taken
 
     def publish(self, published: Publication | None) -> Convergence | None:
-        """Make the files equal to what is published; return what became of them, None where nothing is to be written.
+        """Write the files where they differ from what is published; return the result, None if there is nothing to do.
 
-        A first publication and a repair are the same: a file that is as it should be is left alone.
+        The same for a new publication and for a repair: a file that is as wanted is not touched.
         """
         if published is not None and published.generation == 0:
             return self._restore(published)
@@ -92,9 +92,9 @@ class Publisher:
         return convergence
 
     def _restore(self, published: Publication) -> Convergence | None:
-        """Put back what another program published, where its file is gone or damaged: the agents go by it.
+        """Write again what another program published, if its file is missing or damaged, since agents rely on it.
 
-        One that can be read stays, whatever it says: that program may still be running.
+        A readable file stays as it is: that program may still be running.
         """
         try:
             content = read_bounded(self._paths.primary)
@@ -109,6 +109,6 @@ class Publisher:
         return convergence
 
     def _note_failure(self, convergence: Convergence) -> None:
-        """Remember whether the primary could not be written; under STOP nobody has tried."""
+        """Remember whether the primary could not be written; under STOP it was not tried."""
         if convergence.primary.outcome is not FileOutcome.STOPPED:
             self.failed = bool(convergence.primary.problem)

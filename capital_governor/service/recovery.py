@@ -1,4 +1,4 @@
-"""A start: where the last run ended, as journal, primary file and status file say, and what is given up of it."""
+"""A start: finds where the last run ended, from journal, primary file and status file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from capital_governor.wording.log_events import Line, LogEvent
 from capital_governor.wording.notice_texts import taken_back_text
 
 HELD_NOTICES: Final = 100
-"""More than can be held at once: each waits for a generation that has not reached the files."""
+"""More than there can be: a held notice waits for a generation that is not in the files yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Recovered:
     """Where the last run ended.
 
     Args:
-        state: to go on with.
-        previous: the key of the entry that it came from; empty if there is none.
+        state: the state to continue with.
+        previous: the key of the journal entry that has it; empty if there is none.
         newest: the journal's newest entry; None if it has none.
-        files_problem: why the last cycle could not write the files, as the status file says; empty if it could.
-        found: in words.
+        files_problem: why the last cycle could not write the files, from the status file; empty if it could.
+        found: what was found, in words.
         remarks: lines for the log.
     """
 
@@ -47,15 +47,15 @@ class Recovered:
 
 
 class Recovery:
-    """One look at what the last run has left. Made anew for each.
+    """Finds where the last run ended; used once.
 
     Args:
         journal: of the root.
-        book: the journal's book that is governed by.
+        book: the book of the journal to continue.
         paths: of the files.
-        publisher: learns what the agents see.
-        max_age_seconds: what never reached the agents and is older is given up.
-        notify: whether the operator is told by message.
+        publisher: is told what the agents see.
+        max_age_seconds: a generation that never reached the agents and is older is abandoned.
+        notify: whether messages are sent to the operator.
         clock: seconds since 1970 UTC.
     """
 
@@ -85,9 +85,9 @@ class Recovery:
     def look(self) -> Recovered:
         """Return where the last run ended, and change no file.
 
-        The journal's last state counts, unless the primary file carries a later generation or is the previous
-        program's: then the file is what the agents obey, and is adopted. A generation that never reached the file
-        and is older than MAX_AGE is abandoned: what it was decided on no longer holds.
+        The journal's last state counts, unless the primary file has a later generation or is another program's. Then the
+        file is adopted, since the agents obey it. A generation that never reached the file and is older than MAX_AGE is
+        abandoned, since its inputs are out of date.
         """
         head = self._journal.head(self._book)
         previous, self._state = ("", State()) if head is None else (head.key, head.state)
@@ -98,9 +98,9 @@ class Recovery:
         return Recovered(self._state, previous, newest, files_problem, found, tuple(self._remarks))
 
     def take_up(self) -> Recovered:
-        """Make the folder ready and ``look``; what a killed predecessor left half-written is swept away.
+        """Prepare the folder and ``look``; delete temporary files that a killed governor left.
 
-        A primary file that is not adopted will be overwritten, so a copy is kept.
+        A primary file that is not adopted will be overwritten, so a copy of it is kept.
         """
         self._paths.make_folder()
         left_over = self._paths.sweep().problem
@@ -113,12 +113,12 @@ class Recovery:
         return replace(recovered, remarks=tuple(remarks))
 
     def _take_up_files(self, told: Remembered | None) -> str:
-        """Compare the primary file with the journal: adopt the file, resume, or give up what was never written."""
+        """Compare the primary file with the journal: adopt the file, resume, or abandon what was never written."""
         publisher, published, found = self._publisher, self._state.published, self._primary_on_disk()
         known = 0 if published is None else published.generation
         unreached = self._journal.unreached(self._book) if known else None
         if unreached is not None and found is not None and found.generation == known:
-            # Killed between the rename and the mark: the agents have it, and nobody was told.
+            # The governor was killed after the rename: the agents see it, but the journal does not know.
             publisher.visible = self._journal.last_reached(self._book)
             publisher.show(unreached)
             self._journal.reached(known)
@@ -127,7 +127,7 @@ class Recovery:
         if found is not None and self._is_news(found, published, pending=unreached is not None):
             self._state = adopt(self._state, found)
             publisher.visible = found
-            # A later generation than the one that was on its way tells that this one was there.
+            # If the file has a later generation, the unreached one was there before, and its message stays.
             self._give_up(None if found.generation else unreached, told)
             whose = f"generation {found.generation}" if found.generation else "another program's shares"
             return f"adopted {whose} from {self._paths.primary.name}"
@@ -140,8 +140,10 @@ class Recovery:
         return "nothing is published yet" if published is None else f"resumed at generation {known}"
 
     def _keep_beside(self, content: bytes) -> Line:
-        """Copy a primary that was not taken up; return what to say of it."""
-        name = f"{self._paths.primary.name}.not-adopted-{sha256(content).hexdigest()[:8]}"  # the same one, kept once
+        """Copy a primary file that is not adopted; return the log line about it."""
+        name = (
+            f"{self._paths.primary.name}.not-adopted-{sha256(content).hexdigest()[:8]}"  # the same content is kept once
+        )
         try:
             atomic_replacement.replace(self._paths.primary.with_name(name), content)
         except OSError as error:
@@ -150,7 +152,7 @@ class Recovery:
         return LogEvent.PRIMARY_KEPT.line(path=str(self._paths.primary), copy=name)
 
     def _give_up(self, generation: Publication | None, told: Remembered | None) -> None:
-        """Withdraw the message of a move that is given up; if the operator was told of it before, send a correction."""
+        """Withdraw the message about an abandoned move; if the operator has read of it, send a correction."""
         held = self._journal.notices(NoticeState.HELD, HELD_NOTICES)
         self._journal.put_notices([notice.withdrawn() for notice in held])
         if generation is None or told is None or told.generation < generation.generation:
@@ -159,25 +161,25 @@ class Recovery:
         message = text.partition("\n")[0]
         self._remarks.append(LogEvent.MOVE_TAKEN_BACK.line(generation=generation.generation, message=message))
         if self._notify:
-            key = f"taken-back-{generation.decision_id}"  # of its own, so that a start that is killed tells it once
+            key = f"taken-back-{generation.decision_id}"  # fixed, so that a repeated start sends it only once
             self._journal.put_notices([new_notice(text, self._clock(), key=key)])
 
     def _take_up_status(self, last_at: float | None) -> Remembered | None:
-        """Go on with what the status file says and the journal has lost: neither hold nor pause must end by that.
+        """Take over what the status file has and the journal has lost, so that no hold and no pause ends by that.
 
-        It may be lost itself, damaged, or an older copy that was put back. What it says of an order that it knows
-        counts, also once it can be read again; of two for the same thing the one given last.
+        The journal may be missing, damaged, or an older copy that was restored. Orders in the status file are put into
+        the journal; of two orders for the same thing the one given last counts.
 
         Args:
             last_at: the time of the journal's newest cycle; None if it has none.
 
         Returns:
-            What it says; None if it says nothing that can be read.
+            What the status file says; None if it cannot be read.
         """
         try:
             content = read_bounded(self._paths.status)
         except OSError:
-            # It can be written neither, which the first cycle says.
+            # The first cycle cannot write it either, and reports that.
             return None
         said = () if content is None else standing_orders(content)
         if said:
@@ -192,15 +194,15 @@ class Recovery:
         return told
 
     def _is_recent(self, moment: float) -> bool:
-        """Whether that is within MAX_AGE; a time in the future tells of a clock set back, and may be as old as any."""
+        """Whether the moment is within MAX_AGE; one in the future is not, since the clock was set back."""
         return -FUTURE_TOLERANCE_SECONDS <= self._clock() - moment <= self._max_age_seconds
 
     @staticmethod
     def _is_news(found: Publication, published: Publication | None, *, pending: bool) -> bool:
-        """Whether the primary says what the journal does not know.
+        """Whether the primary file has something that the journal does not know.
 
-        Another program's file (generation 0) is no news once it was adopted, nor while a generation that was decided
-        upon it is still on its way to the file.
+        Another program's file (generation 0) is not new once it was adopted, or while a generation that was decided
+        after it is not in the file yet.
         """
         if published is None:
             return True
@@ -209,7 +211,7 @@ class Recovery:
         return found.generation > published.generation
 
     def _primary_on_disk(self) -> Publication | None:
-        """Return what the primary file says; None if there is none, or none that can be taken up, which is remarked."""
+        """Return what the primary file says; None if there is none, or it cannot be adopted, which is logged."""
         try:
             content = read_bounded(self._paths.primary)
         except OSError as error:

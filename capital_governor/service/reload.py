@@ -1,4 +1,4 @@
-"""SIGHUP: the settings are read again, checked, and taken over by the governor that runs."""
+"""SIGHUP: reads and checks the settings again, for the running governor."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _TERMINAL: Final = "/dev/tty"
 
 
 class Reloads:
-    """Takes SIGHUPs in an event loop, and has new settings ready when a correct change was found.
+    """Reads the settings again on request, in an event loop.
 
     Args:
         settings: in force.
-        ready: called when there are new ones.
+        ready: called when valid settings with a change were found.
     """
 
     def __init__(self, settings: Settings, ready: Callable[[], object]) -> None:
@@ -34,27 +34,27 @@ class Reloads:
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
-        """Have the settings read again. Several requests during a read cause one more read."""
+        """Request another read of the settings. Several requests during a read cause one more."""
         self._asked.set()
 
     async def run(self) -> None:
-        """Read the settings whenever that is asked for, until this is cancelled."""
+        """Read the settings on each request, until cancelled."""
         while True:
             await self._asked.wait()
             self._asked.clear()
             await self._read()
 
     def take(self) -> Settings:
-        """Return the settings from now on in force."""
+        """Put the new settings into force and return them."""
         self._in_force, self._new = self._new or self._in_force, None
         return self._in_force
 
     def go_back(self, settings: Settings) -> None:
-        """Take note that these are in force again."""
+        """Note that these settings are in force again."""
         self._in_force = settings
 
     async def _read(self) -> None:
-        """Tell what has changed, and whether it is taken over. A root that hangs holds up nobody else."""
+        """Read the settings and log each change. It has a thread of its own, since the root's file system may hang."""
         expected, disk = self._new or self._in_force, Disk()
         try:
             found = await disk(lambda: load(expected.root))
@@ -62,7 +62,7 @@ class Reloads:
             for fault in error.faults:
                 write_line(self._log, LogEvent.SETTINGS_REFUSED.line(problem=fault))
             return
-        except Exception:  # noqa: BLE001 - whatever it is, the governor goes on
+        except Exception:  # noqa: BLE001 - the governor continues with the old settings
             write_line(self._log, LogEvent.SETTINGS_FAILED.line())
             return
         finally:
@@ -89,7 +89,7 @@ def changes(old: Settings, new: Settings) -> tuple[str, ...]:
 
 
 def has_terminal() -> bool:
-    """Whether this process has a controlling terminal. When that is closed, SIGHUP says so, too."""
+    """Whether this process has a controlling terminal, whose end is also signalled by SIGHUP."""
     try:
         os.close(os.open(_TERMINAL, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY))
     except OSError as error:

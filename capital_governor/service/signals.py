@@ -1,4 +1,4 @@
-"""An end for signals that come before there is a loop to hear them, or after. Imports little: it comes first."""
+"""Signals before the event loop runs and after it ends. Imports little, since it is imported first."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ if TYPE_CHECKING:
 
 
 def end_at_signals(flush: Callable[[], object] = lambda: None, *, as_code: bool = False) -> None:
-    """From now on SIGTERM and SIGINT end the process at once with exit code 0, as they do later through the loop.
+    """From now on SIGTERM and SIGINT end the process at once with exit code 0.
 
-    Without clean-up: nothing has been begun yet that could be left half done, or all has been ended that could be, and
-    the kernel lets go of the lock after everything else. An exception instead would have to get through whatever is
-    being imported, and be caught there.
+    There is no clean-up: either nothing has begun, or all has ended, and the kernel releases the lock. An exception
+    instead could be caught by a module that is being imported.
 
     Args:
         flush: called first, to write the last lines of the log within a moment.
@@ -26,9 +25,9 @@ def end_at_signals(flush: Callable[[], object] = lambda: None, *, as_code: bool 
 
 
 def wait_with_reloads() -> None:
-    """From now on SIGHUP ends nothing; it stays pending until the loop that reloads the settings asks for it."""
+    """From now on SIGHUP does not end the process; it stays pending until the event loop handles it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup starts a program
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup sets SIG_IGN
         signal.signal(signal.SIGHUP, lambda *_: None)
 
 

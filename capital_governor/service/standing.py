@@ -1,4 +1,4 @@
-"""What one cycle came to, how the governor stands after it, and the status file that says so. Pure."""
+"""The outcome of a cycle, the governor's state after it, and the status file. Pure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,19 @@ from capital_governor.wording.reason_texts import Announcement, message, reason_
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one cycle came to: what was decided from what, and what became of the files (None: not to be written).
+    """The outcome of one cycle.
 
-    ``orders`` are the operator's that were in force, ``ended_orders`` an accept that this cycle used or let lapse.
-    ``journal_problem`` says why the cycle is recorded in memory only. ``visible`` is what the agents see after it,
-    ``announcements`` the moves and cuts that became visible since the cycle before, oldest first.
+    Args:
+        inputs: what the decision was based on.
+        before: the state before.
+        decision: what was decided.
+        convergence: what was done with the files; None if they were not to be written.
+        status_problem: why the status file could not be written; empty if it could.
+        orders: the operator's orders in force.
+        ended_orders: an accept that this cycle used or that lapsed in it.
+        journal_problem: why the cycle is recorded in memory only; empty if it is on disk.
+        visible: what the agents see after it.
+        announcements: the moves and cuts that became visible since the cycle before, oldest first.
     """
 
     inputs: Inputs
@@ -41,31 +49,31 @@ class Outcome:
 
     @property
     def fetched(self) -> bool:
-        """Whether this cycle had a payload that could be read and is of now."""
+        """Whether this cycle had a readable payload that is neither stale nor from the future."""
         unusable = self.decision.trace.unusable
         return unusable is None or unusable.reason not in PAYLOAD_HOLDS
 
     @property
     def published(self) -> Publication | None:
-        """What is decided after this cycle, whether the agents can see it or not."""
+        """What is published after this cycle, whether the agents can see it yet or not."""
         return self.decision.proposal or self.decision.after.published
 
     @property
     def waiting(self) -> Publication | None:
-        """What is decided and not visible; None if the agents see what is decided."""
+        """What is published and not visible yet; None if the agents see it."""
         decided = self.published
         known = None if self.visible is None else self.visible.generation
         return None if decided is None or decided.generation == known else decided
 
     @property
     def waiting_text(self) -> str:
-        """That something is decided and not visible, in words; empty if it is not so."""
+        """A sentence about a publication that is not visible yet; empty if there is none."""
         waiting = self.waiting
         return "" if waiting is None else waiting_text(waiting.generation)
 
     @property
     def files_problem(self) -> str:
-        """Why a file is not as it should be; empty if both are."""
+        """Why a file could not be read or written; empty if both could."""
         if self.convergence is None:
             return ""
         return self.convergence.primary.problem or self.convergence.override.problem
@@ -81,15 +89,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """How the parts around the cycle are.
+    """The state of journal, log, heartbeat and messages.
 
     Args:
         journal_problem: why the journal cannot be written; empty if it can.
-        journal_dropped: cycles that an outage of the journal cost, since the start.
+        journal_dropped: cycles lost in an outage of the journal, since the start.
         log_failures: log lines that could not be written.
         heartbeat_failures: heartbeats that failed.
-        heartbeat_problem: why the last one did; empty if it did not.
-        notices: what the operator has not been told yet, or could not be.
+        heartbeat_problem: why the last heartbeat failed; empty if it did not.
+        notices: messages that wait or were refused.
     """
 
     journal_problem: str = ""
@@ -102,21 +110,21 @@ class Vitals:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How the governor stands.
+    """The governor's state, as the status file shows it.
 
     Args:
         state: "starting", "governing", "holding" or "ended".
-        at: when the last completed cycle was, seconds since 1970 UTC; that of the first failure if there was none.
+        at: time of the last completed cycle, seconds since 1970 UTC; if there was none, of the first failure.
         reason: of the last cycle.
-        detail: the facts of this case.
-        exit: what ends a hold; empty without one.
+        detail: the facts of the hold.
+        exit: what ends the hold; empty without one.
         published: what the agents see.
         last_success: when the last usable payload came.
         failures_in_row: cycles without a usable payload since then.
         warnings: of the last cycle.
         orders: of the operator, in force after the last cycle.
-        latches: what holds remember, so that a journal that is lost takes no pause with it.
-        multipliers: the last known exposure multipliers, likewise.
+        latches: the state of the holds, so that no pause ends if the journal is lost.
+        multipliers: the last known exposure multipliers, for the same reason.
     """
 
     state: str = "starting"
@@ -133,7 +141,7 @@ class Standing:
     multipliers: Mapping[str, float] = field(default_factory=dict)
 
     def after(self, done: Outcome) -> Standing:
-        """Return how it stands after a cycle."""
+        """Return the state after a cycle."""
         decision = done.decision
         reason, hold = decision.reason, decision.trace.hold
         detail, way_out = ("", "") if hold is None else (hold.detail, EXITS[hold.reason])
@@ -162,10 +170,10 @@ class Standing:
         )
 
     def failed(self, now: float, error: str) -> Standing:
-        """Return how it stands after a cycle that an unexpected error ended.
+        """Return the state after a cycle that an unexpected error ended.
 
-        Such a cycle was not completed, so it renews no validity: whether Guardian has paused nobody knows, and agents
-        must not go by such a governor for ever.
+        Its time stays, since the cycle was not completed: it may have missed a pause of Guardian, so that agents must
+        not rely on this governor for longer than ``valid_until``.
         """
         return replace(
             self,
@@ -183,8 +191,8 @@ def status_document(
 ) -> bytes:
     """Return the status file: one JSON object, times as ISO 8601 in UTC, shares 0..1.
 
-    ``valid_until`` is when a reader must take the governor for dead: the larger of 60 s and three intervals after the
-    last cycle. A governor that was ended leaves it as it is, so that a quick restart alarms nobody.
+    From ``valid_until`` on a reader must assume that the governor is dead. It is the larger of 60 s and three intervals
+    after the last cycle. A governor that ends leaves it, so that a quick restart causes no alarm.
     """
     published = standing.published
     document = {

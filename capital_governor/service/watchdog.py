@@ -1,4 +1,4 @@
-"""Signs of life to systemd: only a completed cycle is one."""
+"""Notifies systemd's watchdog after each completed cycle."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from capital_governor.wording.reason_texts import message
 
 
 class SignsOfLife:
-    """What systemd is told, if it started this process with ``Type=notify``; a failure is logged, once, and no more.
+    """Notifies systemd, if it started this process with ``Type=notify``. A failure is logged once.
 
-    Only a completed cycle counts as a sign of life: a process that lives and completes none is restarted.
+    Only a completed cycle is a sign of life, so that systemd restarts a process that completes none.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -32,18 +32,18 @@ class SignsOfLife:
             write_line(self._log, line)
 
     def ready(self) -> None:
-        """Say that the start is over: settings, lock and journal are fine. Cycles are the watchdog's business."""
+        """Notify that the start is over: settings, lock and journal are fine."""
         self._tell("READY=1")
 
     def completed(self, outcome: Outcome) -> None:
-        """Give a sign of life, and say how it stands."""
+        """Notify that a cycle was completed, with its reason."""
         visible = outcome.visible
         generation = "" if visible is None else f"generation {visible.generation}: "
         said = outcome.waiting_text or message(outcome.decision.reason, self._rules)
         self._tell("WATCHDOG=1", f"STATUS={generation}{said}")
 
     def stopping(self) -> None:
-        """Say that the end has begun."""
+        """Notify that the end has begun."""
         self._tell("STOPPING=1")
 
     def _tell(self, *assignments: str) -> None:

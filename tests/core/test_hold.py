@@ -212,7 +212,7 @@ def test_blocks_never_seen_are_not_missed() -> None:
     """A dashboard without guardian and time stamp is held for neither, until it has once sent them."""
     bare = _of(replace(snapshot(FULL, at=None), guardian=None))
     unseen = replace(STATE, latches=Latches())
-    assert _verdict(bare, unseen) == Verdict(None, Latches(), roll=_verdict(bare, unseen).roll)
+    assert _verdict(bare, unseen) == Verdict(None, Latches(), attendance=_verdict(bare, unseen).attendance)
     assert _verdict(_of(), unseen).latches == WATCHED
 
 

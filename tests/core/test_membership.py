@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from capital_governor.core.membership import adopted, call_roll, enrol, on_probation
+from capital_governor.core.membership import adopted, attendance_of, enrol, on_probation
 from capital_governor.core.model import DAY_SECONDS, Memory, Rules
 from tests.rigs.builders import NOW, rated, snapshot
 
@@ -36,12 +36,12 @@ def test_the_roll_sorts_everyone_into_place() -> None:
         "Out": RETIRED,
     }
     payload = snapshot({"Zed": 0.5, "Ada": 0.5, "New": 0.5, "Old": 0.5}, faulty=["Bob", "Mad", "Out"])
-    roll = call_roll(payload, agents)
-    assert roll.members == ("Ada", "Bob", "Cyd", "Dan", "Zed")
-    assert roll.faulty == {"Bob": "sharpe_30d is missing"}
-    assert roll.absent == ("Cyd", "Dan")
-    assert roll.gone == ("Dan",)
-    assert roll.newcomers == ("New", "Old")
+    present = attendance_of(payload, agents)
+    assert present.members == ("Ada", "Bob", "Cyd", "Dan", "Zed")
+    assert present.faulty == {"Bob": "sharpe_30d is missing"}
+    assert present.absent == ("Cyd", "Dan")
+    assert present.gone == ("Dan",)
+    assert present.newcomers == ("New", "Old")
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,9 @@ class Recovery:
     def look(self) -> Recovered:
         """Return where the last run ended, and change no file.
 
-        The journal's last state counts, unless the primary file has a later generation or is another program's. Then the
-        file is adopted, since the agents obey it. A generation that never reached the file and is older than MAX_AGE is
-        abandoned, since its inputs are out of date.
+        The journal's last state counts, unless the primary file has a later generation or is another program's. Then
+        the file is adopted, since the agents obey it. A generation that never reached the file and is older than
+        MAX_AGE is abandoned, since its inputs are out of date.
         """
         head = self._journal.head(self._book)
         previous, self._state = ("", State()) if head is None else (head.key, head.state)

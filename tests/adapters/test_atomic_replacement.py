@@ -20,6 +20,7 @@ from capital_governor.adapters.bounded_reading import NotAFile
 from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.permissions import NotKeptError
 from tests.rigs.odd_files import make_odd, names, open_files, unprivileged, within
+from tests.rigs.patience import PATIENCE_SECONDS
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
@@ -167,7 +168,7 @@ def test_killed_writer_leaves_the_old_file_and_a_temporary_that_the_sweep_takes(
         "import os, sys; from pathlib import Path; from capital_governor.adapters.atomic_replacement import replace\n"
         "replace(Path(sys.argv[1]), b'new', before_rename=lambda: os.kill(os.getpid(), 9))"
     )
-    done = subprocess.run([sys.executable, "-c", script, paths.primary], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script, paths.primary], check=False, timeout=PATIENCE_SECONDS)
     assert done.returncode == -signal.SIGKILL
     assert (paths.primary.read_bytes(), len(names(paths.folder))) == (b"old", 2)
     assert len(paths.sweep().gone) == 1

@@ -30,18 +30,8 @@ from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal
 from capital_governor.core.reason import Reason
 from tests.faults.surroundings import needs_ipv6
-from tests.rigs.hostile import (
-    PATIENCE_SECONDS,
-    Connection,
-    Script,
-    Server,
-    answer,
-    answer_and_hang,
-    answer_and_reset,
-    hang,
-    http,
-    repeat,
-)
+from tests.rigs.hostile import Connection, Script, Server, answer, answer_and_hang, answer_and_reset, hang, http, repeat
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.relays import CERTIFICATE, TlsFront
 
 if TYPE_CHECKING:
@@ -807,7 +797,11 @@ def test_fetches_leave_no_socket_and_no_task_behind() -> None:
 
 def run_python(code: str) -> None:
     subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], check=True, timeout=60, cwd=Path(__file__).parents[2], env={}
+        [sys.executable, "-W", "error", "-c", code],
+        check=True,
+        timeout=PATIENCE_SECONDS,
+        cwd=Path(__file__).parents[2],
+        env={},
     )
 
 

@@ -16,8 +16,8 @@ from typing import Final
 import pytest
 
 from capital_governor.adapters.line_writer import MOST_BYTES, MOST_LINES, LineWriter
-from tests.rigs.hostile import PATIENCE_SECONDS
-from tests.rigs.serving import PATIENT_FLUSH, wait_until
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import PATIENT_FLUSH
 
 
 def confession(count: int, why: str) -> str:
@@ -47,7 +47,7 @@ def read_all(reading: int, writer: LineWriter) -> bytes:
             return writer.flush(0.0)
         return False
 
-    wait_until(drained, PATIENCE_SECONDS)
+    wait_until(drained)
     return text
 
 

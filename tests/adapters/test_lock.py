@@ -19,7 +19,7 @@ from capital_governor.adapters import lock
 from capital_governor.adapters.lock import LockHeldError, LockRefusedError, RootLock, is_held
 from capital_governor.cli.failures import explained
 from tests.faults.strace import which
-from tests.rigs.hostile import PATIENCE_SECONDS
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.script_machine import BOUND_BY_PERMISSIONS
 
 LOOKERS: Final = 4
@@ -131,7 +131,7 @@ def test_a_lock_of_another_user(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.stderr == (
         f"capital-governor: {path}: the lock cannot be taken (Permission denied): let the governor's user write to it,"

@@ -14,6 +14,7 @@ import pytest
 
 from capital_governor.adapters import logs
 from tests.rigs.captured_logs import HEAD, TOKEN, start
+from tests.rigs.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 
@@ -118,7 +119,7 @@ fail()
 def test_what_nothing_catches_is_logged_without_secrets(fmt: str) -> None:
     """In the main thread, another one, a destructor, a callback and a task: tagged, redacted tracebacks, and exit 1."""
     command = [sys.executable, "-c", UNCAUGHT, fmt]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
     assert done.returncode == 1
     assert "CANARY-" not in done.stderr
     assert done.stderr.count("Traceback (most recent call last)") >= 5

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from capital_governor.adapters.name_lookups import LookupLoop
-from tests.rigs.serving import wait_until
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Resolver:
     def __call__(self, host: str, *rest: Any) -> Any:
         self.asked.append(host)
         if host.startswith("hangs"):
-            self.release.wait(60)
+            self.release.wait(PATIENCE_SECONDS)
             raise socket.gaierror(socket.EAI_AGAIN, "try again")
         if host == "absent":
             raise socket.gaierror(socket.EAI_NONAME, "unknown")
@@ -42,13 +42,13 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
     made.release.set()
     for thread in threading.enumerate():
         if thread.name == "lookup":
-            thread.join(60)
+            thread.join(PATIENCE_SECONDS)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     loop = LookupLoop()
     try:
-        return loop.run_until_complete(asyncio.wait_for(main, 60))
+        return loop.run_until_complete(asyncio.wait_for(main, PATIENCE_SECONDS))
     finally:
         loop.close()
 
@@ -136,5 +136,5 @@ def test_an_answer_after_the_end_disturbs_nobody(resolver: Resolver, capsys: pyt
     resolver.release.set()
     for thread in threading.enumerate():
         if thread.name == "lookup":
-            thread.join(60)
+            thread.join(PATIENCE_SECONDS)
     assert capsys.readouterr().err == ""

@@ -26,8 +26,8 @@ from tests.faults.roots import Roots, pair
 from tests.faults.strace import Publisher, fail, which
 from tests.faults.surroundings import with_own_mounts
 from tests.promises.ledger import REPOSITORY
-from tests.rigs.hostile import PATIENCE_SECONDS
 from tests.rigs.odd_files import STRANGER, names, never, unprivileged
+from tests.rigs.patience import PATIENCE_SECONDS
 
 REFUSALS: Final = ("EPERM", "EOPNOTSUPP", "ENOSYS", "EINVAL")
 

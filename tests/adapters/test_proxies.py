@@ -20,6 +20,7 @@ from capital_governor.adapters.telegram import Telegram
 from capital_governor.wording.log_events import log_text
 from tests.rigs.bot_api import CHAT, TOKEN, BotApi
 from tests.rigs.hostile import Server, answer, http
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.relays import CERTIFICATE, NAME, Proxy
 
 PROXY = "http://proxy.example:3128"
@@ -48,7 +49,7 @@ def proxied(url: str, **environ: str) -> str:
 
 def send(base_url: str) -> Delivery:
     async def once() -> Delivery:
-        telegram = Telegram(TOKEN, CHAT, base_url, redact=str, deadline_seconds=60)
+        telegram = Telegram(TOKEN, CHAT, base_url, redact=str, deadline_seconds=PATIENCE_SECONDS)
         try:
             return await telegram.send("text")
         finally:
@@ -59,7 +60,7 @@ def send(base_url: str) -> Delivery:
 
 def beat(url: str) -> str:
     async def once() -> str:
-        heart = Heartbeat(url, lambda _: None, deadline_seconds=60)
+        heart = Heartbeat(url, lambda _: None, deadline_seconds=PATIENCE_SECONDS)
         heart.beat()
         await heart.flush()
         return heart.problem

@@ -26,6 +26,7 @@ from tests.rigs.bot_api import (
     refuse,
     reset,
 )
+from tests.rigs.patience import PATIENCE_SECONDS
 
 SECRET = TOKEN.partition(":")[2]
 LOOK = "check TELEGRAM_API_BASE_URL"
@@ -46,7 +47,9 @@ def api() -> Iterator[BotApi]:
         yield made
 
 
-def send(api: BotApi, *texts: str, deadline: float = 60.0, url: str = "", topic: int | None = None) -> list[Delivery]:
+def send(
+    api: BotApi, *texts: str, deadline: float = PATIENCE_SECONDS, url: str = "", topic: int | None = None
+) -> list[Delivery]:
     async def all_of_them() -> list[Delivery]:
         telegram = Telegram(TOKEN, CHAT, url or api.base_url, topic_id=topic, redact=str, deadline_seconds=deadline)
         try:
@@ -188,7 +191,7 @@ def test_silence_ends_with_the_deadline(api: BotApi) -> None:
         telegram = Telegram(TOKEN, CHAT, api.base_url, redact=str, deadline_seconds=0.3)
         try:
             first = await telegram.send("one")
-            telegram._deadline_seconds = 60.0
+            telegram._deadline_seconds = PATIENCE_SECONDS
             return [first, await telegram.send("two")]
         finally:
             await telegram.close()

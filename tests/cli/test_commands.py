@@ -34,7 +34,8 @@ from capital_governor.journal.notices import Backlog
 from capital_governor.service.standing import Standing, Vitals, status_document
 from capital_governor.settings.variables import variables
 from tests.rigs.hostile import hang
-from tests.rigs.serving import FLEET, Dashboard, fixed, fresh, payload, record, wait_until
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import FLEET, Dashboard, fixed, fresh, payload, record
 
 COMMANDS = (
     *("run", "once", "status", "explain", "check", "show-config", "hive"),
@@ -101,7 +102,7 @@ def loaded() -> Iterator[subprocess.Popen[str]]:
         LOADED_ONES.clear()
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 LOADED_ONES: list[subprocess.Popen[str]] = []
@@ -159,7 +160,7 @@ def on_terminal(
         ask_loaded([name, "--root", str(root), *rest], environment(url, env), os.ttyname(slave), os.devnull)
     finally:
         os.close(slave)
-        listener.join(60)
+        listener.join(PATIENCE_SECONDS)
         os.close(master)
     return b"".join(got).decode().replace("\r\n", "\n")
 
@@ -181,7 +182,7 @@ def governing(root: Path, url: str, *arguments: str, interval: float = 300) -> I
         yield process
     finally:
         process.kill()
-        process.wait(60)
+        process.wait(PATIENCE_SECONDS)
 
 
 def tree(root: Path) -> dict[str, tuple[bytes, int, int, int]]:
@@ -338,7 +339,7 @@ def test_status_of_a_running_and_of_a_killed_governor(tmp_path: Path, dashboard:
     with governing(tmp_path, dashboard.url) as process:
         running, plain = call(tmp_path, "status", "--json"), call(tmp_path, "status")
         process.kill()
-        process.wait(60)
+        process.wait(PATIENCE_SECONDS)
         killed = call(tmp_path, "status", "--json")
     written = json.loads((tmp_path / PRIMARY).read_bytes())
     assert (running.code, running.json["standing"], running.json["alive"]) == (0, "running", True)
@@ -685,7 +686,7 @@ def test_an_empty_root_is_refused(tmp_path: Path, arguments: tuple[str, ...]) ->
         env=environment(NOWHERE, {"NEOLIGHT_ROOT": str(tmp_path)}),
         capture_output=True,
         text=True,
-        timeout=60,  # a `run` that takes it would go on
+        timeout=PATIENCE_SECONDS,  # a `run` that takes it would go on
         check=False,
     )
     assert (said.returncode, said.stdout, list(tmp_path.iterdir())) == (2, "", [])
@@ -967,7 +968,7 @@ def test_commands_after_a_kill(tmp_path: Path, dashboard: Dashboard) -> None:
     """What a killed governor leaves behind can be looked at, without writing, before anyone starts the next one."""
     with governing(tmp_path, dashboard.url) as process:
         process.kill()
-        process.wait(60)
+        process.wait(PATIENCE_SECONDS)
     before = tree(tmp_path)
     explained, announced = call(tmp_path, "explain", "ScoutBot"), call(tmp_path, "once", "--dry-run", url=dashboard.url)
     assert (explained.code, announced.code) == (0, 0), explained.err + announced.err
@@ -983,7 +984,7 @@ def test_ctrl_c_ends_a_command_that_waits(tmp_path: Path, name: str) -> None:
         process = subprocess.Popen(command(name, "--root", tmp_path), env=patient, stderr=subprocess.PIPE, text=True)
         server.wait_for(1)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
         assert server.gave_up == 0
     assert process.returncode not in {0, 75}
     assert "Traceback" not in said

@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 
 from capital_governor.cli.docs_command import TOPICS
+from tests.rigs.patience import PATIENCE_SECONDS
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 CHAPTERS: Final = REPOSITORY / "capital_governor" / "docs"
@@ -24,7 +25,7 @@ def docs(*words: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -69,7 +70,9 @@ def test_a_terminal_gets_a_pager(tmp_path: Path) -> None:
     try:
         command = [sys.executable, "-P", "-m", "capital_governor", "docs", "agents"]
         environment = os.environ | {"PAGER": str(pager), "TERM": "xterm", "PYTHONUTF8": "1"}
-        ran = subprocess.run(command, stdin=slave, stdout=slave, stderr=slave, env=environment, timeout=60, check=False)
+        ran = subprocess.run(
+            command, stdin=slave, stdout=slave, stderr=slave, env=environment, timeout=PATIENCE_SECONDS, check=False
+        )
     finally:
         os.close(master)
         os.close(slave)

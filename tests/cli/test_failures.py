@@ -17,6 +17,7 @@ from capital_governor.cli.output import fail
 from capital_governor.contracts.exit_codes import CONFIGURATION, OK, TEMPORARY, UNEXPECTED, USAGE
 from capital_governor.journal.protocol import JournalCorruptError, JournalRefusedError, JournalUnavailableError
 from capital_governor.settings.faults import SettingsError
+from tests.rigs.patience import PATIENCE_SECONDS
 
 TOKEN = "123456:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"  # noqa: S105 - a canary, not a secret
 
@@ -27,7 +28,7 @@ def start(root: Path, name: str, env: Mapping[str, str]) -> subprocess.Completed
         env={"PATH": os.defpath, "HOME": "/nonexistent", "NEOLIGHT_DASHBOARD_URL": "http://127.0.0.1:1"} | dict(env),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

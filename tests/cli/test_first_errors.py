@@ -16,6 +16,7 @@ import pytest
 
 from tests.rigs.bot_api import BotApi, refuse
 from tests.rigs.hostile import Script
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.script_machine import bare_machine
 from tests.rigs.serving import FLEET, Dashboard, fixed, fresh, record
 
@@ -42,7 +43,7 @@ def govern(root: Path, *words: str, url: str = NOWHERE, env: Mapping[str, str] |
         env={"PATH": os.defpath, "HOME": "/nonexistent", "NEOLIGHT_DASHBOARD_URL": url} | dict(env or {}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert "Traceback" not in done.stderr + done.stdout, done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.rigs.bot_api import BotApi
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.serving import Dashboard, fresh
 
 CONSOLE_SCRIPT = str(Path(sys.executable).with_name("capital-governor"))
@@ -39,7 +40,7 @@ def start(*words: str | Path, cwd: Path, env: dict[str, str]) -> subprocess.Comp
         env={"PATH": os.defpath, "HOME": "/nonexistent"} | env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from capital_governor.adapters.partial_imports import without
-from tests.rigs.serving import Dashboard, fresh, wait_until
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import Dashboard, fresh
 
 HEAVY = {"telegram", "rich", "pygments", "uvicorn", "starlette", "numpy", "pandas", "scipy"}
 
@@ -47,10 +48,10 @@ def test_a_governor_loads_nothing_that_it_does_not_use(tmp_path: Path, arguments
             wait_until(status.exists)
             server.wait_for(4)
             process.send_signal(signal.SIGTERM)
-            out, _ = process.communicate(timeout=60)
+            out, _ = process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             process.kill()
-            process.wait(60)
+            process.wait(PATIENCE_SECONDS)
     said = json.loads(out)
     assert said["code"] == 0
     loaded = {name.partition(".")[0] for name in said["modules"]}

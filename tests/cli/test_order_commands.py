@@ -19,7 +19,8 @@ import pytest
 from capital_governor.core.orders import OrderEnd, OrderKind
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from tests.cli.test_commands import Said, call, loaded
-from tests.rigs.serving import FLEET, Dashboard, fixed, footprint, fresh, wait_until
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import FLEET, Dashboard, fixed, footprint, fresh
 from tests.rigs.stored_roots import unpack
 from tests.service.test_daemon import Daemon
 
@@ -210,7 +211,7 @@ def test_orders_survive_restarts(place: Place) -> None:
         place.call("hold")
         place.wait_for("operator_hold")
         running.process.kill()
-        running.process.wait(60)
+        running.process.wait(PATIENCE_SECONDS)
     before = place.files()
     with Daemon(place.root, place.dashboard.url) as running:
         cycles_of(place, 2)
@@ -244,7 +245,7 @@ def test_many_at_once(place: Place, governor: Daemon) -> None:
     command = [sys.executable, "-P", "-m", "capital_governor", "hold", "--root", str(place.root), "--reason"]
     processes = [subprocess.Popen([*command, str(n)], env=environment, stdout=subprocess.DEVNULL) for n in range(5)]
     try:
-        assert [each.wait(60) for each in processes] == [0] * 5
+        assert [each.wait(PATIENCE_SECONDS) for each in processes] == [0] * 5
     finally:
         for each in processes:
             each.kill()

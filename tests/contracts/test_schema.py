@@ -17,6 +17,7 @@ from capital_governor.core.model import Refusal
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.serving import Rig
 from tests.service.test_recovery import SETTLED, previous_program
 
@@ -241,6 +242,6 @@ def test_the_schemas_are_schemas(name: str) -> None:
 def test_the_command_prints_them(tmp_path: Path, name: str | None) -> None:
     """`schema NAME` prints that schema as JSON, `schema` alone that of the primary; it needs no root and makes none."""
     words = [sys.executable, "-P", "-W", "error", "-m", "capital_governor", "schema", *([name] if name else [])]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
     assert json.loads(done.stdout) == SCHEMAS[name or "primary"]
     assert list(tmp_path.iterdir()) == []

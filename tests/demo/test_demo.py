@@ -19,9 +19,8 @@ import pytest
 from capital_governor.cli.demo.scenes import SCENES
 from capital_governor.core.reason import Reason
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
-from tests.rigs.serving import wait_until
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 
-PATIENCE_SECONDS = 60.0
 SETTINGS_OF_THE_REAL_ONE = {
     "NEOLIGHT_ROOT": "/nonexistent",
     "NEOLIGHT_DASHBOARD_URL": "http://127.0.0.1:1",
@@ -95,7 +94,7 @@ def test_every_scene_is_seen_in_the_journal_and_nothing_is_left(tmp_path: Path) 
         assert len(environments) >= 4  # supervisor, two keepers, two agents, perhaps their writers
         for name in SETTINGS_OF_THE_REAL_ONE.keys() - {"NEOLIGHT_ROOT"}:
             assert not [each for each in environments if name in each]
-        out, err = process.communicate(timeout=180)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, err) == (0, "")
     assert processes(folder) == {}
     seen = dict(re.findall(r"Seen after [0-9.]+ s: ([\w ]+) \(journal entry (\d+), ", out))
@@ -129,7 +128,7 @@ def test_a_scene_that_does_not_come_fails_by_its_name(tmp_path: Path) -> None:
     with started(folder, 10, [sys.executable, "-c", code]) as process:
         wait_until((folder / "runtime").is_dir)
         (folder / "runtime/capital_governor.STOP").touch()
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 1
     assert "STOP file present" in out
     assert "Seen" not in out
@@ -170,11 +169,13 @@ def test_nothing_outlives_a_killed_demo(tmp_path: Path) -> None:
     folder = tmp_path / ".demo"
     with started(folder, 600) as process:
         wait_until(lambda: governing(folder))
-        second = subprocess.run(command(folder, 10), capture_output=True, text=True, timeout=60, check=False)
+        second = subprocess.run(
+            command(folder, 10), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+        )
         assert second.returncode == 75
         assert "another demo runs in" in second.stderr
         process.kill()
-        process.wait(60)
+        process.wait(PATIENCE_SECONDS)
         wait_until(lambda: not processes(folder))
 
 
@@ -190,7 +191,7 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path, kind: str) -
         folder.write_text("mine")
     else:
         real.rename(folder)
-    ran = subprocess.run(command(folder, 10), capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command(folder, 10), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert (ran.returncode, ran.stdout) == (78, "")
     assert len(ran.stderr.splitlines()) == 1
     assert "move it away, or choose another --folder" in ran.stderr

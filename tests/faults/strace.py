@@ -30,8 +30,8 @@ import pytest
 from tests.faults.publisher import Job
 from tests.faults.roots import Pair
 from tests.promises.ledger import REPOSITORY
+from tests.rigs.patience import PATIENCE_SECONDS
 
-PATIENCE_SECONDS: Final = 60.0
 CHANGING: Final = (
     "openat",
     "mkdir",

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.faults.strace import which
-from tests.rigs.hostile import PATIENCE_SECONDS
+from tests.rigs.patience import PATIENCE_SECONDS
 
 
 def needs_ipv6() -> None:

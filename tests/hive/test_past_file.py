@@ -21,7 +21,7 @@ from capital_governor.hive.simulation import Fleet
 from capital_governor.hive.state_files import PERFORMANCE, StateFile, StateFiles
 from tests.rigs.busy_fleet import AGENTS, MIDNIGHT, BusyFleet
 from tests.rigs.fleet_files import DAY, NOW, decision, performance
-from tests.rigs.serving import wait_until
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 
 
 class Hive:
@@ -200,7 +200,9 @@ def test_two_processes_do_not_spoil_each_others_file(tmp_path: Path) -> None:
     while any(process.poll() is None for process in both):
         past_of((tmp_path / PAST).read_bytes())
         reads += 1
-    assert [(process.communicate(timeout=60)[1], process.returncode) for process in both] == [(b"", 0)] * 2
+    assert [(process.communicate(timeout=PATIENCE_SECONDS)[1], process.returncode) for process in both] == [
+        (b"", 0)
+    ] * 2
     assert reads
     past, warnings = Hive(tmp_path).look(fleet.file(), fleet.at)
     record = record_of(fleet.document(), fleet.at)

@@ -33,7 +33,8 @@ from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME
 from tests.faults.surroundings import needs_ipv6
 from tests.rigs.busy_fleet import MIDNIGHT, BusyFleet
 from tests.rigs.fleet_files import DAY, NOW, regime, stamp, two_agents
-from tests.rigs.serving import MAIN, PATIENT_FLUSH, wait_until
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import MAIN, PATIENT_FLUSH
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Served:
 
     def get(self, path: str) -> httpx.Response:
         with httpx.Client(trust_env=False) as client:
-            return client.get(self.url + path, timeout=60)
+            return client.get(self.url + path, timeout=PATIENCE_SECONDS)
 
     def put(self, path: Path, document: object) -> None:
         (self.root / path).write_text(document if isinstance(document, str) else json.dumps(document))
@@ -90,7 +91,7 @@ def serving(root: Path, port: int, program: list[str] | None = None) -> Iterator
         yield Served(root, url, process, log)
     finally:
         process.kill()
-        process.wait(60)
+        process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -235,10 +236,10 @@ def test_no_decision_is_missed_while_nobody_asks(tmp_path: Path) -> None:
     fleet.write(tmp_path)
     with serving(tmp_path, free_port()):
         path = tmp_path / PAST
-        wait_until(path.exists, 60)
+        wait_until(path.exists)
         fleet.run(200 / fleet.a_day)
         fleet.write(tmp_path)
-        wait_until(lambda: len(past_of(path.read_bytes()).left) >= 199, 60)
+        wait_until(lambda: len(past_of(path.read_bytes()).left) >= 199)
 
 
 def test_a_killed_hive_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_a_killed_hive_goes_on_where_it_was(tmp_path: Path) -> None:
             assert isinstance(found, Snapshot)
             assert (found.faults, set(found.metrics)) == ({}, {"Agent0", "Agent1", "Agent2"})
             server.process.kill()
-            server.process.wait(60)
+            server.process.wait(PATIENCE_SECONDS)
 
 
 def test_a_look_that_fails_does_not_end_the_sampling() -> None:
@@ -273,7 +274,7 @@ def test_a_look_that_fails_does_not_end_the_sampling() -> None:
 
     with Sampler(look, said.append, 0.01):
         for _ in range(3):
-            assert looks.acquire(timeout=60)
+            assert looks.acquire(timeout=PATIENCE_SECONDS)
     assert said == ["looking at the decisions failed: ValueError: odd"] * 2
 
 
@@ -281,7 +282,7 @@ def test_other_requests(served: Served) -> None:
     """An unknown page is 404, and nothing can be posted."""
     assert served.get("/meta").status_code == 404
     with httpx.Client(trust_env=False) as client:
-        assert client.post(f"{served.url}/meta/metrics", json={}, timeout=60).status_code == 405
+        assert client.post(f"{served.url}/meta/metrics", json={}, timeout=PATIENCE_SECONDS).status_code == 405
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -292,7 +293,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
         with serving(tmp_path, port) as server:
             server.get("/status")
             server.process.send_signal(number)
-            assert server.process.wait(60) == 0
+            assert server.process.wait(PATIENCE_SECONDS) == 0
             assert "stopped" in server.log.read_text()
 
 
@@ -325,13 +326,13 @@ def test_a_disk_that_hangs_stops_neither_answers_nor_the_end(tmp_path: Path, whi
             fill(server)
             with pytest.raises(httpx.ReadTimeout), httpx.Client(trust_env=False) as client:
                 client.get(f"{server.url}/meta/metrics", timeout=httpx.Timeout(60, read=1))
-        wait_until(lambda: "hangs" in server.log.read_text(), 60)
+        wait_until(lambda: "hangs" in server.log.read_text())
         answer = server.get("/meta/metrics")
         assert answer.status_code == 503
         assert "the history is busy: its disk hangs" in answer.json()["error"]
         assert server.get("/status").status_code == 200
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(PATIENCE_SECONDS) == 0
         assert "stopped" in server.log.read_text()
 
 
@@ -348,7 +349,12 @@ def test_a_taken_port_is_left_to_who_has_it(tmp_path: Path, place: tuple[str, so
         port = taken.getsockname()[1]
         url = f"http://localhost:{port}"
         ran = subprocess.run(
-            command(tmp_path), env=environment(url), capture_output=True, text=True, timeout=60, check=False
+            command(tmp_path),
+            env=environment(url),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
         )
     assert (ran.returncode, ran.stdout) == (78, "")
     (line,) = ran.stderr.splitlines()
@@ -398,12 +404,12 @@ def test_a_log_that_nobody_reads_stops_no_answer(tmp_path: Path) -> None:
                 return server.get("/status").status_code == 200
             return False
 
-        wait_until(up, 60)
+        wait_until(up)
         for content in ("[]", "{") * 3:  # each is news for the log
             server.put(REGIME, content)
             assert server.get("/meta/metrics").status_code == 503
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     finally:
         process.kill()
         process.wait(10)

@@ -35,6 +35,7 @@ from capital_governor.hive.state_files import (
     read_state_file,
 )
 from tests.rigs.fleet_files import NOW
+from tests.rigs.patience import PATIENCE_SECONDS
 
 CAPITAL = 100_000.0
 
@@ -151,7 +152,7 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
             assert (tmp_path / PAUSE).exists() is (day == PAUSED_DAYS[0])
     finally:
         done.set()
-        reader.join(60)
+        reader.join(PATIENCE_SECONDS)
     assert problems == {""}
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == [
         "performance_attribution.json",

@@ -21,6 +21,7 @@ from capital_governor.journal.sqlite.file import set_aside
 from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.journal.store import Store
 from tests.rigs.journal_cycles import held
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.stored_roots import OLD_CYCLES, unpack
 
 NOW = 1_762_200_000.0
@@ -274,7 +275,7 @@ def test_processes_that_open_it_at_once_all_get_it(path: Path, old: bool) -> Non
             each.stdin.write("go\n")
             each.stdin.flush()
         for each in processes:
-            _, said = each.communicate(timeout=60)
+            _, said = each.communicate(timeout=PATIENCE_SECONDS)
             assert each.returncode == 0, said
     finally:
         for each in processes:

@@ -47,6 +47,7 @@ from tests.rigs.journal_cycles import (
     stored,
     tell,
 )
+from tests.rigs.patience import PATIENCE_SECONDS
 
 
 def test_an_empty_journal_knows_nothing(journal: Journal) -> None:
@@ -374,7 +375,7 @@ def test_of_many_processes_one_records_the_first_generation(path: Path) -> None:
         for each in racers:
             assert each.stdout is not None
             assert each.stdout.readline() == "ready\n"
-        said = [each.communicate("go\n", timeout=60)[0].strip() for each in racers]
+        said = [each.communicate("go\n", timeout=PATIENCE_SECONDS)[0].strip() for each in racers]
     finally:
         for each in racers:
             each.kill()

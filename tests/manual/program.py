@@ -20,6 +20,7 @@ from capital_governor.settings.variables import PREFIX
 from tests.manual.pages import (
     REPOSITORY,
 )
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.serving import Dashboard
 
 SHOWN_ROOT: Final = "/home/me/neolight"
@@ -43,7 +44,13 @@ class Place:
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            words, cwd=self.root, env=self.environment(), capture_output=True, text=True, timeout=60, check=False
+            words,
+            cwd=self.root,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
         )
 
     def govern(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -64,7 +71,7 @@ class Place:
                 yield
             finally:
                 process.terminate()
-                assert process.wait(60) == 0
+                assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def records(fleet: Mapping[str, Metrics]) -> dict[str, Any]:
@@ -116,6 +123,8 @@ def in_shell(snippet: str, cwd: Path, **more: str) -> str:
         wrapper.chmod(0o755)
     environment = {"PATH": f"{cwd}/.venv/bin:{os.environ['PATH']}", "HOME": str(cwd)} | more
     bash = ["/usr/bin/env", "bash", "-euo", "pipefail", "-c", snippet]
-    ran = subprocess.run(bash, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(
+        bash, cwd=cwd, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

@@ -27,8 +27,9 @@ from tests.manual.pages import (
     shell,
 )
 from tests.manual.program import Place, as_shown, in_shell, records
-from tests.rigs.serving import Dashboard, fixed, fresh, wait_until
-from tests.rigs.supervised import Site, eventually
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import Dashboard, fixed, fresh
+from tests.rigs.supervised import Site
 
 
 def test_coming_from_the_old_governor(place: Place, tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_the_commands_of_the_start_as_shown(tmp_path: Path) -> None:
     site.govern("echo governing; exec sleep 1000")
     try:
         assert site.run(*start).code == 0
-        eventually(lambda: "governing" in site.log("capital_governor"))
+        wait_until(lambda: "governing" in site.log("capital_governor"))
         said = site.run(*status)
         assert said.code == 0
         assert "capital_governor" in said.out
@@ -119,8 +120,8 @@ def test_the_agents_of_the_supervisor_as_shown(tmp_path: Path) -> None:
     (site.project / ".agents.sh").write_text(shown)
     try:
         assert site.run("start").code == 0
-        assert eventually(lambda: site.log("smart_trader")) == f"None {site.root}\n"
-        assert eventually(lambda: site.log("weights_bridge")) == f"paper {site.root}\n"
+        assert wait_until(lambda: site.log("smart_trader")) == f"None {site.root}\n"
+        assert wait_until(lambda: site.log("weights_bridge")) == f"paper {site.root}\n"
         assert site.run("stop").code == 0
         assert site.processes() == {}
     finally:
@@ -159,8 +160,8 @@ def test_the_governor_under_a_supervisor_of_another_program(tmp_path: Path, star
     del environment["NEOLIGHT_ROOT"]
     script = f"ensure_running() {{ {starts_it} }}; ROOT='{site.root}'\n{lines}"
     try:
-        subprocess.run(["/bin/bash", "-eu", "-c", script], env=environment, timeout=60, check=True)
-        eventually(lambda: "Config:" in site.log("capital_governor"), seconds=60)
+        subprocess.run(["/bin/bash", "-eu", "-c", script], env=environment, timeout=PATIENCE_SECONDS, check=True)
+        wait_until(lambda: "Config:" in site.log("capital_governor"))
         (governor,) = site.running(f"{sys.executable} -I -m capital_governor run")
         assert governor in matching(pgrep)
     finally:
@@ -172,7 +173,7 @@ def test_the_line_for_a_supervisor(tmp_path: Path) -> None:
     line = blocks(section("supervising", "NeoLight's supervisor"), "sh")[0]
     script = f'ensure_running() {{ printf "%s\\n" "$@"; }}; HOME=/home/me; ROOT={tmp_path}\n{line}'
     bash = ["/usr/bin/env", "bash", "-eu", "-c", script]
-    ran = subprocess.run(bash, capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run(bash, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True)
     name, command, log = ran.stdout.splitlines()
     program, *arguments = command.split()
     assert (name, log) == ("capital_governor", f"{tmp_path}/logs/capital_governor.log")

@@ -40,7 +40,8 @@ from tests.manual.pages import (
 )
 from tests.manual.program import SHOWN_ROOT, Place, in_shell, output_of
 from tests.rigs.builders import NOW
-from tests.rigs.serving import Dashboard, fixed, wait_until
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import Dashboard, fixed
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +171,9 @@ def test_reader(session: dict[str, str], place: Place, tmp_path: Path) -> None:
 
     def share(agent: str = "CryptoTrend") -> float:
         call = f"{code}\nprint(share({agent!r}, Path({str(tmp_path)!r})))"
-        ran = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, timeout=60, check=True)
+        ran = subprocess.run(
+            [sys.executable, "-c", call], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+        )
         return float(ran.stdout)
 
     def change(name: str, field: str, value: object) -> None:
@@ -197,7 +200,9 @@ def test_the_client_as_shown(session: dict[str, str], place: Place, tmp_path: Pa
 
     def run(code: str) -> list[str]:
         program = f"equity = 100_000\n{code.replace(SHOWN_ROOT, str(tmp_path))}\nprint(round(capital, 3))"
-        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+        ran = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True
+        )
         return ran.stdout.splitlines()
 
     assert (run(simple), run(record)) == (["23171.2"], ["23171.2"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.promises.ledger import CHAPTER, PROMISES, REPOSITORY, Account, Ledger, require
+from tests.rigs.patience import PATIENCE_SECONDS
 
 SOME_TESTS = """
 import pytest
@@ -51,7 +52,7 @@ def run(folder: Path, *arguments: str, ci: str = "false") -> tuple[int, dict[str
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     rows = [line for line in ended.stdout.partition(" promises ")[2].splitlines() if line.startswith("P")]
     return ended.returncode, {line.split()[0]: line for line in rows}

@@ -14,6 +14,7 @@ from capital_governor.adapters.file_convergence import converge
 from capital_governor.adapters.paths import Paths
 from tests.faults.mutants import mutated
 from tests.promises.ledger import Account, require
+from tests.rigs.patience import PATIENCE_SECONDS
 
 VERSIONS = 100
 """So many contents, at least, have to be seen."""
@@ -65,7 +66,7 @@ def read_while_publishing(root: Path, reads: int) -> Reading:
             while reader.poll() is None:
                 publish()
                 publications += 1
-            torn, versions = map(int, reader.communicate(timeout=60)[0].split())
+            torn, versions = map(int, reader.communicate(timeout=PATIENCE_SECONDS)[0].split())
         finally:
             reader.kill()
     require(torn == 0, "a read is torn")

@@ -17,6 +17,7 @@ from tests.faults.roots import Roots, require_convergence
 from tests.faults.strace import Publisher, fail
 from tests.faults.surroundings import with_own_mounts
 from tests.promises.ledger import REPOSITORY, Account, require
+from tests.rigs.patience import PATIENCE_SECONDS
 
 MEANING: Final = {
     TORN: "a file was neither old nor new",
@@ -162,7 +163,7 @@ def live_on_a_tiny_disk(folder: Path, mutant: str = "") -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert ended.returncode == 0, ended.stderr
     said: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])

@@ -17,8 +17,8 @@ from typing import Final
 
 from tests.promises.ledger import Account, require
 from tests.rigs.bot_api import Answer, BotApi, Exchange, bad_gateway, ok, pause, reset
-from tests.rigs.hostile import PATIENCE_SECONDS
-from tests.rigs.serving import MAIN, Dashboard, wait_until
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import MAIN, Dashboard
 from tests.service.test_daemon import Daemon
 from tests.service.test_notifications import DOWN, configure, moving, pending
 

@@ -14,7 +14,8 @@ from typing import Final
 
 from tests.promises.ledger import Account, require
 from tests.rigs.bot_api import BotApi, ok, refuse, then
-from tests.rigs.serving import MAIN, Dashboard, wait_until
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import MAIN, Dashboard
 from tests.service.test_daemon import Daemon
 from tests.service.test_notifications import DOWN, FIRST, configure, moves_told, moving, pending, reading
 
@@ -83,7 +84,7 @@ def told_despite(root: Path, kills: Sequence[Kill], prelude: str = "") -> Told:
                         daemon.process.kill()
                 else:
                     api.next(ok, then(daemon.process.kill, take=kill is Kill.AFTER_TAKEN), ok)
-                assert daemon.process.wait(60) == -signal.SIGKILL
+                assert daemon.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
         api.next(ok)
         dashboard.next(DOWN)
         with Daemon(root, dashboard.url, interval=0.5, program=program) as daemon:

@@ -12,7 +12,6 @@ from typing import Final
 
 from tests.promises.ledger import REPOSITORY, Account, require
 from tests.rigs.hostile import (
-    PATIENCE_SECONDS,
     Connection,
     Script,
     Server,
@@ -24,6 +23,7 @@ from tests.rigs.hostile import (
     repeat,
     stay,
 )
+from tests.rigs.patience import PATIENCE_SECONDS
 
 DEADLINE_SECONDS: Final = 0.5
 MUTANT_PATIENCE_SECONDS: Final = 5.0

@@ -22,8 +22,9 @@ import pytest
 from capital_governor.service.governor import GRACE_SECONDS
 from capital_governor.service.notifications import CLOSE_SECONDS
 from tests.promises.ledger import Account, require
-from tests.rigs.hostile import PATIENCE_SECONDS, Server, hang
-from tests.rigs.serving import MAIN, Dashboard, fixed, fresh, wait_until
+from tests.rigs.hostile import Server, hang
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import MAIN, Dashboard, fixed, fresh
 from tests.service.test_daemon import Daemon
 from tests.service.test_notifications import moving
 from tests.service.test_watchdog import DISK_HANGS, LOOKUP_HANGS, OPENING_HANGS

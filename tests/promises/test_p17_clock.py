@@ -12,7 +12,8 @@ import pytest
 
 from tests.faults.strace import which
 from tests.promises.ledger import Account, require
-from tests.rigs.serving import FLEET, MAIN, Dashboard, fresh, record, wait_until
+from tests.rigs.patience import wait_until
+from tests.rigs.serving import FLEET, MAIN, Dashboard, fresh, record
 from tests.service.test_daemon import RECORDS_BEATS, Daemon, waits
 
 INTERVAL_SECONDS: Final = 0.4

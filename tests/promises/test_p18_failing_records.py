@@ -14,7 +14,8 @@ import pytest
 from capital_governor.journal.protocol import Journal, JournalError
 from tests.promises.ledger import Account, require
 from tests.rigs import serving
-from tests.rigs.serving import MAIN, Dashboard, Rig, wait_until
+from tests.rigs.patience import wait_until
+from tests.rigs.serving import MAIN, Dashboard, Rig
 from tests.service.test_daemon import Daemon, entries
 
 CYCLES: Final = 6

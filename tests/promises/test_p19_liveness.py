@@ -16,8 +16,9 @@ import pytest
 
 from capital_governor import client
 from tests.promises.ledger import Account, BrokenPromiseError, require
-from tests.rigs.hostile import PATIENCE_SECONDS, Script, Server, answer, hang, http
-from tests.rigs.serving import MAIN, Dashboard, wait_until
+from tests.rigs.hostile import Script, Server, answer, hang, http
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import MAIN, Dashboard
 from tests.service.test_daemon import Daemon
 from tests.service.test_notifications import moving
 from tests.service.test_watchdog import configure, listening

@@ -16,6 +16,7 @@ from tests.cli.test_commands import environment
 from tests.promises.ledger import Account, require
 from tests.rigs.bot_api import TOKEN, Answer, BotApi, malformed, ok, pause, refuse, reset
 from tests.rigs.hostile import Script, answer, answer_and_reset, http
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.serving import MAIN, Dashboard, fixed
 from tests.service.test_daemon import Daemon
 from tests.service.test_notifications import moving
@@ -108,7 +109,7 @@ def shown(root: Path, url: str, prelude: str, words: list[str], more: Mapping[st
     """Return all that a command says."""
     line = [sys.executable, "-c", prelude + MAIN, *words, "--root", str(root)]
     env = environment(url, more)
-    ended = subprocess.run(line, env=env, capture_output=True, check=False, timeout=60)
+    ended = subprocess.run(line, env=env, capture_output=True, check=False, timeout=PATIENCE_SECONDS)
     return ended.stdout + ended.stderr
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests.promises.ledger import Account, require
-from tests.rigs.hostile import PATIENCE_SECONDS, Connection
-from tests.rigs.serving import MAIN, Dashboard, fresh, wait_until
+from tests.rigs.hostile import Connection
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import MAIN, Dashboard, fresh
 from tests.service.test_daemon import Daemon, entries
 
 EVERY_SECONDS: Final = 0.05
@@ -57,7 +58,7 @@ class Rogue:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join(60)
+        self._thread.join(PATIENCE_SECONDS)
 
     def _write(self) -> None:
         while not self._over.wait(EVERY_SECONDS):

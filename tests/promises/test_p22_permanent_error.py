@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.promises.ledger import Account, require
-from tests.rigs.supervised import Site, eventually
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.supervised import Site
 
 FAULTS: Final = {
     "CAPITAL_GOVERNOR_INTERVAL": "soon",
@@ -41,12 +42,12 @@ def give_up(home: Path, name: str, value: str, *, governor: str | None = None, p
         site.agents("ensure_running brief 'exit 1'")
         with site.started() as supervisor:
             gave_up = "capital_governor gave up"
-            eventually(lambda: gave_up in site.said() or len(site.pids("capital_governor")) > 1, seconds=60)
+            wait_until(lambda: gave_up in site.said() or len(site.pids("capital_governor")) > 1)
             # By the brief agent's clock, whose waits are no shorter than the first one of anything else.
             enough = len(site.pids("brief")) + 3
-            eventually(lambda: len(site.pids("brief")) >= enough, seconds=60)
+            wait_until(lambda: len(site.pids("brief")) >= enough)
             supervisor.terminate()
-            supervisor.wait(60)
+            supervisor.wait(PATIENCE_SECONDS)
         starts, said = len(site.pids("capital_governor")), site.said()
     require(starts == 1, f"started {starts} times with {name}={value}")
     require("capital_governor gave up with exit code 78" in said, f"not given up with {name}={value}")

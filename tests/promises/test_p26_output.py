@@ -27,7 +27,8 @@ from typing import Final
 import pytest
 
 from tests.promises.ledger import REPOSITORY, Account, require
-from tests.rigs.hostile import PATIENCE_SECONDS, Connection
+from tests.rigs.hostile import Connection
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.serving import MAIN, Dashboard, fixed, payload, record
 
 AGENTS: Final = 800

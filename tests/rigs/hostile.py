@@ -9,13 +9,12 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
+
+from tests.rigs.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-PATIENCE_SECONDS: Final = 60.0
-"""How long a test waits for what it means: whatever the machine, only something that hangs takes so long."""
 
 Script = Callable[["Connection"], None]
 """What the server does with one connection, which is closed when the script returns."""

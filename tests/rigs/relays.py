@@ -16,7 +16,8 @@ import ssl
 from pathlib import Path
 from typing import Final, Self
 
-from tests.rigs.hostile import PATIENCE_SECONDS, Connection, Server, http
+from tests.rigs.hostile import Connection, Server, http
+from tests.rigs.patience import PATIENCE_SECONDS
 
 CERTIFICATE: Final = Path(__file__).parents[1] / "data" / "loopback.pem"
 """Certificate and key, both of no use outside the tests."""

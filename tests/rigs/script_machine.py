@@ -12,17 +12,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOOLS = ("bash", "cat", "cksum", "dirname", "env", "flock", "mkdir", "mv", "readlink", "rm", "tail")
 CHECKERS = ("ruff", "mypy", "lint-imports", "shellcheck", "pytest")
-PATIENCE_SECONDS = 60.0
 
 Call: TypeAlias = list[str]
 Env: TypeAlias = dict[str, str]
@@ -163,11 +163,9 @@ class Machine:
         pytest.fail(f"{name} {word} was never started")
 
     def wait_for_call(self, word: str) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        """Wait until something was started with this argument."""
         journal = self.home / "journal"
-        while not (journal.exists() and f'"{word}"' in journal.read_text()):
-            assert time.monotonic() < deadline, f"{word} was not started"
-            time.sleep(0.01)
+        wait_until(lambda: journal.exists() and f'"{word}"' in journal.read_text())
 
 
 def finish(process: subprocess.Popen[str]) -> Run:

@@ -32,7 +32,8 @@ from capital_governor.settings.load import Settings, load
 from capital_governor.wording.log_events import Line
 from tests.rigs.builders import FLEET as SCORES
 from tests.rigs.builders import INTERVAL, NOW, snapshot
-from tests.rigs.hostile import PATIENCE_SECONDS, Connection, Script, Server, http
+from tests.rigs.hostile import Connection, Script, Server, http
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 
 Record = dict[str, Any]
 
@@ -45,9 +46,9 @@ PLAIN_ENVIRONMENT: Final = {
 """An agent's score is its win rate, so that numbers can be computed by hand."""
 MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
 """The program itself, for ``python -c``, where something else goes before it."""
-PATIENT_FLUSH: Final = """
+PATIENT_FLUSH: Final = f"""
 from capital_governor.adapters.line_writer import LineWriter
-LineWriter.flush.__defaults__ = (60.0,)
+LineWriter.flush.__defaults__ = ({PATIENCE_SECONDS},)
 """
 """What goes before the program so that its last lines are written on a busy machine too, where its log takes them."""
 
@@ -173,14 +174,6 @@ class Dashboard(Server):
         self.asked.append(time.monotonic())
         script = self._queue.popleft() if len(self._queue) > 1 else self._queue[0]
         script(_Heard(connection.sock, self))
-
-
-def wait_until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait for what another thread or process does; fail if it does not do it in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.01)
 
 
 # --- a governor without its loop --------------------------------------------------------------------------------------

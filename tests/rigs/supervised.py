@@ -11,17 +11,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-from tests.rigs.hostile import PATIENCE_SECONDS
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.script_machine import BOUND_BY_PERMISSIONS, REPOSITORY, Run
 from tests.rigs.serving import MAIN, PATIENT_FLUSH
-
-T = TypeVar("T")
 
 # The environment's Python: this one, but for the governor, which is what the test has written. The real governor and
 # the hive get PATIENT_FLUSH, so that their logs have the last lines when they have ended.
@@ -42,19 +39,10 @@ QUICK = {
     "NEO_LIGHT_BACKOFF_SECONDS": "0.2",
     "NEO_LIGHT_BACKOFF_MAX_SECONDS": "0.8",
     # On no machine does it take so long to end a brief agent or a polite one.
-    "NEO_LIGHT_HEALTHY_SECONDS": "60",
-    "NEO_LIGHT_STOP_SECONDS": "60",
+    "NEO_LIGHT_HEALTHY_SECONDS": str(PATIENCE_SECONDS),
+    "NEO_LIGHT_STOP_SECONDS": str(PATIENCE_SECONDS),
     "NEOLIGHT_DASHBOARD_URL": "http://127.0.0.1:1",
 }
-
-
-def eventually(what: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T:
-    """Return the first true value of ``what``."""
-    deadline = time.monotonic() + seconds
-    while not (value := what()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return value
 
 
 @dataclass(slots=True)
@@ -164,7 +152,7 @@ class Site:
 
     def pid(self, name: str, *, nth: int = 1) -> int:
         """Wait until an agent has been started ``nth`` times and return its pid then."""
-        return eventually(lambda: self.pids(name)[nth - 1 : nth])[0]
+        return wait_until(lambda: self.pids(name)[nth - 1 : nth])[0]
 
     def processes(self) -> dict[int, str]:
         """Return the command lines of all living processes that come from this site, whoever is their parent now."""

@@ -26,8 +26,9 @@ from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.service.daemon import RETRY_SECONDS, repeat, schedule
 from capital_governor.service.governor import Governor
 from tests.rigs.builders import examples
-from tests.rigs.hostile import PATIENCE_SECONDS, Connection, hang
-from tests.rigs.serving import MAIN, PATIENT_FLUSH, Dashboard, fixed, footprint, fresh, wait_until
+from tests.rigs.hostile import Connection, hang
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import MAIN, PATIENT_FLUSH, Dashboard, fixed, footprint, fresh
 
 UNAUTHORIZED: Final = fixed(b"", status="401 Unauthorized")
 """A failure that is not tried again within its cycle, so that questions and cycles are one to one."""
@@ -67,7 +68,7 @@ class Daemon:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(60)
+        self.process.wait(PATIENCE_SECONDS)
 
     def lines(self) -> list[str]:
         return self.log.read_text().splitlines()
@@ -79,7 +80,7 @@ class Daemon:
     def end(self, number: int = signal.SIGTERM) -> None:
         """Signal, and see a clean exit."""
         self.process.send_signal(number)
-        assert self.process.wait(60) == 0, self.log.read_text()
+        assert self.process.wait(PATIENCE_SECONDS) == 0, self.log.read_text()
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.root / "runtime" / "capital_governor_status.json").read_bytes())
@@ -103,9 +104,9 @@ daemon.schedule = schedule
 """
 """What goes before the program so that it notes each wait for a beat."""
 
-PATIENT_END: Final = """
+PATIENT_END: Final = f"""
 from capital_governor.service import governor
-governor.GRACE_SECONDS = 60.0
+governor.GRACE_SECONDS = {PATIENCE_SECONDS}
 """
 """What goes before the program where the end has to be complete, as it may not be in time on a busy machine."""
 
@@ -363,7 +364,7 @@ def test_a_killed_governor_is_resumed_by_the_next(root: Path) -> None:
         with Daemon(root, dashboard.url) as daemon:
             daemon.says("No reallocation needed")
             daemon.process.kill()
-            assert daemon.process.wait(60) == -signal.SIGKILL
+            assert daemon.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
             before = daemon.files()
         recorded = len(entries(root))
         with Daemon(root, dashboard.url) as daemon:
@@ -385,7 +386,7 @@ def test_a_second_governor_is_turned_away(root: Path) -> None:
         first.says("Allocations saved")
         asked, before = len(entries(root)), first.files()
         with Daemon(root, dashboard.url, stderr=root.with_name("second.log")) as second:
-            assert second.process.wait(60) == 75
+            assert second.process.wait(PATIENCE_SECONDS) == 75
             (line,) = second.lines()
             held = root / "runtime" / "capital_governor.lock"
             assert line.startswith(

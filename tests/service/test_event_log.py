@@ -37,17 +37,8 @@ from capital_governor.wording.log_events import log_text
 from capital_governor.wording.reason_texts import message
 from tests.adapters.test_dashboard import full_backlog
 from tests.rigs.builders import snapshot
-from tests.rigs.hostile import (
-    PATIENCE_SECONDS,
-    Connection,
-    Script,
-    answer,
-    answer_and_hang,
-    answer_and_reset,
-    hang,
-    http,
-    repeat,
-)
+from tests.rigs.hostile import Connection, Script, answer, answer_and_hang, answer_and_reset, hang, http, repeat
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.serving import FLEET, Dashboard, Rig, fixed, footprint, fresh, payload, record, settings_of
 
 DEADLINE: Final = 0.4
@@ -80,19 +71,19 @@ def test_a_publication_that_the_end_overtakes_is_logged(tmp_path: Path, monkeypa
 
     def held_up(*arguments: Any, **more: Any) -> Any:
         entered.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE_SECONDS)
         return real(*arguments, **more)
 
     async def overtaken(governor: Governor) -> None:
         tick = asyncio.ensure_future(governor.guarded_tick())
-        assert await asyncio.to_thread(entered.wait, 60)
+        assert await asyncio.to_thread(entered.wait, PATIENCE_SECONDS)
         tick.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await tick
         go_on.set()
 
     monkeypatch.setattr(atomic_replacement, "replace", held_up)
-    monkeypatch.setattr("capital_governor.service.governor.GRACE_SECONDS", 60.0)
+    monkeypatch.setattr("capital_governor.service.governor.GRACE_SECONDS", PATIENCE_SECONDS)
     with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
         run._loop.run_until_complete(overtaken(run.governor))
         assert not [line for line in run.lines() if "Reallocation triggered" in line]
@@ -324,7 +315,7 @@ class Resolver:
 
     def __call__(self, _host: str, *rest: Any) -> Any:
         if self.mood == "hangs":
-            self.release.wait(60)
+            self.release.wait(PATIENCE_SECONDS)
         if self.mood == "knows nothing":
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return self._real("127.0.0.1", *rest)
@@ -346,7 +337,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
     made.be("answers")
     for thread in threading.enumerate():
         if thread.name == "lookup":
-            thread.join(60)
+            thread.join(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from capital_governor.settings.faults import SettingsError
 from capital_governor.settings.sources import find_place
 from tests.cli.test_commands import Said, call, environment, loaded, tree
 from tests.faults.surroundings import with_own_mounts
-from tests.rigs.hostile import PATIENCE_SECONDS
 from tests.rigs.odd_files import STRANGER, unprivileged
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.script_machine import BOUND_BY_PERMISSIONS
 from tests.rigs.serving import Dashboard, fresh
 

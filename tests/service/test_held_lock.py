@@ -15,8 +15,9 @@ import pytest
 
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.paths import Paths
-from tests.rigs.hostile import PATIENCE_SECONDS, hang
-from tests.rigs.serving import Dashboard, footprint, wait_until
+from tests.rigs.hostile import hang
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.serving import Dashboard, footprint
 
 SLOW_SECONDS: Final = 40
 """How long the slow disk takes for one file: far longer than an end that does not wait for it."""
@@ -49,7 +50,7 @@ def on_a_slow_disk(root: Path, url: str, *words: str) -> Iterator[subprocess.Pop
         command, env=environment(url), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            wait_until(begun.exists, PATIENCE_SECONDS)
+            wait_until(begun.exists)
             yield process
         finally:
             process.kill()
@@ -74,7 +75,7 @@ def test_nothing_is_written_once_the_lock_is_free(
     files = (paths.primary, paths.override, paths.status)
     with Dashboard() as dashboard, on_a_slow_disk(root, dashboard.url, *words) as process:
         process.send_signal(number)
-        wait_until(lambda: is_held(paths.lock) is False, PATIENCE_SECONDS)
+        wait_until(lambda: is_held(paths.lock) is False)
         before = footprint(*files)
         _, said = process.communicate(timeout=PATIENCE_SECONDS + SLOW_SECONDS)
         assert footprint(*files) == before
@@ -93,7 +94,7 @@ def test_an_interrupted_once_says_so_and_ends_in_order(tmp_path: Path, number: s
         subprocess.Popen(command, env=environment(dashboard.url), stderr=subprocess.PIPE, text=True) as process,
     ):
         try:
-            dashboard.wait_for(1, PATIENCE_SECONDS)
+            dashboard.wait_for(1)
             process.send_signal(number)
             _, said = process.communicate(timeout=PATIENCE_SECONDS)
         finally:

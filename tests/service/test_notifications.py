@@ -35,8 +35,9 @@ from capital_governor.wording.log_events import log_text
 from tests.rigs.bot_api import TOKEN, Answer, BotApi, bad_gateway, hang, malformed, ok, refuse, then
 from tests.rigs.builders import FLEET as FIXED
 from tests.rigs.hostile import Script
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.relays import NAME, Proxy
-from tests.rigs.serving import FLEET, MAIN, PLAIN_ENVIRONMENT, Dashboard, Rig, fixed, fresh, record, wait_until
+from tests.rigs.serving import FLEET, MAIN, PLAIN_ENVIRONMENT, Dashboard, Rig, fixed, fresh, record
 from tests.service.test_daemon import PATIENT_END, Daemon
 
 SECRET: Final = TOKEN.partition(":")[2]
@@ -118,7 +119,7 @@ class Run:
         """What the chat shows once nothing is pending."""
 
         async def until_quiet() -> None:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while await self.governor._on_disk(self.governor._journal.backlog) != Backlog():  # noqa: ASYNC110 - no event tells
                     await asyncio.sleep(0.01)
 
@@ -428,7 +429,7 @@ def test_dead_letters_are_in_the_status_file_at_once(run: Run, api: BotApi) -> N
     status_file = run.root / "runtime" / "capital_governor_status.json"
 
     async def until_refused() -> dict[str, Any]:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not (said := json.loads(status_file.read_bytes()))["notices_refused"]:  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.01)
         found: dict[str, Any] = said
@@ -478,7 +479,7 @@ def test_an_outage_of_telegram_stops_no_cycle_and_ends_by_itself(root: Path, das
     """While Telegram hangs, breaks off and errs, moves go on; afterwards each is told once, in order."""
     configure(root, api)
     enough = threading.Event()
-    api.next(then(lambda: enough.wait(60), take=False))
+    api.next(then(lambda: enough.wait(PATIENCE_SECONDS), take=False))
     dashboard.next(moving())
     with Daemon(root, dashboard.url, interval=0.1) as daemon:
         api.wait_asked(1)
@@ -563,7 +564,7 @@ def command(root: Path, dashboard: Dashboard, *words: str) -> subprocess.Complet
     environment = {name: value for name, value in os.environ.items() if not name.startswith(known)}
     environment |= {"NEOLIGHT_DASHBOARD_URL": dashboard.url}
     line = [sys.executable, "-m", "capital_governor", *words, "--root", str(root)]
-    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -605,8 +606,8 @@ def test_a_proxy_that_cannot_be_used_is_told_everywhere(
     )
     with Daemon(root, dashboard.url, interval=0.2) as daemon:
         delayed = f"Telegram notification delayed, trying again in 2 s: {sentence}"
-        wait_until(lambda: delayed in daemon.log.read_text(), 60)
-        wait_until(lambda: daemon.status()["notices_pending_detail"], 60)
+        wait_until(lambda: delayed in daemon.log.read_text())
+        wait_until(lambda: daemon.status()["notices_pending_detail"])
         daemon.end()
     said = command(root, dashboard, "status").stdout, command(root, dashboard, "check", "--notify").stdout
     assert f"telegram   1 message waiting: {sentence}" in " ".join(said[0].split("\n"))
@@ -615,8 +616,8 @@ def test_a_proxy_that_cannot_be_used_is_told_everywhere(
     with Proxy(api) as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url)
         with Daemon(root, dashboard.url, interval=0.2) as daemon:
-            api.wait_for(1, 60)
-            wait_until(lambda: pending(root) == 0, 60)
+            api.wait_for(1)
+            wait_until(lambda: pending(root) == 0)
             daemon.end()
     assert len(api.taken) == 1
 

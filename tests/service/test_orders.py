@@ -24,6 +24,7 @@ from capital_governor.journal.protocol import new_key
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from tests.rigs.builders import FLEET, INTERVAL, NOW, snapshot
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.serving import Rig, footprint, locked
 
 SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
@@ -454,7 +455,7 @@ def test_a_kill_neither_loses_nor_doubles_an_accept(tmp_path: Path, moment: str)
         order, now = accept(rig), rig.now
         rig.journal.close()
         command = [sys.executable, "-c", KILLED, str(tmp_path), str(now), moment]
-        done = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
+        done = subprocess.run(command, check=False, timeout=PATIENCE_SECONDS, capture_output=True, text=True)
         assert done.returncode == -signal.SIGKILL, done.stderr
         rig.restart()
         rig.now = now

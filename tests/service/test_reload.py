@@ -19,8 +19,9 @@ import pytest
 from capital_governor.adapters.lock import is_held
 from capital_governor.service.reload import changes
 from tests.rigs.bot_api import BotApi
-from tests.rigs.hostile import PATIENCE_SECONDS, hang
-from tests.rigs.serving import Dashboard, fresh, locked, record, settings_of, wait_until
+from tests.rigs.hostile import hang
+from tests.rigs.patience import wait_until
+from tests.rigs.serving import Dashboard, fresh, locked, record, settings_of
 from tests.service.test_daemon import Daemon, entries
 
 TOKEN: Final = "123456789:" + "CANARYtoken" * 3 + "12"
@@ -62,7 +63,7 @@ def test_a_changed_setting_counts_from_the_next_cycle(root: Path, dashboard: Das
         daemon.says("Start: resumed at generation 1")
         daemon.says("(generation 2)")
         assert is_held(root / "runtime" / "capital_governor.lock")
-        wait_until(lambda: daemon.status()["generation"] == 2, PATIENCE_SECONDS)
+        wait_until(lambda: daemon.status()["generation"] == 2)
         assert daemon.status()["pid"] == daemon.process.pid
         assert daemon.log.read_text().count("Setting changed") == 1
         assert daemon.log.read_text().count("Starting Capital Governor") == 1
@@ -77,7 +78,7 @@ def test_new_settings_wait_while_the_journal_is_lost(root: Path, dashboard: Dash
             daemon.says("Journal cannot be written, memory takes over")
             configure(root, CAPITAL_GOVERNOR_THRESHOLD="0.2")
             hang_up(daemon, "The new settings wait until the journal can be written again")
-            dashboard.wait_for(len(dashboard.asked) + 3, PATIENCE_SECONDS)
+            dashboard.wait_for(len(dashboard.asked) + 3)
             assert daemon.log.read_text().count("Start: ") == 1
             assert daemon.log.read_text().count("The new settings wait") == 1
         daemon.says("Journal can be written again")
@@ -92,7 +93,7 @@ def test_a_new_interval_is_kept(root: Path, dashboard: Dashboard) -> None:
         daemon.says("Allocations saved")
         configure(root, CAPITAL_GOVERNOR_INTERVAL="0.2")
         hang_up(daemon, "Setting changed: CAPITAL_GOVERNOR_INTERVAL: 3600 -> 0.2")
-        dashboard.wait_for(4, PATIENCE_SECONDS)
+        dashboard.wait_for(4)
         daemon.end()
 
 
@@ -106,7 +107,7 @@ def test_wrong_settings_are_refused_and_the_old_ones_stay(root: Path, dashboard:
         assert all(" ERROR " in line for line in wrong)
         assert "CAPITAL_GOVERNOR_THRESHOLD=nan" in wrong[1]
         assert "did you mean CAPITAL_GOVERNOR_THRESHOLD?" in wrong[0]
-        dashboard.wait_for(len(dashboard.asked) + 3, PATIENCE_SECONDS)
+        dashboard.wait_for(len(dashboard.asked) + 3)
         assert daemon.log.read_text().count("Start: ") == 1
         configure(root, CAPITAL_GOVERNOR_THRESHOLD="0.2")
         hang_up(daemon, "Setting changed: CAPITAL_GOVERNOR_THRESHOLD: 0.1 -> 0.2")
@@ -119,7 +120,7 @@ def test_settings_that_are_the_same_change_nothing(root: Path, dashboard: Dashbo
     with Daemon(root, dashboard.url, interval=0.2) as daemon:
         daemon.says("Allocations saved")
         hang_up(daemon, "Settings reloaded: none has changed")
-        dashboard.wait_for(len(dashboard.asked) + 2, PATIENCE_SECONDS)
+        dashboard.wait_for(len(dashboard.asked) + 2)
         daemon.end()
         assert daemon.log.read_text().count("Start: ") == 1
 
@@ -134,7 +135,7 @@ def test_a_journal_that_is_not_ours_is_refused(root: Path, dashboard: Dashboard)
         configure(root, CAPITAL_GOVERNOR_JOURNAL="foreign.sqlite3")
         hang_up(daemon, "Settings not reloaded, the old ones stay: ")
         daemon.says("Start: resumed at generation 1")
-        dashboard.wait_for(len(dashboard.asked) + 2, PATIENCE_SECONDS)
+        dashboard.wait_for(len(dashboard.asked) + 2)
         daemon.end()
 
 
@@ -148,13 +149,13 @@ def test_state_is_kept(root: Path, dashboard: Dashboard) -> None:
     configure(root, **own)
     dashboard.next(fresh(fleet), fresh(moved))
     with Daemon(root, dashboard.url, INTERVAL="") as daemon:
-        dashboard.wait_for(5, PATIENCE_SECONDS)
+        dashboard.wait_for(5)
         confirmed = pending(root)
         assert confirmed >= 2
         configure(root, **own, CAPITAL_GOVERNOR_THRESHOLD="0.11")
         hang_up(daemon, "Start: ", 2)
-        dashboard.wait_for(len(dashboard.asked) + 2, PATIENCE_SECONDS)
-        wait_until(lambda: pending(root) > confirmed, PATIENCE_SECONDS)
+        dashboard.wait_for(len(dashboard.asked) + 2)
+        wait_until(lambda: pending(root) > confirmed)
         subprocess.run(
             [sys.executable, "-m", "capital_governor", "hold", "--root", str(root), "--reason", "by hand"],
             check=True,
@@ -163,8 +164,8 @@ def test_state_is_kept(root: Path, dashboard: Dashboard) -> None:
         daemon.says("by hand")
         configure(root, **own, CAPITAL_GOVERNOR_THRESHOLD="0.12")
         hang_up(daemon, "Start: ", 3)
-        wait_until(lambda: daemon.status()["reason"] == "operator_hold", PATIENCE_SECONDS)
-        dashboard.wait_for(len(dashboard.asked) + 2, PATIENCE_SECONDS)
+        wait_until(lambda: daemon.status()["reason"] == "operator_hold")
+        dashboard.wait_for(len(dashboard.asked) + 2)
         assert daemon.status()["reason"] == "operator_hold"
         assert daemon.status()["state"] == "holding"
         daemon.end()
@@ -185,7 +186,7 @@ def test_a_new_token_is_used_and_both_are_hidden(root: Path, dashboard: Dashboar
             hang_up(daemon, "Setting changed: TELEGRAM_BOT_TOKEN: ******** -> ******** (another one)")
             daemon.says("Start: resumed at generation 1")
             (root / "runtime" / "capital_governor_allocations.json").unlink()
-            dashboard.wait_for(len(dashboard.asked) + 2, PATIENCE_SECONDS)
+            dashboard.wait_for(len(dashboard.asked) + 2)
             daemon.end()
             text = daemon.log.read_text()
         assert TOKEN not in text
@@ -199,7 +200,7 @@ def test_a_new_form_of_the_log_counts(root: Path, dashboard: Dashboard) -> None:
         configure(root, CAPITAL_GOVERNOR_LOG_FORMAT="json", CAPITAL_GOVERNOR_LOG_LEVEL="WARNING")
         hang_up(daemon, "Setting changed: CAPITAL_GOVERNOR_LOG_LEVEL: INFO -> WARNING")
         dashboard.next(hang)
-        dashboard.wait_for(len(dashboard.asked) + 1, PATIENCE_SECONDS)
+        dashboard.wait_for(len(dashboard.asked) + 1)
         configure(root, CAPITAL_GOVERNOR_LOG_FORMAT="yaml")
         hang_up(daemon, "Settings not reloaded")
         last = json.loads(daemon.lines()[-1])
@@ -243,7 +244,7 @@ def test_the_end_of_its_terminal_ends_it(root: Path, dashboard: Dashboard) -> No
     open_terminals = contextlib.ExitStack()
     open_terminals.callback(os.close, terminal)
     try:
-        wait_until((root / "runtime" / "capital_governor_status.json").exists, PATIENCE_SECONDS)
+        wait_until((root / "runtime" / "capital_governor_status.json").exists)
         os.kill(pid, signal.SIGHUP)  # by hand, while the terminal is there
         os.set_blocking(terminal, False)
         seen = b""
@@ -256,7 +257,7 @@ def test_the_end_of_its_terminal_ends_it(root: Path, dashboard: Dashboard) -> No
                 return False
             return b"none has changed" in seen
 
-        wait_until(reloaded, PATIENCE_SECONDS)
+        wait_until(reloaded)
         open_terminals.close()
 
         def gone() -> bool:
@@ -264,7 +265,7 @@ def test_the_end_of_its_terminal_ends_it(root: Path, dashboard: Dashboard) -> No
             ended.append(found)
             return found[0] == pid
 
-        wait_until(gone, PATIENCE_SECONDS)
+        wait_until(gone)
     finally:
         open_terminals.close()
         if not ended or ended[-1][0] != pid:

@@ -15,7 +15,8 @@ import pytest
 
 from tests.rigs.bot_api import BotApi
 from tests.rigs.hostile import Script
-from tests.rigs.serving import Dashboard, Record, fresh, record, wait_until
+from tests.rigs.patience import wait_until
+from tests.rigs.serving import Dashboard, Record, fresh, record
 from tests.service.test_daemon import Daemon
 
 PAUSED: Final = "Guardian paused - maintaining current allocations"

@@ -15,14 +15,13 @@ import pytest
 
 from tests.rigs.bot_api import BotApi
 from tests.rigs.hostile import Server, answer, hang, http
-from tests.rigs.serving import MAIN, PATIENT_FLUSH, Dashboard, fixed, wait_until
+from tests.rigs.patience import wait_until
+from tests.rigs.serving import MAIN, PATIENT_FLUSH, Dashboard, fixed
 from tests.service.test_daemon import PATIENT_END, Daemon
 from tests.service.test_notifications import command
 
 DOWN: Final = fixed(b"", status="401 Unauthorized")
 KEY: Final = "CANARY-0123456789abcdef"
-SIGNALS: Final = 60
-SEED: Final = 16
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from zipfile import ZipFile
 
 import pytest
 
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.script_machine import REPOSITORY, Machine, bare_machine, program_call
-from tests.rigs.supervised import Site, eventually
+from tests.rigs.supervised import Site
 
 
 @pytest.fixture
@@ -103,11 +104,11 @@ def test_agents_have_the_operators_environment(site: Site, tmp_path: Path) -> No
     site.govern(None)
     site.agents("ensure_running a 'greet >said; env -0 >environment; echo $- >options; exec sleep 900'")
     with site.started() as supervisor:
-        eventually((site.root / "options").exists)
-        eventually(lambda: "Config:" in site.log("capital_governor"))
+        wait_until((site.root / "options").exists)
+        wait_until(lambda: "Config:" in site.log("capital_governor"))
         site.pid("hive")
         supervisor.terminate()
-        supervisor.wait(60)
+        supervisor.wait(PATIENCE_SECONDS)
     assert (site.root / "said").read_text() == "greetings from the start file\n"
     assert (site.root / "options").read_text() == "hBc\n"
     found = dict(word.split("=", 1) for word in (site.root / "environment").read_text().split("\0") if word)
@@ -210,7 +211,7 @@ def test_packages_go_into_the_environment_whatever_the_operator_has_told_pip(tmp
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     if not genuine:
@@ -313,7 +314,7 @@ def test_an_old_bash_supervises(site: Site) -> None:
     site.agents("ensure_running a 'exec sleep 900'")
     assert site.run("start").code == 0
     pid = site.pid("a")
-    assert f"running, pid {pid}" in eventually(lambda: (shown := site.run("status").out) * (str(pid) in shown))
+    assert f"running, pid {pid}" in wait_until(lambda: (shown := site.run("status").out) * (str(pid) in shown))
     assert site.run("stop").code == 0
 
 
@@ -378,7 +379,7 @@ def test_a_file_system_without_locks_is_named(site: Site, refuses: str) -> None:
     """Where a lock fails for another reason than somebody else's lock, the file is named, and nobody is blamed."""
     site.change_supervisor(REFUSES_LOCKS.format(name=refuses))
     with site.started() as script:
-        assert script.wait(60) == 78
+        assert script.wait(PATIENCE_SECONDS) == 78
     assert f"cannot lock {site.root}/runtime/{refuses} (No locks available)" in site.said()
     assert "a file system without locks cannot have it" in site.said()
     assert "another supervisor" not in site.said()
@@ -400,7 +401,7 @@ def test_the_own_log_is_rotated(site: Site) -> None:
     (site.root / "logs/neo_light_fix.log").write_text("old\n" * 100)
     site.settings |= {"NEO_LIGHT_LOG_MAX_BYTES": "200", "NEO_LIGHT_LOG_KEEP": "2"}
     assert site.run("start").code == 0
-    eventually((site.root / "logs/neo_light_fix.log.2").exists)
+    wait_until((site.root / "logs/neo_light_fix.log.2").exists)
     assert site.run("stop").code == 0
     names = sorted(path.name for path in (site.root / "logs").glob("neo_light_fix.log*"))
     assert names == ["neo_light_fix.log", "neo_light_fix.log.1", "neo_light_fix.log.2"]
@@ -425,9 +426,9 @@ def test_a_state_that_cannot_be_written_is_one_sentence(site: Site) -> None:
     (site.root / "runtime/neo_light_fix.state/in its place").mkdir(parents=True)
     with site.started() as supervisor:
         site.pid("capital_governor")
-        eventually(lambda: "runtime/neo_light_fix.state: 'status' and 'stop' may not know" in site.said())
+        wait_until(lambda: "runtime/neo_light_fix.state: 'status' and 'stop' may not know" in site.said())
         supervisor.terminate()
-        supervisor.wait(60)
+        supervisor.wait(PATIENCE_SECONDS)
     assert all(" neo_light_fix.sh: " in line for line in site.said().splitlines())
 
 

@@ -24,7 +24,8 @@ from capital_governor.hive.simulation import FLEET, JOINS_DAY
 from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME, StateFile, StateFiles, read_all
 from capital_governor.service.cycle import PAUSE_FILE
 from tests.rigs.builders import NOW
-from tests.rigs.serving import Rig, wait_until
+from tests.rigs.patience import wait_until
+from tests.rigs.serving import Rig
 from tests.soak.fleet import WRITE_SECONDS, FleetServer
 from tests.soak.gateway import ask, better_half
 from tests.soak.plant import SETTINGS

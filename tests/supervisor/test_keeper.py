@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs.supervised import Site, eventually
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.supervised import Site
 from tests.supervisor.test_log_rotation import logged
 
 LINES = 200_000
@@ -28,7 +29,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def end(supervisor: subprocess.Popen[str]) -> int:
     supervisor.terminate()
-    return supervisor.wait(timeout=60)
+    return supervisor.wait(timeout=PATIENCE_SECONDS)
 
 
 def test_no_line_is_lost_by_rotation_or_restart(site: Site) -> None:
@@ -77,12 +78,12 @@ def test_a_killed_writer_is_replaced_behind_the_agents_back(site: Site) -> None:
     site.agents("ensure_running ticker 'for ((n = 0; ; n++)); do echo $n; sleep .02; done'")
     with site.started() as supervisor:
         pid = site.pid("ticker")
-        eventually(lambda: site.log("ticker"))
-        eventually(lambda: len(site.keepers("ticker")) == 2)
+        wait_until(lambda: site.log("ticker"))
+        wait_until(lambda: len(site.keepers("ticker")) == 2)
         keeper, writer = site.keepers("ticker")
         os.kill(writer, signal.SIGKILL)
         before = site.log("ticker").count("\n")
-        eventually(lambda: site.log("ticker").count("\n") > before + 10)
+        wait_until(lambda: site.log("ticker").count("\n") > before + 10)
         assert site.pids("ticker") == [pid]
         assert keeper in site.keepers("ticker")
         end(supervisor)
@@ -96,7 +97,7 @@ def test_a_killed_keeper_takes_its_agent_with_it(site: Site) -> None:
     site.settings |= {"NEO_LIGHT_BACKOFF_SECONDS": "0.5", "NEO_LIGHT_STOP_SECONDS": "1"}
     with site.started() as supervisor:
         first = site.pid("a")
-        eventually(lambda: len(site.running("sleep 90")) >= 2)
+        wait_until(lambda: len(site.running("sleep 90")) >= 2)
         old = [first, *site.running("sleep 90")]
         os.kill(site.keepers("a")[0], signal.SIGKILL)
         site.pid("a", nth=2)
@@ -120,7 +121,7 @@ def test_an_agent_starts_with_a_clean_slate(site: Site) -> None:
     """It has three descriptors, no signal blocked or ignored, a session of its own and nothing to read."""
     site.agents("ensure_running a 'exec cat /proc/self/status - '", "ensure_running b 'exec ls -l /proc/self/fd'")
     with site.started() as supervisor:
-        eventually(lambda: "SigIgn" in site.log("a") and site.log("b").count("\n") >= 5)
+        wait_until(lambda: "SigIgn" in site.log("a") and site.log("b").count("\n") >= 5)
         end(supervisor)
     masks = dict(re.findall(r"^(Sig(?:Blk|Ign)):\s+(\w+)$", site.log("a"), flags=re.MULTILINE))
     assert {name: int(mask, 16) for name, mask in masks.items()} == {"SigBlk": 0, "SigIgn": 0}
@@ -135,8 +136,8 @@ def test_the_exit_code_of_an_agent_is_told_as_a_shell_tells_it(site: Site) -> No
     """A command that does not exist is 127, one that a signal ended 128 and its number."""
     site.agents("ensure_running missing 'no_such_program_anywhere'", "ensure_running shot 'kill -SEGV $$'")
     with site.started() as supervisor:
-        eventually(lambda: "missing ended with exit code 127" in site.said())
-        eventually(lambda: "shot ended with exit code 139" in site.said())
+        wait_until(lambda: "missing ended with exit code 127" in site.said())
+        wait_until(lambda: "shot ended with exit code 139" in site.said())
         end(supervisor)
     assert "no_such_program_anywhere" in site.log("missing")
 
@@ -154,6 +155,6 @@ def test_a_keeper_without_its_supervisor_starts_nothing(site: Site) -> None:
         "1",
     ]
     command += ["--tell", "1", "--stop-seconds", "1", "--log", site.home / "a.log", "--max-bytes", "9", "--keep", "1"]
-    done = subprocess.run([*command, "--", "touch", site.home / "started"], check=False, timeout=60)
+    done = subprocess.run([*command, "--", "touch", site.home / "started"], check=False, timeout=PATIENCE_SECONDS)
     assert done.returncode == 75
     assert not (site.home / "started").exists()

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs.hostile import PATIENCE_SECONDS
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.script_machine import REPOSITORY
-from tests.rigs.supervised import Site, eventually
+from tests.rigs.supervised import Site
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def waits(site: Site, name: str) -> list[float]:
 
 def end(supervisor: subprocess.Popen[str]) -> int:
     supervisor.terminate()
-    return supervisor.wait(timeout=60)
+    return supervisor.wait(timeout=PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("code", [0, 3])
@@ -42,7 +42,7 @@ def test_an_agent_that_ends_is_started_again_ever_later(site: Site, code: int) -
     """The wait doubles up to its maximum, is really waited, and is the same for exit code 0: an agent is to stay."""
     site.agents(f"ensure_running brief 'echo $EPOCHREALTIME; exit {code}'")
     with site.started() as supervisor:
-        eventually(lambda: len(waits(site, "brief")) >= 4)
+        wait_until(lambda: len(waits(site, "brief")) >= 4)
         end(supervisor)
     assert waits(site, "brief")[:4] == [0.2, 0.4, 0.8, 0.8]
     assert f"brief ended with exit code {code}" in site.said()
@@ -59,7 +59,7 @@ def test_a_while_of_health_makes_the_next_wait_short_again(site: Site) -> None:
     long = f'! grep -q "moody.*again in 0.8" "{site.home / "said"}" || [[ -e long ]] || {{ touch long; sleep 5.2; }}'
     site.agents(f"ensure_running moody '{long}; exit 1'")
     with site.started() as supervisor:
-        eventually(lambda: 0.8 in waits(site, "moody")[:-1], seconds=2 * PATIENCE_SECONDS)
+        wait_until(lambda: 0.8 in waits(site, "moody")[:-1], seconds=2 * PATIENCE_SECONDS)
         end(supervisor)
     waited = waits(site, "moody")
     longest = waited.index(0.8)
@@ -73,7 +73,7 @@ def test_what_a_person_must_mend_is_said_once_and_not_tried_again(site: Site) ->
     site.govern("echo bad settings >&2; exit 78")
     site.agents("ensure_running brief 'exit 1'")
     with site.started() as supervisor:
-        eventually(lambda: len(waits(site, "brief")) >= 4 and "capital_governor gave up" in site.said())
+        wait_until(lambda: len(waits(site, "brief")) >= 4 and "capital_governor gave up" in site.said())
         shown = site.run("status")
         assert end(supervisor) == 0
     assert site.said().count("capital_governor gave up with exit code 78") == 1
@@ -88,9 +88,9 @@ def test_a_signal_ends_all_in_order(site: Site, number: signal.Signals) -> None:
     traps = 'trap "echo int" INT; trap "echo bye; exit" TERM'
     site.agents(f"ensure_running polite 'exec 2>/dev/null; {traps}; echo up; while :; do sleep .1; done'")
     with site.started() as supervisor:
-        eventually(lambda: site.log("polite") == "up\n")
+        wait_until(lambda: site.log("polite") == "up\n")
         os.killpg(supervisor.pid, number)
-        assert supervisor.wait(timeout=60) == 0
+        assert supervisor.wait(timeout=PATIENCE_SECONDS) == 0
     assert site.processes() == {}
     assert site.log("polite") == "up\nbye\n"
     assert f"{number.name}: ending all agents" in site.said()
@@ -108,7 +108,7 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored(site: Site) -> Non
         site.pid("brief")
         supervisor.send_signal(signal.SIGHUP)
         enough = len(site.pids("brief")) + 2
-        eventually(lambda: len(site.pids("brief")) >= enough)
+        wait_until(lambda: len(site.pids("brief")) >= enough)
         assert end(supervisor) == 0
     assert "SIGHUP" not in site.said()
 
@@ -118,7 +118,7 @@ def test_an_agent_that_does_not_end_is_killed_with_all_it_started(site: Site) ->
     site.settings["NEO_LIGHT_STOP_SECONDS"] = "1"
     site.agents("ensure_running deaf \"trap '' TERM; setsid sleep 900 & sleep 901 | sleep 902\"")
     with site.started() as supervisor:
-        eventually(lambda: len(site.running("sleep 90")) >= 3)
+        wait_until(lambda: len(site.running("sleep 90")) >= 3)
         assert end(supervisor) == 0
     assert site.processes() == {}
 
@@ -127,10 +127,10 @@ def test_nothing_outlives_a_killed_supervisor(site: Site) -> None:
     """After `kill -9` of the supervisor every agent, all it started, and all that stood around it end by themselves."""
     site.agents("ensure_running a '(setsid sleep 900 &); sleep 901 | sleep 902'", "ensure_running b 'exit 1'")
     with site.started() as supervisor:
-        eventually(lambda: len(site.running("sleep 90")) >= 3)
+        wait_until(lambda: len(site.running("sleep 90")) >= 3)
         supervisor.kill()
         supervisor.wait()
-    eventually(lambda: not site.processes())
+    wait_until(lambda: not site.processes())
 
 
 def test_a_new_supervisor_waits_for_the_agents_of_a_killed_one(site: Site) -> None:
@@ -138,10 +138,10 @@ def test_a_new_supervisor_waits_for_the_agents_of_a_killed_one(site: Site) -> No
     trap = 'trap "sleep 1; echo end; exit" TERM'
     site.agents(f"ensure_running slow 'exec 2>/dev/null; {trap}; echo up; while :; do sleep .1; done'")
     with site.started() as first:
-        eventually(lambda: "up" in site.log("slow"))
+        wait_until(lambda: "up" in site.log("slow"))
         first.kill()
     with site.started() as second:
-        eventually(lambda: site.log("slow").count("up") == 2)
+        wait_until(lambda: site.log("slow").count("up") == 2)
         end(second)
     assert site.log("slow") == "up\nend\nup\nend\n"
     assert "waiting for the agents of a supervisor that was killed" in site.said()
@@ -162,7 +162,7 @@ def test_an_upgrade_below_a_running_supervisor_is_for_the_next_one(site: Site) -
             module.write_text("of the next version(\n")
         (site.root / "go").touch()
         enough = len(site.pids("brief")) + 3
-        eventually(lambda: len(site.pids("brief")) >= enough and "final gave up" in site.said())
+        wait_until(lambda: len(site.pids("brief")) >= enough and "final gave up" in site.said())
         assert end(supervisor) == 0
     assert "Traceback" not in site.said()
     assert site.said().endswith(": stopped\n")
@@ -175,10 +175,10 @@ def test_a_killed_governor_is_started_again(site: Site) -> None:
     status = site.root / "runtime/capital_governor_status.json"
     with site.started() as supervisor:
         first = site.pid("capital_governor")
-        eventually(lambda: status.exists() and f'"pid": {first}' in status.read_text())
+        wait_until(lambda: status.exists() and f'"pid": {first}' in status.read_text())
         os.kill(first, signal.SIGKILL)
         second = site.pid("capital_governor", nth=2)
-        eventually(lambda: f'"pid": {second}' in status.read_text())
+        wait_until(lambda: f'"pid": {second}' in status.read_text())
         assert end(supervisor) == 0
     assert "capital_governor ended with exit code 137: started again in 0.200 s" in site.said()
     assert "Capital Governor stopped" in site.log("capital_governor")
@@ -191,7 +191,7 @@ def test_a_root_has_one_supervisor(site: Site) -> None:
         first = site.pid("capital_governor")
         for arguments in ((), ("start",)):
             with site.started(*arguments) as second:
-                _, err = second.communicate(timeout=60)
+                _, err = second.communicate(timeout=PATIENCE_SECONDS)
             assert second.returncode == 75
             message = err or site.said().splitlines()[-1]
             assert len(message.strip().splitlines()) == 1
@@ -207,7 +207,7 @@ def test_the_env_file_is_data(site: Site) -> None:
         (folder / ".env").write_text("X=$(touch pwned)\ntouch pwned2\nCAPITAL_GOVERNOR_INTERVAL=7\n")
     site.agents("ensure_running a 'echo up ${X-unset}; exec sleep 900'")
     with site.started() as supervisor:
-        eventually(lambda: "Config:" in site.log("capital_governor") and site.log("a") == "up unset\n")
+        wait_until(lambda: "Config:" in site.log("capital_governor") and site.log("a") == "up unset\n")
         end(supervisor)
     assert not list(site.home.rglob("pwned*"))
 
@@ -218,7 +218,7 @@ def test_a_disk_that_is_full_stops_no_agent(site: Site) -> None:
     site.agents(f"ensure_running chatty '{talk}' /dev/full")
     with site.started() as supervisor:
         pid = site.pid("chatty")
-        eventually((site.root / "done").exists)
+        wait_until((site.root / "done").exists)
         assert site.running("sleep 900") == [pid]
         end(supervisor)
     assert not list(Path("/dev").glob("full.*"))
@@ -240,7 +240,7 @@ def test_a_wrong_setting_is_refused(site: Site, name: str, value: str) -> None:
     """One sentence names the variable; the exit code says that trying again does not help; nothing is started."""
     site.settings[name] = value
     with site.started() as supervisor:
-        assert supervisor.wait(timeout=60) == 78
+        assert supervisor.wait(timeout=PATIENCE_SECONDS) == 78
     assert site.said().count("\n") == 1
     assert name in site.said()
     assert list(site.root.iterdir()) == []
@@ -264,7 +264,7 @@ def test_a_reader_that_stalls_stops_no_restart_and_no_signal(site: Site, read_ag
         start_new_session=True,
     ) as supervisor:
         try:
-            eventually(lambda: site.log("brief").count("once more") >= 4, seconds=60)
+            wait_until(lambda: site.log("brief").count("once more") >= 4)
             said = bytearray()
 
             def confessed() -> bool:
@@ -273,11 +273,11 @@ def test_a_reader_that_stalls_stops_no_restart_and_no_signal(site: Site, read_ag
                 return b"neo_light_fix.sh: messages that could not be written: " in said
 
             if read_again:
-                eventually(confessed, seconds=60)
+                wait_until(confessed)
             supervisor.send_signal(signal.SIGTERM)
-            assert supervisor.wait(60) == 0
+            assert supervisor.wait(PATIENCE_SECONDS) == 0
         finally:
             supervisor.kill()
             os.close(reading)
             os.close(writing)
-    eventually(lambda: not site.processes(), seconds=60)
+    wait_until(lambda: not site.processes())

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from capital_governor.settings.load import load
-from tests.rigs.supervised import Site, eventually
+from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.supervised import Site
 
 UP = "ensure_running up 'echo up; exec sleep 900'"
 
@@ -30,7 +31,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def lines_of(path: Path, count: int) -> str:
     """Return a file's text as soon as it has so many lines."""
-    eventually(lambda: path.exists() and path.read_text().count("\n") == count)
+    wait_until(lambda: path.exists() and path.read_text().count("\n") == count)
     return path.read_text()
 
 
@@ -42,9 +43,9 @@ def test_a_life_in_the_background(site: Site) -> None:
     assert (started.code, started.out) == (0, "")
     assert str(site.root / "logs/neo_light_fix.log") in started.err
     pid = site.pid("up")
-    eventually(lambda: "off ended" in site.log("neo_light_fix"))
+    wait_until(lambda: "off ended" in site.log("neo_light_fix"))
     site.pid("capital_governor")
-    eventually(lambda: f"\t{pid}\t" in (site.root / "runtime/neo_light_fix.state").read_text())
+    wait_until(lambda: f"\t{pid}\t" in (site.root / "runtime/neo_light_fix.state").read_text())
     shown = site.run("status")
     assert shown.code == 0
     supervisor = re.findall(r"^supervisor +running, pid (\d+), since \d{4}-", shown.out, flags=re.MULTILINE)
@@ -114,7 +115,7 @@ def test_stop_waits_for_the_agents_of_a_killed_supervisor(site: Site) -> None:
     """When `stop` returns nothing is left, even if the supervisor itself had been killed just before."""
     site.agents("ensure_running slow 'trap \"sleep 1; exit\" TERM; echo up; while :; do sleep .1; done'")
     site.run("start")
-    eventually(lambda: site.log("slow"))
+    wait_until(lambda: site.log("slow"))
     os.kill(site.supervisors()[0], signal.SIGKILL)
     stopped = site.run("stop")
     assert (stopped.code, site.processes()) == (0, {})
@@ -125,12 +126,12 @@ def test_restart_tries_again_what_was_given_up(site: Site) -> None:
     """A new supervisor with the mended agent takes the place of the old one."""
     site.agents("ensure_running a 'exit 78'")
     site.run("start")
-    eventually(lambda: "a gave up" in site.log("neo_light_fix"))
+    wait_until(lambda: "a gave up" in site.log("neo_light_fix"))
     site.agents("ensure_running a 'exec sleep 901'")
     restarted = site.run("restart")
     assert restarted.code == 0
     second = site.pid("a", nth=2)
-    eventually(lambda: site.running("sleep 901") == [second])
+    wait_until(lambda: site.running("sleep 901") == [second])
     site.run("stop")
 
 
@@ -165,7 +166,7 @@ def test_a_faulty_agents_file_is_found_before_anything_is_stopped(site: Site) ->
     site.agents(UP)
     site.run("start")
     pid = site.pid("up")
-    eventually(lambda: site.running("sleep 900") == [pid])
+    wait_until(lambda: site.running("sleep 900") == [pid])
     site.agents("ensure_running (")
     assert site.run("restart").code == 78
     assert site.running("sleep 900") == [pid]
@@ -236,8 +237,8 @@ def test_start_says_at_once_that_settings_are_wrong(site: Site) -> None:
     assert started.code == 0
     assert "CAPITAL_GOVERNOR_INTERVAL" in started.err
     assert "the governor does not govern" in started.err
-    eventually(lambda: site.log("up"))
-    eventually(lambda: "capital_governor gave up with exit code 78" in site.log("neo_light_fix"))
+    wait_until(lambda: site.log("up"))
+    wait_until(lambda: "capital_governor gave up with exit code 78" in site.log("neo_light_fix"))
     site.settings = {}
     mended = site.run("restart")
     assert mended.code == 0
@@ -250,7 +251,7 @@ def test_logs_follows_all_or_one(site: Site) -> None:
     site.govern("echo governs; exec sleep 1000")
     site.agents(UP)
     site.run("start")
-    eventually(lambda: site.log("up"))
+    wait_until(lambda: site.log("up"))
     for arguments, shown in (((), {"up.log", "capital_governor.log", "neo_light_fix.log"}), (("up",), set[str]())):
         with site.started("logs", *arguments) as following:
             assert following.stdout
@@ -321,8 +322,8 @@ def test_a_hive_that_cannot_be_known_of_is_said(site: Site, content: bytes, comp
     assert started.code == 0
     assert complaint in started.err
     assert started.err.count("whether to keep the hive cannot be told from CAPITAL_GOVERNOR_HIVE") == 1
-    eventually(lambda: "up" in site.log("up"))
-    eventually(lambda: "so it is not kept" in site.log("neo_light_fix"))
+    wait_until(lambda: "up" in site.log("up"))
+    wait_until(lambda: "so it is not kept" in site.log("neo_light_fix"))
     assert site.pids("hive") == []
     site.run("stop")
 
@@ -380,12 +381,12 @@ def test_a_hive_serves_and_one_without_a_port_gives_up(site: Site) -> None:
         port = taken.getsockname()[1]
         site.settings |= {"CAPITAL_GOVERNOR_HIVE": "1", "NEOLIGHT_DASHBOARD_URL": f"http://127.0.0.1:{port}"}
         site.run("start")
-        eventually(lambda: "hive gave up with exit code 78" in site.log("neo_light_fix"))
-        eventually(lambda: f"port {port} is taken" in site.log("hive"))
+        wait_until(lambda: "hive gave up with exit code 78" in site.log("neo_light_fix"))
+        wait_until(lambda: f"port {port} is taken" in site.log("hive"))
     site.run("restart")
-    eventually(lambda: " serving " in site.log("hive"))
+    wait_until(lambda: " serving " in site.log("hive"))
     with httpx.Client(trust_env=False) as client:
-        assert client.get(f"http://127.0.0.1:{port}/status", timeout=60).json()["status"] == "up"
+        assert client.get(f"http://127.0.0.1:{port}/status", timeout=PATIENCE_SECONDS).json()["status"] == "up"
     site.run("stop")
     assert "[hive] stopped" in site.log("hive")
     assert site.processes() == {}
@@ -397,9 +398,9 @@ def test_a_demo_keeps_none_of_the_operators_agents(site: Site) -> None:
     (site.root / ".env").write_text("CAPITAL_GOVERNOR_HIVE=1\nNEOLIGHT_DASHBOARD_URL=http://127.0.0.1:1\n")
     with site.started("_demo") as supervisor:
         state_file = site.root / "runtime/neo_light_fix.state"
-        eventually(lambda: state_file.exists() and "capital_governor\trunning\t" in state_file.read_text())
+        wait_until(lambda: state_file.exists() and "capital_governor\trunning\t" in state_file.read_text())
         kept = [line.split("\t")[0] for line in state_file.read_text().splitlines()]
         supervisor.terminate()
-        supervisor.communicate(timeout=60)
+        supervisor.communicate(timeout=PATIENCE_SECONDS)
     assert kept == ["neo_light_fix", "capital_governor", "hive"]
     assert not list(site.home.rglob("read"))

@@ -44,8 +44,8 @@ def hung(real):
 """
 STAGES: Final[Mapping[str, str]] = {
     "parse": """
-from capital_governor.service import governor
-governor.parse = hung(governor.parse)
+from capital_governor.service import cycle
+cycle.parse = hung(cycle.parse)
 """,
     "decide": """
 from capital_governor.service import cycle
@@ -60,7 +60,7 @@ os.fsync = hung(os.fsync)
 """,
     "status": """
 from capital_governor.service.cycle import Cycle
-Cycle.write_status = hung(Cycle.write_status)
+Cycle._write_status = hung(Cycle._write_status)
 """,
 }
 THREAD_LIVES: Final = """

@@ -169,10 +169,10 @@ def test_a_dry_run_and_a_broken_cycle_do_not_beat(root: Path, dashboard: Dashboa
     """A dry run is no governor, and a cycle that an unexpected error ended is no sign of life."""
     driver = root.with_name("driver.py")
     driver.write_text(
-        "import capital_governor.service.governor as governor\n"
+        "import capital_governor.service.cycle as cycle\n"
         "from capital_governor.__main__ import main\n"
         "def parse(_):\n    raise ValueError('no')\n"
-        "governor.parse = parse\n"
+        "cycle.parse = parse\n"
         "main()\n"
     )
     with Server(answer(http(b""))) as switch:

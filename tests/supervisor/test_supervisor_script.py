@@ -9,7 +9,7 @@ import pytest
 
 from tests.rigs.script_machine import CHECKERS, REPOSITORY, Machine, bare_machine
 
-COMMANDS = {"start", "stop", "restart", "status", "logs", "run", "once", "hive", "demo", "test", "help"}
+COMMANDS = {"start", "stop", "restart", "status", "logs", "run", "once", "hive", "docs", "demo", "test", "help"}
 
 
 @pytest.fixture

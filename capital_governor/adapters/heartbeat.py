@@ -1,4 +1,4 @@
-"""The heartbeat: one GET to a dead man's switch after each completed cycle, which nothing waits for.
+"""The heartbeat: one GET to a dead man's switch after each completed cycle, in the background.
 
 Such a service alarms when it has not been asked for a while, so that a machine that is gone is noticed from outside.
 Its URL is a key, and is in nothing that is said here. A proxy of the environment is asked for it; of an https URL such
@@ -26,12 +26,12 @@ class Heartbeat:
 
     Args:
         url: http or https; all of it is secret.
-        tell: takes why a beat failed, and "" once one does not; after each beat.
-        deadline_seconds: for one beat in all.
+        tell: called after each beat with why it failed, "" if it did not.
+        deadline_seconds: for one beat.
 
     Attributes:
         failures: beats that failed so far.
-        problem: why the last one did; empty if it did not.
+        problem: why the last beat failed; empty if it did not.
     """
 
     def __init__(self, url: str, tell: Callable[[str], object], *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
@@ -45,17 +45,17 @@ class Heartbeat:
         self._task: asyncio.Task[None] | None = None
 
     def beat(self) -> None:
-        """Ask in the background; while an earlier beat is on its way there is no other."""
+        """Start a beat in the background, unless one is still running."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._beat(), name="heartbeat")
 
     async def flush(self) -> None:
-        """Wait until nothing is on its way, at most as long as a beat may take."""
+        """Wait for a running beat."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
     async def close(self) -> None:
-        """Give up what is on its way."""
+        """Cancel a running beat."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -66,7 +66,7 @@ class Heartbeat:
         self._tell(self.problem)
 
     async def _ask(self) -> str:
-        """Ask once; return what went wrong, empty if nothing did."""
+        """Send one request; return what went wrong, empty if nothing did."""
         via = ""
         try:
             self._route = self._route or route_to(self._url)
@@ -83,6 +83,6 @@ class Heartbeat:
         except ProxyUnusableError as error:
             return str(error)
         except httpx.InvalidURL:
-            return "the URL is not a valid one"  # the library's words quote it
-        except Exception as error:  # noqa: BLE001 - whatever a server or the libraries do, it is one failed beat
+            return "the URL is not a valid one"  # the library's text quotes it
+        except Exception as error:  # noqa: BLE001 - any error is a failed beat
             return failure_text(error, _SERVER, via)

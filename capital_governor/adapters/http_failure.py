@@ -1,6 +1,6 @@
-"""Why an exchange over HTTP failed, in words that name cause and next step; for dashboard, heartbeat and Telegram.
+"""Why an HTTP request failed, in words with cause and next step; for dashboard, heartbeat and Telegram.
 
-Neither a URL's path nor a header gets into these words: both may be secrets.
+The texts have neither a URL's path nor a header, since both may be secret.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PLAIN_TEXT: Final = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAIL
 
 
 def failure_text(error: BaseException, shown: str, via: str = "") -> str:
-    """Return in words why an exchange failed.
+    """Return in words why a request failed.
 
     Args:
         error: what ``http_get.get`` or a client of httpx raised.
@@ -33,7 +33,7 @@ def failure_text(error: BaseException, shown: str, via: str = "") -> str:
         via: how to name the proxy between, with its variable; empty without one.
     """
     causes = list(_causes(error))
-    asked = via or shown  # whom the connection is made to
+    asked = via or shown  # the server to which the connection was made
     through = f" through {via}" if via else ""
     if insecure := _first(causes, ssl.SSLError):
         return f"TLS failed with {shown}{through}: {_tls_text(insecure)}"
@@ -47,8 +47,8 @@ def failure_text(error: BaseException, shown: str, via: str = "") -> str:
 
 
 def _system_text(causes: Sequence[BaseException], asked: str) -> str:
-    """Return what the system said of a connection; empty if it said nothing."""
-    # A name may have several addresses: that one refuses says more than that another cannot be reached.
+    """Return the operating system's error of a connection in words; empty if there is none."""
+    # A name may have several addresses: a refusal by one says more than that another cannot be reached.
     if _first(causes, ConnectionRefusedError):
         return f"connection refused by {asked}"
     if _first(causes, ConnectionResetError, BrokenPipeError):
@@ -60,7 +60,7 @@ def _system_text(causes: Sequence[BaseException], asked: str) -> str:
 
 
 def proxy_text(via: str, answer: str) -> str:
-    """Return in words that a proxy refused; ``answer`` is its status and reason."""
+    """Return in words that a proxy refused a request; ``answer`` is its status and reason."""
     if wants_proxy_password(answer):
         return f"{via} answers {answer}: it wants a user and a password, as in http://USER:PASSWORD@HOST:PORT"
     return f"{via} answers {answer or 'nothing that a proxy says'}: see its log, or except the host with NO_PROXY"
@@ -95,7 +95,7 @@ def _certificate_remedy(code: int) -> str:
 def _words(error: BaseException) -> str:
     match error:
         case httpx.LocalProtocolError():
-            return "what was to be sent is not valid HTTP"  # the library's words repeat it, and it may be a secret
+            return "what was to be sent is not valid HTTP"  # the library's text repeats it, and it may be a secret
         case httpx.NetworkError():
             return clean(str(error)) or "the connection broke off"
         case httpx.HTTPError() | OSError():
@@ -109,7 +109,7 @@ def _first(causes: Sequence[BaseException], *kinds: type[E]) -> E | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and everything that led to it: libraries wrap what the system said up to five times."""
+    """Yield the error and all its causes: libraries wrap the system's error up to five times."""
     queue, seen = [error], set[int]()
     while queue:
         cause = queue.pop(0)

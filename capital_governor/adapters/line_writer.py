@@ -1,8 +1,8 @@
-"""Lines for a file descriptor, written by a thread of its own, so that no reader can stop whoever writes them.
+"""Writes lines to a file descriptor on a thread, so that a stalled reader does not block the program.
 
-A pipe that nobody empties, a terminal stopped with Ctrl-S and a disk that hangs all block a write for as long as they
-like. Here that blocks one daemon thread and nothing else: lines wait in memory up to a limit, those beyond are lost and
-counted, and once lines can be written again one of them says how many were lost. Standard library only.
+A pipe that is not read, a terminal stopped with Ctrl-S and a disk that hangs all block a write. Here only the thread is
+blocked. Lines wait in memory up to a limit; further lines are lost and counted, and a line with the count is written
+once writing works again. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from typing import Final, NamedTuple
 
 MOST_LINES: Final = 2_000
 MOST_BYTES: Final = 4 << 20
-"""What may wait in memory: so many lines, and together so many bytes, unless a single line is longer."""
+"""Limits for the lines that wait in memory; a single longer line may wait too."""
 FLUSH_SECONDS: Final = 0.4
-"""How long the end of a process waits until its last lines are written."""
+"""How long the end of the process waits until the last lines are written."""
 
 _BATCH_BYTES: Final = 1 << 16
 
 
 class Output:
-    """Writes to a descriptor below Python's buffers, and ends a line that a full disk cut off before the next begins.
+    """Writes to a descriptor without Python's buffers. A line that a full disk cut off is ended before the next one.
 
-    The descriptor's flags stay as they are, since other programs may share it.
+    The descriptor's flags are not changed, since other programs may share it.
 
     Args:
-        patient: wait where a descriptor that does not block is full; else that is an error as any other.
+        patient: wait while a non-blocking descriptor is full; otherwise this is an error.
 
     Attributes:
-        written: how many bytes of the last ``put`` were written.
+        written: bytes of the last ``put`` that were written.
     """
 
     def __init__(self, *, patient: bool) -> None:
@@ -44,7 +44,7 @@ class Output:
         self._torn = False
 
     def put(self, descriptor: int, data: bytes) -> None:
-        """Write all of ``data``, which is whole lines. Raises OSError."""
+        """Write all of ``data``, which are whole lines. Raises OSError."""
         self.written = -1 if self._torn else 0
         if self._torn:
             data = b"\n" + data
@@ -62,33 +62,33 @@ class Output:
 
 
 class _Piece(NamedTuple):
-    """A line that waits, or, with ``lost``, the one that says that so many were lost."""
+    """A waiting line; with ``lost``, the line that says how many were lost."""
 
     data: bytes
     lost: int = 0
 
 
 class LineWriter:
-    """Takes lines from any thread at once, and writes them in order.
+    """Takes lines from any thread without waiting, and writes them in order.
 
     Args:
-        descriptor: where to; it has to stay open as long as the process lives.
-        confess: makes the line, with its newline, that says how many lines were lost, and why.
-        encoding: of the descriptor's reader; it gets an escape for what it cannot have.
+        descriptor: where to write; it must stay open until the process ends.
+        lost_line: makes the line, with its newline, that says how many lines were lost, and why.
+        encoding: of the descriptor's reader; other characters are escaped.
 
     Attributes:
-        failures: how many lines were lost so far.
-        last_error: why the last of them was; "" if none was.
+        failures: lines lost so far.
+        last_error: why the last of them was lost; "" if none was.
     """
 
-    def __init__(self, descriptor: int, confess: Callable[[int, str], str], *, encoding: str = "utf-8") -> None:
-        self.confess = confess
+    def __init__(self, descriptor: int, lost_line: Callable[[int, str], str], *, encoding: str = "utf-8") -> None:
+        self.lost_line = lost_line
         self.failures = 0
         self.last_error = ""
         self._descriptor = descriptor
         self._encoding = encoding
         self._output = Output(patient=True)
-        # Both are reentrant: a destructor or a signal handler may have something to say in the midst of a ``write``.
+        # Both are reentrant: a destructor or a signal handler may log during a ``write``.
         self._guard = threading.RLock()
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._waiting: deque[_Piece] = deque()
@@ -98,21 +98,21 @@ class LineWriter:
         self._thread: threading.Thread | None = None
 
     def write(self, line: str) -> None:
-        """Take one line with its newline, or several that belong together. Returns at once and never raises."""
+        """Take one line with its newline, or several in one text. Returns at once and never raises."""
         data = line.encode(self._encoding, "backslashreplace")
         with self._guard:
             lines = len(self._waiting) + self._writing
             if lines >= MOST_LINES or (lines and self._waiting_bytes + len(data) > MOST_BYTES):
                 self._lose([_Piece(data)], "the reader of the log has stalled")
                 return
-            if self._unsaid:  # what was lost came between what waits and this line
-                self._append_confession()
+            if self._unsaid:  # the lost lines belong between the waiting lines and this one
+                self._append_lost_line()
             self._append(_Piece(data))
             self._start()
         self._wake.put(None)
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Wait until all is written, but no longer than that; return whether it is."""
+        """Wait until all is written, at most ``seconds``; return whether it is."""
         end = time.monotonic() + seconds
         while self._is_busy():
             if time.monotonic() >= end:
@@ -128,9 +128,9 @@ class LineWriter:
         self._waiting.append(piece)
         self._waiting_bytes += len(piece.data)
 
-    def _append_confession(self) -> None:
+    def _append_lost_line(self) -> None:
         count, self._unsaid = self._unsaid, 0
-        line = self.confess(count, self.last_error)
+        line = self.lost_line(count, self.last_error)
         self._append(_Piece(line.encode(self._encoding, "backslashreplace"), count))
 
     def _lose(self, pieces: Sequence[_Piece], why: str) -> None:
@@ -144,7 +144,7 @@ class LineWriter:
         thread = threading.Thread(target=self._run, name="log", daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # there are too many threads just now: the next line tries again
+        except RuntimeError:  # too many threads: the next line tries again
             return
         self._thread = thread
         atexit.register(self.flush)
@@ -156,7 +156,7 @@ class LineWriter:
                 self._put(batch)
 
     def _take(self) -> list[_Piece]:
-        """Take what waits, or a good part of it: where lines come faster than this thread's turns, it keeps up."""
+        """Take waiting lines up to a size; many at once, to keep up with a fast writer."""
         batch: list[_Piece] = []
         with self._guard:
             size = 0
@@ -176,15 +176,15 @@ class LineWriter:
             if problem:
                 self._lose(_unwritten(batch, self._output.written), problem)
             elif self._unsaid and not self._waiting:
-                self._append_confession()
+                self._append_lost_line()
             self._waiting_bytes -= sum(len(piece.data) for piece in batch)
             self._writing = 0
-            if not self._waiting:  # should a line that came in the midst of another have been counted wrongly
+            if not self._waiting:  # in case a reentrant write was counted wrongly
                 self._waiting_bytes = 0
 
 
 def _unwritten(batch: list[_Piece], written: int) -> list[_Piece]:
-    """Return what of a batch is not, or not all of it, among the first so many bytes."""
+    """Return the pieces of a batch that are not completely within the first ``written`` bytes."""
     end = 0
     for number, piece in enumerate(batch):
         end += len(piece.data)

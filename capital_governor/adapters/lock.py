@@ -1,4 +1,4 @@
-"""Exactly one governor a root: a lock that the kernel frees when its holder dies, however it dies."""
+"""The lock that allows one governor per root. The kernel releases it when its holder ends, by a kill too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from capital_governor.adapters.refusals import LOCK_REMEDIES
 
 PATIENCE_SECONDS: Final = 1.0
-"""How long ``acquire`` tries again: whoever looks at a lock has a share of it for a moment."""
+"""How long ``acquire`` tries: a command that looks at the lock holds it shared for a moment."""
 
 _POLL_SECONDS: Final = 0.01
 
@@ -19,20 +19,20 @@ class LockHeldError(Exception):
 
 
 class LockRefusedError(OSError):
-    """The file of the lock cannot be opened or locked; its text has the remedy."""
+    """The lock file cannot be opened or locked; the text has the remedy."""
 
 
 class RootLock:
     """A lock on one file, held until ``release`` or the end of the process.
 
-    The file is never unlinked: a lock on an unlinked file would exclude nobody.
+    The file is never deleted: a lock on a deleted file would not exclude another governor.
 
     Args:
         path: the lock file; its folder must exist.
     """
 
     def __init__(self, path: Path) -> None:
-        from filelock import FileLock  # noqa: PLC0415 - `is_held`, which a command asks in a hurry, does without
+        from filelock import FileLock  # noqa: PLC0415 - `is_held` of the quick commands does not need it
 
         self._path = path
         self._lock = FileLock(
@@ -49,7 +49,7 @@ class RootLock:
 
         Raises:
             LockHeldError: another process has it.
-            OSError: the file cannot be opened or locked; with its name, and the remedy where one is known.
+            LockRefusedError: the file cannot be opened or locked.
         """
         from filelock import Timeout  # noqa: PLC0415 - as above
 
@@ -69,10 +69,10 @@ class RootLock:
 
 
 def is_held(path: Path) -> bool | None:
-    """Return whether a governor holds this lock, which ends with it however it dies; None if that is unknown."""
+    """Return whether a governor holds this lock; None if that is unknown."""
     try:
         with path.open("rb") as file:
-            # Shared and given back at once: a governor that starts in these microseconds tries again.
+            # Locked shared and released at once; a governor that starts at this moment tries again.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -1,8 +1,8 @@
-"""What a log line looks like: structlog processors that make a line of an event and its fields.
+"""The format of log lines: structlog processors that turn an event and its fields into a line.
 
 An event of the governor is a name and fields (``log.info("allocations_saved", generation=41)``), and ``Wording`` adds
-the sentence that people search for. In the console that sentence is the line; in JSON it stands beside name and fields.
-What has no sentence (an event of another library, a text) is shown as it is, its fields behind it.
+its sentence. On the console the sentence is the line; in JSON it is beside name and fields. An event without a sentence
+(of another library, or a plain text) is shown as it is, followed by its fields.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from capital_governor.adapters.partial_imports import without
 from capital_governor.adapters.printable import escape, text_of
 from capital_governor.adapters.redaction import FIXED, Redaction
 
-with without("rich"):  # structlog's console renderer would load it; ours does not
+with without("rich"):  # only structlog's console renderer needs it
     from structlog.processors import ExceptionRenderer, JSONRenderer, add_log_level
     from structlog.typing import EventDict, Processor
 
@@ -32,17 +32,17 @@ _RESET: Final = "\x1b[0m"
 
 Format = Literal["console", "json"]
 Words = Callable[[str, Mapping[str, Any]], str | None]
-"""Returns the sentence of an event from its name and fields; None if the name is none of the governor's."""
+"""Returns the sentence of an event from its name and fields; None if it is not one of the governor's."""
 
 
 class Formatter:
-    """Makes a line of an event: the same processors for structlog's loggers and for the standard library's.
+    """Turns an event into a line, for structlog's loggers and for the standard library's.
 
     Args:
         fmt: "console" for lines to read, "json" for one object a line.
         color: whether the console's level has a colour.
         redaction: hides secrets.
-        words: the governor's wording.
+        words: returns the sentence of an event.
         now: the clock, in seconds since 1970 UTC.
     """
 
@@ -66,12 +66,12 @@ class Formatter:
         )
 
     def line(self, level: str, event: str, **fields: object) -> str:
-        """Return the line (for a traceback in the console: the lines) of one event, without the last newline.
+        """Return the line of one event, with a traceback on the console the lines, without the last newline.
 
         Args:
             level: a method name of a logger, as ``warning``.
-            event: the name of an event of the governor's, or a text.
-            fields: of the event; ``exc_info`` as loggers take it.
+            event: the name of an event of the governor, or a text.
+            fields: of the event; ``exc_info`` as for loggers.
         """
         line: Any = {**fields, "event": event}
         for processor in self.processors:
@@ -83,7 +83,7 @@ class Formatter:
 
 
 def _keep_apart(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Rename fields that are called as what every line has; ``event`` is never a field."""
+    """Rename fields that have the name of a fixed field; ``event`` is never a field."""
     for name in FIXED:
         if name in event and name != "event":
             event[f"{name}_"] = event.pop(name)
@@ -101,12 +101,12 @@ class _Stamp:
 
 
 def _traceback(exc_info: tuple[type[BaseException], BaseException, TracebackType | None]) -> str:
-    """Return a traceback without the values of variables."""
+    """Return a traceback without values of variables."""
     return "".join(traceback.format_exception(exc_info[1])).rstrip()
 
 
 class _Wording:
-    """Puts the sentence of an event in place of its name, which stays as ``event_name`` where the fields stay too."""
+    """Replaces the name of an event by its sentence; with fields, the name is kept as ``event_name``."""
 
     def __init__(self, words: Words, *, with_fields: bool) -> None:
         self._words = words
@@ -118,7 +118,7 @@ class _Wording:
             return event
         try:
             text = self._words(name, event)
-        except Exception:  # noqa: BLE001 - a field is missing or of another kind: the line has name and fields instead
+        except Exception:  # noqa: BLE001 - a field is missing or has another type: show name and fields instead
             text = None
         if text is None:
             return event
@@ -132,7 +132,7 @@ class _Wording:
 
 
 def _document(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Put what every line has first."""
+    """Put the fixed fields first."""
     fixed = {**event, "level": event["level"].upper(), "logger": TAG}
     return {**{name: fixed[name] for name in FIXED if name in fixed}, **fixed}
 
@@ -143,7 +143,7 @@ _ENCODE: Final = json.JSONEncoder(allow_nan=False, default=text_of).encode
 def _dump(document: Mapping[str, Any], **_: object) -> str:
     try:
         return _ENCODE(document)
-    except (TypeError, ValueError, RecursionError):  # NaN, an odd key, a circle: said in words instead
+    except (TypeError, ValueError, RecursionError):  # NaN, an odd key or a cycle: write the values as text
         return json.dumps({key: text_of(value) for key, value in document.items()})
 
 
@@ -151,14 +151,14 @@ def _dump(document: Mapping[str, Any], **_: object) -> str:
 
 
 def _escape(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Make all of an event printable; only the rows of a traceback are still parted by newlines."""
+    """Make all of an event printable; only the rows of a traceback are still separated by newlines."""
     rows = event.pop("exception", "").splitlines()
     escaped = {escape(name): escape(text_of(value)) for name, value in event.items()}
     return {**escaped, "exception": "\n".join(map(escape, rows))}
 
 
 class _Console:
-    """Makes NeoLight's line: time, tag, level, sentence. Each row of a traceback has what operators search for, too."""
+    """Makes NeoLight's line: time, tag, level, sentence. Each row of a traceback has time, tag and level too."""
 
     def __init__(self, *, color: bool) -> None:
         self._color = color

@@ -1,4 +1,4 @@
-"""Where log lines go: a stream that may fail, block or be gone without anybody but a counter noticing."""
+"""Writes log lines to a stream; if it fails, blocks or is closed, lines are counted as lost and nothing else stops."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from capital_governor.adapters.redaction import Redaction
 
 
 class Sink:
-    """Where every line ends up, in one write.
+    """Takes all log lines of the process and writes each in one call.
 
-    A file or terminal is written to below Python's buffers: a line that could not be written is lost rather than kept
-    for a later flush, so that a full disk costs no memory and no exit code. Where ``LineWriter`` does the writing, a
-    line waits until its reader takes it, and the caller does not.
+    It bypasses Python's buffers: a line that cannot be written is lost and not kept for a later flush, so that a full
+    disk changes neither memory nor exit code. With a ``LineWriter``, lines wait for their reader on a thread, and the
+    caller does not wait.
 
     Args:
         secrets: texts that must not appear, see ``Redaction``.
-        stream: where to; None is whatever ``sys.stderr`` is at the time.
+        stream: where to write; None is the ``sys.stderr`` of the moment.
 
     Attributes:
-        redaction: hides the secrets; lines come here with nothing secret in them.
-        writer: what writes the lines in the background; None: each is written at once.
+        redaction: hides the secrets, before lines come here.
+        writer: writes the lines in the background; None: each is written at once.
         lost_line: makes the line that says how many lines were lost, and why.
     """
 
@@ -41,12 +41,12 @@ class Sink:
 
     @property
     def failures(self) -> int:
-        """How many lines could not be written so far."""
+        """Lines that could not be written so far."""
         return self._failures + (0 if self.writer is None else self.writer.failures)
 
     @property
     def last_error(self) -> str:
-        """Why the last of them could not; "" if all could."""
+        """Why the last of them could not be written; "" if there is none."""
         return self.redact("" if self.writer is None else self.writer.last_error) or self._last_error
 
     def redact(self, text: str) -> str:
@@ -54,7 +54,7 @@ class Sink:
         return self.redaction.hide(text)
 
     def write(self, text: str) -> None:
-        """Write one event, as it is rendered. Never raises for what the stream does."""
+        """Write one rendered event. Never raises if the stream fails."""
         line = text + "\n"
         if self.writer is not None:
             self.writer.write(line)
@@ -62,32 +62,32 @@ class Sink:
         try:
             self._put(sys.stderr if self._stream is None else self._stream, line)
         except (OSError, ValueError, RuntimeError, AttributeError) as error:
-            # Full disk, closed pipe or file, re-entry from a signal handler, or no stderr at all.
+            # Full disk, closed pipe or file, reentrant call from a signal handler, or no stderr.
             self._failures += 1
             self._last_error = self.redact(str(error) or type(error).__name__)
 
     debug = info = warning = warn = error = critical = fatal = exception = msg = log = write
 
     def flush(self) -> None:
-        """Wait a moment until what was said is written: for the end of the process."""
+        """Wait a moment until all lines are written, before the process ends."""
         if self.writer is not None:
             self.writer.flush()
 
     def write_in_background(self, former: LineWriter | None = None) -> None:
-        """Have lines written by a thread from now on, if there is a file or terminal at all.
+        """Write lines on a thread from now on, if the stream is a file or terminal.
 
         Args:
-            former: goes on instead of a new one, with the lines that wait in it.
+            former: the writer to use instead of a new one, with its waiting lines.
         """
         stream = sys.stderr if self._stream is None else self._stream
         if former is not None:
-            former.confess = self._confess
+            former.lost_line = self._lost_line
             self.writer = former
         elif stream is not None:
             with contextlib.suppress(OSError, ValueError):  # a stream in memory, or a closed one
-                self.writer = LineWriter(stream.fileno(), self._confess, encoding=stream.encoding or "utf-8")
+                self.writer = LineWriter(stream.fileno(), self._lost_line, encoding=stream.encoding or "utf-8")
 
-    def _confess(self, count: int, why: str) -> str:
+    def _lost_line(self, count: int, why: str) -> str:
         return self.lost_line(count, why) + "\n"
 
     def _put(self, stream: TextIO, line: str) -> None:

@@ -1,9 +1,9 @@
-"""Logs: structlog for the governor's events, one sink for everybody's lines, and nothing secret in it.
+"""Sets up logging: structlog for the governor's events, and one sink for all lines, without secrets.
 
-Every line is one event; whatever an agent's name or an error's text contains cannot break a line, colour it or hide
-in it. What the standard library's logging has to say (asyncio, httpx, warnings) and what nothing catches goes through
-the same processors into the same sink. A log that cannot be written is counted and otherwise ignored: control must not
-depend on it.
+Every line is one event. Names of agents and texts of errors are escaped, so that they cannot break or colour a line.
+Records of the standard library's logging (asyncio, httpx, warnings) and uncaught exceptions go through the same
+processors into the same sink. Lines that cannot be written are counted and otherwise ignored: governing does not depend
+on the log.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from capital_governor.adapters.log_output import Sink
 from capital_governor.adapters.partial_imports import without
 from capital_governor.adapters.printable import text_of
 
-with without("rich"):  # structlog's console renderer would load it; ours does not
+with without("rich"):  # only structlog's console renderer needs it
     import structlog
     from structlog.typing import FilteringBoundLogger
 
@@ -32,7 +32,7 @@ _NOISY: Final = ("httpx", "httpcore")
 
 
 class Bridge(logging.Handler):
-    """The standard library's log records, made lines and written as our own; never to its own stderr."""
+    """Writes the standard library's log records as lines to the sink."""
 
     def __init__(self, sink: Sink, formatter: Formatter, level: int) -> None:
         super().__init__(level)
@@ -40,10 +40,10 @@ class Bridge(logging.Handler):
         self._lines = formatter
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record, whatever its arguments are."""
+        """Write one record; never raises for its arguments."""
         try:
             message = record.getMessage()
-        except Exception:  # noqa: BLE001 - foreign arguments; logging would print them, with any secret, to stderr
+        except Exception:  # noqa: BLE001 - logging itself would print the arguments, with any secret, to stderr
             message = text_of(record.msg)
         level = record.levelname.lower()
         self._sink.write(self._lines.line(level, message, source=record.name, exc_info=record.exc_info))
@@ -59,14 +59,14 @@ def configure(
     color: bool | None = None,
     now: Callable[[], float] = time.time,
 ) -> Sink:
-    """Send all logs of this process to one sink; may be called again, and then replaces the former set-up.
+    """Send all logs of this process to one sink. A second call replaces the set-up.
 
     Args:
-        level: DEBUG, INFO, WARNING or ERROR; other libraries are heard from WARNING on.
+        level: DEBUG, INFO, WARNING or ERROR; for other libraries at least WARNING.
         fmt: "console" for lines to read, "json" for one object a line.
         secrets: texts that must not appear.
         words: the sentence of each event.
-        stream: where to; None is ``sys.stderr``.
+        stream: where to write; None is ``sys.stderr``.
         color: whether to colour the level; None: on a terminal, unless NO_COLOR is set and not empty.
         now: the clock, in seconds since 1970.
     """
@@ -88,9 +88,9 @@ def configure(
 
 
 def catch_uncaught() -> None:
-    """Send what nothing catches, in any thread, through ``configure``'s sink: a raw traceback may repeat a secret.
+    """Log uncaught exceptions of all threads, since a raw traceback may contain a secret.
 
-    What the event loop or the garbage collector catches comes by the standard library's logging, or here too.
+    Errors that the event loop or the garbage collector catches are logged too, here or by the standard library.
     """
 
     def main_thread(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -128,7 +128,7 @@ def _configure_structlog(sink: Sink, formatter: Formatter, level: int) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         context_class=dict,
         logger_factory=lambda *_: sink,
-        cache_logger_on_first_use=False,  # a second configure() must reach loggers that were made before it
+        cache_logger_on_first_use=False,  # a second configure() must apply to existing loggers
     )
 
 

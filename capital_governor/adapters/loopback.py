@@ -1,4 +1,4 @@
-"""Whether a host is this machine itself."""
+"""Tells whether a host is this machine itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LOOPBACK_NET: Final = 127
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is of this machine itself: localhost, 127.0.0.0/8 (127.1 too) or ::1."""
+    """Whether a host name or address is this machine itself: localhost, 127.0.0.0/8 (127.1 too) or ::1."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True

@@ -1,8 +1,8 @@
-"""Name look-ups on threads of their own, so that one that hangs holds up neither another name nor the end.
+"""Name look-ups, each on its own thread, so that one that hangs delays neither other names nor the end.
 
-asyncio shares a handful of threads between all look-ups, and cannot give up one that hangs in the C library: each costs
-a thread, and when all are taken nothing is looked up any more. Here a name that is being looked up is not asked for a
-second time, so there are as many threads as names, and none keeps the process from ending.
+asyncio uses a few threads for all look-ups and cannot cancel one that hangs in the C library. When all of its threads
+hang, no name can be looked up. Here a name that is being looked up is not looked up a second time, so there is at most
+one thread per name, and none keeps the process from ending.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class LookupLoop(asyncio.SelectorEventLoop):
-    """An event loop whose ``getaddrinfo`` has a daemon thread for each name that is under way."""
+    """An event loop whose ``getaddrinfo`` has a daemon thread for each name that is being looked up."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class LookupLoop(asyncio.SelectorEventLoop):
         proto: int = 0,
         flags: int = 0,
     ) -> list[Any]:
-        """Look a name up as ``socket.getaddrinfo`` does, and share what is under way for the same question."""
+        """Look up a name as ``socket.getaddrinfo`` does; callers with the same arguments share one look-up."""
         question = (host, port, family, type, proto, flags)
         found = self._lookups.get(question)
         if found is None:
@@ -41,23 +41,23 @@ class LookupLoop(asyncio.SelectorEventLoop):
                 thread.start()
             except RuntimeError as error:
                 raise OSError(f"the name cannot be looked up: {error}") from error
-            # Only now: what no thread looks up would be waited for by all that ask later.
+            # Only now that the thread runs: later callers wait for it.
             self._lookups[question] = found
-            found.add_done_callback(lambda done: self._settle(question, done))
-        # One caller's deadline must not take the answer from the others.
+            found.add_done_callback(lambda done: self._finish(question, done))
+        # The deadline of one caller must not cancel the look-up for the others.
         return list(await asyncio.shield(found))
 
     def _look_up(self, question: tuple[Any, ...], found: asyncio.Future[Any]) -> None:
         try:
             addresses = socket.getaddrinfo(*question)
-        except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+        except Exception as error:  # noqa: BLE001 - it is raised in the waiting caller
             outcome, answer = found.set_exception, error
         else:
             outcome, answer = found.set_result, addresses  # type: ignore[assignment]
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             self.call_soon_threadsafe(outcome, answer)
 
-    def _settle(self, question: tuple[object, ...], done: asyncio.Future[Any]) -> None:
+    def _finish(self, question: tuple[object, ...], done: asyncio.Future[Any]) -> None:
         del self._lookups[question]
         if not done.cancelled():
-            done.exception()  # marks it as retrieved: asyncio must not report it when no caller waits for the answer
+            done.exception()  # marks it as retrieved, so that asyncio does not report it if no caller waits

@@ -1,4 +1,4 @@
-"""What carries a text to the operator, and what may come of it."""
+"""The interface of a service that sends messages to the operator, and its results."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Protocol, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The notice was taken."""
+    """The message was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """It was not, or nobody knows; ``after_seconds`` is the other side's wish, None if it has none."""
+    """It was not accepted, or that is unknown; ``after_seconds`` is the pause that the service asks for, if any."""
 
     detail: str
     after_seconds: float | None = None
@@ -21,7 +21,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It never will be: trying again is of no use."""
+    """It will never be accepted: do not try again."""
 
     detail: str
 
@@ -30,10 +30,10 @@ Delivery: TypeAlias = Sent | Retry | Refused
 
 
 class Notifier(Protocol):
-    """What carries a text to the operator."""
+    """Sends messages to the operator."""
 
     async def send(self, text: str) -> Delivery:
-        """Try once, for less than a minute. Raises nothing but CancelledError."""
+        """Try once to send, in less than a minute. Raises only CancelledError."""
 
     async def close(self) -> None:
         """Release what is open."""

@@ -1,4 +1,4 @@
-"""Where the files of one root are: the two allocation files, the status file, the lock and the journal."""
+"""Paths of the files of one root: the two allocation files, the status file, the lock and the journal."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from capital_governor.adapters.permissions import unwritable
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Where the files of one root are. A dry run has its own folder, so that nobody trades on it."""
+    """Paths of the files of one root. A dry run has a folder of its own, so that no agent trades on it."""
 
     root: Path
     dry_run: bool = False
 
     @property
     def folder(self) -> Path:
-        """The folder of all three files."""
+        """The folder of the two allocation files and the status file."""
         runtime = self.root / "runtime"
         return runtime / "dry_run" if self.dry_run else runtime
 
@@ -31,7 +31,7 @@ class Paths:
 
     @property
     def override(self) -> Path:
-        """The allocation file that has other writers too."""
+        """The allocation file that other programs may write too."""
         return self.folder / "allocations_override.json"
 
     @property
@@ -41,11 +41,11 @@ class Paths:
 
     @property
     def lock(self) -> Path:
-        """The file whose lock says who governs."""
+        """The lock file of the running governor."""
         return self.folder / "capital_governor.lock"
 
     def journal(self, live: Path) -> Path:
-        """The journal: ``live``, or one of its own for a dry run."""
+        """The journal: ``live``, or a separate one for a dry run."""
         return self.folder / "journal.sqlite3" if self.dry_run else live
 
     def make_folder(self) -> None:
@@ -56,9 +56,10 @@ class Paths:
                 sync_folder(folder.parent)
 
     def unwritable(self) -> str:
-        """Return which folder would have to be writable for the three files, one sentence; empty if it is.
+        """Return a sentence about the folder that must be writable and is not; empty if the files can be made.
 
-        The root need not be, where the folders are there. Of what stands in the place of one, ``make_folder`` tells.
+        The root need not be writable if the folders exist. If something else is in a folder's place, ``make_folder``
+        reports it.
         """
         missing: Path | None = None
         for folder in dict.fromkeys((self.folder, self.root / "runtime", self.root)):
@@ -72,9 +73,9 @@ class Paths:
         return ""
 
     def sweep(self) -> Swept:
-        """Delete the temporaries that a kill left beside the real files; what cannot be deleted is only told.
+        """Delete temporary files that a killed governor left beside the real files; failures are only returned.
 
-        Only for the owner of the root's lock: another governor's temporary may be about to be renamed.
+        Only for the holder of the root's lock: another governor may be about to rename its temporary file.
         """
         real = [Path(os.path.realpath(path)) for path in (self.primary, self.override, self.status)]
         swept = [sweep(path.parent, [path.name]) for path in real]

@@ -1,4 +1,4 @@
-"""Keep mode, owner and group when a file is replaced, give new files to the folder's owner, check write access."""
+"""Keeps mode, owner and group of a replaced file, gives new files to the folder's owner, checks write access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_RIGHT: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.
 
 
 class NotKeptError(RemediedError):
-    """With the mode and owner that are possible here, some users would lose access to the file or gain it."""
+    """With the mode and owner that this user can set, other users would lose or gain access to the file."""
 
     def __init__(self, happens: str, remedy: str) -> None:
         super().__init__(errno.EPERM, happens)
@@ -24,22 +24,21 @@ class NotKeptError(RemediedError):
 
 
 class ModeRefusedError(Exception):
-    """The mode cannot be changed after the file was made; ``mode`` is the one to make it with."""
+    """The file system cannot change a file's mode; make the file with ``mode``."""
 
     def __init__(self, mode: int) -> None:
         super().__init__(f"{mode:04o}")
         self.mode = mode
 
 
-# --- what replaces a file ---------------------------------------------------------------------------------------------
+# --- replaced files ---------------------------------------------------------------------------------------------------
 
 
 def inherit(fd: int, old: os.stat_result, made_with: int = PRIVATE) -> str:
-    """Give a new, still empty file the owner, group and mode of the one it replaces; return what could not be kept.
+    """Give a new, empty file the owner, group and mode of the file that it replaces; return what could not be kept.
 
-    File systems without owners and modes of their own (CIFS, FUSE, object stores) refuse to change them; nothing is
-    asked of them where nothing differs. Whatever they refuse, nobody may read or write the new file who could not do so
-    with the old one, but for the user who writes it; and nobody may lose it who could read the old one.
+    File systems without owners and modes (CIFS, FUSE, object stores) refuse to change them. Whatever they refuse: no
+    user but the writing one may gain access to the file, and no reader may lose it.
 
     Args:
         fd: the new file, opened for writing.
@@ -51,13 +50,13 @@ def inherit(fd: int, old: os.stat_result, made_with: int = PRIVATE) -> str:
 
     Raises:
         ModeRefusedError: make the file again, with this mode.
-        NotKeptError: a reader would lose the file, or somebody gain it.
+        NotKeptError: a reader would lose access, or another user gain it.
         OSError: the disk refused.
     """
     made = os.fstat(fd)
     given = made.st_uid != old.st_uid and _try_to_own(fd, old.st_uid, old.st_gid)
     if not given and made.st_gid != old.st_gid:
-        # Whoever may not give a file to another user may still give it to a group of their own.
+        # A user who may not change the owner may still change the group to one of their own.
         _try_to_own(fd, -1, old.st_gid)
     owned = os.fstat(fd)
     mode = _permitted(old, owned)
@@ -93,12 +92,12 @@ def _try_to_change_mode(fd: int, mode: int) -> bool:
 
 
 def _permitted(old: os.stat_result, new: os.stat_result) -> int:
-    """Return the mode with which nobody can do more with ``new`` than with ``old``, whoever owns it."""
+    """Return the mode with which no user can do more with ``new`` than with ``old``, given the owner of each."""
     mode = stat.S_IMODE(old.st_mode)
     if (old.st_uid, old.st_gid) == (new.st_uid, new.st_gid):
         return mode
     if old.st_gid != new.st_gid:
-        # Members of the old group count as others from now on, and those of the new one did so before.
+        # Members of the old group now count as others, and members of the new one did before.
         both = (mode >> 3) & mode & 0o7
         mode = (mode & 0o700) | both << 3 | both
     return mode & 0o777
@@ -144,14 +143,14 @@ def _not_kept(old: os.stat_result, new: os.stat_result) -> str:
     return f"it could not keep its {' and '.join(what)}" if what else ""
 
 
-# --- what root makes --------------------------------------------------------------------------------------------------
+# --- files made by root -----------------------------------------------------------------------------------------------
 
 
 def hand_over(made: Path) -> None:
-    """Give what root has made to the owner of the folder that it is in: a command of root must not lock them out.
+    """Give a file that root has made to the owner of its folder, so that a command of root does not lock them out.
 
-    Raises OSError, but not where the file system refuses to change owners (a network share whose server takes root for
-    nobody, or which knows no owners): root can use what it has made there, and ``locked_out`` says who cannot.
+    Raises OSError, but not if the file system refuses to change owners (as a network share does whose server maps root
+    to nobody): root can use the file, and ``locked_out`` says who cannot.
     """
     if os.geteuid() != 0:
         return
@@ -166,7 +165,7 @@ def hand_over(made: Path) -> None:
 
 
 def locked_out(made: Path) -> str:
-    """Return whom a file that root has just made keeps out, in one sentence; empty if nobody."""
+    """Return a sentence about the user who cannot use a file that root has just made; empty if all can."""
     owner, mine = made.parent.stat(), made.stat()
     if os.geteuid() != 0 or owner.st_uid in {0, mine.st_uid}:
         return ""
@@ -176,16 +175,16 @@ def locked_out(made: Path) -> str:
     )
 
 
-# --- where to write ---------------------------------------------------------------------------------------------------
+# --- write access -----------------------------------------------------------------------------------------------------
 
 
 def unwritable(folder: Path) -> str:
-    """Return why no file can be made in this folder and what to do, one sentence; empty if one can.
+    """Return why no file can be made in this folder and what to do, in one sentence; empty if one can.
 
-    A full disk is not meant: that may pass, and what writes later has to live with it anyway.
+    A full disk is not reported, since it may have space again later.
     """
     try:
-        with tempfile.TemporaryFile(dir=folder):  # access() would say yes to a superuser where nobody can write
+        with tempfile.TemporaryFile(dir=folder):  # access() returns True for root even on a read-only file system
             return ""
     except OSError as error:
         if error.errno not in _NO_RIGHT:
@@ -196,9 +195,9 @@ def unwritable(folder: Path) -> str:
 
 
 def denied(path: Path) -> str:
-    """Return why this user may not write a file at ``path``, one sentence; empty if permissions allow it.
+    """Return why this user may not write a file at ``path``, in one sentence; empty if permissions allow it.
 
-    Asked of the file, where there is one, and of its folder or the nearest above that there is. Nothing is written.
+    Checks the file, if it exists, and the nearest existing folder above. Nothing is written.
     """
     there = next(place for place in (path, *path.parents) if os.path.exists(place))  # noqa: PTH110 - Path.exists raises where a parent may not be entered
     for place in (there, there if there.is_dir() else there.parent):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# Unicode's default-ignorable characters that str.isprintable() lets through: they take no room on a screen.
+# Unicode's default-ignorable characters that str.isprintable() accepts: they are invisible.
 _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
 
 def escape(text: str) -> str:
-    """Return the text with everything that is not visible escaped as in Python's source."""
+    """Return the text with everything invisible escaped as in Python source."""
     if text.isprintable() and (text.isascii() or not _INVISIBLE.search(text)):
         return text
     return "".join(
@@ -22,8 +22,8 @@ def escape(text: str) -> str:
 
 
 def text_of(value: object) -> str:
-    """Return what a value says of itself; a value whose own words fail must not fail the caller's log line."""
+    """Return a value as text; a ``repr`` that fails does not raise."""
     try:
         return value if isinstance(value, str) else repr(value)
-    except Exception:  # noqa: BLE001 - foreign code
+    except Exception:  # noqa: BLE001 - code of another library
         return f"<unprintable {type(value).__name__}>"

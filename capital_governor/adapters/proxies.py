@@ -1,7 +1,7 @@
-"""Which proxy leads to a URL: the environment says so, for Telegram and the heartbeat alike; loopback has none.
+"""The proxy for a URL, from the environment; for Telegram and the heartbeat. Loopback never has one.
 
-The environment is read here and not by httpx: that would send loopback requests through a proxy, and sends nothing at
-all if it cannot parse one entry of NO_PROXY.
+httpx does not read the environment here: it would send loopback requests through a proxy, and fail all requests if it
+cannot parse one entry of NO_PROXY.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LONGEST_SHOWN: Final = 60
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _told: set[str] = set()
-"""Entries of NO_PROXY that a warning has named: they stand in each look at the environment."""
+"""Entries of NO_PROXY for which a warning was logged, so that each is logged once."""
 
 
 class ProxyUnusableError(Exception):
@@ -46,8 +46,8 @@ class Route:
     """How a URL is reached.
 
     Args:
-        proxy: through this proxy; None: directly.
-        via: names the proxy and its variable in messages, without user and password; empty if there is none.
+        proxy: the proxy to use; None: directly.
+        via: how messages name the proxy and its variable, without user and password; empty without a proxy.
     """
 
     proxy: httpx.Proxy | None = None
@@ -56,7 +56,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class _Bypass:
-    """One entry of NO_PROXY: a network or the end of a name ("": any host), with a scheme and a port or without."""
+    """One entry of NO_PROXY: a network or the end of a name ("": any host), with or without scheme and port."""
 
     network: Network | None = None
     name: str = ""
@@ -107,7 +107,7 @@ def route_to(url: str, environ: Mapping[str, str] | None = None) -> Route:
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return which spelling of a variable counts, and its value; one in lower case that is empty unsets the other."""
+    """Return the spelling of a variable that counts, and its value; an empty one in lower case unsets the other."""
     variable = name if name in environ else name.upper()
     return variable, environ.get(variable, "").strip()
 
@@ -150,7 +150,7 @@ def _tls(url: str) -> ssl.SSLContext:
     return tls_context(httpx.URL(url))
 
 
-# --- its exceptions ---------------------------------------------------------------------------------------------------
+# --- NO_PROXY ---------------------------------------------------------------------------------------------------------
 
 
 def _bypasses(environ: Mapping[str, str]) -> Iterator[_Bypass]:
@@ -187,7 +187,7 @@ def _bypass(entry: str) -> _Bypass | None:
 
 
 def _network(text: str) -> Network | None:
-    """Return an address as a network of itself alone; None if it is neither."""
+    """Return a network, or the network of a single address; None if the text is neither."""
     try:
         return ipaddress.ip_network(text[1:-1] if re.fullmatch(r"\[.*\]", text) else text, strict=False)
     except ValueError:
@@ -195,7 +195,7 @@ def _network(text: str) -> Network | None:
 
 
 def _host_and_port(text: str) -> tuple[str, int | None]:
-    """Split an entry; the port is None where there is none, and 0 where it is no port."""
+    """Split an entry; the port is None if there is none, and 0 if it is not valid."""
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
         return text, None

@@ -1,4 +1,4 @@
-"""Hide secrets: what was declared as one, and what looks like one, in a text and in all fields of a log event."""
+"""Hides secrets in texts and log events: declared ones, and texts that look like one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from capital_governor.adapters.printable import escape, text_of
 HIDDEN: Final = "********"
 
 FIXED: Final = ("timestamp", "level", "event", "logger", "exception", "event_name")
-"""The names of what a line has besides the fields of its event. No text of anybody's is in them."""
+"""The names of the fields that every log line may have. They never need to be hidden."""
 
 _SHORTEST_SECRET: Final = 4
 _BOT_TOKEN: Final = re.compile(r"(?<![0-9])[0-9]{6,}(?::|%3[Aa])[A-Za-z0-9_-]{30,}")
@@ -21,7 +21,7 @@ _USERINFO: Final = re.compile(r"://[^\s/?#]*@")
 
 
 class Redaction:
-    """Hides secrets; a processor of structlog too.
+    """Hides secrets; also a structlog processor.
 
     Args:
         secrets: texts that must not appear (those shorter than four characters are ignored).
@@ -39,7 +39,7 @@ class Redaction:
         return _USERINFO.sub(f"://{HIDDEN}@", text) if "@" in text else text
 
     def __call__(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """Hide secrets in the names and values of an event, also deep inside of them."""
+        """Hide secrets in the names and values of an event, nested ones too."""
         return {name if name in FIXED else self.hide(name): self._hidden(value) for name, value in event.items()}
 
     def _hidden(self, value: object) -> object:
@@ -49,7 +49,7 @@ class Redaction:
             return self.hide(text_of(value))
 
     def _inside(self, value: object) -> object:
-        """Return a value with nothing secret in it: itself, a container like it, or its own words without secrets."""
+        """Return a value without secrets: itself, a copy of the container, or its text with secrets hidden."""
         if isinstance(value, str):
             return self.hide(value)
         if type(value) is dict:
@@ -64,7 +64,7 @@ class Redaction:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield a text as it looks after being put into a URL, into JSON, into a repr or through the log's escapes."""
+    """Yield the forms of a text in a URL, in JSON, in a repr and in an escaped log line."""
     yield secret
     for encoded in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
         yield encoded
@@ -77,7 +77,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
-    """Return what finds every secret in every form, also in a form of a form (a repr inside JSON)."""
+    """Return a pattern for every secret in every form, nested forms too (a repr inside JSON)."""
     encodable = (secret.encode("utf-8", "replace").decode() for secret in secrets)
     forms = {
         outer

@@ -1,4 +1,4 @@
-"""What a file system refuses: what the program does without, and what a person does about the rest."""
+"""Errors of file systems: which are tolerated, and what a person can do about the others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
-"""What file systems answer that can never do what they were asked for: network shares, FUSE, object stores."""
+"""Errors of file systems that lack a feature: network shares, FUSE, object stores."""
 REFUSED: Final = UNSUPPORTED | {errno.EACCES, errno.EPERM}
-"""The same, and what they answer to a user who may not."""
+"""These, and the errors for a user without permission."""
 
 REMEDIES: Final = {
     errno.ENOSPC: "free some space",
@@ -42,7 +42,7 @@ REMEDIES: Final = {
     errno.ENOSYS: "put the folder on a local disk, since this file system lacks what a safe write needs",
     errno.EOPNOTSUPP: "put the folder on a local disk, since this file system lacks what a safe write needs",
 }
-"""By number of an error: what a person does about it, where that depends on nothing else."""
+"""By error number, what a person can do, if that depends on nothing else."""
 
 _NO_LOCKS: Final = "this file system has no file locks: put runtime/ on a local disk, or mount this one with locks"
 _NOT_OURS: Final = "let the governor's user write to it, or remove it while no governor runs here"
@@ -56,17 +56,17 @@ LOCK_REMEDIES: Final = {
     errno.ELOOP: "it is a symbolic link: remove it while no governor runs here",
     errno.EISDIR: "move away the folder in its place",
 }
-"""The same for the lock file, which must not be replaced while a governor holds it."""
+"""As ``REMEDIES``, for the lock file, which must not be replaced while a governor holds it."""
 
 
 class RemediedError(OSError):
-    """An error of a file system that knows its remedy."""
+    """An error of a file system with its own remedy."""
 
     remedy = "see to this path"
 
 
 def remedy(error: OSError) -> str:
-    """Return what a person does about this error, as one clause; empty where only the error itself can tell."""
+    """Return what a person can do about this error, as one clause; empty if that is unknown."""
     if isinstance(error, RemediedError):
         return error.remedy
     path = error.filename if error.filename2 is None else error.filename2
@@ -76,7 +76,7 @@ def remedy(error: OSError) -> str:
 
 
 def problem(path: Path, done: str, error: OSError) -> str:
-    """Return in one sentence that the file at ``path`` could not be ``done``, why, and what to do."""
+    """Return one sentence: the file at ``path`` could not be ``done`` ("read"), why, and what to do."""
     clause = remedy(error) or "see to this path"
     if done == "read" and error.errno == errno.EACCES:
         clause = "let the governor's user read it"
@@ -84,12 +84,12 @@ def problem(path: Path, done: str, error: OSError) -> str:
 
 
 def code(error: OSError) -> str:
-    """Return the name of an error's number, as manuals have it."""
+    """Return the name of an error number, such as ENOSPC."""
     return errno.errorcode.get(error.errno or 0, "unknown error")
 
 
 def _remedy_of_denial(number: int | None, path: Path) -> str:
-    """Return the remedy for what was denied to this user at ``path``, by what is found there now."""
+    """Return the remedy for a permission error at ``path``, from what is there now."""
     folder = Path(os.path.realpath(path)).parent
     taken = _is_file_of_another(path)
     if number == errno.EPERM:
@@ -112,7 +112,7 @@ def _is_file_of_another(path: Path) -> bool:
 
 
 def _is_sticky_for_us(folder: Path) -> bool:
-    """Whether only the owner of a file, who we are not, may replace it in this folder."""
+    """Whether the folder is sticky and not this user's, so that only a file's owner may replace it."""
     try:
         found = folder.stat()
     except OSError:

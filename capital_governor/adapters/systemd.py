@@ -1,4 +1,4 @@
-"""systemd's notification protocol, sd_notify(3): one datagram a message, sent or not, never waited for."""
+"""systemd's notification protocol, sd_notify(3): one datagram per message, sent without waiting."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import socket
 
 
 class ServiceManager:
-    """Whoever started this process and listens on NOTIFY_SOCKET.
+    """The service manager that listens on NOTIFY_SOCKET.
 
     Args:
-        address: what NOTIFY_SOCKET says: a path, or a name in Linux's abstract space after ``@``; empty if nobody
-            listens, and then nothing is sent.
+        address: the value of NOTIFY_SOCKET: a path, or ``@`` and a name in Linux's abstract namespace; empty: nothing
+            is sent.
     """
 
     def __init__(self, address: str) -> None:
@@ -23,8 +23,8 @@ class ServiceManager:
         message = "\n".join(assignment.replace("\n", " ") for assignment in assignments)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.settimeout(0)  # a full queue must not hold up a cycle
+                sender.settimeout(0)  # a full queue must not delay a cycle
                 sender.sendto(message.encode(), self._address)
-        except OSError as error:  # no such socket, nobody behind it, its queue full, a name too long
+        except OSError as error:  # no such socket, no listener, a full queue, a name too long
             return f"systemd cannot be notified at NOTIFY_SOCKET: {error.strerror or error}"
         return ""

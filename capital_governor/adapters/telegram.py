@@ -1,4 +1,4 @@
-"""Telegram behind the Notifier protocol. python-telegram-bot is loaded with the first message."""
+"""Sends messages by Telegram. python-telegram-bot is imported with the first message."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS: Final = 20.0
 LONGEST_TEXT: Final = 4096
-"""Characters that the Bot API takes in one message."""
+"""The largest number of characters in one message of the Bot API."""
 _SHOWN_CHARACTERS: Final = 200
 _UNREADABLE: Final = ". Parsing the server response"
-"""What the library puts between its own words and a body that is not JSON."""
+"""In the library's error text, what separates its own words from a body that is not JSON."""
 
 
 class Telegram:
@@ -34,11 +34,11 @@ class Telegram:
 
     Args:
         token: of the bot.
-        chat_id: where to.
+        chat_id: of the chat.
         base_url: of the Bot API; the token is appended.
         topic_id: of the forum topic in the chat; None: the chat itself.
-        redact: takes secrets out of what is said of a failure.
-        deadline_seconds: for one message in all.
+        redact: hides secrets in texts about failures.
+        deadline_seconds: for one message.
     """
 
     def __init__(
@@ -62,17 +62,17 @@ class Telegram:
         self._shown = f"the Bot API at {urlsplit(base_url).netloc}"
 
     async def send(self, text: str) -> Delivery:
-        """Send one plain text, cut to what a message may hold.
+        """Send one plain text, cut to ``LONGEST_TEXT``.
 
-        A time-out counts as not delivered although it may have been: a notice twice is better than none. A group that
-        has become a supergroup has a new chat id, which the answer names: it is used from then on.
+        A time-out counts as not sent, although it may have been: a message twice is better than none. A group that has
+        become a supergroup has a new chat id. The answer names it, and it is used from then on.
         """
         try:
-            # Loading takes the better part of a second of work and is not the other side's fault: no deadline on it.
+            # The import takes most of a second and does not count towards the deadline.
             bot = await asyncio.to_thread(self._make_bot) if self._bot is None else self._bot
         except ProxyUnusableError as error:
             return Retry(str(error))
-        except Exception as error:  # noqa: BLE001 - a notifier's failure, whatever it is, must stop nothing else
+        except Exception as error:  # noqa: BLE001 - a failure of Telegram must stop nothing else
             return Retry(failure_text(error, self._shown))
         self._bot = bot
         try:
@@ -91,12 +91,12 @@ class Telegram:
             await bot.request.shutdown()
 
     def _make_bot(self) -> Bot:
-        # The library warns with each RetryAfter whose pause it gives as a number; this makes it a timedelta.
+        # Makes RetryAfter's pause a timedelta; with a number the library warns each time.
         os.environ.setdefault("PTB_TIMEDELTA", "true")
-        from telegram import Bot  # noqa: PLC0415 - its import costs as much as all else together
+        from telegram import Bot  # noqa: PLC0415 - its import takes as long as all others together
         from telegram.request import HTTPXRequest  # noqa: PLC0415
 
-        # It logs whole answers that it cannot read, as errors with tracebacks; what failed is said here.
+        # It logs unreadable answers as errors with tracebacks; the failure is logged by the outbox.
         logging.getLogger("telegram").setLevel(logging.CRITICAL)
         self._route = route_to(self._base_url)
         tls = tls_context(httpx.URL(self._base_url))
@@ -122,7 +122,7 @@ class Telegram:
         return f" through {self._route.via}" if self._route.via else ""
 
     def _failure(self, error: Exception) -> Delivery:
-        """Sort an error of a request by whether trying again is of use."""
+        """Return whether to try again after an error of a request."""
         from telegram.error import ChatMigrated, NetworkError, RetryAfter, TelegramError, TimedOut  # noqa: PLC0415
 
         match error:
@@ -133,7 +133,7 @@ class Telegram:
             case ChatMigrated() if type(error.new_chat_id) is int:
                 return Retry(_moved_text(str(error.new_chat_id)))
             case NetworkError() if error.__cause__ is not None and not isinstance(error.__cause__, TelegramError):
-                # The library's own words may be the URL, of which the token is a part.
+                # The library's own text may have the URL, which contains the token.
                 return Retry(self._clear(failure_text(error.__cause__, self._shown, self._route.via)))
             case TelegramError() if not isinstance(error, ChatMigrated):
                 return self._answered(error)
@@ -141,7 +141,7 @@ class Telegram:
                 return Retry(self._strange("is not one of Telegram's"))
 
     def _answered(self, error: TelegramError) -> Delivery:
-        """Sort an answer that is a refusal of Telegram's, or of what stands in its place."""
+        """Return whether to try again after an error in the answer, of Telegram or of a server in its place."""
         from telegram.error import BadRequest, Forbidden, InvalidToken, NetworkError  # noqa: PLC0415
 
         words = self._clear(error.message.partition(_UNREADABLE)[0])[:_SHOWN_CHARACTERS]
@@ -162,7 +162,7 @@ class Telegram:
         return f"the answer of {self._shown}{self._through} {what}: check TELEGRAM_API_BASE_URL"
 
     def _clear(self, text: str) -> str:
-        """Return the other side's words, without a secret, fit for log and status file."""
+        """Return the text of an answer without secrets, safe for log and status file."""
         return escape(self._redact(text.replace(self._token, "********")))
 
 
@@ -171,7 +171,7 @@ def _moved_text(chat_id: str) -> str:
 
 
 def _seconds(wish: object) -> float | None:
-    """Return a pause in seconds; the library hands on whatever the other side sent, None if that is no time."""
+    """Return a pause in seconds; None if the server sent no valid one, which the library does not check."""
     if isinstance(wish, timedelta):
         return wish.total_seconds()
     return float(wish) if isinstance(wish, int | float) else None

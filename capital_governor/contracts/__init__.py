@@ -1,1 +1,1 @@
-"""The documents that others send or read, typed: the payload, the two allocation files, the status file."""
+"""The documents that other programs send or read: payload, allocation files, status file; and exit codes."""

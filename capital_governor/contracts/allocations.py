@@ -1,4 +1,4 @@
-"""The content of an allocation file -> the publication it stands for, or why it is none of ours."""
+"""The content of an allocation file -> a publication, or why it is not one of the governor's."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from capital_governor.core.reason import Reason
 
 @dataclass(frozen=True, slots=True)
 class NotOurs:
-    """Why the content of a primary is not a publication of ours: one printable clause."""
+    """Why the content of a primary file is not the governor's: one printable clause."""
 
     detail: str
 
 
 LARGEST_KNOWN: Final = 2**52
-"""Half of the numbers that JSON readers hold exactly."""
+"""Half of the largest whole number that all JSON readers hold exactly."""
 ROUNDED: Final = 0.00005
-"""By how much a share of the previous program may be off: it rounded each to four decimals."""
+"""The largest rounding error of the previous program, which rounded each share to four decimals."""
 
 MOST_AGENTS: Final = 10_000
 _LONGEST_ID: Final = 200
@@ -34,10 +34,10 @@ _MOST_WEIGHT: Final = 1 + 1e-6  # a share divided by a small exposure overshoots
 
 
 def read_primary(content: bytes) -> Publication | NotOurs:
-    """Return the publication that the content of a primary file stands for, or why it is none of ours.
+    """Return the publication in a primary file, or why it is not the governor's.
 
-    Without ``generation`` it is the previous program's: generation 0, exposure 1, shares as they are, or scaled down to
-    1 where that program's rounding made them more.
+    A file without ``generation`` is the previous program's. It gets generation 0 and exposure 1, and its shares are
+    scaled down to a sum of 1 if that program's rounding made them more.
     """
     try:
         document = load_object(content)
@@ -47,9 +47,9 @@ def read_primary(content: bytes) -> Publication | NotOurs:
 
 
 def generation_of(content: bytes) -> int:
-    """Return the generation that a file of ours carries, primary or override; 0 if it is not ours or has none.
+    """Return the generation in an allocation file of the governor; 0 if it is not the governor's or has none.
 
-    A rival's signature must not use up the numbers that JSON readers hold exactly, so a huge one counts as none.
+    A huge number counts as none, so that a file of another program cannot use up the numbers that are exact in JSON.
     """
     try:
         document = load_object(content)
@@ -62,7 +62,7 @@ def generation_of(content: bytes) -> int:
 
 
 def source_of(content: bytes) -> str:
-    """Return the ``source`` that an allocation file names, printable and short; empty if it names none."""
+    """Return the ``source`` in an allocation file, printable and short; empty if it has none."""
     try:
         return clean(load_object(content).get("source"), 40)
     except ValueError:
@@ -76,7 +76,7 @@ def load_object(content: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"it is not strict JSON: {error}") from None
     if not isinstance(document, dict):
-        raise ValueError("it is not a JSON object")  # noqa: TRY004 - content is at fault, not the caller's type
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - the content is wrong, not a type of ours
     return document
 
 
@@ -138,7 +138,7 @@ def _adopted(document: dict[str, Any]) -> Publication:
         weights = {name: weight / total for name, weight in weights.items()}
     shares = {name: ppm(weight, 1.0) for name, weight in weights.items()}
     excess = sum(shares.values()) - WHOLE
-    if excess > 0:  # the dust of floats makes a millionth or so too much
+    if excess > 0:  # float rounding may give a millionth too much
         shares[max(shares, key=lambda name: shares[name])] -= excess
     low, high = _ratio(document.get("min_allocation"), 0.0), _ratio(document.get("max_allocation"), 1.0)
     return Publication(
@@ -157,7 +157,7 @@ def _adopted(document: dict[str, Any]) -> Publication:
 
 
 def _shares(document: dict[str, Any]) -> dict[Agent, float]:
-    """Return the shares of a file that says it is ours. Raises ValueError."""
+    """Return the shares of a file with the governor's source. Raises ValueError."""
     if document.get("source") != SOURCE:
         raise ValueError(f"source is not {SOURCE}")
     shares = _numbers(document, "allocations")
@@ -184,7 +184,7 @@ def _number(document: dict[str, Any], name: str) -> float:
 
 def _millionths(share: float) -> Ppm:
     whole = round(share * WHOLE)
-    if abs(share - whole / WHOLE) > 1e-9:  # noqa: PLR2004 - room for the last digits of a float, not for another unit
+    if abs(share - whole / WHOLE) > 1e-9:  # noqa: PLR2004 - allows float rounding only
         raise ValueError("a share is not a multiple of a millionth")
     return whole
 

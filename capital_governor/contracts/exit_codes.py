@@ -1,4 +1,4 @@
-"""Exit codes: what a supervisor or a script learns from the end of a command."""
+"""Exit codes of the commands."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ OK: Final = 0
 UNEXPECTED: Final = 1
 USAGE: Final = 2
 TEMPORARY: Final = 75
-"""Later, the same command may succeed: dashboard down, lock held, disk full (EX_TEMPFAIL of sysexits.h)."""
+"""The same command may succeed later: dashboard down, lock held, disk full (EX_TEMPFAIL of sysexits.h)."""
 CONFIGURATION: Final = 78
-"""Only a person can mend it, so a supervisor must not try again (EX_CONFIG of sysexits.h)."""
+"""A person must act, so a supervisor must not try again (EX_CONFIG of sysexits.h)."""
 
 MEANINGS: Final[Mapping[int, str]] = {
     OK: "done; `run`: ended by SIGTERM or SIGINT",
@@ -23,4 +23,4 @@ MEANINGS: Final[Mapping[int, str]] = {
     128 + SIGINT: "`once`, `demo`: ended by SIGINT (Ctrl-C)",
     128 + SIGTERM: "`once`: ended by SIGTERM",
 }
-"""By exit code, when a command ends with it, for the manual's table."""
+"""By exit code, when a command ends with it; for the manual."""

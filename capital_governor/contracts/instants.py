@@ -1,4 +1,4 @@
-"""Times that others write as text -> seconds since 1970 UTC; one without a time zone has more than one reading."""
+"""Times as text -> seconds since 1970 UTC. A time without a zone may mean UTC or local time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LAST: Final = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 class Instant:
     """What a written time may mean, in seconds since 1970 UTC.
 
-    With a time zone all three are the same. Without one it may have been meant as UTC or as the local time of the
-    machine, and nobody can tell: each caller takes the reading that is safer for it.
+    With a time zone all three are the same. Without one it may be meant as UTC or as this machine's local time, so each
+    caller uses the one that is safer for it.
 
     Args:
-        utc: as UTC, where it says no zone.
-        earliest: the earliest reading.
-        latest: the latest reading.
-        naive: whether it says no zone.
+        utc: read as UTC, if it has no zone.
+        earliest: the earliest possible time.
+        latest: the latest possible time.
+        naive: whether it has no zone.
     """
 
     utc: float
@@ -31,25 +31,25 @@ class Instant:
 
     @property
     def ambiguous(self) -> bool:
-        """Whether the readings differ: without a zone, on a machine whose local time is not UTC."""
+        """Whether the possible times differ: it has no zone, and local time is not UTC."""
         return self.earliest != self.latest
 
     @property
     def writable(self) -> bool:
-        """Whether it lies in the years 1 to 9999 UTC, so that it can be written too."""
+        """Whether it is within the years 1 to 9999 UTC, so that it can be written."""
         return self.earliest >= _FIRST and self.latest <= _LAST
 
     @property
     def earliest_is_utc(self) -> bool:
-        """Whether the reading as UTC is the earliest."""
+        """Whether read as UTC it is the earliest."""
         return self.earliest == self.utc
 
 
 def read_instant(text: object) -> Instant | None:
-    """Return what an ISO 8601 time may mean; None if it is no time.
+    """Return what an ISO 8601 time may mean; None if it is not a time.
 
-    Apart from the text it depends on the time zone of this machine (environment variable TZ, /etc/localtime).
-    Local times that a change of the clocks skips or repeats have two local readings; both count.
+    Besides the text it depends on the time zone of this machine (environment variable TZ, /etc/localtime). A local time
+    that a change of the clocks skips or repeats may mean two times; both count.
     """
     try:
         moment = datetime.fromisoformat(text) if isinstance(text, str) else None
@@ -66,18 +66,18 @@ def read_instant(text: object) -> Instant | None:
 
 
 def _local(moment: datetime) -> list[float]:
-    """Return the two readings as local time, which are the same but when the clocks change."""
+    """Return the two times that a local time may mean; they differ only when the clocks change."""
     try:
         return [moment.replace(fold=fold).timestamp() for fold in (0, 1)]
     except (ValueError, OverflowError):
-        return []  # at the ends of the calendar, where local time leaves it
+        return []  # local time is outside of the calendar, before year 1 or after 9999
 
 
 def instant(text: object) -> float | None:
-    """Return an ISO time as seconds since 1970 UTC; None if it is no time.
+    """Return an ISO time as seconds since 1970 UTC; None if it is not a time.
 
-    Without a zone it counts as the later of UTC and this machine's local time: an order then lasts no shorter than its
-    author meant, nor does a cool-down.
+    Without a zone it counts as the later of UTC and this machine's local time, so that neither an order nor a cool-down
+    ends earlier than meant.
     """
     found = read_instant(text)
     return found.latest if found is not None and found.writable else None

@@ -1,8 +1,8 @@
-"""The dashboard's payload: bytes -> Snapshot, or the reason why not.
+"""The dashboard's payload: bytes -> Snapshot or Refusal.
 
-What cannot be trusted as a whole is a Refusal; what is wrong with one agent is a fault of that agent, and the others go
-on. Nothing here reads a clock or a file: the same bytes always give the same answer in the same time zone, which counts
-for times that say none (see ``instants``).
+A payload that is wrong as a whole is a Refusal. If only one agent's record is wrong, that is a fault of this agent, and
+the others are used. Nothing here reads a clock or a file: the same bytes always give the same result, except for times
+without a zone, which depend on the local time zone (see ``instants``).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _STRICT: Final = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore", hi
 
 
 class _Record(TypedDict):
-    __pydantic_config__ = _STRICT  # type: ignore[misc]  # how pydantic asks for it; a TypedDict may have only fields
+    __pydantic_config__ = _STRICT  # type: ignore[misc]  # pydantic needs it here; mypy allows only fields
 
     pnl_7d: Annotated[float, Field(ge=-1e12, le=1e12)]
     sharpe_30d: float
@@ -70,11 +70,11 @@ class _Regime(_Strict):
 
 
 class _UnusableError(ValueError):
-    """The payload as a whole cannot be used; the text is the refusal's detail."""
+    """The payload cannot be used; the text is the refusal's detail."""
 
 
 def parse(body: bytes, *, max_agents: int = 10_000) -> Snapshot | Refusal:
-    """Read one payload of ``/meta/metrics``.
+    """Parse one payload of ``/meta/metrics``.
 
     Args:
         body: the payload as it came, UTF-8.
@@ -90,9 +90,9 @@ def parse(body: bytes, *, max_agents: int = 10_000) -> Snapshot | Refusal:
 
 
 def _document(body: bytes) -> dict[str, Any]:
-    """Read strictly: UTF-8 without a mark, no key twice in one object, no half surrogates, at most 200 levels deep.
+    """Parse strict JSON: UTF-8 without a byte-order mark, no duplicate keys, no lone surrogates, at most 200 levels.
 
-    NaN and Infinity pass: they are the fault of whoever sent them as a metric, not of the payload.
+    NaN and Infinity are accepted here, since as a metric they are a fault of one agent only.
     """
     try:
         document = jiter.from_json(body, catch_duplicate_keys=True, cache_mode="keys")
@@ -103,7 +103,7 @@ def _document(body: bytes) -> dict[str, Any]:
     return document
 
 
-# --- the meaning -----------------------------------------------------------------------------------------------------
+# --- values ----------------------------------------------------------------------------------------------------------
 
 
 def _snapshot(document: dict[str, Any], max_agents: int) -> Snapshot:
@@ -154,7 +154,7 @@ def _zone_warnings(field: str, stamp: Instant | None) -> list[str]:
 
 
 def _stamp_note(stamp: Instant | None) -> str:
-    """Return why a time stamp without a zone may look old, and the remedy; empty where its zone plays no part."""
+    """Return why a time stamp without a zone may look old, and the remedy; empty if its zone does not matter."""
     if stamp is None or not stamp.ambiguous:
         return ""
     if stamp.earliest_is_utc:
@@ -189,7 +189,7 @@ def _sift(agents: dict[str, Any]) -> tuple[dict[str, Metrics], dict[str, str]]:
 
 
 def _all_sound(agents: dict[str, Any]) -> dict[str, _Record] | None:
-    """Return all records, validated in one call, which is the common case; None if any of them is at fault."""
+    """Return all records, validated in one call, the common case; None if any of them is faulty."""
     try:
         return _RECORDS.validate_python(agents)
     except ValidationError:
@@ -222,7 +222,7 @@ def _guardian(block: object) -> Guardian | None:
 
 
 def _regime(block: object) -> tuple[Regime | None, list[str]]:
-    """Return the regime, and what is odd about its time stamp, which is no reason to refuse the payload."""
+    """Return the regime, and warnings about its time stamp."""
     if block is None:
         return None, []
     if not isinstance(block, dict):
@@ -239,11 +239,11 @@ def _regime(block: object) -> tuple[Regime | None, list[str]]:
     return Regime(name=clean(good.regime), risk_multiplier=good.risk_multiplier, at=at), odd
 
 
-# --- the words -------------------------------------------------------------------------------------------------------
+# --- texts -----------------------------------------------------------------------------------------------------------
 
 
 def _fault(error: ValidationError, prefix: str, cause: str = "") -> str:
-    """Return what is wrong, and the ``cause`` as the producer tells it."""
+    """Return what is wrong, and the ``cause`` that the producer gave."""
     problem = error.errors(include_url=False, include_context=False)[0]
     field, value = f"{prefix}{problem['loc'][0]}", _shown(problem["input"])
     match problem["type"]:
@@ -262,7 +262,7 @@ def _fault(error: ValidationError, prefix: str, cause: str = "") -> str:
 
 
 def _shown(value: object) -> str:
-    """Return a JSON value as an operator would write it, cut to some 40 characters."""
+    """Return a JSON value as text, cut to about 40 characters."""
     match value:
         case str():
             return f'"{clean(value, 40)}"'

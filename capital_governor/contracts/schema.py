@@ -1,7 +1,7 @@
-"""JSON Schema (draft 2020-12) of the two allocation files and the status file, for those who check what they read.
+"""JSON Schema (draft 2020-12) of the two allocation files and the status file, for programs that read them.
 
-A schema cannot say that ``sum(allocations) + reserve == 1``; all else that holds of each field alone stands here. Other
-fields may stand beside these in later versions, so none is forbidden.
+A schema cannot say that ``sum(allocations) + reserve == 1``; it describes each field alone. Unknown fields are allowed,
+since later versions may add some.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from capital_governor.core.reason import CUTS, MOVES, Reason
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _LARGEST_EXACT: Final = 2**53 - 1
-"""The largest whole number that every JSON reader holds exactly."""
+"""The largest whole number that all JSON readers hold exactly."""
 
-# A share divided by a small exposure overshoots by its rounding to millionths.
+# share / exposure may exceed 1 a little, since shares are rounded to millionths.
 _WEIGHT: Final = {"type": "number", "minimum": 0, "maximum": 1 + 1e-6}
 
 
@@ -150,4 +150,4 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         ("status", "runtime/capital_governor_status.json", _STATUS),
     )
 }
-"""By name of the file, its schema as a JSON document."""
+"""By name of the file, its schema."""

@@ -1,4 +1,4 @@
-"""The status file: what it says of the operator's orders, and what a governor without a journal reads back. Pure."""
+"""The status file: the operator's orders in it, and what a governor that lost its journal reads back. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import Reason
 
 LATCHES: Final = ("paused", "guardian_seen", "timestamp_seen")
-"""The latches that a status file tells of: those that keep a hold."""
+"""The latches in a status file: those that keep a hold."""
 
 
 def order_document(order: Order) -> dict[str, Any]:
-    """Return an order as plain data: times as ISO 8601 in UTC, weights 0..1; null is "none"."""
+    """Return an order as plain data: times as ISO 8601 in UTC, weights 0..1, null for none."""
     return {
         "key": order.key,
         "text": order.text,
@@ -36,9 +36,9 @@ def order_document(order: Order) -> dict[str, Any]:
 
 
 def standing_orders(content: bytes) -> tuple[Order, ...]:
-    """Return the holds and limits that a status file says are in force, to the second; none if it cannot be read.
+    """Return the holds and limits in a status file, times to the second; none if it cannot be read.
 
-    No accept is among them: whether that was used only the journal knows.
+    Accepts are left out, since only the journal knows whether one was used.
     """
     try:
         found = tuple(_order(each) for each in json.loads(content)["orders"])
@@ -49,11 +49,15 @@ def standing_orders(content: bytes) -> tuple[Order, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What a status file says that is known: after the cycle at ``at``, in seconds since 1970 UTC.
+    """The state in a status file. It has neither the cycles of MEMBERS_GONE nor what an operator accepted.
 
-    ``generation`` is the one that the operator was told of last; 0 if none. How often a hold has passed, and what an
-    operator accepted, is not in it. ``undated``: the time has no zone; ``at`` is then the later reading, and a
-    multiplier from this file may only lower exposure. ``files_problem`` says why the files could not be written.
+    Args:
+        at: time of the cycle, in seconds since 1970 UTC.
+        latches: the latches in it.
+        multipliers: the last known exposure multipliers.
+        generation: the last generation that the operator could see; 0 if none.
+        undated: the time has no zone. Then ``at`` is the later possible time, and multipliers may only lower exposure.
+        files_problem: why the files could not be written; empty if they could.
     """
 
     at: float
@@ -65,7 +69,7 @@ class Remembered:
 
 
 def remembered(content: bytes) -> Remembered | None:
-    """Return what a status file says that is known; None if it cannot be read, or says what cannot be."""
+    """Return the state in a status file; None if it cannot be read or has impossible values."""
     try:
         document = json.loads(content)
         when, latches = read_instant(document["timestamp"]), {name: document["latches"][name] for name in LATCHES}
@@ -85,7 +89,7 @@ def remembered(content: bytes) -> Remembered | None:
 
 
 def _order(said: dict[str, Any]) -> Order:
-    """Return what ``order_document`` made ``said`` of. Raises ValueError, KeyError, TypeError or AttributeError."""
+    """Reverse ``order_document``. Raises ValueError, KeyError, TypeError or AttributeError."""
     given_at, until, agent = instant(said["given_at"]), instant(said["until"]), said["agent"] or ""
     if given_at is None or (until is None and said["until"] is not None):
         raise ValueError("no times")

@@ -1,4 +1,4 @@
-"""Names and free text that others wrote: what an agent may be called, and what is fit for a log line or a message."""
+"""Names and texts from other programs: which names agents may have, and how to make text safe for a log line."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from unicodedata import category
 from capital_governor.core.model import RESERVE
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:-]{0,63}")
-"""What an agent may be called; always used with ``fullmatch`` (see :func:`valid_name`)."""
+"""The form of an agent's name; use with ``fullmatch`` (see :func:`valid_name`)."""
 RESERVED_NAMES: Final = frozenset({"allocations", RESERVE})
-"""Names that would be mistaken for lines of our own files, in any case."""
+"""Names that no agent may have, in upper or lower case: they are keys of the allocation files."""
 
 
 def valid_name(name: str) -> bool:
-    """Say whether an agent may be called so. Reserved names have the right form; they are refused separately."""
+    """Return whether an agent's name has the right form. Reserved names have; they are refused separately."""
     return NAME.fullmatch(name) is not None
 
 
 def escape_name(name: str) -> str:
-    r"""Return a printable ASCII stand-in for any name, at most 73 characters long.
+    r"""Return a printable ASCII form of any name, at most 73 characters long.
 
-    A valid name stands for itself. No two names share a stand-in, and none of an invalid name is a valid one: ``\`` is
-    itself escaped, the empty name has an escape of its own, and a name that is cut ends in a digest of the whole.
+    A valid name stays as it is. The form is unique, and that of an invalid name is never a valid name: ``\`` is escaped
+    too, the empty name has its own escape, and a name that is cut ends with a digest of the whole.
     """
     if not name:
         return "\\empty"
@@ -36,14 +36,14 @@ def escape_name(name: str) -> str:
 
 
 def clean(text: object, limit: int = 200) -> str:
-    """Return free text fit for a log line or a message: printable, one line, at most ``limit`` characters.
+    """Return text that is safe for a log line or a message: printable, one line, at most ``limit`` characters.
 
-    Removed is what Unicode calls control, format (bidi, zero width), surrogate, private or unassigned, and separators
-    of lines and paragraphs; every kind of space becomes a plain one. What is not a string gives "".
+    Control, format (bidi, zero width), surrogate, private and unassigned characters and separators of lines and
+    paragraphs are removed; every kind of space becomes a plain one. Anything but a string gives "".
     """
     if not isinstance(text, str):
         return ""
-    # The slice: a megabyte of control characters shall not cost a megabyte of work.
+    # The slice limits the work for a huge text of control characters.
     kept = ((char, category(char) == "Zs") for char in text[: 20 * limit])
     return "".join(islice((" " if space else char for char, space in kept if space or char.isprintable()), limit))
 

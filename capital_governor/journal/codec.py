@@ -1,4 +1,4 @@
-"""What the journal stores, as JSON: equal bytes for equal values, and nothing read that is not of its shape."""
+"""Stored values as JSON: equal values give equal bytes, and what is read is validated strictly."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 Storable: TypeAlias = Inputs | State | Rules | Publication | Trace | Decision
 T = TypeVar("T", bound=Storable)
 
-ZLIB_LEVEL: Final = 1  # level 6 saves a tenth of the bytes for three times the time
+ZLIB_LEVEL: Final = 1  # level 6 saves a tenth of the bytes and takes three times as long
 _CONFIG: Final[ConfigDict] = {
     "strict": True,
-    "extra": "forbid",  # a field this version does not know would be lost when the state is written again
-    "ser_json_inf_nan": "constants",  # else infinity would become null, and be read as "unknown" where that is allowed
+    "extra": "forbid",  # an unknown field would be lost when the state is written again
+    "ser_json_inf_nan": "constants",  # else infinity would become null, which may mean "unknown"
 }
 _FIELD: Final = frozenset({"unexpected_keyword_argument", "unexpected_positional_argument"})
 _VALUE: Final = frozenset({"enum"})
-"""What pydantic calls a field, and a value of an enumeration, that the type does not have."""
+"""Pydantic's error types for an unknown field and for an unknown value of an enumeration."""
 _adapters: dict[type[Any], TypeAdapter[tuple[Any]]] = {}
 
 
 def _adapter(kind: type[Any]) -> TypeAdapter[tuple[Any]]:
     """Return the adapter of ``kind``, built on first use (a few milliseconds each).
 
-    It is one of a 1-tuple: pydantic takes no configuration for a bare dataclass, but hands down a container's.
+    It validates a 1-tuple, since pydantic takes a configuration for a container, but not for a bare dataclass.
     """
-    from pydantic import TypeAdapter  # noqa: PLC0415 - commands that only give or list orders do without
+    from pydantic import TypeAdapter  # noqa: PLC0415 - commands for orders do not need it
 
     if kind not in _adapters:
         _adapters[kind] = TypeAdapter(cast("type[tuple[Any]]", GenericAlias(tuple, (kind,))), config=_CONFIG)
@@ -46,24 +46,24 @@ def encode(value: Storable) -> bytes:
     """Return ``value`` as compact JSON, fields in their order: equal bytes for the same object.
 
     Raises:
-        ValueError: the value is not what its type says, or has text that UTF-8 cannot say (a lone surrogate). That is a
-            fault of the caller and not of the storage.
+        ValueError: the value does not match its type, or has text that UTF-8 cannot encode (a lone surrogate). This is
+            an error of the caller, not of the storage.
     """
     return _adapter(type(value)).dump_json((value,), warnings="error")[1:-1]
 
 
 def decode(kind: type[T], blob: bytes, version: str = "") -> T:
-    """Return the ``kind`` that ``encode`` made ``blob`` of.
+    """Return the value that ``encode`` turned into ``blob``.
 
     Args:
         kind: the type.
         blob: what was stored.
-        version: of the program that stored it, for the message; empty if that is not known.
+        version: of the program that stored it, for the message; empty if unknown.
 
     Raises:
-        JournalRefusedError: it has a field that this version does not know; or a value of an enumeration, and another
-            version stored it.
-        JournalCorruptError: it is no JSON, or not of that shape.
+        JournalRefusedError: it has a field that this version does not know; or such a value of an enumeration, if
+            another version stored it.
+        JournalCorruptError: it is not JSON or does not match the type.
     """
     from pydantic import ValidationError  # noqa: PLC0415 - as above
 
@@ -79,9 +79,9 @@ def decode(kind: type[T], blob: bytes, version: str = "") -> T:
 
 
 def _unknown(errors: Iterable[Any], kinds: Collection[str]) -> list[str]:
-    """Return the fields that are wrong in one of these ways, if that is all that is wrong; else none.
+    """Return the fields with errors of these kinds, if there are no other errors; else none.
 
-    Of a value that may be of several types pydantic lists what is wrong with it as each of them: one will do.
+    For a value that may have several types, pydantic lists the errors for each type. It is enough if one type matches.
     """
     cases: dict[str, list[Any]] = {}
     for error in errors:
@@ -95,12 +95,12 @@ def _unknown(errors: Iterable[Any], kinds: Collection[str]) -> list[str]:
 
 
 def pack(doc: bytes) -> bytes:
-    """Return a document compressed."""
+    """Return the document, compressed."""
     return zlib.compress(doc, ZLIB_LEVEL)
 
 
 def unpack(blob: bytes | str) -> bytes:
-    """Return the document that ``pack`` made ``blob`` of; older journals have some as text.
+    """Return the document that ``pack`` compressed; older journals have some as text.
 
     Raises JournalCorruptError.
     """

@@ -1,4 +1,4 @@
-"""What a database must offer so that the journal's store works on it."""
+"""What the journal's store needs of a database."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, Protocol
 
 
 class Driver(Protocol):
-    """One connection to one journal's database, opened, claimed and brought up to date.
+    """One open connection to the database of one journal, with its schema up to date.
 
     Statements are in the SQL that SQLite (from 3.35) and PostgreSQL share, with ``?`` for a parameter. Blobs are bytes,
-    times and weights floats, yes and no the integers 1 and 0. Every method raises a JournalError for what the storage
-    does, and lets errors of the caller pass.
+    times and weights are floats, yes and no are the integers 1 and 0. Every method raises a JournalError if the storage
+    fails, and the library's own errors for wrong use.
     """
 
     @property
     def place(self) -> str:
-        """The journal as a message names it."""
+        """How messages name the journal."""
 
     def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Return all rows of a query, or those that a statement returns."""
+        """Return all rows of a query, or of a statement that returns rows."""
 
     def change(self, sql: str, *parameters: object) -> int:
         """Execute a statement; return the number of rows that it changed."""
@@ -29,10 +29,10 @@ class Driver(Protocol):
         """Execute a statement once for each row of parameters."""
 
     def transaction(self, *, write: bool = True) -> AbstractContextManager[None]:
-        """Commit what the block does, durably, or nothing of it; with ``write`` nobody else writes meanwhile."""
+        """Commit all that the block does, durably, or none of it; with ``write`` it excludes other writers."""
 
     def give_back_space(self) -> None:
-        """Return some of the space of deleted rows to the file system; the work of one call is bounded."""
+        """Return some space of deleted rows to the file system; one call does a limited amount of work."""
 
     def close(self) -> None:
         """Release the connection. Nothing else may be called afterwards."""

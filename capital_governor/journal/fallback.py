@@ -1,7 +1,7 @@
-"""A journal that never stops the cycle: while the durable one is lost, one in memory takes over, and is written back.
+"""A journal whose failures stop no cycle: while the one on disk is lost, one in memory replaces it.
 
-An *episode* begins when the durable journal cannot be opened, read or written, and ends when nothing is unwritten any
-more. A damaged journal is set aside and begun anew, once an episode.
+An *episode* begins when the durable journal, the one on disk, cannot be opened, read or written. It ends when all
+cycles in memory are written back. A damaged journal is set aside and a new one begun, once per episode.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from capital_governor.journal.store import Store
 from capital_governor.journal.unwritten import AGENT_CAPACITY, CAPACITY, UnwrittenCycles
 
 NOTICE_CAPACITY: Final = 1_000
-"""Notices kept in memory: at most some 5 MB."""
+"""Notices kept in memory: at most about 5 MB."""
 MARKS: Final = 100
 _STORAGE: Final = (JournalError, OSError)
 T = TypeVar("T")
@@ -43,14 +43,14 @@ R = TypeVar("R", bound=Record)
 
 @dataclass(slots=True)
 class _Book:
-    """What is known of a book: where it goes on, what reached last, and whether the durable journal says so too."""
+    """The end of a book, its last reached publication, and whether the durable journal has all of it."""
 
     head: Head
     reached: Publication | None
     durable: bool = True
 
     def reach(self, generation: int) -> Publication | None:
-        """Note that the generation reached, if it is the one that stands and was not known to; return it then."""
+        """Note that the published generation has reached the file; return it if that is new."""
         published = self.head.state.published
         if published is None or published.generation != generation or published is self.reached:
             return None
@@ -59,29 +59,30 @@ class _Book:
 
 
 class ResilientJournal:
-    """A ``Journal`` whose ``record`` raises nothing for reasons of storage; a fault of the caller is a ValueError.
+    """A ``Journal`` whose ``record`` does not raise if the storage fails; an error of the caller is a ValueError.
 
-    Notices that may still be sent are in memory too, also while the durable journal is whole: so they can be delivered
-    in an episode, and even damage costs none. What became of them is written back before the cycles. The operator's
-    orders that were read last are obeyed in an episode, and put into a journal that is begun anew.
+    Unfinished notices are always kept in memory too, so that they can be sent during an episode and no damage loses
+    them. Their state is written back before the cycles. The orders that were last read from the durable journal are
+    obeyed during an episode, and put into a new journal.
 
-    Each ``record`` during an episode opens the journal again if need be and writes back the oldest cycles. Reads answer
-    from the durable journal while it is whole, and during an episode from what this process has read and recorded.
+    During an episode each ``record`` opens the journal again if needed and writes back the oldest cycles. Reads use the
+    durable journal; during an episode, what this process has read and recorded.
 
-    A JournalConflictError comes through: another program writes the journal. Cycles that are not written back by then
-    are given up, since they do not go on from what it has recorded.
+    A JournalConflictError is passed on: another program writes to the journal. Cycles not written back by then are
+    dropped, since they do not follow what that program has recorded.
 
     Args:
         open_journal: opens the durable journal.
-        memory: an empty journal in memory, which takes over.
-        set_aside: moves a damaged durable journal away and says where to.
-        on_lost: called once at the beginning of an episode, with what happened in one sentence.
+        memory: an empty journal in memory.
+        set_aside: moves a damaged durable journal away and returns its new path.
+        on_lost: called at the beginning of an episode, with what happened in one sentence.
         on_restored: called at its end, with the number of cycles written back.
         capacity: cycles kept in memory.
-        agent_capacity: the sum of agents over these, which is what memory goes by; one cycle always stays.
+        agent_capacity: limit for the sum of agents over these cycles; one cycle is always kept.
 
     Raises:
-        JournalRefusedError: at the start, where going on without the journal would be an operator's mistake made worse.
+        JournalRefusedError: at the start only: the journal is of a newer version or another program, and an operator
+            must act.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class ResilientJournal:
         agent_capacity: int = AGENT_CAPACITY,
     ) -> None:
         self.dropped = 0
-        """How many cycles were forgotten unwritten, over the life of the process, because an outage lasted too long."""
+        """How many cycles were dropped unwritten since the start, because an outage lasted too long."""
         self._open_journal = open_journal
         self._set_aside = set_aside
         self._on_lost = on_lost
@@ -114,7 +115,7 @@ class ResilientJournal:
         try:
             self._store = open_journal()
             self._take_in(LIVE, self._store)
-            list(self._store.entries(LIVE, last=1))  # a newer version's is found now, not by the first cycle
+            list(self._store.entries(LIVE, last=1))  # finds a newer version's entry now instead of in the first cycle
             # Before anything is written, which may fail: as of 1970 no order is over by its time.
             self._memory.put_orders(self._store.orders(0.0))
         except JournalRefusedError:
@@ -148,7 +149,7 @@ class ResilientJournal:
         return self._memory.head(book)
 
     def check_head(self, book: str, key: str) -> None:
-        """See ``Journal``; during an episode what another program records cannot be seen."""
+        """See ``Journal``; during an episode nothing is checked."""
         if book in self._bases:
             self._try(lambda journal: journal.check_head(book, key), None)
 
@@ -198,22 +199,22 @@ class ResilientJournal:
         return self._ask(book, lambda journal: journal.last_reached(book))
 
     def entries(self, book: str, *, last: int | None = None, after_seq: int = 0) -> Iterator[Entry]:
-        """See ``Journal``; during an episode those that are not written back yet, with numbers of their own."""
-        # Read at once: one that turns out to be damaged half-way must not leave the rest unsaid.
+        """See ``Journal``; during an episode the entries that are not written back yet, with other sequence numbers."""
+        # All are read first: damage found half-way must not leave the caller with only some of them.
         found = self._try(lambda journal: list(journal.entries(book, last=last, after_seq=after_seq)), None)
         yield from self._memory.entries(book, last=last, after_seq=after_seq) if found is None else found
 
     def reasons(self, book: str, since: float) -> list[Reason]:
-        """See ``Journal``; during an episode those that are not written back yet."""
+        """See ``Journal``; during an episode the reasons that are not written back yet."""
         found = self._try(lambda journal: journal.reasons(book, since), None)
         return self._memory.reasons(book, since) if found is None else found
 
     def first_at(self, book: str) -> float | None:
-        """See ``Journal``; during an episode None, since it cannot be known."""
+        """See ``Journal``; None during an episode."""
         return self._try(lambda journal: journal.first_at(book), None)
 
     def prune(self, now: float, days: float) -> int:
-        """See ``Journal``; during an episode nothing is deleted."""
+        """See ``Journal``; deletes nothing during an episode."""
         return self._try(lambda journal: journal.prune(now, days), 0)
 
     # --- notices and orders ---
@@ -255,7 +256,7 @@ class ResilientJournal:
         self._try(lambda journal: journal.put_orders(orders), None)
 
     def orders(self, now: float) -> tuple[Order, ...]:
-        """See ``Journal``; during an episode those that were read last."""
+        """See ``Journal``; during an episode the orders that were read last."""
         found = self._try(lambda journal: journal.orders(now), None)
         if found is None:
             return self._memory.orders(now)
@@ -263,7 +264,7 @@ class ResilientJournal:
         return found
 
     def close(self) -> None:
-        """Write back one batch more if an episode is about to end, and close. ``unwritten`` says what was lost."""
+        """Write back one more batch if possible, and close. ``unwritten`` is how many cycles are lost."""
         if self._store is not None and self._lost:
             with suppress(JournalConflictError):
                 self._write_back(self._store)
@@ -275,7 +276,7 @@ class ResilientJournal:
     # --- how it works ---
 
     def _try(self, question: Callable[[Journal], T], otherwise: U) -> T | U:
-        """Answer ``question`` from the durable journal, or with ``otherwise`` while that is lost."""
+        """Return the durable journal's answer, or ``otherwise`` while it is lost."""
         if self._store is not None and not self._lost:
             try:
                 return question(self._store)
@@ -286,7 +287,7 @@ class ResilientJournal:
         return otherwise
 
     def _ask(self, book: str, question: Callable[[Journal], T]) -> T:
-        """Answer ``question`` from the durable journal if it knows all of ``book``, else from memory."""
+        """Return the durable journal's answer if it has all of ``book``, else that of the journal in memory."""
         known = self._books.get(book)
         if self._store is not None and not self._lost:
             if known is not None and not known.durable:
@@ -299,7 +300,7 @@ class ResilientJournal:
         return question(self._memory)
 
     def _take_in(self, book: str, store: Journal) -> Head | None:
-        """Return where the durable journal goes on, and remember it."""
+        """Return the end of the book in the durable journal, and remember it."""
         head = store.head(book)
         self._bases[book] = "" if head is None else head.key
         if head is not None:
@@ -307,7 +308,7 @@ class ResilientJournal:
         return head
 
     def _note(self, cycles: Sequence[Record], reached: Sequence[tuple[str, Publication]]) -> None:
-        """Know what was just made durable, without keeping it."""
+        """Note what was just written to the durable journal."""
         for cycle in cycles:
             self._advance(cycle)
             self._books[cycle.book].durable = True
@@ -321,7 +322,7 @@ class ResilientJournal:
             self._release(publication)
 
     def _advance(self, cycle: Record) -> None:
-        """Let its book go on from ``cycle``."""
+        """Make ``cycle`` the end of its book."""
         known = self._books.get(cycle.book)
         head = Head(cycle.key, cycle.after)
         if known is None:
@@ -330,7 +331,7 @@ class ResilientJournal:
             known.head = head
 
     def _keep(self, cycles: Sequence[Record], reached: Sequence[tuple[str, Publication]]) -> None:
-        """Queue what is to be written; what could never be written does not get in, for it would block the queue."""
+        """Queue what is to be written. Values that can never be written raise first, so they do not block the queue."""
         self._memory.record(*cycles, reached=reached)
         for cycle in cycles:
             self._advance(cycle)
@@ -345,7 +346,7 @@ class ResilientJournal:
             self.dropped += 1
 
     def _hold(self, notices: Sequence[Notice]) -> None:
-        """Keep these in memory, where the oldest make room, finished ones first."""
+        """Keep these notices in memory; beyond the capacity the oldest are dropped, finished ones first."""
         self._memory.put_notices(notices)
         self._memory.forget_notices(keep=NOTICE_CAPACITY)
 
@@ -353,7 +354,7 @@ class ResilientJournal:
         return self.notices(NoticeState.HELD, NOTICE_CAPACITY)
 
     def _release(self, publication: Publication) -> None:
-        """Let the notice of a move or a cut be sent from memory too."""
+        """Make the held notice of a move or cut pending in memory too."""
         held = self._memory.notices(NoticeState.HELD, NOTICE_CAPACITY)
         self._memory.put_notices([each.released() for each in held if each.key == move_key(publication)])
 
@@ -364,12 +365,12 @@ class ResilientJournal:
             del self._marks[next(iter(self._marks))]
 
     def _note_orders(self, orders: tuple[Order, ...]) -> None:
-        """Know these orders and no others."""
+        """Keep exactly these orders in memory."""
         if orders != self._memory.order_history():
             self._memory.replace_orders(orders)
 
     def _lose(self, error: Exception) -> None:
-        """Begin an episode, or go on with it: let go of the durable journal, and begin a damaged one anew."""
+        """Begin or continue an episode: close the durable journal, and replace it if it is damaged."""
         what = str(error)
         try:
             if self._store is not None:
@@ -387,7 +388,7 @@ class ResilientJournal:
             self._on_lost(what)
 
     def _begin_anew(self) -> str:
-        """Set the damaged journal aside and open a new one; return what came of it."""
+        """Set the damaged journal aside and open a new one; return the result in words."""
         self._was_set_aside = True
         try:
             place = self._set_aside()
@@ -411,15 +412,15 @@ class ResilientJournal:
             self._lose(error)
 
     def _write_back(self, store: Journal) -> None:
-        """Write the oldest of what is unwritten, in one transaction; end the episode if that was all."""
+        """Write back the oldest cycles in one transaction; end the episode if these were all."""
         try:
             self._drop_what_stands(store)
             batch = self._oldest(self._queue.batch())
             everything = len(batch) == len(self._queue.cycles)
             marks = [(book, publication) for (book, _), publication in self._marks.items()] if everything else []
-            # All notices with the first batch: a kill before the last one must not cost what was told meanwhile.
+            # All notices go with the first batch, so that a kill before the last batch loses no state of a notice.
             store.put_notices(self._memory.all_notices())
-            # Orders too: one that was used meanwhile must not come into force again, and a new journal must know all.
+            # Orders too: a used one must not come into force again, and a new journal must have all of them.
             store.put_orders(self._memory.order_history())
             store.record(*self._based(store, batch, again=True), reached=marks)
             orders = store.orders(batch[-1].at) if batch else None
@@ -442,11 +443,15 @@ class ResilientJournal:
         return sorted(found, key=lambda entry: entry.seq)
 
     def _based(self, store: Journal, cycles: Sequence[R], *, again: bool = False) -> list[R]:
-        """Let the first of each book go on from what the durable journal is known to have.
+        """Set ``previous`` of the first cycle of each book to the last entry that the durable journal is known to have.
 
-        Where that was never read, or was begun anew, it is whatever is there; one that is empty now was deleted, not
-        written by another program. ``again``: cycles that waited in memory, where the one before may have had to make
-        room.
+        If the journal was never read or is new, that is whatever entry it has. If it is empty now, it was deleted, and
+        not written by another program.
+
+        Args:
+            store: the durable journal.
+            cycles: to be recorded.
+            again: they waited in memory, where the cycle before may have been dropped.
         """
         based: list[R] = []
         seen: set[str] = set()
@@ -464,14 +469,14 @@ class ResilientJournal:
         return based
 
     def _drop_what_stands(self, store: Journal) -> None:
-        """Drop what a failed commit has written after all: an error from the disk does not say which it was."""
+        """Drop cycles that the durable journal has: a commit may have succeeded although the disk reported an error."""
         keys = [cycle.key for cycle in self._queue.cycles]
         heads = [store.head(book) for book in {cycle.book for cycle in self._queue.cycles}]
         stands = max((keys.index(head.key) + 1 for head in heads if head is not None and head.key in keys), default=0)
         self._discard(stands)
 
     def _discard(self, count: int) -> None:
-        """Forget the oldest cycles, which are durable now."""
+        """Drop the oldest cycles from memory, since they are on disk now."""
         for _ in range(count):
             gone = self._queue.drop()
             self._memory.forget(gone.key)
@@ -488,7 +493,7 @@ class ResilientJournal:
         self._on_restored(written)
 
     def _give_up(self, error: JournalConflictError) -> JournalConflictError:
-        """Forget the cycles in memory, since another program's have taken their place; return what to say of it."""
+        """Drop the cycles in memory, since another program has recorded others; return the error to raise."""
         count = self.unwritten
         self._books.clear()
         self._bases.clear()

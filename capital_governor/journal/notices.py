@@ -1,7 +1,7 @@
-"""Notices: texts on their way to the operator. The journal keeps them, the outbox delivers them.
+"""Notices: messages to the operator. The journal stores them, the outbox sends them.
 
-A notice carries a key of its own, so that putting it into a store a second time changes nothing: the store in memory
-and the one on the disk can hold the same notice, and a commit that only seemed to fail doubles none.
+Each notice has a unique key, so that storing it a second time changes nothing. The journal on disk and the one in
+memory can hold the same notice, and no notice is doubled by a commit that was reported as failed but was not.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Final
 from capital_governor.core.model import Publication
 
 NOTICE_CAPACITY: Final = 1_000
-"""Notices kept in memory while the durable journal cannot take them: at most some 5 MB."""
+"""Notices kept in memory while the journal on disk is lost: at most about 5 MB."""
 DETAIL_CHARACTERS: Final = 300
 
 
 class NoticeState(StrEnum):
-    """What became of a notice.
+    """The state of a notice.
 
-    That of a move or a cut is held until the primary file carries it, and withdrawn if it is given up before.
+    The notice of a move or cut is held until the move is in the primary file, and withdrawn if the move is abandoned.
     """
 
     HELD = "held"
@@ -31,24 +31,24 @@ class NoticeState(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
-UNSETTLED: Final = frozenset({NoticeState.HELD, NoticeState.PENDING})
+UNFINISHED: Final = frozenset({NoticeState.HELD, NoticeState.PENDING})
 """A notice in one of these states may still be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One text for the operator.
+    """One message to the operator.
 
     Args:
-        key: tells it from every other notice ever made.
+        key: unique among all notices.
         created_at: seconds since 1970 UTC.
-        text: what is sent.
-        topic: of an alert: the episode that it is about; empty for all else.
-        begins: of an alert: whether the episode begins with it, or is over.
-        state: what became of it.
-        attempts: how often sending it has failed.
+        text: the message.
+        topic: the episode that an alert is about; empty for other notices.
+        begins: whether an alert is about the beginning of the episode, or about its end.
+        state: whether it waits, was sent, and so on.
+        attempts: failed attempts to send it.
         due_at: when it may be sent (again), seconds since 1970 UTC.
-        detail: why it could not be sent the last time.
+        detail: why the last attempt failed.
     """
 
     key: str
@@ -62,32 +62,32 @@ class Notice:
     detail: str = ""
 
     def sent(self) -> Notice:
-        """Return it as one that was taken."""
+        """Return the notice as sent."""
         return replace(self, state=NoticeState.SENT, detail="")
 
     def released(self) -> Notice:
-        """Return a held one as pending."""
+        """Return a held notice as pending."""
         return replace(self, state=NoticeState.PENDING)
 
     def withdrawn(self) -> Notice:
-        """Return a held one as one that is never sent."""
+        """Return a held notice as one that is never sent."""
         return replace(self, state=NoticeState.WITHDRAWN)
 
     def may_become(self, state: NoticeState) -> bool:
-        """Whether a store may put ``state`` in place of this one's: held, then pending, then finished; never back."""
+        """Whether the state may change to ``state``: from held to pending to a finished one, never back."""
         return self.state is NoticeState.HELD or (self.state is NoticeState.PENDING and state is not NoticeState.HELD)
 
     def postponed(self, due_at: float, detail: str) -> Notice:
-        """Return it with one failed attempt more, due again at ``due_at``."""
+        """Return the notice with one more failed attempt, due again at ``due_at``."""
         return replace(self, attempts=self.attempts + 1, due_at=due_at, detail=detail[:DETAIL_CHARACTERS])
 
     def refused(self, detail: str) -> Notice:
-        """Return it as a dead letter."""
+        """Return the notice as one that Telegram has refused for good."""
         return replace(self, state=NoticeState.REFUSED, detail=detail[:DETAIL_CHARACTERS])
 
 
 def new_notice(text: str, now: float, *, topic: str = "", begins: bool = True, key: str = "") -> Notice:
-    """Return a notice; without ``key`` it gets one that nothing else has."""
+    """Return a notice; without ``key`` it gets a unique one."""
     return Notice(key=key or os.urandom(12).hex(), created_at=now, text=_storable(text), topic=topic, begins=begins)
 
 
@@ -102,15 +102,19 @@ def move_key(publication: Publication) -> str:
 
 
 def _storable(text: str) -> str:
-    """Return the text without half surrogate pairs, which could be neither kept nor sent."""
+    """Return the text without lone surrogates, which can be neither stored nor sent."""
     return text.encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What has not been taken: how many wait, how many were refused for good, and why the last of those was.
+    """Notices that were not sent.
 
-    Also why the oldest of those that wait could not be sent; empty if it was not tried yet.
+    Args:
+        pending: how many wait.
+        refused: how many were refused for good.
+        refused_detail: why the last of these was refused.
+        pending_detail: why the oldest that waits could not be sent; empty if it was not tried yet.
     """
 
     pending: int = 0

@@ -1,4 +1,4 @@
-"""The table of notices. The store calls what changes something inside its transactions."""
+"""The table of notices. The store calls the functions that change it inside its transactions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _PUT: Final = f"""INSERT INTO notices ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, 
         OR (notices.state = '{NoticeState.PENDING}' AND excluded.state <> '{NoticeState.HELD}')"""  # noqa: S608 - constants
 _RELEASE: Final = f"""UPDATE notices SET state = '{NoticeState.PENDING}'
     WHERE key = ? AND state = '{NoticeState.HELD}'"""  # noqa: S608 - constants
-_UNSETTLED: Final = f"('{NoticeState.PENDING}', '{NoticeState.HELD}')"
+_UNFINISHED: Final = f"('{NoticeState.PENDING}', '{NoticeState.HELD}')"
 _NEWEST_OF_TOPIC: Final = "(SELECT max(id) FROM notices WHERE topic <> '' AND topic = one.topic)"
 _EXPIRED: Final = f"""SELECT id FROM notices AS one WHERE state <> 'pending' AND state <> 'held' AND created_at < ?
     AND (topic = '' OR id <> {_NEWEST_OF_TOPIC}) LIMIT ?"""  # noqa: S608 - constants
 _DELETE: Final = "DELETE FROM notices WHERE id = ?"
 _OLDEST: Final = f"""SELECT id FROM notices
-    ORDER BY CASE WHEN state IN {_UNSETTLED} THEN 1 ELSE 0 END, id LIMIT ?"""  # noqa: S608 - constants
+    ORDER BY CASE WHEN state IN {_UNFINISHED} THEN 1 ELSE 0 END, id LIMIT ?"""  # noqa: S608 - constants
 
 
 def put_notices(db: Driver, notices: Iterable[Notice]) -> None:
@@ -47,7 +47,7 @@ def put_notices(db: Driver, notices: Iterable[Notice]) -> None:
 
 
 def release(db: Driver, key: str) -> None:
-    """Let a held notice be sent, if there is one of this key."""
+    """Make the held notice with this key pending, if there is one."""
     db.change(_RELEASE, key)
 
 
@@ -109,10 +109,10 @@ def expired_notices(db: Driver, cutoff: float, limit: int) -> list[tuple[int]]:
 
 
 def oldest(db: Driver, limit: int) -> list[tuple[int]]:
-    """Return the ids of the oldest notices, those first that are finished."""
+    """Return the ids of the oldest notices, finished ones first."""
     return db.rows(_OLDEST, limit)
 
 
 def delete_notices(db: Driver, ids: list[tuple[int]]) -> None:
-    """Delete these."""
+    """Delete the notices with these ids."""
     db.change_many(_DELETE, ids)

@@ -1,4 +1,4 @@
-"""The table of the operator's orders. The store calls what changes something inside its transactions."""
+"""The table of the operator's orders. The store calls the functions that change it inside its transactions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _IN_FORCE: Final = f"""SELECT {_COLUMNS} FROM orders
 _HISTORY: Final = f"SELECT {_COLUMNS} FROM orders ORDER BY id"  # noqa: S608 - constants
 _FIRST: Final = -62_135_596_800.0
 _LAST: Final = 253_402_300_799.0
-"""The first and the last second of the years 1 to 9999."""
+"""The first and last second of the years 1 to 9999."""
 _EXPIRED: Final = "SELECT id FROM orders WHERE ended_at < ? OR until < ? LIMIT ?"
 
 
@@ -58,17 +58,17 @@ def in_force(db: Driver, now: float) -> tuple[Order, ...]:
 
 
 def history(db: Driver) -> tuple[Order, ...]:
-    """Return all orders that are kept, oldest first."""
+    """Return all stored orders, oldest first."""
     return tuple(_order(row) for row in db.rows(_HISTORY))
 
 
 def expired_orders(db: Driver, cutoff: float, count: int) -> list[tuple[int]]:
-    """Return the ids of orders that were over before ``cutoff``; none that is in force, whatever its age."""
+    """Return the ids of orders that ended before ``cutoff``; an order in force never expires by age."""
     return db.rows(_EXPIRED, cutoff, cutoff, count)
 
 
 def delete_orders(db: Driver, ids: list[tuple[int]]) -> None:
-    """Delete these."""
+    """Delete the orders with these ids."""
     db.change_many("DELETE FROM orders WHERE id = ?", ids)
 
 
@@ -82,7 +82,7 @@ def _order(row: tuple[Any, ...]) -> Order:
         raise JournalCorruptError(f"a stored order cannot be read: {key}: {error}") from None
     if not all(isinstance(number, float) for number in numbers):
         raise JournalCorruptError(f"a stored order cannot be read: {key}: a time or a weight is no number")
-    # What cannot be said in words, or obeyed, would end every cycle until it is over, which may be never.
+    # An order that cannot be shown or obeyed would fail every cycle until it ends.
     if not all(_FIRST <= moment <= _LAST for moment in (given_at, until, ended_at) if moment is not None):
         raise JournalCorruptError(f"a stored order cannot be read: {key}: a time is outside of the years 1 to 9999")
     if not all(0.0 <= weight <= 1.0 for weight in (cap, floor) if weight is not None):

@@ -1,11 +1,11 @@
-"""The journal: every cycle with all that went into it, so that each decision can be taken again, byte for byte.
+"""The journal: every cycle with all its inputs, so that each decision can be made again, byte for byte.
 
-Here are the protocol, what it stores and what can go wrong with it. ``store`` implements it in SQL, on a driver for
-the database; ``fallback`` puts a bounded store in memory in place of the durable one while that cannot be written.
+This module has the protocol, the stored types and the errors. ``store`` implements the protocol in SQL, on a driver for
+the database. ``fallback`` uses a store in memory while the one on disk cannot be written.
 
 A journal holds several *books*: the live one, and one for each policy that only shadows it. A book is a chain: each
-entry names the one that its state came from, and is recorded only while that is the newest. Journals are synchronous,
-and for one thread at a time.
+entry names the entry before, from which its state came, and is recorded only if that is still the newest. Journals are
+synchronous and used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ LIVE: Final = "live"
 
 
 class JournalError(Exception):
-    """The journal could not do what was asked. Every failure is one of the kinds below."""
+    """The journal failed. Every failure is one of the kinds below."""
 
 
 class JournalUnavailableError(JournalError):
-    """The journal cannot be read or written now (locked, disk full, no permission, moved); later it may be."""
+    """The journal cannot be read or written now (locked, disk full, no permission, moved); later it may work."""
 
 
 class JournalCorruptError(JournalError):
-    """The journal is damaged, or says what cannot be; waiting does not mend it."""
+    """The journal is damaged or has impossible values; waiting does not help."""
 
 
 class JournalRefusedError(JournalError):
-    """The journal is sound, but not this program's to use: of a newer version, or of another program."""
+    """The journal is sound, but it was written by a newer version or by another program."""
 
 
 class JournalConflictError(JournalError):
-    """Another program has recorded a cycle since the entry that this one's state came from; nothing was recorded."""
+    """Another program has recorded a cycle after the entry that this state came from; nothing was recorded."""
 
 
 def written_by_newer(what: str, detail: str, version: str = "") -> JournalRefusedError:
-    """Return the error for something stored that this version does not know.
+    """Return the error for stored data that this version does not know.
 
     Args:
-        what: what holds it.
+        what: the kind of data.
         detail: what is unknown.
-        version: the one that wrote it, empty where that is not known.
+        version: the version that wrote it; empty if unknown.
     """
     writer = f"version {version}" if version and version != __version__ else "a newer version"
     return JournalRefusedError(
@@ -62,26 +62,26 @@ def written_by_newer(what: str, detail: str, version: str = "") -> JournalRefuse
 
 
 def new_key() -> str:
-    """Return a key that nothing else has."""
+    """Return a unique key."""
     return os.urandom(12).hex()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One cycle as it is recorded.
+    """One cycle to be recorded.
 
     Args:
-        book: the chain that it goes on.
+        book: the book to which it is added.
         previous: the key of the entry that ``state`` came from; empty if the book had none.
-        inputs: all that the decision could know.
+        inputs: what the decision was based on.
         state: the state before.
-        rules: how it was decided.
-        decision: exactly what ``resolve(inputs, state, rules)`` answered.
+        rules: the settings of the decision.
+        decision: the result of ``resolve(inputs, state, rules)``.
         after: ``commit(decision)``.
-        notices: put down with it, so that a decision is never recorded without what the operator is to be told of it;
-            no part of it, and no entry gives them back.
-        orders: likewise, those of the operator that ended with this cycle, an accept that it used above all.
-        key: tells it from every other cycle ever recorded.
+        notices: stored in the same transaction, so that no decision is recorded without its message. An entry that is
+            read back does not have them.
+        orders: stored likewise: the operator's orders that ended with this cycle, such as an accept that it used.
+        key: unique among all cycles.
     """
 
     book: str
@@ -112,7 +112,7 @@ class Record:
 
     @property
     def decided(self) -> bool:
-        """Whether the cycle came as far as scores, instead of being held before."""
+        """Whether the cycle computed scores, instead of a hold before that."""
         return bool(self.decision.trace.scores)
 
 
@@ -121,10 +121,10 @@ class Entry(Record):
     """A recorded cycle.
 
     Args:
-        seq: grows over all books of a journal.
-        version: of the program that decided; empty if that is not known.
-        derived: whether ``decision`` is complete. False where this version would decide differently: reason, proposal
-            and states are as recorded then, and the trace is empty.
+        seq: increases over all books of a journal.
+        version: of the program that decided; empty if unknown.
+        derived: whether ``decision`` is complete. If this version would decide differently, it is False: reason,
+            proposal and states are as recorded, and the trace is empty.
     """
 
     seq: int
@@ -134,22 +134,22 @@ class Entry(Record):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a book goes on: the key of its newest entry, and the state after it."""
+    """The end of a book: the key of its newest entry, and the state after it."""
 
     key: str
     state: State
 
 
 class Journal(Protocol):
-    """What the governor asks of a journal. Any method may raise a JournalError."""
+    """A journal. Any method may raise a JournalError."""
 
     def head(self, book: str) -> Head | None:
-        """Return where ``book`` goes on; None if nothing was recorded in it."""
+        """Return the end of ``book``; None if it has no entry."""
 
     def record(self, *cycles: Record, reached: Sequence[tuple[str, Publication]] = ()) -> None:
-        """Record cycles in their order, and (book, publication) pairs as reached.
+        """Record cycles in order, and (book, publication) pairs as reached, in one transaction.
 
-        All in one transaction, durable when this returns. Raises JournalConflictError if the newest entry of a book is
+        It is on disk when this returns. Raises JournalConflictError if the newest entry of a book is
         not the one that a record names as ``previous``.
         """
 
@@ -157,58 +157,58 @@ class Journal(Protocol):
         """Raise JournalConflictError if the newest entry of ``book`` has another key (empty: if there is one)."""
 
     def reached(self, generation: int, book: str = LIVE) -> None:
-        """Remember that ``generation`` has reached the primary file; say it after every cycle in which it stands there.
+        """Mark ``generation`` as in the primary file; called after every cycle in which it is there.
 
-        In the same transaction its notice, held until then, becomes pending. A generation that the book does not know
-        (yet) is ignored.
+        In the same transaction its held notice becomes pending. A generation that the book does not know (yet) is
+        ignored.
         """
 
     def unreached(self, book: str) -> Publication | None:
-        """Return what the state of ``head(book)`` has as published, if that has not reached the primary file."""
+        """Return the publication in the state of ``head(book)``, if it has not reached the primary file."""
 
     def last_reached(self, book: str) -> Publication | None:
-        """Return the publication of the largest generation that has reached the primary file."""
+        """Return the publication with the largest generation that has reached the primary file."""
 
     def entries(self, book: str, *, last: int | None = None, after_seq: int = 0) -> Iterator[Entry]:
-        """Yield the entries with ``seq > after_seq``, of them the newest ``last`` (None: all), oldest first."""
+        """Yield the entries with ``seq > after_seq``, oldest first; only the newest ``last`` of them (None: all)."""
 
     def reasons(self, book: str, since: float) -> list[Reason]:
         """Return the reasons of the entries after ``since`` (seconds since 1970 UTC), oldest first.
 
-        That of a move or a cut that has not reached the primary file is FILES_UNWRITABLE: no agent has seen it.
+        A move or cut that has not reached the primary file counts as FILES_UNWRITABLE, since no agent has seen it.
         """
 
     def first_at(self, book: str) -> float | None:
-        """Return the time of the oldest entry that is kept, seconds since 1970 UTC; None if there is none."""
+        """Return the time of the oldest stored entry, seconds since 1970 UTC; None if there is none."""
 
     def prune(self, now: float, days: float) -> int:
         """Delete some entries and publications older than ``days``; return the number of entries deleted.
 
-        The work of one call is bounded, so a backlog takes several. What is kept whatever its age: the newest entry of
-        each book and its newest decided one, its current publication and the last one that reached the primary file.
-        Of the notices only finished ones go, and never the newest of a topic; of the orders only those that are over.
+        One call does a limited amount of work, so a backlog takes several. For each book, the newest entry, the newest
+        decided entry, the current publication and the last one that reached the primary file are always kept. Only
+        finished notices are deleted, but never the newest of a topic; and only orders that have ended.
         """
 
     def put_notices(self, notices: Sequence[Notice]) -> None:
-        """Add these, or bring up to date what is known under their keys, as far as ``Notice.may_become`` allows."""
+        """Add these notices, or update those with the same keys, as far as ``Notice.may_become`` allows."""
 
     def notices(self, state: NoticeState, count: int) -> list[Notice]:
         """Return the oldest notices in this state."""
 
     def backlog(self) -> Backlog:
-        """Return how many notices have not been taken."""
+        """Return how many notices were not sent, and why."""
 
     def knows_notice(self, key: str) -> bool:
-        """Whether a notice of this key was ever put here, and not deleted for its age since."""
+        """Whether a notice with this key is stored."""
 
     def open_topics(self) -> frozenset[str]:
-        """Return the topics whose newest notice is a beginning: told, and not known to be over."""
+        """Return the topics whose newest notice is about the beginning of an episode."""
 
     def put_orders(self, orders: Sequence[Order]) -> None:
-        """Add these, or put down the end of those that are known; an order that has ended stays ended."""
+        """Add these orders, or store the end of known ones; an order that has ended stays ended."""
 
     def orders(self, now: float) -> tuple[Order, ...]:
-        """Return those in force at ``now``, seconds since 1970 UTC, oldest first."""
+        """Return the orders in force at ``now``, seconds since 1970 UTC, oldest first."""
 
     def close(self) -> None:
         """Release what is open. Nothing else may be called afterwards."""

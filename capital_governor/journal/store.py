@@ -1,9 +1,10 @@
-"""The journal in SQL: the statements that every database of ours understands, on a driver for the one at hand.
+"""The journal in SQL that both SQLite and PostgreSQL understand, on a driver for the database.
 
-Tables: ``cycles`` (one row a cycle), ``heads`` (where each book goes on), ``states``, ``rules`` and ``publications``
-(each distinct one once), ``notices``, ``orders``. What decides is stored: inputs, state, rules, and the state that was
-committed. Trace and scores are not: reading an entry decides again, and compares what comes of it with that. Rules are
-JSON text, all other documents JSON under zlib. Rules are never deleted: there are few.
+Tables: ``cycles`` (one row per cycle), ``heads`` (the end of each book), ``states``, ``rules`` and ``publications``
+(each distinct one once), ``notices``, ``orders``. A cycle is stored as its inputs, the state before, the rules, and the
+state that was committed. Trace and scores are not stored: reading an entry decides again and compares the result with
+the committed state. Rules are JSON text; all other documents are JSON compressed by zlib. Rules are never deleted,
+since there are few.
 """
 
 from __future__ import annotations
@@ -114,14 +115,14 @@ class _Known(Generic[T]):
 
 @dataclass(slots=True)
 class _Memo:
-    """What was stored last, so that an object at hand is not encoded again. True once the transaction stands."""
+    """What was stored last, so that the same object is not encoded again; replaced after each commit."""
 
     states: dict[str, _Known[State]] = field(default_factory=dict)
     rules: tuple[Rules, int] | None = None
     published: dict[str, _Known[Publication]] = field(default_factory=dict)
 
     def copy(self) -> _Memo:
-        """Return one that can be changed while it is not known whether the transaction will stand."""
+        """Return a copy to change during a transaction that may still fail."""
         return _Memo(dict(self.states), self.rules, dict(self.published))
 
 
@@ -129,14 +130,14 @@ class Store:
     """A ``Journal`` in a database. Any thread may use it, one at a time.
 
     Args:
-        driver: its connection.
+        driver: the connection to the database.
     """
 
     def __init__(self, driver: Driver) -> None:
         self._db = driver
         self._memo = _Memo()
 
-    # --- where books go on ---
+    # --- ends of books ---
 
     def head(self, book: str) -> Head | None:
         """See ``Journal``."""
@@ -157,7 +158,7 @@ class Store:
             raise self._conflict()
 
     def go_on_from(self, book: str, head: Head, reached: Publication | None) -> None:
-        """Let ``book`` go on where another journal ends: from its head, and what it has as reached last."""
+        """Continue ``book`` from the end of another journal: its head, and its last reached publication."""
         memo = self._memo.copy()
         with self._db.transaction():
             if reached is not None:
@@ -209,9 +210,9 @@ class Store:
         return decode(Publication, unpack(found[0][0])) if found else None
 
     def entries(self, book: str, *, last: int | None = None, after_seq: int = 0) -> Iterator[Entry]:
-        """See ``Journal``. Entries recorded after the first was asked for are not among them.
+        """See ``Journal``. Entries recorded after the first was requested are not included.
 
-        They are read by the page, so no read transaction stays open while the caller works with one.
+        They are read in pages, so that no read transaction stays open while the caller works.
         """
         which = "SELECT seq FROM cycles WHERE book = ? AND seq > ? ORDER BY seq DESC"
         limits: tuple[int, ...] = () if last is None else (last,)
@@ -224,7 +225,7 @@ class Store:
             first = page[-1].seq + 1 if page else None
 
     def last_decided(self, book: str) -> Entry | None:
-        """Return the newest entry that came as far as scores."""
+        """Return the newest entry with scores."""
         ((seq,),) = self._db.rows("SELECT max(seq) FROM cycles WHERE book = ? AND decided = 1", book)
         return None if seq is None else next(iter(self._page(book, seq, seq, {})), None)
 
@@ -267,7 +268,7 @@ class Store:
         return len(seqs)
 
     def forget(self, key: str) -> None:
-        """Delete one entry, whatever its age; its book goes on from it all the same."""
+        """Delete one entry, whatever its age; the head of its book stays."""
         found = self._db.rows("SELECT seq, state_before, state_after FROM cycles WHERE key = ?", key)
         with self._db.transaction():
             for seq, *states in found:
@@ -283,13 +284,13 @@ class Store:
         self._memo = _Memo()
 
     def replace_orders(self, orders: Sequence[Order]) -> None:
-        """Have these orders and no others."""
+        """Replace all orders by these."""
         with self._db.transaction():
             self._db.change("DELETE FROM orders")
             orders_table.put_orders(self._db, orders)
 
     def forget_notices(self, keep: int | None = None) -> None:
-        """Delete all finished notices but the newest of each topic; with ``keep``, the oldest of all beyond so many."""
+        """Delete all finished notices but the newest of each topic; with ``keep``, the oldest beyond that number."""
         count = notices_table.count(self._db)
         if keep is None:
             ids = notices_table.expired_notices(self._db, _NEVER, count)
@@ -302,7 +303,7 @@ class Store:
     def _delete(self, seqs: Sequence[tuple[int]], orphans: set[tuple[int]]) -> None:
         self._db.change_many("DELETE FROM cycles WHERE seq = ?", seqs)
         self._db.change_many(_FORGET_STATE, sorted(orphans))
-        # A state that was deleted may come again, and under another number.
+        # A deleted state may be stored again under another number.
         gone = {number for (number,) in orphans}
         self._memo.states = {book: known for book, known in self._memo.states.items() if known.number not in gone}
 
@@ -348,17 +349,17 @@ class Store:
         return orders_table.in_force(self._db, now)
 
     def order_history(self) -> tuple[Order, ...]:
-        """Return every order that is kept, oldest first, those that are over too."""
+        """Return all stored orders, ended ones too, oldest first."""
         return orders_table.history(self._db)
 
     def change_orders(
         self, now: float, ends: Callable[[Order], Order | None], given: Order | None = None
     ) -> tuple[Order, ...]:
-        """End orders and put ``given`` in one transaction; return those that ended, as they were.
+        """End orders and store ``given`` in one transaction; return the ended ones as they were before.
 
         Args:
             now: seconds since 1970 UTC.
-            ends: returns for each order that is in force how it ends, or None if it goes on.
+            ends: returns an order as ended, or None if it stays in force; called for each order in force.
             given: the new order, if any.
         """
         with self._db.transaction():
@@ -376,7 +377,7 @@ class Store:
     # --- one row ---
 
     def _insert(self, cycle: Record, memo: _Memo) -> None:
-        """Insert ``cycle`` with what it refers to, if its book still ends where its state came from."""
+        """Insert ``cycle`` with its state, rules and publication, if its ``previous`` is still the newest entry."""
         book, after = cycle.book, cycle.after
         if memo.rules is None or memo.rules[0] is not cycle.rules:
             memo.rules = (cycle.rules, self._rules_id(cycle.rules))
@@ -404,7 +405,7 @@ class Store:
         )
 
     def _take_head(self, cycle: Record, state: int) -> None:
-        """Make ``cycle`` the newest of its book, in place of the one that it names as the one before."""
+        """Make ``cycle`` the head of its book, in place of its ``previous``."""
         if cycle.previous:
             done = self._db.change(_GO_ON, cycle.key, state, cycle.book, cycle.previous)
         else:
@@ -452,7 +453,7 @@ class Store:
         self._db.change("UPDATE publications SET reached = 1 WHERE id = ?", stored.number)
 
     def _page(self, book: str, first: int, newest: int, states: dict[int, State]) -> list[Entry]:
-        """Return the next entries from ``first`` on; ``states`` is what has been decoded, renewed to what they use."""
+        """Return the next entries from ``first`` on; ``states`` caches the decoded states of the last page."""
         used: dict[int, State] = {}
         rules: dict[int, Rules] = {}
         with self._db.transaction(write=False):
@@ -495,7 +496,7 @@ class Store:
         )
 
     def _state(self, number: int, version: str) -> State:
-        """Return a stored state with its publication; ``version`` has written it, as far as is known."""
+        """Return a stored state with its publication; ``version`` wrote it, if that is known."""
         doc, published = self._stored("states", "doc, published", number)
         state = decode(State, unpack(doc), version)
         if published is None:
@@ -504,7 +505,7 @@ class Store:
         return replace(state, published=decode(Publication, unpack(publication), version))
 
     def _reason(self, reason: str, version: str) -> Reason:
-        """Return the reason of an entry; one that is unknown is damage, unless another version has written it."""
+        """Return the reason of an entry; an unknown one is damage, unless another version wrote it."""
         try:
             return Reason(reason)
         except ValueError as error:
@@ -520,7 +521,7 @@ class Store:
 
 
 def _content(state: State, published: bytes | None) -> tuple[bytes, bytes]:
-    """Return the document of a state without its publication, and the digest of both; ``published`` is that of one."""
+    """Return a state's document without its publication, and the digest of both; ``published`` is the latter's."""
     doc = encode(replace(state, published=None))
     return doc, _digest(doc, published or b"")
 

@@ -1,4 +1,4 @@
-"""Metrics are stored once: in the state after a cycle, and not again in the inputs of that cycle."""
+"""Stores metrics once: in the state after a cycle, and not again in the inputs of that cycle."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from capital_governor.journal.protocol import JournalCorruptError
 
 
 def without_metrics(inputs: Inputs, after: State) -> tuple[Inputs, list[Agent] | None]:
-    """Leave out of the inputs the metrics that the state after the cycle has; also return for whom it has others.
+    """Remove the metrics that the state after the cycle has from the inputs; also return agents that only it has.
 
-    A decided cycle puts those of every good record into its state, so that is all of them or, in a hold, none.
+    A decided cycle copies the metrics of every good record into its state, so all can be removed; in a hold, none.
     """
     payload = inputs.payload
     if not isinstance(payload, Snapshot) or not payload.metrics:
@@ -25,7 +25,7 @@ def without_metrics(inputs: Inputs, after: State) -> tuple[Inputs, list[Agent] |
 
 
 def with_metrics(inputs: Inputs, after: State, unseen: list[Agent]) -> Inputs:
-    """Put back what ``without_metrics`` left out."""
+    """Put back what ``without_metrics`` removed."""
     if not isinstance(inputs.payload, Snapshot):
         raise JournalCorruptError("a stored Inputs cannot be read: it has no payload for its metrics")
     remembered = {agent: memory.metrics for agent, memory in after.agents.items() if memory.metrics is not None}

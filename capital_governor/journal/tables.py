@@ -1,4 +1,4 @@
-"""The journal's tables, in the types of the database that they are made in."""
+"""The journal's tables and indices."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 SCHEMA_VERSION: Final = 4
-"""Raise it with every change of the tables or of a stored type, and tell the SQLite driver how to get there."""
+"""Raise it with every change of a table or stored type, and add the upgrade to ``sqlite/upgrades.py``."""
 
 _TABLES: Final[Mapping[str, str]] = {
     "publications": """CREATE TABLE publications (
@@ -73,7 +73,7 @@ TABLES: Final = frozenset(_TABLES)
 
 
 def create_table(name: str, types: Mapping[str, str]) -> str:
-    """Return the statement that makes a table; ``types`` has the database's words for serial, real and blob."""
+    """Return the statement that makes a table; ``types`` has the database's names for serial, real and blob."""
     return _TABLES[name].format_map(types)
 
 
@@ -83,7 +83,7 @@ def create_index(name: str) -> str:
 
 
 def create_all(types: Mapping[str, str]) -> Iterator[str]:
-    """Yield the statements that lay down an empty journal."""
+    """Yield the statements that make an empty journal."""
     for name in _TABLES:
         yield create_table(name, types)
     for name in _INDICES:

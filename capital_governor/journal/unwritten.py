@@ -1,4 +1,4 @@
-"""The cycles that are in memory only, while the durable journal cannot take them, and how many of them fit."""
+"""The cycles that are in memory only during an episode, and their limits."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final
 from capital_governor.journal.protocol import Record
 
 BATCH: Final = 100
-"""Cycles written back in one transaction, which is what one cycle pays for the end of an outage."""
+"""Cycles written back in one transaction, so in one cycle after an outage."""
 BATCH_AGENTS: Final = 2_000
 CAPACITY: Final = 1_000
-"""Cycles kept in memory while the durable journal cannot take them."""
+"""Cycles kept in memory during an episode."""
 AGENT_CAPACITY: Final = 32_000
-"""Cycles times agents: one agent of one cycle takes less than a kilobyte, so this is at most some 30 MB."""
+"""Cycles times agents kept in memory. One agent of one cycle takes less than 1 KB, so at most about 30 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnwrittenCycle:
-    """A cycle that is in memory only: its key, its book, and how many agents it is about, for reckoning its size."""
+    """A cycle that is in memory only: its key, its book, and its number of agents as a measure of its size."""
 
     key: str
     book: str
@@ -35,21 +35,21 @@ class UnwrittenCycles:
     agents: int = 0
 
     def add(self, cycle: Record) -> None:
-        """Put a cycle at the end."""
+        """Add a cycle at the end."""
         self.cycles.append(UnwrittenCycle(cycle.key, cycle.book, len(cycle.after.agents) + 1))
         self.agents += self.cycles[-1].agents
 
     def drop(self) -> UnwrittenCycle:
-        """Take the oldest away."""
+        """Remove and return the oldest."""
         gone = self.cycles.popleft()
         self.agents -= gone.agents
         return gone
 
     def batch(self) -> int:
-        """Return how many of the oldest are written back at once: at least 2, so that a backlog shrinks."""
+        """Return how many of the oldest to write back at once: at least 2, so that a backlog shrinks."""
         total = 0
         for number, cycle in enumerate(islice(self.cycles, BATCH)):
             total += cycle.agents
-            if total > BATCH_AGENTS and number >= 2:  # noqa: PLR2004 - said above
+            if total > BATCH_AGENTS and number >= 2:  # noqa: PLR2004 - the least number above
                 return number
         return min(BATCH, len(self.cycles))

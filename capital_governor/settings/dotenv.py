@@ -1,4 +1,4 @@
-"""A ``.env`` file, read as data: nothing in it is executed or replaced."""
+"""Reads a ``.env`` file as data: nothing in it is executed or expanded."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _ENV_LINE: Final = re.compile(r"\s*(?:(?:export|set)\s+)?['\"]?(\w+)", re.ASCII)
 
 
 def printable(text: str) -> str:
-    """Return the text as it is if a line can show it, else as a Python literal."""
+    """Return the text as it is if it is printable, else as a Python literal."""
     return text if text.isprintable() and text == text.strip() else ascii(text)
 
 
 def read_env_file(path: Path, own: Collection[str], prefix: str) -> tuple[dict[str, str], list[str]]:
-    """Return what the file sets, literally, and what is wrong with it; a missing file sets nothing.
+    """Return the variables that the file sets, literally, and what is wrong with it; a missing file sets none.
 
-    It is UTF-8, or UTF-16 with a byte-order mark; the mark and the line ends may be those of any system.
+    The file is UTF-8, or UTF-16 with a byte-order mark. Line ends may be those of any system.
 
     Args:
         path: of the file.
-        own: variables of ours: a line that names one must not be lost to a quote left open above it.
-        prefix: of names that are ours whether known or not.
+        own: the governor's variables: a line with one of them must not be lost to an open quote above it.
+        prefix: of names that are the governor's, known or not.
     """
     name = printable(str(path))
     try:
         if not path.is_symlink() and not path.exists():
             return {}, []
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for ever
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would block
             return {}, [f"{name} is not a file; it takes lines NAME=value, or no such file at all"]
         with path.open("rb") as file:
             content = file.read(_LARGEST_ENV_FILE_BYTES + 1)
@@ -50,21 +50,21 @@ def read_env_file(path: Path, own: Collection[str], prefix: str) -> tuple[dict[s
 
 
 def _decode(content: bytes) -> str:
-    """Return the text without any byte-order mark: each file of which this one was put together may have had one.
+    """Return the text without byte-order marks, of which there may be several if files were joined.
 
     Raises:
-        UnicodeDecodeError: it is neither UTF-8 nor UTF-16 with a mark.
+        UnicodeDecodeError: it is neither UTF-8 nor UTF-16 with a byte-order mark.
     """
     text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8")
-    if "\0" in text[:2]:  # UTF-16 without a mark passes for UTF-8, in which it sets nothing at all
+    if "\0" in text[:2]:  # UTF-16 without a mark is valid UTF-8, but sets nothing
         raise UnicodeDecodeError("utf-8", content, 0, 2, "UTF-16 without a mark")
     return text.replace("\ufeff", "")
 
 
 def _parse_env(text: str, own: Collection[str], prefix: str) -> tuple[dict[str, str], list[str]]:
-    """Parse as python-dotenv does, and find lines of ours that it does not take for one.
+    """Parse with python-dotenv, and report lines with the governor's variables that it does not read as such.
 
-    Another program's unclosed quote reaches to the next quote, and what is between is part of its value.
+    An open quote of another program's variable ends at the next quote, and the lines between become part of its value.
     """
     values: dict[str, str] = {}
     faults: list[str] = []

@@ -1,4 +1,4 @@
-"""Durations as people write them: 90s, 15m, 2h, 7d, 1w, and several in a row from large to small, as in 1h30m."""
+"""Durations as people write them: 90s, 15m, 2h, 7d, 1w, or several from large to small, as in 1h30m."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ def duration_seconds(text: str) -> float:
     """Return the seconds that ``text`` means.
 
     Raises:
-        ValueError: it is no such duration, is 0, or is longer than LONGEST_SECONDS; the message says so and is fit to
-            follow the value.
+        ValueError: it is not a duration, is 0, or is longer than LONGEST_SECONDS; the text is to follow the value.
     """
     match = _DURATION.fullmatch(text)
     if match is None or not text:

@@ -1,4 +1,4 @@
-"""What is wrong with settings, in words: variable, offending value (never a secret), what it takes."""
+"""Messages about wrong settings: the variable, its value (never a secret), and what it takes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from capital_governor.settings.kinds import BOT_TOKEN
 from capital_governor.settings.variables import PREFIX, ROOT, VARIABLES, variables
 
 HIDDEN: Final = "********"
-"""Stands for what is never shown."""
+"""Shown in place of a secret."""
 
 _SHORTEST_SECRET: Final = 6
 _SHORTEST_KEY: Final = 16
@@ -20,7 +20,7 @@ _LONGEST_SHOWN: Final = 80
 
 
 class SettingsError(ValueError):
-    """The settings are refused. ``faults`` has one line each: variable, offending value (no secrets), what it takes."""
+    """The settings are refused. ``faults`` has one line for each: variable, value (no secrets), what it takes."""
 
     def __init__(self, faults: tuple[str, ...]) -> None:
         super().__init__("\n".join(faults))
@@ -28,21 +28,21 @@ class SettingsError(ValueError):
 
 
 def refused_value(field: str, text: str, origin: str, problem: str, secrets: Iterable[str]) -> str:
-    """Return why the text of a variable is refused; none of ``secrets`` is shown."""
+    """Return why a variable's value is refused, without any of ``secrets``."""
     variable = VARIABLES[field]
     shown = HIDDEN if variable.secret else _shown(text, secrets)
     return f"{variable.name}={shown} ({origin}) {problem}; it takes {variable.kind.takes}"
 
 
 def refused_root(folder: str, origin: str, problem: str) -> str:
-    """Return why the root is refused, by how it was given."""
+    """Return why the root is refused, and how it was given."""
     how = {"argument": "--root ", "environment": f"{ROOT}="}.get(origin, "the root, which is the current folder, ")
     return f"{how}{_shown(folder)} {problem}; it takes {VARIABLES['root'].kind.takes}"
 
 
 def unknown(name: str, origin: str) -> str:
-    """Return that a variable is no setting, and which may have been meant."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only needed to refuse
+    """Return that a variable is not a setting, and which one may be meant."""
+    from difflib import get_close_matches  # noqa: PLC0415 - rarely needed
 
     match = re.match(r"\w+", name, re.ASCII)
     shown = match[0][:_LONGEST_SHOWN] if match else PREFIX
@@ -53,7 +53,7 @@ def unknown(name: str, origin: str) -> str:
 
 
 def conflicts(values: Mapping[str, Any], faulty: Collection[str] = ()) -> Iterator[str]:
-    """Yield what does not fit together. A faulty field takes part in no conflict."""
+    """Yield values that contradict each other; fields that are faulty themselves are skipped."""
 
     def texts(*fields: str) -> list[str]:
         return [f"{VARIABLES[field].name}={plain(values[field])}" for field in fields]
@@ -66,7 +66,7 @@ def conflicts(values: Mapping[str, Any], faulty: Collection[str] = ()) -> Iterat
             yield f"{' is above '.join(texts(low, high))}; lower one or raise the other"
     weights = ("pnl_weight", "sharpe_weight", "winrate_weight", "drawdown_weight")
     total = math.fsum(values[field] for field in weights)
-    if sound(*weights) and abs(total - 1) > 1e-9:  # noqa: PLR2004 - what floats of a sum may miss
+    if sound(*weights) and abs(total - 1) > 1e-9:  # noqa: PLR2004 - float rounding
         yield f"{' + '.join(texts(*weights))} add up to {total:.10g}; they must add up to 1"
     topic, chat, token = "telegram_topic_id", "telegram_chat_id", "telegram_bot_token"
     if sound(topic, chat) and values[topic] is not None and values[chat] is None:
@@ -84,19 +84,19 @@ def plain(value: object) -> str:
 
 
 def telling_parts(secret: str) -> list[str]:
-    """Return the parts of a token or of a URL that are long enough to be keys rather than words."""
+    """Return the parts of a token or URL that are long enough to be keys."""
     _, scheme, rest = secret.partition("://")
     parts = re.split("[/?#&=]+", rest) if scheme else secret.split(":")
     return [part for part in parts[1:] if len(part) >= _SHORTEST_KEY]
 
 
 def secret_texts(given: Iterable[str]) -> list[str]:
-    """Return what must not be shown of the texts given for secrets: each that is no mere word, and its parts."""
+    """Return the given secrets, if not too short, and their parts that may be keys."""
     return [part for text in given if len(text) >= _SHORTEST_SECRET for part in (text, *telling_parts(text))]
 
 
 def _shown(value: str, secrets: Iterable[str] = ()) -> str:
-    """Return a refused value for an error message, without what is or may be a password, a key or a token."""
+    """Return a refused value for a message, without anything that may be a password, a key or a token."""
     if BOT_TOKEN.search(value) or ("@" in value and re.search("[:/]", value)) or any(key in value for key in secrets):
         return HIDDEN
     if cut := re.search("://[^/?#]*[/?#].", value):  # the path of a URL may be a key

@@ -1,7 +1,7 @@
-"""What each kind of setting may be: kinds that read the text a user wrote, and say what they take.
+"""The kinds of settings: how the text of each is read, and which values it takes.
 
-Their refusals never repeat a value, so that no secret gets into an error. Standard library only: a command that is
-typed in a hurry checks the settings without loading pydantic.
+Errors never repeat a value, so that no secret gets into a message. Standard library only, so that quick commands check
+the settings without loading pydantic.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ UNITS: Final = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _COUNT: Final = re.compile(r"[+-]?[0-9]{1,15}")
 _SIZE: Final = re.compile(r"([0-9]{1,15}) ?((?:[KMG]iB)?)", re.IGNORECASE)
-_TAKEN: Final = {".json", ".lock", ".STOP", ".log", ".tmp"}  # endings of the files that live beside a journal
+_TAKEN: Final = {".json", ".lock", ".STOP", ".log", ".tmp"}  # endings of other files in the root
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?")
 _SHORTEST_TOKEN: Final = 8
-"""A shorter one could not be told from the words that it must be hidden among."""
+"""A shorter token might be a common word, which could not be hidden in texts."""
 BOT_TOKEN: Final = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
 
 
@@ -34,10 +34,10 @@ class Kind:
     """A kind of setting.
 
     Args:
-        takes: what a setting of this kind may be, in words.
+        takes: which values are allowed, in words.
         range: the same in short, for the manual: ``0..1``, ``>0..`` or words.
-        read: returns the value that a text means, or a value of the right type as it is. It raises ValueError with
-            what is wrong, without the value.
+        read: turns a text into a value; a value of the right type stays. Raises ValueError with what is wrong, without
+            the value.
     """
 
     takes: str
@@ -49,7 +49,7 @@ def _number(value: object) -> float:
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         raise ValueError("is not a plain decimal number")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("is not a number")  # noqa: TRY004 - a setting is refused, whatever it is
+        raise ValueError("is not a number")  # noqa: TRY004 - a wrong setting is a ValueError
     number = float(value)
     if not math.isfinite(number):
         raise ValueError("is not a finite number")
@@ -71,7 +71,7 @@ def _size(value: object) -> int:
 
 
 def _words(takes: str, *known: str, upper: bool = False) -> Kind:
-    """Return the kind that takes one of a few words."""
+    """Return the kind for a choice of words."""
 
     def read(value: object) -> str:
         word = value.upper() if upper and isinstance(value, str) else value
@@ -99,7 +99,7 @@ def _numbers(
     low: float = -math.inf,
     high: float = math.inf,
 ) -> Kind:
-    """Return the kind that takes what ``read`` reads: numbers above ``above``, or from ``low``, and up to ``high``."""
+    """Return the kind for the numbers of ``read`` above ``above`` or from ``low``, and up to ``high``."""
 
     def in_range(value: object) -> float:
         number = read(value)
@@ -120,7 +120,7 @@ def _switch(value: object) -> bool:
 
 
 def _url(value: str, *, query: bool) -> str:
-    """Return the URL unchanged, or refuse it without repeating any of it."""
+    """Return the URL unchanged. Raises ValueError without any part of it."""
     if not value.isascii() or not value.isprintable() or " " in value or "\\" in value:
         raise ValueError("contains a blank or a character that must be percent-encoded")
     try:

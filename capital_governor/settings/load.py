@@ -1,4 +1,4 @@
-"""Settings: one model over what all sources say, checked as a whole."""
+"""The settings as one validated model."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from capital_governor.settings.variables import VARIABLES, variables
 NOT_SET: Final = "(not set)"
 
 
-def _default(field: str) -> Any:  # noqa: ANN401 - of any type
+def _default(field: str) -> Any:  # noqa: ANN401 - defaults have many types
     return VARIABLES[field].default
 
 
 class Settings(BaseSettings):
-    """Every setting, validated. ``load`` fills it from its sources; the constructor alone takes keywords only.
+    """All settings, validated. ``load`` reads them from their sources; the constructor takes keywords.
 
-    Shares and ratios are 0..1; names carry all other units.
+    Shares and ratios are 0..1; names have the other units.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what ``find`` found: the built-in sources have no names of ours, and would replace ``${...}``."""
+        """Use the result of ``find`` only: the built-in sources would expand ``${...}``."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
@@ -101,12 +101,12 @@ class Settings(BaseSettings):
 
     @property
     def max_age_seconds(self) -> float:
-        """How old a payload may be: as set, else the larger of 900 and three intervals."""
+        """How old a payload may be: MAX_AGE, or the larger of 900 s and three intervals if it is not set."""
         return max(900.0, 3 * self.interval_seconds) if self.max_age_set_seconds is None else self.max_age_set_seconds
 
     @property
     def journal_path(self) -> Path:
-        """The journal's file: absolute, or as relative as the root is."""
+        """The journal's file, below the root."""
         return self.root / self.journal
 
     @property
@@ -115,11 +115,11 @@ class Settings(BaseSettings):
         return {name: self._origins.get(name, "default") for name in variables()}
 
     def rules(self) -> Rules:
-        """Return the part of the settings that a decision may know."""
+        """Return the settings that a decision depends on."""
         return Rules(**{rule.name: getattr(self, rule.name) for rule in fields(Rules)})
 
     def secrets(self) -> tuple[str, ...]:
-        """Return every text that must not be shown: the secrets, and the telling parts of each."""
+        """Return every text that must not be shown: the secrets, and their parts that may be keys."""
         found: list[str] = []
         for secret in (getattr(self, field) for field, variable in VARIABLES.items() if variable.secret):
             if secret is not None:
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
         return tuple(dict.fromkeys(found))
 
     def masked(self) -> dict[str, str]:
-        """Return every variable's value as text, by variable, in the order of the fields; secrets are hidden."""
+        """Return the values as text, by variable, in the order of the fields; secrets are hidden."""
         return {variable.name: self._text(field) for field, variable in VARIABLES.items()}
 
     def _text(self, field: str) -> str:
@@ -143,18 +143,18 @@ class Settings(BaseSettings):
 
 
 def load(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read and check all settings. The root need not be writable: who only looks writes nothing.
+    """Read and check all settings. The root need not be writable, since some commands only read.
 
     Args:
         root: the ``--root`` argument; without it NEOLIGHT_ROOT of the environment, else the current folder.
         environ: the environment; None is that of the process.
 
     Raises:
-        SettingsError: something is wrong with any of them; all that is wrong is in its ``faults``.
+        SettingsError: with everything that is wrong in its ``faults``.
     """
     found = find(root, environ)
     if found.faults:
         raise SettingsError(found.faults)
     settings = Settings(**found.values)
-    settings._origins = found.origins  # noqa: SLF001 - load completes what it builds
+    settings._origins = found.origins  # noqa: SLF001 - set by this function only
     return settings

@@ -1,9 +1,8 @@
-"""Where settings come from: the environment over ``.env`` in the root over the defaults, read and checked as a whole.
+"""Reads and checks the settings from all sources: the environment, else ``.env`` in the root, else the defaults.
 
-``.env`` is shared with other programs: their variables are ignored whatever they contain, but an unknown
-``CAPITAL_GOVERNOR_*`` is refused, since a misspelt limit would silently be no limit. It is read as data: ``${...}`` and
-``$(...)`` are not replaced. An empty value counts as not set. Standard library and python-dotenv only: a command that
-is typed in a hurry stops here.
+Other programs share ``.env``, so their variables are ignored. An unknown ``CAPITAL_GOVERNOR_*`` is refused, since a
+misspelt limit would silently have no effect. ``${...}`` and ``$(...)`` are not expanded. An empty value counts as not
+set. Standard library and python-dotenv only, so that quick commands need nothing else.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from capital_governor.settings.variables import PREFIX, ROOT, VARIABLES, variabl
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found in all sources.
+    """The settings of all sources.
 
     Args:
-        values: by field, as its kind reads it; the default where nothing is set, or what is set is refused.
-        origins: of what is set, by variable: "argument", "environment", ".env" or "current folder".
+        values: by field; the default if a variable is not set or its value is refused.
+        origins: by variable that is set: "argument", "environment", ".env" or "current folder".
         root_faults: what is wrong with the root.
         journal_faults: what is wrong with the journal's name.
-        faults: all that is wrong, these included.
+        faults: everything that is wrong, these included.
     """
 
     values: Mapping[str, Any]
@@ -48,10 +47,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a command needs that only looks, or puts down an order: where the root and its journal are.
+    """What a command that only reads or gives an order needs: the root, its journal and the common limits.
 
-    Nothing else that is wrong, in a ``.env`` that other programs share, may take the operator's hand off a running
-    governor: it is in ``faults``.
+    Other wrong settings must not keep an operator from controlling a running governor, so they are only in ``faults``.
     """
 
     root: Path
@@ -69,7 +67,7 @@ def find(root: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         environ: the environment; None is that of the process.
 
     Raises:
-        SettingsError: the current folder is the root, and is gone.
+        SettingsError: the root is the current folder, which has been deleted.
     """
     environ = os.environ if environ is None else environ
     folder, origin = _root(root, environ)
@@ -106,10 +104,10 @@ def find(root: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 
 def find_place(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Place:
-    """Return where the root and its journal are, and what else is wrong. The arguments are those of ``find``.
+    """Return root and journal, and what else is wrong. The arguments are those of ``find``.
 
     Raises:
-        SettingsError: root or journal cannot be told.
+        SettingsError: the root or the journal's name is wrong.
     """
     found = find(root, environ)
     if unusable := found.root_faults or found.journal_faults:
@@ -119,9 +117,9 @@ def find_place(root: Path | None = None, environ: Mapping[str, str] | None = Non
 
 
 def check_root(root: Path) -> str | None:
-    """Return what is wrong with the root folder, one clause without its name; None if it is a folder.
+    """Return what is wrong with the root folder, in one clause without its name; None if it is a folder.
 
-    Whether it can be written to matters to none but those who write, and to them the folders below it may be enough.
+    It need not be writable: some commands only read, and others write to folders below it.
     """
     try:
         return None if stat.S_ISDIR(root.stat().st_mode) else "is not a folder"
@@ -130,7 +128,7 @@ def check_root(root: Path) -> str | None:
 
 
 def _root(argument: Path | None, environ: Mapping[str, str]) -> tuple[Path, str]:
-    """Return the absolute root and where it is from."""
+    """Return the absolute root and its origin."""
     given, origin = (argument, "argument") if argument is not None else (environ.get(ROOT) or None, "environment")
     try:
         return Path(given or "").absolute(), origin if given is not None else "current folder"

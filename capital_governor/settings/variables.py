@@ -1,4 +1,4 @@
-"""Every setting: the variable that sets it, its kind, and what it is where nothing is set. Standard library only."""
+"""All settings: variable, kind, default, unit and meaning. Standard library only."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Variable:
 
     Args:
         name: of the variable.
-        kind: what it takes.
-        default: a value that its kind reads, or None.
+        kind: which values it takes.
+        default: a value of its kind, or None.
         unit: of its value, for the manual.
         meaning: what it sets, for the manual.
         secret: whether its value is never shown.

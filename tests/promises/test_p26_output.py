@@ -54,9 +54,9 @@ LineWriter._lose = lambda *_: None
 """
 NOT_SAID: Final = """
 from capital_governor.adapters.line_writer import LineWriter
-def append_confession(self):
+def append_lost_line(self):
     self._unsaid = 0
-LineWriter._append_confession = append_confession
+LineWriter._append_lost_line = append_lost_line
 """
 WAITS_AT_THE_END: Final = """
 from capital_governor.adapters.line_writer import LineWriter

@@ -1,4 +1,4 @@
-"""The file of a SQLite journal: made, opened, claimed as ours, or set aside when it is damaged."""
+"""The file of a SQLite journal: makes, opens and checks it, and sets a damaged one aside."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from capital_governor.journal.protocol import JournalCorruptError, JournalRefuse
 from capital_governor.journal.sqlite.upgrades import OLDER_TABLES, OLDER_WITH_ORDERS, content_digest, statements, views
 from capital_governor.journal.tables import SCHEMA_VERSION, TABLES
 
-APPLICATION_ID: Final = 0x43474F56  # "CGOV": tells our file from any other program's
-QUICK_CHECK_BYTES: Final = 16 * 1024 * 1024  # about 0.1 s; beyond that a start would feel it
+APPLICATION_ID: Final = 0x43474F56  # "CGOV": marks the file as this program's
+QUICK_CHECK_BYTES: Final = 16 * 1024 * 1024  # takes about 0.1 s; more would slow the start
 WAL_KEEP_BYTES: Final = 4 * 1024 * 1024
 ELSEWHERE: Final = "name a file on a local disk as the journal (CAPITAL_GOVERNOR_JOURNAL)"
-CACHE_KIB: Final = 512  # a cycle uses few pages twice: SQLite's 2,000 is not faster, with ten thousand agents either
+CACHE_KIB: Final = 512  # SQLite's default of 2,000 KiB is not faster, even with 10,000 agents
 
 
 def connect(
     path: Path, *, read_only: bool, upgrade: bool, busy_seconds: float
 ) -> tuple[sqlite3.Connection, sqlite3.Error | None]:
-    """Open the database at ``path``, a resolved one, as ``open_sqlite`` says.
+    """Open the database at ``path``, which has no symlinks; see ``open_sqlite``.
 
-    Also return why one of an older schema could not be upgraded and so is not to be written, None if that is not so.
+    Also return why a journal of an older schema could not be upgraded and so must not be written; None if it may.
     """
     with typed(f"the journal {path}", path):
         if not read_only:
@@ -69,7 +69,7 @@ def connect_memory() -> sqlite3.Connection:
 def set_aside(path: Path, now: float) -> Path:
     """Move a damaged journal out of the way, to NAME.corrupt-YYYYmmddTHHMMSSZ (UTC of ``now``), and return that path.
 
-    Its ``-wal`` and ``-shm`` go with it. Nothing may have it open for writing. Raises OSError.
+    Its ``-wal`` and ``-shm`` are moved too. No process may have it open for writing. Raises OSError.
     """
     path = Path(os.path.realpath(path))
     base = f"{path.name}.corrupt-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}"
@@ -85,7 +85,7 @@ def set_aside(path: Path, now: float) -> Path:
 
 
 def _make_file(path: Path) -> None:
-    """Make an empty file for the owner only, unless there is one; its mode and owner stay as they are then."""
+    """Make an empty file for the owner only; an existing file keeps its mode and owner."""
     _make_folder(path.parent)
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -106,9 +106,9 @@ def _make_folder(folder: Path) -> None:
 
 
 def _reading_uri(path: Path) -> str:
-    """Return how to open ``path`` without making a file beside it.
+    """Return the URI that opens ``path`` for reading without making a file beside it.
 
-    ``mode=ro`` alone makes ``-wal`` and ``-shm`` where there are none, perhaps of an owner that locks the writer out.
+    ``mode=ro`` alone would make missing ``-wal`` and ``-shm`` files, perhaps with an owner that locks the writer out.
     """
     wal, shm = Path(f"{path}-wal"), Path(f"{path}-shm")
     if not path.is_file():
@@ -123,9 +123,9 @@ def _reading_uri(path: Path) -> str:
 
 
 def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool, upgrade: bool) -> sqlite3.Error | None:
-    """Make sure that this is a journal of ours, sound as far as that can be seen quickly; lay down a new one.
+    """Check that this is a journal of this program and, quickly, that it is sound; make the tables of a new one.
 
-    Return what kept one of an older schema from being upgraded, if that may be over later: it can be read meanwhile.
+    Return why an older schema could not be upgraded now; the journal can be read meanwhile. None if it is up to date.
     """
     version, empty = _schema_of(connection, path)
     if read_only:
@@ -152,12 +152,12 @@ def _claim(connection: sqlite3.Connection, path: Path, *, read_only: bool, upgra
 
 
 _MAY_BE_OVER: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
-"""What keeps a journal from being written, but not from being read."""
+"""SQLite's errors that prevent writing, but not reading."""
 
 
 def _schema_of(connection: sqlite3.Connection, path: Path) -> tuple[int, bool]:
-    """Return a journal's schema, 0 if it has none yet, and whether the file is empty; refuse what is none of ours."""
-    connection.execute("BEGIN")  # one look at all three: another process may be laying it down
+    """Return a journal's schema, 0 if it has none yet, and whether the file is empty. Check whose it is."""
+    connection.execute("BEGIN")  # reads all three at once, since another process may be making the tables
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
@@ -177,7 +177,7 @@ def _schema_of(connection: sqlite3.Connection, path: Path) -> tuple[int, bool]:
 
 
 def _configure(connection: sqlite3.Connection, path: Path, *, empty: bool) -> None:
-    """Set what this connection needs; in an ``empty`` file also what stays with it."""
+    """Set the pragmas of this connection, and in an ``empty`` file also those of the file."""
     if empty:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only possible before the first table
     (mode,) = _when_not_busy(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
@@ -195,12 +195,12 @@ def _configure(connection: sqlite3.Connection, path: Path, *, empty: bool) -> No
 class _Reader(sqlite3.Connection):
     """A connection that only reads, beside a process that writes.
 
-    Where the writer is just changing the index of its WAL and has done so a moment later, SQLite takes the journal for
-    one that has to be recovered, and says that a reader cannot.
+    While the writer changes the index of its WAL, SQLite may report that the journal needs recovery, which a reader
+    cannot do. A moment later it can be read.
     """
 
-    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:  # noqa: ANN401 - as the library has it
-        """Execute a statement, again for a second where the journal seems to want recovery."""
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:  # noqa: ANN401 - the signature of the library
+        """Execute a statement; try again for up to a second while the journal seems to need recovery."""
         return _when_consistent(super().execute, sql, parameters)
 
 
@@ -212,7 +212,7 @@ _when_consistent: Final = Retrying(
 )
 
 
-# SQLite does not wait by itself for whoever else turns on the WAL at this moment: both might wait for each other.
+# SQLite does not wait if another process turns on WAL mode at the same moment, since both might wait for each other.
 _when_not_busy: Final = Retrying(
     retry=retry_if_exception(lambda error: getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY),
     stop=stop_after_delay(1.0),
@@ -222,9 +222,9 @@ _when_not_busy: Final = Retrying(
 
 
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:
-    """Lay down the tables of a new journal, or add what an older schema lacks; all of it or nothing.
+    """Make the tables of a new journal, or upgrade an older schema, in one transaction.
 
-    Another process may have done so a moment ago, so the version is asked again under the lock.
+    Another process may have done so a moment ago, so the version is read again under the lock.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -241,13 +241,13 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def typed(place: str, path: Path | None) -> Iterator[None]:
-    """Turn storage failures into JournalErrors that name ``place``; wrong use of the library stays what it is."""
+    """Turn storage failures into JournalErrors that name ``place``; errors of wrong use are passed on."""
     try:
         yield
     except (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.NotSupportedError):
         raise
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # without: a text that is not UTF-8
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # no code: a text is not UTF-8
         damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         kind = JournalCorruptError if damaged else JournalUnavailableError
         name = getattr(error, "sqlite_errorname", "no code")
@@ -259,7 +259,7 @@ def typed(place: str, path: Path | None) -> Iterator[None]:
 
 
 def _remedy(path: Path, name: str) -> str:
-    """Return what a person does about an error of SQLite's, by its name, as one clause."""
+    """Return what a person can do about an error of SQLite, by its name, as one clause."""
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
         return denied(path) or f"let the governor's user write to it and to its folder, or {ELSEWHERE}"
     if name.startswith("SQLITE_BUSY"):
@@ -275,6 +275,6 @@ _NO_LOCKS: Final = {f"SQLITE_IOERR_{what}" for what in ("LOCK", "UNLOCK", "RDLOC
 
 
 def inode(path: Path) -> tuple[int, int]:
-    """Return what tells this file from another that took its name."""
+    """Return device and inode, which differ if another file has taken this name."""
     found = path.stat()
     return found.st_dev, found.st_ino

@@ -1,4 +1,4 @@
-"""The journal's driver for SQLite: one file in WAL mode, every commit on the disk before it counts; or memory."""
+"""The journal's driver for SQLite: one file in WAL mode, with an fsync at every commit; or in memory."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from capital_governor.journal.store import Store
 
 IN_MEMORY: Final = "the journal in memory"
 VACUUM_PAGES: Final = 1_000
-SPARE_PAGES: Final = 256  # free pages left in place: the next cycles use them
+SPARE_PAGES: Final = 256  # free pages that stay for the next cycles
 
 
 def open_sqlite(path: Path, *, read_only: bool = False, upgrade: bool = True, busy_seconds: float = 2.0) -> Store:
-    """Open the journal at ``path``; made if there is none, with its folder, readable by its owner only.
+    """Open the journal at ``path``. If there is none, make it and its folder, readable by the owner only.
 
     Args:
         path: the database; SQLite keeps ``-wal`` and ``-shm`` beside it.
-        read_only: for one look beside (or without) a running writer: makes and changes nothing, and sees what was
-            committed. Keep it for one command, not for the life of a process.
-        upgrade: bring a journal of an older schema up to date; where the disk does not take that, it can be read, and
-            writing raises JournalUnavailableError. Without, its orders can be read and written, and all else be read,
-            while a governor of the older version writes it.
-        busy_seconds: how long a locked database is waited for, at each transaction.
+        read_only: make and change nothing, and see what was committed. For one command, with or without a running
+            governor; not for the life of a process.
+        upgrade: upgrade a journal of an older schema. If the disk refuses that, the journal can be read, and writing
+            raises JournalUnavailableError. Without ``upgrade`` such a journal can be read and its orders can be
+            written, while a governor of the older version writes it.
+        busy_seconds: how long each transaction waits for a locked database.
 
     Raises:
-        JournalUnavailableError: it cannot be opened now; read-only: there is none.
-        JournalCorruptError: it is no database, or a damaged one. A small file is checked in full, a large one as it is
-            used, so that a start stays quick.
+        JournalUnavailableError: it cannot be opened now; or, if read-only, there is none.
+        JournalCorruptError: it is not a database or is damaged. A small file is checked in full. A large one is only
+            checked as it is read, so that the start stays quick.
         JournalRefusedError: it is another program's, or of a newer version of this one.
     """
     real = Path(os.path.realpath(path))
@@ -42,7 +42,7 @@ def open_sqlite(path: Path, *, read_only: bool = False, upgrade: bool = True, bu
 
 
 def in_memory() -> Store:
-    """Return an empty journal that lasts as long as it is open."""
+    """Return an empty journal in memory."""
     return Store(SqliteDriver(connect_memory(), None))
 
 
@@ -51,8 +51,8 @@ class SqliteDriver:
 
     Args:
         connection: made by ``connect`` or ``connect_memory``.
-        path: of the database; None: it is in memory.
-        not_upgraded: why one of an older schema is only to be read; each write fails with it.
+        path: of the database; None: in memory.
+        not_upgraded: why a journal of an older schema can only be read; each write raises it. None: it can be written.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class SqliteDriver:
             return
         ((free,),) = self.rows("PRAGMA freelist_count")
         if free > SPARE_PAGES:
-            with typed(self.place, self._path):  # a script, for that is run to its end: execute stops after a page
+            with typed(self.place, self._path):  # execute() would stop after one page
                 self._db.executescript(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free - SPARE_PAGES)})")
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Journals of SQLite of older schemas: what makes them of this one, and what a reader takes them for."""
+"""SQLite journals of older schemas: statements that upgrade them, and views to read them without a change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from capital_governor.journal.tables import SCHEMA_VERSION, create_all, create_index, create_table
 
 TYPES: Final = {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT", "real": "REAL", "blob": "BLOB"}
-"""A serial number is never used twice, so that a remembered one stays true."""
+"""AUTOINCREMENT: a number is never used twice, so that a remembered one stays valid."""
 
 _BEFORE_ORDERS: Final = frozenset({"states", "rules", "cycles", "publications", "notices"})
 OLDER_TABLES: Final[Mapping[int, frozenset[str]]] = {
@@ -17,7 +17,7 @@ OLDER_TABLES: Final[Mapping[int, frozenset[str]]] = {
     2: _BEFORE_ORDERS | {"orders"},
     3: _BEFORE_ORDERS | {"orders"},
 }
-"""What a journal of each older schema holds at least."""
+"""By schema, the tables that a journal must have."""
 OLDER_WITH_ORDERS: Final = frozenset({2, 3})
 """The older schemas whose table of orders is that of today."""
 
@@ -48,13 +48,13 @@ _TO_DERIVED: Final = (
     f"INSERT INTO heads (book, key, state) {_HEADS.format(schema='')}",
     *(create_index(name) for name in ("cycles_at", "publications_at", "publications_reached", "states_published")),
 )
-"""Schema 4 stores less: a publication once, and no trace."""
+"""Schema 4 stores each publication once, and no trace."""
 _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {1: _TO_ORDERS, 2: (), 3: _TO_DERIVED}
-"""What makes a journal of each older schema one of the next; from 2 to 3 only the content of rows has changed."""
+"""By schema, the statements that upgrade to the next; from 2 to 3 only the content of rows changed."""
 
 
 def statements(version: int) -> Iterator[str]:
-    """Yield what makes a journal of this schema one of today's; of schema 0 there is nothing yet."""
+    """Yield the statements that upgrade from this schema to the current one; schema 0 is an empty file."""
     if version == 0:
         yield from create_all(TYPES)
         return
@@ -63,7 +63,7 @@ def statements(version: int) -> Iterator[str]:
 
 
 def views(version: int) -> Iterator[str]:
-    """Yield what lets a reader take a journal of this schema for one of today's, without changing it."""
+    """Yield the views through which a journal of this schema reads like the current one, without changing it."""
     if version == SCHEMA_VERSION:
         return
     more = "'' AS key, '' AS previous, NULL AS unseen, '' AS version"
@@ -76,5 +76,5 @@ def views(version: int) -> Iterator[str]:
 
 
 def content_digest(doc: str | bytes) -> bytes:
-    """Return the digest that the store gives a document; older journals have those of publications as text."""
+    """Return the digest of a document as the store computes it; older journals have publications as text."""
     return blake2b(doc.encode() if isinstance(doc, str) else doc, digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""What is kept of a day's trades when they are too many to be kept one by one. Pure."""
+"""The sums of a day's trades, kept in place of the single trades of older days. Pure."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Trade:
 class DaySums:
     """Sums over decisions of one UTC day; amounts in account currency.
 
-    The equity of the day is counted from its beginning, which is 0.
+    The equity of the day starts at 0.
 
     Args:
-        decisions: how many, attributed or not.
-        trades: how many of them are attributed.
-        wins: how many of these have a profit above 0.
+        decisions: number of decisions, attributed or not.
+        trades: number of attributed ones.
+        wins: number of trades with a profit above 0.
         pnl: the sum of their profits and losses.
         high: the highest point of the day's equity, 0 or above.
         low: its lowest point, 0 or below.
         fall: its deepest fall, 0 or above.
-        fall_from: its point from which it fell so deep.
+        fall_from: the point from which this fall began.
         first_at: the time of the first trade, in seconds since 1970 UTC; 0 without a trade.
-        last_at: the time of the last one.
+        last_at: the time of the last trade.
     """
 
     decisions: int = 0
@@ -48,7 +48,7 @@ class DaySums:
     last_at: float = 0.0
 
     def add(self, at: float, pnl: float | None) -> None:
-        """Add a decision, the day's trades in the order of their times; ``pnl`` None: it was never attributed."""
+        """Add a decision; trades must come in the order of their times. ``pnl`` None: it was never attributed."""
         self.decisions += 1
         if pnl is None:
             return
@@ -62,7 +62,7 @@ class DaySums:
             self.fall, self.fall_from = self.high - self.pnl, self.high
 
     def part_after(self, start: float) -> float:
-        """Return which part of the trades lies after ``start``, 0..1, as if they were spread evenly over their time."""
+        """Return the part of the trades after ``start``, 0..1, as if they were spread evenly over their time."""
         if start < self.first_at:
             return 1.0
         return 0.0 if start >= self.last_at else (self.last_at - start) / (self.last_at - self.first_at)

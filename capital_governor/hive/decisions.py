@@ -1,4 +1,4 @@
-"""The decisions of ``performance_attribution.json``, agent by agent, with whatever is wrong kept beside them. Pure."""
+"""The decisions of ``performance_attribution.json`` by agent, with what is wrong with each. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from capital_governor.hive.day_sums import DaySums, Trade
 from capital_governor.hive.state_files import PERFORMANCE
 
 FUTURE_TOLERANCE_SECONDS: Final = 60.0
-"""Clocks of two machines differ; what is further ahead than this is no decision yet."""
+"""Clocks of two machines differ by up to this; a decision further ahead is dated in the future."""
 MOST_PNL: Final = 1e12
-"""No trade of any account that this is for; it also keeps every sum finite."""
+"""A larger amount is an error. The limit also keeps every sum finite."""
 KEPT_DECISIONS: Final = 1_000
-"""NeoLight keeps no more than this many, so a busy fleet's file reaches back less than a window."""
+"""NeoLight's file keeps this many, so a busy fleet's file covers less than 30 days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class AgentDecision:
 
     Args:
         agent: its name.
-        key: the same in each reading of the file, whatever becomes of its profit or loss; equal decisions share it.
-        at: when, in seconds since 1970 UTC; None: it has no readable time.
+        key: the same in each version of the file, also after a profit or loss was attributed; equal decisions share it.
+        at: its time, in seconds since 1970 UTC; None: not readable.
         pnl: its profit or loss in account currency; None: not attributed yet, or not readable.
-        problem: why it cannot be understood; empty if it can.
+        problem: why it cannot be read; empty if it can.
     """
 
     agent: str
@@ -41,17 +41,17 @@ class AgentDecision:
 
 @dataclass(slots=True)
 class History:
-    """What one agent decided.
+    """The decisions of one agent.
 
     Args:
         trades: its attributed decisions that are known one by one, oldest first.
         latest_at: the time of its newest decision, attributed or not; None if no decision has a readable time.
-        total: how many decisions of it are known, attributed or not.
-        waiting: how many decisions in the file are not attributed yet.
-        lost: how many left the file before they were attributed.
+        total: number of known decisions, attributed or not.
+        waiting: number of decisions in the file that are not attributed yet.
+        lost: number of decisions that left the file before they were attributed.
         problem: why its figures cannot be trusted; empty if they can.
-        days: sums of its older decisions, by UTC day, which is a number of days since 1970.
-        first_at: the time of its first attributed decision of all; None: that of its first trade.
+        days: sums of its older decisions, by UTC day, as days since 1970.
+        first_at: the time of its first attributed decision ever; None: that of its first trade.
     """
 
     trades: list[Trade] = field(default_factory=list)
@@ -70,14 +70,14 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class DecisionFile:
-    """The whole file: histories by agent, sorted by name, what is odd, and when it was last added to.
+    """The content of the file.
 
     Args:
         entries: every decision of a named agent, in the order of the file, also those dated in the future.
-        agents: by name; without decisions dated in the future.
-        updated_at: the file's ``last_update``, else its newest decision, in seconds since 1970 UTC; the older reading
-            of a time without a zone; None if unknown.
-        oldest_at: its oldest decision; None if there is none.
+        agents: histories by agent, sorted by name, without decisions dated in the future.
+        updated_at: the file's ``last_update``, else the time of its newest decision, in seconds since 1970 UTC; the
+            earlier possible one if it has no zone; None if unknown.
+        oldest_at: the time of its oldest decision; None if there is none.
         warnings: one sentence each.
     """
 
@@ -89,9 +89,9 @@ class DecisionFile:
 
 
 def record_of(document: Mapping[str, Any], now: float) -> DecisionFile | str:
-    """Return the decisions in the document, or why there are none to be had, one clause.
+    """Return the decisions in the document, or why it has none, in one clause.
 
-    An entry of a known agent that cannot be understood makes that agent's figures untrustworthy and nobody else's.
+    An unreadable entry makes only its own agent's figures untrustworthy.
 
     Args:
         document: of the file.
@@ -133,12 +133,12 @@ def record_of(document: Mapping[str, Any], now: float) -> DecisionFile | str:
 
 
 def is_future(at: float, now: float) -> bool:
-    """Whether a time is further ahead than clocks of two machines differ."""
+    """Whether a time is further ahead than the clocks of two machines may differ."""
     return at > now + FUTURE_TOLERANCE_SECONDS
 
 
 def number(value: object) -> float | None:
-    """Return a JSON number that is finite; None for all else, true and false included."""
+    """Return a finite JSON number; None for anything else, true and false included."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -175,7 +175,7 @@ def _updated_at(
 ) -> tuple[float | None, tuple[str, ...]]:
     said = read_instant(document.get("last_update"))
     if said is None or is_future(said.earliest, now):
-        # Where a zone is missing, the older reading finds a dead recorder, and the newer one would not.
+        # Without a zone the earlier possible time counts, so that a dead recorder is found.
         return max((at.earliest for at in times), default=None), ()
     naive = f"{PERFORMANCE}: last_update has no time zone: the older of UTC and local time counts"
     return said.earliest, (naive,) if said.naive else ()

@@ -1,7 +1,7 @@
 """State files -> the Phase 5600 payload. Pure: the same files and the same ``now`` always give the same payload.
 
-What cannot be known is null and said so, never zero: the reader of a null must hold on to what it knew, where a zero
-would look like a bad agent, or a quiet one.
+An unknown figure is null, never zero: with a null the governor keeps the last known value, while a zero would look like
+a bad or inactive agent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from capital_governor.hive.trade_statistics import (
 )
 
 SILENT_SECONDS: Final = DAY_SECONDS
-"""Nothing recorded for longer than this is taken for a dead recorder, not for a quiet fleet."""
+"""Without a new record for longer than this, the recorder counts as dead."""
 REGIME_AGE_SECONDS: Final = 900.0
 """Three times the interval at which NeoLight's regime detector writes."""
 NO_ZONE: Final = "has no time zone"
@@ -39,15 +39,15 @@ def payload(
 ) -> dict[str, Any]:
     """Return the payload of ``GET /meta/metrics``, or ``{"error": ..., "timestamp": ..., "sources": ...}``.
 
-    An error is whatever could make an unhealthy fleet look healthy: the decisions cannot be read, hold no agent or
-    have not been added to for a day; the market regime is there and cannot be read.
+    The result is an error if an unhealthy fleet could look healthy: the decisions cannot be read, have no agent, or
+    had no addition for a day; or the file of the market regime exists and cannot be read.
 
     Args:
-        files: as they were found.
+        files: the state files.
         now: seconds since 1970 UTC; every window ends here.
         capital: what the fleet's account held 30 days ago, in account currency.
-        past: what is known of decisions beyond the file; None: nothing.
-        warnings: about ``past``, to be passed on.
+        past: history of decisions that are no longer in the file; None: nothing is known.
+        warnings: about ``past``, copied into the payload.
     """
     record = _record(files.performance, now)
     if isinstance(record, str):
@@ -108,7 +108,7 @@ def _record(file: StateFile, now: float) -> DecisionFile | str:
 
 
 def _recent(history: History, now: float) -> bool:
-    """Whether the agent decided anything in the window; one with an unreadable time may have."""
+    """Whether the agent has a decision in the window, or one with an unreadable time."""
     latest = history.latest_at
     return bool(history.problem) or (latest is not None and now - latest < WINDOW_DAYS * DAY_SECONDS)
 
@@ -148,7 +148,7 @@ def _revenue(file: StateFile) -> Mapping[str, Any]:
 
 
 def _revenue_of(entry: object, now: float) -> dict[str, float | None]:
-    """Return revenue in account currency. Of the last 24 hours it is known if said, or if nothing came in since."""
+    """Return revenue in account currency; that of the last 24 hours is 0 if the last transaction is older."""
     if not isinstance(entry, Mapping):
         return {"revenue_24h": None, "revenue_total": None}
     day, last = number(entry.get("revenue_24h")), read_instant(entry.get("last_transaction"))
@@ -158,7 +158,7 @@ def _revenue_of(entry: object, now: float) -> dict[str, float | None]:
 
 
 def _strategies(file: StateFile) -> dict[str, Any]:
-    """Return what the file says of each strategy; what it does not say is null."""
+    """Return the figures of each strategy; missing ones are null."""
     found: dict[str, Any] = {}
     for group in ("ranked_strategies", "active_strategies"):
         entries = (file.document or {}).get(group)
@@ -178,7 +178,7 @@ def _strategies(file: StateFile) -> dict[str, Any]:
 
 
 def _guardian(file: StateFile, agents: Mapping[str, History], past: Past, now: float, capital: float) -> dict[str, Any]:
-    """Return the pause, over once its ``until`` is past, and the whole fleet's drawdown."""
+    """Return the pause, which ends at its ``until``, and the drawdown of the whole fleet."""
     trades = sorted((each for history in agents.values() for each in history.trades), key=lambda trade: trade.at)
     reason = _pause(file, now)
     steps: list[Trade | DaySums] = [*windowed_days(past.fleet, now, WINDOW_DAYS), *windowed(trades, now, WINDOW_DAYS)]
@@ -187,7 +187,7 @@ def _guardian(file: StateFile, agents: Mapping[str, History], past: Past, now: f
 
 
 def _pause(file: StateFile, now: float) -> str:
-    """Return why the fleet is paused; empty if it is not. What cannot be understood is a pause."""
+    """Return why the fleet is paused; empty if it is not. A file that cannot be read is a pause."""
     document = {"paused": False} if file.missing else file.document
     if document is None:
         return f"{PAUSE} cannot be understood ({file.problem}): correct it, or remove it to end the pause"
@@ -210,7 +210,7 @@ def _regime_warnings(file: StateFile, now: float) -> list[str]:
 
 
 def _beginning(record: DecisionFile, past: Past | None, now: float) -> list[str]:
-    """Say that windows are cut short by a file that is full and a history that is young."""
+    """Warn that windows are shorter than 30 days, if the file is full and the history began recently."""
     known = [at for at in (record.oldest_at, past.since if past else None) if at is not None]
     begin = min(known, default=now)
     if len(record.entries) < KEPT_DECISIONS or begin <= now - WINDOW_DAYS * DAY_SECONDS:
@@ -223,7 +223,7 @@ def _beginning(record: DecisionFile, past: Past | None, now: float) -> list[str]
 
 
 def _naive(files: StateFiles) -> list[str]:
-    """Say which times have no zone and how they are read; those of decisions are the record's to tell of."""
+    """Warn of times without a zone and how they are read; ``record_of`` warns of those of decisions."""
     until = read_instant((files.pause.document or {}).get("until"))
     regime = read_instant((files.regime.document or {}).get("timestamp"))
     sales = [entry.get("last_transaction") for entry in _revenue(files.revenue).values() if isinstance(entry, dict)]

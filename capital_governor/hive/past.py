@@ -1,9 +1,9 @@
-"""What the hive remembers of decisions that have left the file of the last 1,000: a bounded history. Pure.
+"""History of the decisions that are no longer in the file, which has the last 1,000. Limited in size. Pure.
 
-Each look compares the file with what stood in it before. A decision that was there and is not any more has left, if
-it stood at the old end of the file: such are kept one by one while they are few, so that they are known again if a
-writer puts them back, and then as sums of their UTC day. What is in the file is never summed up, so a late profit or
-loss, or a correction, counts once and on its own day.
+Each look compares the file with its content at the look before. Decisions missing at the old end of the file have left
+it. They are first kept one by one, so that they are recognised if a writer puts them back, and later as sums of their
+UTC day. Decisions in the file are never summed up, so a late profit or loss, or a correction, counts once and on its
+own day.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from capital_governor.hive.decisions import KEPT_DECISIONS, AgentDecision, Decis
 from capital_governor.hive.trade_statistics import WINDOW_DAYS, Gap
 
 MOST_AGENTS: Final = 10_000
-"""The governor takes no payload of more."""
+"""The governor refuses a payload with more agents."""
 LONGEST_NAME: Final = 64
-"""The governor takes no agent of a longer name."""
+"""The governor accepts no longer name of an agent."""
 MOST_GAPS: Final = 100
 
 
 @dataclass(slots=True)
 class AgentPast:
-    """What is summed up of one agent.
+    """Sums of one agent.
 
     Args:
-        first_at: the time of its first attributed decision, also when that is older than all days; None without one.
+        first_at: the time of its first attributed decision, which may be older than all days; None without one.
         latest_at: the time of its newest decision.
         days: sums by UTC day, a number of days since 1970.
     """
@@ -46,14 +46,14 @@ class Past:
     """The history.
 
     Args:
-        since: the oldest decision that was in the file when the history began; None: it has not begun.
-        left: decisions that have left the file and are still known one by one, in that order.
+        since: the time of the oldest decision in the file when the history began; None: it has not begun.
+        left: decisions that have left the file and are not summed up yet, in the order in which they left.
         held: what was in the file at the last look, in its order.
-        agents: what is summed up, by agent.
-        fleet: the same of all agents together, by UTC day.
-        gaps: times in which more was decided than any look saw, oldest first.
-        unread: how many decisions left the file that could not be understood, by UTC day of the look.
-        forgotten: how many agents were left out for being too many.
+        agents: sums by agent.
+        fleet: sums of all agents together, by UTC day.
+        gaps: times of which decisions were missed, oldest first.
+        unread: unreadable decisions that left the file, by UTC day of the look.
+        forgotten: number of agents left out, since there were too many.
     """
 
     since: float | None = None
@@ -66,11 +66,11 @@ class Past:
     forgotten: int = 0
 
     def look(self, entries: Sequence[AgentDecision], now: float) -> list[str]:
-        """Take in what is in the file now, and return what is odd about the change, one sentence each.
+        """Add the current content of the file; return warnings about the change, one sentence each.
 
         Args:
-            entries: all that the file holds, in its order. Without any that is dated, and not ahead of ``now``,
-                nothing is learnt: the file is no history then, or the clock is far behind.
+            entries: the content of the file, in its order. If no entry has a time up to ``now``, nothing is done: the
+                file has no history, or the clock is far behind.
             now: seconds since 1970 UTC.
         """
         times = _times(entries, now)
@@ -82,14 +82,14 @@ class Past:
         elif self.held:
             said = self._compare(entries, times, max(_times(self.held, now), default=max(times)))
         self.held = list(entries)
-        # A clock that is wrong for a moment must not cost the history: ages are counted from the newest decision.
+        # Ages are counted from the newest decision, so that a wrong clock does not delete the history.
         present = max(0.0, min(now, max(times)))
         self._sum_up(present)
         self._forget(present)
         return said
 
     def histories(self, record: DecisionFile, now: float) -> dict[str, History]:
-        """Return what each agent decided, in the file and before, sorted by name; the record's own are added to."""
+        """Return all decisions of each agent, in the file and before, sorted by name; changes those of ``record``."""
         found = dict(record.agents)
         for entry in self.left:
             history = found.setdefault(entry.agent, History())
@@ -112,7 +112,7 @@ class Past:
         return dict(sorted(found.items()))
 
     def warnings(self) -> list[str]:
-        """Return what makes figures of the last 30 days doubtful, one sentence each."""
+        """Return warnings about figures of the last 30 days, one sentence each."""
         said = []
         if self.gaps:
             count, (start, end) = len(self.gaps), self.gaps[-1]
@@ -130,12 +130,12 @@ class Past:
         return said
 
     def _compare(self, entries: Sequence[AgentDecision], times: Sequence[float], before: float) -> list[str]:
-        """Find out what has left the file since the last look, and what was taken out of it.
+        """Find the decisions that have left the file since the last look, and those that were taken out of it.
 
         Args:
-            entries: all that the file holds now.
-            times: theirs.
-            before: the time of the newest decision that it held then.
+            entries: the content of the file now.
+            times: their times.
+            before: the time of the newest decision at the last look.
         """
         known, begin = [*self.left, *self.held], len(self.left)
         unseen = Counter(entry.key for entry in entries)
@@ -159,7 +159,7 @@ class Past:
             self.gaps.append((before, min(later)))
             return [f"the history has a gap from {iso(before)} to {iso(min(later))}: no decision before it is left"]
         summed_to = max((sums.last_at for sums in self.fleet.values()), default=-math.inf)
-        # An older file begins with what was summed up already, also where new decisions have been added to it since.
+        # An older version of the file begins with decisions that are summed up already, even if new ones were added.
         head = entries[0]
         if unseen[head.key] > 0 and head.at is not None and head.at <= summed_to:
             self._put_back(min(times), max((at for at in times if at <= before), default=before), before)
@@ -169,12 +169,12 @@ class Past:
         return []
 
     def _put_back(self, oldest: float, newest: float, before: float) -> None:
-        """Forget what the file itself tells again, which would count twice.
+        """Drop from the history what is in the file again, so that nothing counts twice.
 
         Args:
             oldest: the time of the oldest decision in the file.
-            newest: the time of the newest one that is not new.
-            before: the time of the newest decision that was known.
+            newest: the time of the newest decision in it that was known.
+            before: the time of the newest known decision.
         """
         day = day_of(oldest)
         if any(each >= day for each in self.fleet):
@@ -187,7 +187,7 @@ class Past:
         self.left = [entry for entry in self.left if entry.at is not None and entry.at < oldest]
 
     def _sum_up(self, now: float) -> None:
-        """Sum up what has left the file and is too much, or too old, to be kept one by one."""
+        """Sum up decisions that have left the file and are too many or too old to be kept one by one."""
         count = max(0, len(self.left) - KEPT_DECISIONS)
         begin = (day_of(now) - WINDOW_DAYS) * DAY_SECONDS
         while count < len(self.left) and (self.left[count].at or 0.0) < begin:
@@ -211,7 +211,7 @@ class Past:
             days.setdefault(day_of(entry.at), DaySums()).add(entry.at, entry.pnl)
 
     def _forget(self, now: float) -> None:
-        """Drop what no window reaches, and what is too much."""
+        """Drop what is older than any window, and what exceeds the limits."""
         oldest = day_of(now) - WINDOW_DAYS
         for past in self.agents.values():
             past.days = {day: sums for day, sums in past.days.items() if day >= oldest}
@@ -226,7 +226,7 @@ class Past:
             self.forgotten = len(self.agents) - MOST_AGENTS
             newest = sorted(self.agents, key=lambda name: self.agents[name].latest_at)[-MOST_AGENTS:]
             self.agents = {name: self.agents[name] for name in newest}
-        elif len(self.agents) < MOST_AGENTS:  # some were dropped for their age: those left out were older still
+        elif len(self.agents) < MOST_AGENTS:  # the agents left out were older than those just dropped
             self.forgotten = 0
 
 

@@ -1,4 +1,4 @@
-"""The hive's history on disk: one file in ``state/``, replaced as a whole, and good only if every part of it is."""
+"""The hive's history on disk: one file in ``state/``, replaced as a whole and validated strictly."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from capital_governor.hive.state_files import StateFile, StateFiles, bounded
 PAST: Final = Path("state", "capital_governor_hive.json")
 VERSION: Final = 1
 MOST_BYTES: Final = 64 << 20
-"""10,000 agents of 31 days take some 30 MB."""
+"""31 days of 10,000 agents take about 30 MB."""
 PATIENCE_SECONDS: Final = 5.0
-"""How long a look waits for another one's, which takes that long only if the disk hangs."""
+"""How long a look waits for another one; that takes so long only if the disk hangs."""
 LONGEST_SECONDS: Final = 60.0
 SHORTEST_SECONDS: Final = 5.0
 TEMPORARY_SECONDS: Final = 3_600.0
-"""A temporary file this old was left by a process that was killed."""
+"""A temporary file that is older was left by a killed process."""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 _Amount = Annotated[float, Field(ge=-1e24, le=1e24)]
 _Count = Annotated[int, Field(ge=0)]
 _Day = tuple[_Count, _Count, _Count, _Amount, _Amount, _Amount, _Amount, _Amount, _Amount, _Amount]
-"""The fields of DaySums in their order; the two times in seconds since the day began."""
+"""The fields of DaySums in order; the two times in seconds since the day began."""
 _Days = dict[date, _Day]
 _Decision = tuple[_Count, str, _Amount | None, _Amount | None, str]
-"""The number of its agent's name, and the other fields of an AgentDecision."""
+"""The index of the agent's name, and the other fields of an AgentDecision."""
 
 
 class _Part(BaseModel):
@@ -85,17 +85,16 @@ class HistoryFile:
 
     @contextmanager
     def look(self, find: Callable[[], StateFiles], now: float) -> Iterator[tuple[StateFiles, Past | None, list[str]]]:
-        """Take in what the file of decisions holds; give the files and the history, which stays so within the block.
+        """Add the decisions in the file to the history; yield files, history and warnings, fixed during the block.
 
-        The files are read when no other look is under way: a reading that was older than the history would look like
-        a file that was put back. While the disk hangs under another look, the files are given without the history,
-        and with a warning.
+        The files are read while no other look runs, since an older reading would look like a file that was put back. If
+        another look hangs on the disk, the files are yielded without the history, with a warning.
 
-        The history is None, too, where the decisions are simulated: those are dated anew each time they are written.
-        Never raises for what is on the disk: what is wrong with it is among the warnings, and in the log.
+        The history is also None for simulated decisions, which get new times whenever they are written. Never raises
+        for the content of files: problems are in the warnings and in the log.
 
         Args:
-            find: reads the files, of which that of the decisions counts here.
+            find: reads the files.
             now: seconds since 1970 UTC.
         """
         if not self._lock.acquire(timeout=PATIENCE_SECONDS):
@@ -122,11 +121,11 @@ class HistoryFile:
         return self._past, [*filter(None, (self._lost, self._trouble)), *self._past.warnings()]
 
     def seconds_to_next(self) -> float:
-        """Return in how many seconds to look again, so that no decision enters the file and leaves it unseen."""
+        """Return in how many seconds to look again, so that no decision enters and leaves the file in between."""
         times = sorted(entry.at for entry in self._past.held if entry.at is not None)
         if len(times) < KEPT_DECISIONS:
             return LONGEST_SECONDS
-        odd = len(times) // 20  # a twentieth at each end may be dated wrongly
+        odd = len(times) // 20  # a twentieth at each end may have wrong times
         last = len(times) - 1
         span = (times[last - odd] - times[odd]) * last / (last - 2 * odd)
         return min(LONGEST_SECONDS, max(SHORTEST_SECONDS, span / 4))
@@ -137,7 +136,7 @@ class HistoryFile:
         self._trouble = trouble
 
     def _refresh(self, now: float) -> str:
-        """Take up what another process, or an earlier one, has written; return what stands in the way."""
+        """Read what another process has written; return why that failed, if it did."""
         self._sweep()
         try:
             signature = _signature(self._path.stat())
@@ -168,11 +167,11 @@ class HistoryFile:
         return ""
 
     def _save(self) -> str:
-        """Write the history if it has changed; return what stands in the way."""
+        """Write the history if it has changed; return why that failed, if it did."""
         content = content_of(self._past)
         if content == self._written:
             return ""
-        if len(content) > MOST_BYTES:  # it would be set aside when it is read
+        if len(content) > MOST_BYTES:  # reading it would fail
             return f"{PAST} would be larger than {MOST_BYTES >> 20} MiB and is not written: {_TOO_LARGE}"
         temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}")
         try:
@@ -181,9 +180,9 @@ class HistoryFile:
                 file.flush()
                 os.fsync(file.fileno())
                 signature = _signature(os.fstat(file.fileno()))
-            if self._changed():  # by another process since the refresh: the next look takes that up
+            if self._changed():  # by another process since the refresh: the next look reads it
                 return ""
-            os.replace(temporary, self._path)  # noqa: PTH105 - the one call that replaces atomically, by its name
+            os.replace(temporary, self._path)  # noqa: PTH105 - named like the system call that is atomic
             self._written, self._signature = content, signature
         except OSError as error:
             return f"{PAST} cannot be written ({error.strerror}): {_REMEDY}"
@@ -199,7 +198,7 @@ class HistoryFile:
             return False
 
     def _sweep(self) -> None:
-        """Remove, once, what killed processes left half written."""
+        """Delete, once, temporary files of killed processes."""
         if self._swept:
             return
         self._swept = True
@@ -249,7 +248,7 @@ def past_of(content: bytes) -> Past:
     """Return the history of a file's content.
 
     Raises:
-        ValueError: it is none; the text is a clause that tells why.
+        ValueError: it is not a history; the text is a clause that says why.
     """
     if len(content) > MOST_BYTES:
         raise ValueError(f"is larger than {MOST_BYTES >> 20} MiB")

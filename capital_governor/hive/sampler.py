@@ -1,4 +1,4 @@
-"""A thread that looks at the decisions again and again, so that none is missed while nobody asks the hive."""
+"""A thread that reads the decisions regularly, so that none is missed between requests."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Self
 
 
 class Sampler:
-    """Calls ``look`` at once, then each time after as many seconds as it returned, and once more when its block ends.
+    """Calls ``look`` at once, again after as many seconds as it returned, and once more when its block ends.
 
     Args:
-        look: takes the sample; what it raises is told to ``say``, and does not end the sampling.
+        look: takes the sample; its exceptions are logged and do not end the sampling.
         say: takes a sentence for the log.
         longest_seconds: how long to wait after a look that failed.
     """
@@ -29,7 +29,7 @@ class Sampler:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        """End the thread; a look that hangs is left to hang."""
+        """End the thread; do not wait for a look that hangs."""
         self._over.set()
         self._thread.join(self._longest_seconds / 30)
 
@@ -41,6 +41,6 @@ class Sampler:
     def _looked(self) -> float:
         try:
             return self._look()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed, and the log tells of it
+        except Exception as error:  # noqa: BLE001 - it is logged, and the next look may succeed
             self._say(f"looking at the decisions failed: {type(error).__name__}: {error}")
             return self._longest_seconds

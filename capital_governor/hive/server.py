@@ -40,18 +40,18 @@ from capital_governor.hive.state_files import (
 HOST: Final = "127.0.0.1"
 OWN_HOSTS: Final = frozenset({"localhost", HOST})
 GRACE_SECONDS: Final = 2
-"""How long the end waits for answers on their way."""
+"""How long the end waits for answers that are being sent."""
 
 HTTP_OK: Final = 200
 UNAVAILABLE: Final = 503
 
 
 class Log(logging.Handler):
-    """The hive's log on standard error, and with it what its libraries say from WARNING on; no reader can stop it."""
+    """The hive's log on standard error, with its libraries' records from WARNING on; written on a thread."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        # Without a standard error there is no log.
+        # Without standard error there is no log.
         self._writer = None if sys.stderr is None else LineWriter(sys.stderr.fileno(), _lost, encoding="utf-8")
         logging.getLogger().addHandler(self)
         logging.captureWarnings(capture=True)
@@ -67,7 +67,7 @@ class Log(logging.Handler):
             self._writer.flush()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write what a library says, a traceback included."""
+        """Write a record of a library, with its traceback."""
         for sentence in self.format(record).splitlines():
             self.say(sentence)
 
@@ -81,12 +81,12 @@ def _lost(count: int, why: str) -> str:
 
 
 class HiveError(Exception):
-    """The hive cannot serve as it is set up; the text is one sentence with the remedy."""
+    """The hive cannot serve with these settings; the text is one sentence with the remedy."""
 
 
 @dataclass(slots=True)
 class Hive:
-    """What answers: each answer is made anew from the files, and from the history of decisions that left them.
+    """Answers requests; each answer is made from the files and the history.
 
     Args:
         root: the folder with ``state/`` and ``runtime/``.
@@ -119,7 +119,7 @@ class Hive:
     # No page is a coroutine: Starlette runs them on threads, since they read files.
 
     def status(self, _: Request) -> Response:
-        """200: the hive is up, whatever the files are like."""
+        """Answer 200: the hive is up, whatever is in the files."""
         files = read_all(self.root)
         found = {path: file.problem or "read" for path, file in files.by_path.items()}
         return _answer(HTTP_OK, {"status": "up", "source": "capital_governor_hive", "sources": found})
@@ -138,31 +138,31 @@ class Hive:
         return _answer(UNAVAILABLE if "error" in document else HTTP_OK, document)
 
     def sample(self) -> float:
-        """Take in the decisions for the history; return in how many seconds to do so again."""
+        """Add the decisions to the history; return in how many seconds to do so again."""
         with self._memory.look(lambda: StateFiles(performance=read_state_file(self.root / PERFORMANCE)), self.clock()):
             return self._memory.seconds_to_next()
 
     def _warn(self, warnings: Iterable[str]) -> None:
-        """Log each warning when it comes up; one whose figures alone have changed is still the same."""
+        """Log each new warning; one with other figures only is not new."""
         kinds = {re.sub(r"[\dT:.+-]+", "#", warning): warning for warning in warnings}
         for kind in kinds.keys() - self._warned:
             self.say(f"warning: {kinds[kind]}")
         self._warned = set(kinds)
 
     def performance(self, _: Request) -> Response:
-        """Answer what ``state/performance_attribution.json`` holds, or 503."""
+        """Answer the content of ``state/performance_attribution.json``, or 503."""
         return _content(PERFORMANCE, read_state_file(self.root / PERFORMANCE))
 
     def regime(self, _: Request) -> Response:
-        """Answer what ``runtime/market_regime.json`` holds, or 503."""
+        """Answer the content of ``runtime/market_regime.json``, or 503."""
         return _content(REGIME, read_state_file(self.root / REGIME))
 
 
 def address(dashboard_url: str) -> int:
-    """Return the port on this machine at which a dashboard of this URL would be asked.
+    """Return the port of this machine in a dashboard's URL.
 
     Raises:
-        HiveError: the URL is of another machine, of https or has a path.
+        HiveError: the URL is of another machine, is https or has a path.
     """
     parts = urlsplit(dashboard_url)
     if parts.hostname not in OWN_HOSTS or parts.scheme != "http" or parts.path.strip("/"):
@@ -174,14 +174,14 @@ def address(dashboard_url: str) -> int:
 
 
 def bind(port: int, *, others: bool = False) -> socket.socket:
-    """Return a socket that listens on 127.0.0.1, before which nobody else answered there.
+    """Return a socket that listens on 127.0.0.1; the port must be free.
 
     Args:
         port: 0 for any free one.
-        others: also look whether somebody answers at ::1, where "localhost" is looked for first.
+        others: also check whether a server answers at ::1, which clients try first for "localhost".
 
     Raises:
-        HiveError: the port is taken, or this user may not have it.
+        HiveError: the port is taken, or this user may not use it.
     """
     taken = f"port {port} is taken: if that is a dashboard, set CAPITAL_GOVERNOR_HIVE=0 and use it; else set another\
  port in NEOLIGHT_DASHBOARD_URL"
@@ -189,7 +189,7 @@ def bind(port: int, *, others: bool = False) -> socket.socket:
         raise HiveError(taken)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # Lets a restart have the port while connections of the last run time out; not one that somebody listens at.
+        # Allows a restart to use the port while old connections time out, but not a port on which a server listens.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))
         listener.listen(128)
@@ -203,11 +203,11 @@ def bind(port: int, *, others: bool = False) -> socket.socket:
 
 
 def serve(root: Path, dashboard_url: str, capital: float) -> None:
-    """Serve until SIGTERM or SIGINT; return also if a thread hangs, for which the interpreter would wait at its end.
+    """Serve until SIGTERM or SIGINT. It returns even if a thread hangs.
 
     Args:
         root: the folder with ``state/`` and ``runtime/``.
-        dashboard_url: where the governor will ask.
+        dashboard_url: the URL that the governor asks.
         capital: in account currency.
 
     Raises:
@@ -240,7 +240,7 @@ def serve(root: Path, dashboard_url: str, capital: float) -> None:
 
 @contextlib.contextmanager
 def _signals_end_in_order() -> Iterator[None]:
-    """Uvicorn raises the signal that ended it once more when it is done: here that must not kill the process."""
+    """Ignore the signal that uvicorn raises again at its end, which would kill the process."""
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
@@ -256,7 +256,7 @@ def _content(path: Path, file: StateFile) -> Response:
 
 
 def _answer(status: int, document: dict[str, Any]) -> Response:
-    # ASCII: half a surrogate pair in a file is no character, but its escape is fine. No NaN: that would be no JSON.
+    # ASCII, so that a lone surrogate from a file is escaped. No NaN, which is not JSON.
     return Response(json.dumps(document, allow_nan=False), status, media_type="application/json")
 
 

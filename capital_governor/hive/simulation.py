@@ -1,8 +1,8 @@
-"""A seeded fleet that trades on a clock of its own and leaves the state files that real agents would.
+"""A simulated fleet that trades on its own clock and writes the state files that real agents would.
 
-The story is laid out in days of the fleet's clock. However fast that runs, the files' time stamps say that its newest
-moment is now, so that whoever reads them sees a fleet of today whose last 30 days lie behind it. The same seed and the
-same days give the same files, but for those time stamps.
+Events are set in days of the fleet's clock. However fast that runs, its current moment is the current time in the
+files, so that readers see a fleet with 30 days behind it. The same seed and day give the same files, except for time
+stamps.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME, REVENU
 
 DAY_SECONDS: Final = 86_400.0
 STEP_DAYS: Final = 0.25
-"""Every agent closes one trade a step."""
+"""Every agent closes one trade per step."""
 PAST_DAYS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    """How an agent trades; money in account currency, a trade.
+    """How an agent trades; amounts per trade in account currency.
 
     Args:
-        mean: its profit in the long run.
-        deviation: how far a trade is from that, as a standard deviation.
-        joins_day: when it shows up, with the trades of its last ``PAPER_DAYS``; None: it was always there.
-        fades_day: from here on its mean is ``faded_mean``; None: never.
+        mean: the mean profit.
+        deviation: the standard deviation of the profit.
+        joins_day: when it appears, with the trades of its last ``PAPER_DAYS``; None: it was always there.
+        fades_day: from then on its mean is ``faded_mean``; None: never.
         faded_mean: see ``fades_day``.
     """
 
@@ -64,15 +64,15 @@ FLEET: Final[Mapping[str, Character]] = {
     "LateJoiner": Character(90, 110, joins_day=JOINS_DAY),
 }
 FAULTY: Final = "GridKeeper"
-"""Writes for a while what is no amount."""
+"""For some days this agent writes a text instead of an amount."""
 PAUSE_REASON: Final = "Rate limit cooldown"
 REGIMES: Final = ((0.0, "BULL", 1.2), (CRASH_DAY, "BEAR", 0.5), (CALM_DAY, "SIDEWAYS", 0.8))
-"""From which day on the market is what, and its risk multiplier."""
+"""By first day: the market regime and its risk multiplier."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deal:
-    """One trade: who, on which day of the fleet's clock, and its profit or loss."""
+    """One trade: the agent, the day on the fleet's clock, and the profit or loss."""
 
     agent: str
     day: float
@@ -81,10 +81,10 @@ class Deal:
 
 @dataclass(slots=True)
 class Fleet:
-    """The fleet on its clock, which begins at day 0 with 30 days behind it.
+    """The fleet; its clock begins at day 0, with the trades of 30 days before.
 
     Args:
-        seed: decides every trade.
+        seed: determines every trade.
     """
 
     seed: int
@@ -94,12 +94,12 @@ class Fleet:
     _deals: deque[Deal] = field(default_factory=lambda: deque(maxlen=KEPT_DECISIONS))
 
     def __post_init__(self) -> None:
-        # One generator an agent: what one does never changes the luck of another.
-        self._dice = {agent: Random(f"{self.seed} {agent}") for agent in FLEET}  # noqa: S311 - to be repeated, not secret
+        # One generator per agent, so that agents do not depend on each other.
+        self._dice = {agent: Random(f"{self.seed} {agent}") for agent in FLEET}  # noqa: S311 - repeatable, not secret
         self.run_to(0.0)
 
     def run_to(self, day: float) -> None:
-        """Let every agent trade until ``day``; the clock never goes back."""
+        """Simulate the trades of every agent until ``day``; the clock never goes back."""
         self.day = max(self.day, day)
         while (self._steps + 1) * STEP_DAYS <= self.day:
             self._steps += 1
@@ -108,16 +108,16 @@ class Fleet:
                 self._deals.append(Deal(agent, moment, self._profit(agent, character, moment)))
 
     def documents(self, now: float) -> dict[Path, dict[str, Any] | None]:
-        """Return the state files as they stand, by path below the root; None: there is no such file.
+        """Return the state files by path below the root; None: there is no such file.
 
         Args:
-            now: the time that the clock's newest moment gets, in seconds since 1970 UTC.
+            now: the time of the fleet's current moment, in seconds since 1970 UTC.
         """
         return {
             PERFORMANCE: {
                 "decisions": [self._entry(deal, now) for deal in self._seen()],
                 "last_update": _iso(now),
-                "simulated": True,  # the same decisions have other times each time: no history can be kept of them
+                "simulated": True,  # the same decisions get new times each time, so no history can be kept
             },
             STRATEGIES: self._strategies(),
             REVENUE: self._revenue(now),
@@ -141,7 +141,7 @@ class Fleet:
         return round(self._dice[agent].gauss(mean, character.deviation), 2)
 
     def _seen(self) -> list[Deal]:
-        """Return the trades that the file has: of a newcomer those of its last days on paper, once it is there."""
+        """Return the trades for the file; those of a newcomer only once it has joined."""
         return [deal for deal in self._deals if self._shows(deal)]
 
     def _shows(self, deal: Deal) -> bool:
@@ -191,12 +191,12 @@ class Fleet:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put the content in place of the file in one step: nobody ever reads half of it."""
+    """Replace the content of the file atomically, so that no reader sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         temporary.write_bytes(content)
-        os.replace(temporary, path)  # noqa: PTH105 - the one call that replaces atomically, by its name
+        os.replace(temporary, path)  # noqa: PTH105 - named like the system call that is atomic
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The files that NeoLight's agents write, as they were found: read with a bound, and never trusted to be whole."""
+"""The files that NeoLight's agents write: limits their size, and reports what is wrong with each."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ REGIME: Final = Path("runtime", "market_regime.json")
 PAUSE: Final = Path("state", "guardian_pause.json")
 
 MAX_BYTES: Final = 16 << 20
-"""A thousand decisions take some 300 KB."""
+"""A thousand decisions take about 300 KB."""
 MAX_DEPTH: Final = 50
 _MARKS: Final = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-"""Byte-order marks, which editors of other systems write first, and how to decode what begins with one."""
+"""Byte-order marks, which some editors write, and the encoding of the text after each."""
 _ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True, slots=True)
 class StateFile:
-    """One file as it was found: its document, or why there is none.
+    """The content of one file.
 
     Args:
-        document: the JSON object in it; None if there is none.
-        problem: "missing", or what else is wrong with it; empty if nothing is.
+        document: the JSON object in it; None if it cannot be read.
+        problem: "missing", or what else is wrong; empty if nothing.
     """
 
     document: dict[str, Any] | None = None
@@ -41,7 +41,7 @@ class StateFile:
 
     @property
     def missing(self) -> bool:
-        """Whether there is no such file, which may well be meant so."""
+        """Whether there is no such file, which may be right."""
         return self.problem == MISSING.problem
 
 
@@ -50,7 +50,7 @@ MISSING: Final = StateFile(problem="missing")
 
 @dataclass(frozen=True, slots=True)
 class StateFiles:
-    """All that the payload is made of."""
+    """The files that the payload is made of."""
 
     performance: StateFile = MISSING
     strategies: StateFile = MISSING
@@ -69,15 +69,15 @@ _PATHS: Final = (PERFORMANCE, STRATEGIES, REVENUE, REGIME, PAUSE)
 
 
 def read_all(root: Path) -> StateFiles:
-    """Read all five files below ``root``. Never raises for what is in them."""
+    """Read all five files below ``root``. Never raises for their content."""
     return StateFiles(*(read_state_file(root / path) for path in _PATHS))
 
 
 def read_state_file(path: Path) -> StateFile:
     """Read one file of at most 16 MiB that holds one JSON object, in UTF-8, or in UTF-16 with a byte-order mark.
 
-    Python's own writer puts NaN and Infinity where JSON has no word for them: they are kept as the texts "NaN" and
-    "Infinity", so that the one number that is none does not cost all others.
+    Python writes NaN and Infinity, which JSON does not have. They are read as the texts "NaN" and "Infinity", so that
+    one such number does not make the whole file unreadable.
     """
     try:
         content = bounded(path, MAX_BYTES)
@@ -97,8 +97,8 @@ def read_state_file(path: Path) -> StateFile:
 
 
 def bounded(path: Path, limit: int) -> bytes:
-    """Return what is in the file, one byte more than ``limit`` at most. Raises OSError."""
-    # Without O_NONBLOCK a FIFO would be waited for; on a file it means nothing.
+    """Return the content of the file, at most ``limit`` + 1 bytes. Raises OSError."""
+    # Without O_NONBLOCK, opening a FIFO would block. It has no effect on a file.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -108,13 +108,13 @@ def bounded(path: Path, limit: int) -> bytes:
 
 @dataclass(slots=True)
 class Watch:
-    """Tells when the problem of a file changes, so that a log says it once."""
+    """Reports each change of a file's problem once."""
 
     known: dict[str, str] = field(default_factory=dict)
 
     def news(self, files: StateFiles) -> list[str]:
-        """Return a sentence for each file whose problem is not what it was when last asked."""
-        # No pause file is how it should be.
+        """Return a sentence for each file whose problem has changed since the last call."""
+        # A missing pause file is normal.
         known = {path: file for path, file in files.by_path.items() if path != str(PAUSE) or not file.missing}
         now = dict.fromkeys(self.known, "") | {path: file.problem for path, file in known.items()}
         changed = {path: problem for path, problem in now.items() if problem != self.known.get(path, "")}
@@ -125,7 +125,7 @@ class Watch:
 def _parsed(content: bytes) -> Any:  # noqa: ANN401 - any JSON value
     text = content.decode(next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "utf-8"))
     document = json.loads(text, parse_constant=str, parse_float=_finite)
-    if _ESCAPED_SURROGATE.search(text):  # half a pair is no character, and would cost a reader the whole payload
+    if _ESCAPED_SURROGATE.search(text):  # a lone surrogate would make the whole payload unreadable
         document = json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
     return document
 

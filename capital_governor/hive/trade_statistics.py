@@ -1,4 +1,4 @@
-"""Sums, ratios and drawdowns of trades, and of the day sums of those that are not known one by one. Pure."""
+"""Profit, Sharpe ratio, win rate and drawdown of trades, and of day sums for older trades. Pure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FEWEST_DAYS: Final = 2
 NO_DAYS: Final[Mapping[int, DaySums]] = MappingProxyType({})
 
 Gap = tuple[float, float]
-"""From when to when nothing is known, in seconds since 1970 UTC."""
+"""Beginning and end of a time of which nothing is known, in seconds since 1970 UTC."""
 
 
 def windowed(trades: Sequence[Trade], now: float, days: float) -> list[Trade]:
     """Return the trades of the last ``days`` x 24 h: ``now - days < at``; oldest first, as they came.
 
-    One that is dated a few seconds ahead counts as made now.
+    A trade dated a few seconds ahead counts as made now.
     """
     return list(trades[bisect_right(trades, now - days * DAY_SECONDS, key=lambda trade: trade.at) :])
 
@@ -39,7 +39,7 @@ def windowed_days(days: Mapping[int, DaySums], now: float, window_days: float) -
 def profit(trades: Sequence[Trade], now: float, window_days: float, days: Mapping[int, DaySums] = NO_DAYS) -> float:
     """Return the sum of the profits and losses in the last ``window_days`` x 24 h.
 
-    Of a day that is known by its sums only, and in which the window begins, the window's part of the time counts.
+    If the window begins within a day that is known by its sums only, its sum counts in proportion to the time.
     """
     start = now - window_days * DAY_SECONDS
     parts = [sums.pnl * sums.part_after(start) for sums in windowed_days(days, now, window_days)]
@@ -54,21 +54,20 @@ def daily_sharpe(
     first_at: float | None = None,
     gaps: Sequence[Gap] = (),
 ) -> float | str:
-    """Return the daily Sharpe ratio over at most 30 days, not annualised; where it is not defined, why, one clause.
+    """Return the daily Sharpe ratio over at most 30 days, not annualised; or one clause why it is not defined.
 
     ``mean(r) / stdev(r)`` of the daily returns ``r = profit of the day / capital``, with the sample deviation (n - 1)
-    and a riskless rate of 0 (Sharpe 1994, "The Sharpe Ratio", ex post). Days without a trade count as 0; days before
-    the first trade do not count, nor do days in which there is a gap. Days are 24 hours long and counted back from
-    ``now``; if there are sums of days in the window, they are UTC days, of which the last is the running one. It needs
-    two days, and returns that are not all alike (all zero: the ratio is 0). Times sqrt(365) it is the usual annual
-    figure.
+    and a riskless rate of 0 (Sharpe 1994, "The Sharpe Ratio", ex post). Days without a trade count as 0. Days before
+    the first trade and days with a gap do not count. Days have 24 hours and are counted back from ``now``; if the
+    window has day sums, they are UTC days, of which the last is the current one. The ratio needs two days and returns
+    that are not all equal (if all are 0, it is 0). Times sqrt(365) it is the usual annual figure.
 
     Args:
-        trades: those that are known one by one, oldest first.
+        trades: known one by one, oldest first.
         now: seconds since 1970 UTC.
         capital: in account currency, above 0.
-        days: sums of those that are not, by UTC day.
-        first_at: the time of the first trade of all; None: it is the first of ``trades`` and ``days``.
+        days: sums of the other trades, by UTC day.
+        first_at: the time of the first trade ever; None: the first of ``trades`` and ``days``.
         gaps: times of which nothing is known.
     """
     grid = _grid(now, days)
@@ -83,7 +82,7 @@ def daily_sharpe(
             f"its attributed decisions reach back {_hours(now - first)}, and it needs two days: the second one begins"
             f" in {_hours(first + DAY_SECONDS - now)}"
         )
-    # A day's beginning, counted back from now, is no part of it: just after it there is one day less.
+    # A day, counted back from now, does not include its beginning.
     count = min(WINDOW_DAYS, grid.index(math.nextafter(first, math.inf)) + 1)
     profits: list[list[float]] = [[] for _ in range(count)]
     for trade in trades[bisect_right(trades, now - (WINDOW_DAYS + 1) * DAY_SECONDS, key=lambda trade: trade.at) :]:
@@ -97,7 +96,7 @@ def daily_sharpe(
         return _too_torn(len(returns), max(end for _, end in gaps), grid, now)
     mean = math.fsum(returns) / len(returns)
     deviation = math.sqrt(math.fsum((each - mean) ** 2 for each in returns) / (len(returns) - 1))
-    if deviation <= 1e-12 * max(map(abs, returns)):  # all alike but for the last digits
+    if deviation <= 1e-12 * max(map(abs, returns)):  # all equal except for float rounding
         return 0.0 if mean == 0.0 else f"its returns of {len(returns)} days are all alike, {100 * mean:.4g} % each"
     return mean / deviation
 
@@ -113,15 +112,14 @@ def win_rate(trades: Sequence[Trade], days: Iterable[DaySums] = ()) -> float | N
 def max_drawdown_percent(steps: Iterable[Trade | DaySums], capital: float) -> float:
     """Return the deepest fall of the equity curve below its highest point so far, in percent of that point.
 
-    The curve begins at ``capital`` and rises or falls with each trade. 0 without a loss; above 100 only where more
-    than everything was lost. Of a day that is known by its sums, its lowest point and its deepest fall in currency
-    count.
+    The curve begins at ``capital`` and rises or falls with each trade. The result is 0 without a loss, and above 100
+    only if more than the capital was lost. A day sum counts with its lowest point and its deepest fall in currency.
     """
     return max((deepest for deepest, _ in _curve(steps, capital)), default=0.0)
 
 
 def drawdown_percent(steps: Iterable[Trade | DaySums], capital: float) -> float:
-    """Return how far the equity curve stands below its highest point now, in percent of that point."""
+    """Return how far the equity curve is below its highest point now, in percent of that point."""
     return sum(now for _, now in deque(_curve(steps, capital), maxlen=1))
 
 
@@ -146,9 +144,9 @@ class _Grid:
     """The days of a Sharpe ratio, numbered from the newest, which is 0.
 
     Args:
-        index: of the day of a time.
-        begin: when the newest day will begin, so many days after that of a time.
-        days: sums of trades that are not known one by one, by the same numbers.
+        index: returns the number of the day of a time.
+        begin: returns when the day that is some days after that of a time begins.
+        days: day sums by these numbers.
     """
 
     index: Callable[[float], int]

@@ -1,4 +1,4 @@
-"""What ``neo_light_fix.sh`` becomes where it supervises.
+"""The supervising commands of ``neo_light_fix.sh``.
 
 ``python -m capital_governor.supervisor BASH SCRIPT COMMAND [ARGUMENT...]``, with the root in NEOLIGHT_ROOT.
 """
@@ -17,13 +17,13 @@ from capital_governor.supervisor.root import Root, read_settings
 
 
 def main() -> None:
-    """Do what the command line says, on the root that NEOLIGHT_ROOT names in full.
+    """Run the command of the command line on the root in NEOLIGHT_ROOT, an absolute path.
 
     Raises:
         SystemExit: with the command's exit code.
     """
     bash, script, command, *arguments = sys.argv[1:]
-    # As a shell: Ctrl-C and a reader that has gone end a command without a word.
+    # As in a shell, Ctrl-C and a closed reader end a command without a message.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:

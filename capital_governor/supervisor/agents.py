@@ -1,4 +1,4 @@
-"""Which agents to keep: the governor, the hive where its setting says so, and those of the operator's .agents.sh."""
+"""The agents to keep running: the governor, the hive if its setting is 1, and those of the operator's .agents.sh."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ cd -- "$ROOT"
 source "$1"
 printf "end\0" >&"$handover"
 """
-"""Runs the operator's file and hands over its calls of ensure_running.
+"""Runs the operator's file in its own shell and prints the arguments of its calls of ensure_running.
 
-In a shell of its own, so that nothing in the file can change, end or stop the supervisor. The status of the file's last
-line says nothing (think of ``[[ -e x ]] && ensure_running ...``), so a word after it tells whether all of it was run.
+The own shell keeps the file from changing or ending the supervisor. The exit status of the file's last line does not
+show whether it failed (``[[ -e x ]] && ensure_running ...`` may be false), so the word ``end`` shows that all was run.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """The folder of ``neo_light_fix.sh``, with the environment that it has made, and the bash that runs it."""
+    """The folder of ``neo_light_fix.sh``, with its virtual environment, and the bash that runs the script."""
 
     folder: Path
     bash: str
 
     @property
     def python(self) -> str:
-        """The environment's Python."""
+        """The Python of the virtual environment."""
         return str(self.folder / ".venv/bin/python")
 
     def program(self, *arguments: str) -> tuple[str, ...]:
-        """Return the command line of the governor's program; -I: no foreign module may replace one of its own."""
+        """Return a command line of the governor's program; -I keeps foreign modules from replacing its own."""
         return (self.python, "-I", "-m", "capital_governor", *arguments)
 
 
 @dataclass(frozen=True, slots=True)
 class SupervisedAgent:
-    """What is kept running, and where its output goes."""
+    """A command that is kept running, and the log for its output."""
 
     name: str
     command: tuple[str, ...]
@@ -64,9 +64,9 @@ class Agents:
     """The agents to keep, in the order in which they are started.
 
     Args:
-        checkout: whose governor it is.
+        checkout: with the governor to run.
         root: where agents run.
-        demo: keep nothing of the operator's own.
+        demo: leave out the operator's own agents.
 
     Raises:
         SupervisionError: the operator's .agents.sh is faulty.
@@ -97,7 +97,7 @@ class Agents:
         return " ".join(agent.name for agent in self._all)
 
     def add_hive(self) -> None:
-        """Put the hive before the operator's agents, which may need what it serves, if its setting is 1."""
+        """Add the hive if its setting is 1, before the operator's agents, which may need it."""
         if hive_is_on(self._root.env_file):
             self._add("hive", self._checkout.program("hive"))
             self._all.insert(1, self._all.pop())
@@ -125,7 +125,7 @@ class Agents:
         bash = self._checkout.bash
         if subprocess.run([bash, "-n", file], check=False).returncode:  # noqa: S603 - the operator's own file
             raise SupervisionError(PERMANENT, f"{file} is not valid bash: see above")
-        ran = subprocess.run(  # noqa: S603 - likewise
+        ran = subprocess.run(  # noqa: S603 - as above
             [bash, "-p", "-c", READ_AGENTS, file.name, file],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -145,11 +145,12 @@ class Agents:
 def hive_is_on(env_file: Path) -> bool:
     """Whether the hive's setting is 1: in the environment, else in ``.env``.
 
-    What cannot be known is said and counts as no: the governor refuses the same ``.env``, the other agents shall run.
+    A setting that cannot be read is reported and counts as 0: the governor refuses this ``.env``, but the other agents
+    must run.
     """
     value, faults = os.environ.get(_HIVE, ""), list[str]()
     if not value and os.path.lexists(env_file):
-        from capital_governor.settings.dotenv import read_env_file  # noqa: PLC0415 - no .env, no library
+        from capital_governor.settings.dotenv import read_env_file  # noqa: PLC0415 - only needed with a .env
 
         values, faults = read_env_file(env_file, {_HIVE}, _HIVE)
         value = values.get(_HIVE, "")
@@ -166,11 +167,11 @@ def hive_is_on(env_file: Path) -> bool:
 
 
 def _demand_plain_text(file: Path) -> None:
-    """Refuse what an editor of another system has saved: bash would fail in words that name no cause and no remedy."""
+    """Refuse a file that an editor of another system has saved: errors of bash would not name the cause."""
     try:
         content = file.read_bytes() if file.is_file() else b""
     except OSError:
-        return  # bash says why
+        return  # bash reports the error
     if b"\0" in content:
         raise SupervisionError(PERMANENT, f"{file} is no plain text (it may be UTF-16): save it as UTF-8")
     if content.startswith(codecs.BOM_UTF8):

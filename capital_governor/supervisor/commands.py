@@ -28,12 +28,12 @@ from capital_governor.supervisor.supervise import supervise
 
 _POLL_SECONDS: Final = 0.1
 _BEYOND_SECONDS: Final = 5.0
-"""How much longer than all agents may take is waited for their end."""
+"""How much longer than the agents may take to end ``stop`` waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """What the operator can ask for, on one root; each method is a command and raises SupervisionError."""
+    """The commands on one root; each method is a command and raises SupervisionError."""
 
     checkout: Checkout
     script: str
@@ -41,7 +41,7 @@ class Commands:
     settings: SupervisionSettings
 
     def supervise(self, *, background: bool = False, demo: bool = False) -> None:
-        """Keep the agents running, until a signal."""
+        """Keep the agents running until a signal."""
         agents = self._prepared(demo=demo)
         messages = Messages(
             self.root.own_log if background else None,
@@ -51,7 +51,7 @@ class Commands:
         supervise(self.checkout, self.root, self.settings, agents, messages)
 
     def start(self) -> None:
-        """Supervise in the background; return when that runs."""
+        """Start a supervisor in the background; return when it runs."""
         self._prepared()
         self._launch()
 
@@ -59,7 +59,7 @@ class Commands:
         """End the supervisor; return when none of its agents is left."""
         path = self.root.path
         if (supervisor := self.root.running_supervisor()) is not None:
-            with contextlib.suppress(OSError):  # it has just ended, or it is another user's and does not end
+            with contextlib.suppress(OSError):  # it has just ended, or belongs to another user
                 os.kill(supervisor.pid, signal.SIGTERM)
             self._await_the_end()
             note("stopped")
@@ -73,16 +73,16 @@ class Commands:
             note(f"no supervisor runs on {path}")
 
     def restart(self) -> None:
-        """Stop, then start; what would keep a supervisor from starting is found before."""
+        """Stop, then start; errors that would prevent the start are found before."""
         self._prepared()
         self.stop()
         self._launch()
 
     def status(self, *, ready: bool) -> int:
-        """Print how the supervisor, its agents and the governor stand; return the exit code.
+        """Print the state of supervisor, agents and governor; return the exit code.
 
         Args:
-            ready: the environment can run the governor's own command.
+            ready: the virtual environment can run the governor's command.
         """
         supervisor = self.root.running_supervisor()
         if supervisor is not None:
@@ -95,32 +95,32 @@ class Commands:
         if supervisor is None and is_locked(self.root.agents_lock):
             note("the supervisor was killed, some of its agents are still ending")
         if ready:
-            subprocess.run(self.checkout.program("status"), check=False)  # noqa: S603 - our own program
+            subprocess.run(self.checkout.program("status"), check=False)  # noqa: S603 - the governor's program
         else:
             note("the environment is not ready, so the governor cannot be asked: 'neo_light_fix.sh start' makes it")
         return NOT_RUNNING if supervisor is None else 0
 
     def logs(self, wanted: str = "") -> NoReturn:
-        """Become the program that follows the log of one agent, or all logs."""
+        """Replace this process by a ``tail`` of one agent's log, or of all logs."""
         agents = self._known()
         files = [agent.log for agent in agents if wanted in {"", agent.name}]
         if wanted == SCRIPT or (not wanted and self.root.own_log.exists()):
             files.append(self.root.own_log)
         if not files:
             raise SupervisionError(USAGE, f"no agent is called {wanted}: there are {agents.names} {SCRIPT}")
-        os.execvp("tail", ["tail", "-n", "20", "-F", "--", *map(str, files)])  # noqa: S606, S607 - wherever it is
+        os.execvp("tail", ["tail", "-n", "20", "-F", "--", *map(str, files)])  # noqa: S606, S607 - tail is found on PATH
 
-    # --- what they share ------------------------------------------------------------------------------------------
+    # --- shared steps ---------------------------------------------------------------------------------------------
 
     def _prepared(self, *, demo: bool = False) -> Agents:
-        """Find all that may keep a supervisor from starting, before anything is stopped or started."""
+        """Find errors that prevent the start of a supervisor, before anything is stopped or started."""
         self.root.prepare()
         agents = Agents(self.checkout, self.root, demo=demo)
         agents.add_hive()
         return agents
 
     def _known(self) -> Agents:
-        """Return the agents that would be kept; without the library that reads ``.env``, the hive is not known of."""
+        """Return the agents that would be kept; without the library for ``.env``, the hive is left out."""
         agents = Agents(self.checkout, self.root)
         if find_spec("dotenv") is not None:
             agents.add_hive()
@@ -134,7 +134,7 @@ class Commands:
             )
         with contextlib.ExitStack() as stack:
             try:
-                if log.is_fifo():  # one that nobody reads could not be opened for writing
+                if log.is_fifo():  # a FIFO without a reader cannot be opened for writing
                     reader = os.open(log, os.O_RDWR)
                     stack.callback(os.close, reader)
                 output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
@@ -145,7 +145,7 @@ class Commands:
             stack.callback(os.close, output)
             before = _size(output)
             command = [self.checkout.python, "-I", "-m", "capital_governor.supervisor"]
-            child = subprocess.Popen(  # noqa: S603 - our own program
+            child = subprocess.Popen(  # noqa: S603 - the governor's program
                 [*command, self.checkout.bash, self.script, "_background"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -163,7 +163,7 @@ class Commands:
             f"the supervisor runs, pid {child.pid}; it writes to {log}, its agents to {root.path}/logs/NAME.log"
             " ('neo_light_fix.sh logs' follows them, 'neo_light_fix.sh status' shows how they are)"
         )
-        # Whoever reads this is still here; the governor's log, where it says the same, may not be looked at for hours.
+        # Check the settings now, while the operator reads this; the governor would only log the errors.
         shown = subprocess.run(self.checkout.program("show-config"), stdout=subprocess.DEVNULL, check=False)  # noqa: S603
         if shown.returncode:
             note(

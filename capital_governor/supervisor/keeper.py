@@ -1,21 +1,22 @@
-"""Runs one agent for the supervisor, keeps its log, and leaves nothing behind.
+"""Runs one agent for the supervisor, writes its log, and leaves no process behind.
 
-Two processes run beside an agent, both of them this program (the second is a fork, which shares its memory)::
+Two processes run beside an agent, both of this program (the second is a fork, which shares memory)::
 
-    supervisor -- keeper --+-- agent    a session and process group of its own; its output goes into a pipe
-                           +-- writer   empties that pipe into the log
+    supervisor -- keeper --+-- agent    has its own session and process group; its output goes into a pipe
+                           +-- writer   copies that pipe to the log
 
-Who dies, and what follows:
+When a process dies:
 
-- the supervisor, by ``kill -9`` too: the kernel sends the keeper SIGTERM (PR_SET_PDEATHSIG), and it ends the agent;
-- the keeper: the kernel kills the agent, and the writer, which holds the read end of a pipe of the keeper's, kills the
-  agent's group. At once, since the supervisor starts a new one soon, and two copies of an agent must never trade;
-- the writer: the keeper, which holds the pipe open, starts another; the agent notices nothing;
-- the agent: what it left running is ended, and its exit code is the keeper's.
+- the supervisor, by ``kill -9`` too: the kernel sends SIGTERM to the keeper (PR_SET_PDEATHSIG), which ends the agent;
+- the keeper: the kernel kills the agent, and the writer, which sees the end of a pipe of the keeper, kills the agent's
+  process group. This happens at once, since the supervisor soon starts a new keeper, and two copies of an agent must
+  never trade;
+- the writer: the keeper, which holds the pipe open, starts another; the agent is not affected;
+- the agent: the keeper ends all processes that it left, and exits with its exit code.
 
-The keeper is a "child subreaper": whatever the agent starts becomes a child of the keeper when its own parent dies,
-even a daemon in a session of its own. So the keeper finds every process by asking for its own children, and signals
-only pids that it has not reaped yet, which cannot have been given to another process.
+The keeper is a "child subreaper": every process that the agent starts becomes a child of the keeper when its own parent
+dies, even a daemon in its own session. So the keeper finds all processes as its own children. It signals only pids that
+it has not reaped yet, which cannot belong to another process.
 
 Standard library only; Linux only.
 """
@@ -52,13 +53,13 @@ class KeeperArguments:
     """What the supervisor tells a keeper: which agent to run, and how.
 
     Args:
-        name: the agent's, as the supervisor knows it.
+        name: the agent's name.
         parent: pid of the supervisor.
-        tell: descriptor to which one line ``NAME PID;`` goes once the agent is started.
+        tell: descriptor for one line ``NAME PID;`` once the agent is started.
         stop_seconds: how long the agent may take to end after SIGTERM before it is killed.
         log: the log file.
-        max_bytes: of the log before it is rotated.
-        keep: rotated logs.
+        max_bytes: size at which the log is rotated.
+        keep: number of rotated logs.
         command: program and arguments.
     """
 
@@ -73,10 +74,10 @@ class KeeperArguments:
 
 
 class Keeper:
-    """Starts the agent and the writer of its log, and is there until both have ended.
+    """Starts the agent and the writer of its log, and runs until both have ended.
 
-    Must be made and run in the main thread of a process without other threads: it forks, and the kernel takes the end
-    of the forking *thread* for the death of the parent.
+    Must be made and run in the main thread of a process without other threads, since it forks and for the kernel the
+    end of the forking *thread* counts as the death of the parent.
     """
 
     def __init__(self, arguments: KeeperArguments) -> None:
@@ -89,11 +90,11 @@ class Keeper:
         self._out, self._in = os.pipe()
         self._alive_out, self._alive_in = os.pipe()
         self._ready_out, self._ready_in = os.pipe()
-        with suppress(OSError):  # the usual size will do where the user's share of pipe memory is used up
+        with suppress(OSError):  # the default size will do if the user's limit of pipe memory is reached
             fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def run(self) -> int:
-        """Keep the agent until it ends or a signal ends it; return its exit code, or 128 + the signal that ended it."""
+        """Run the agent until it ends or a signal comes; return its exit code, or 128 + the signal that ended it."""
         self._agent = fork(self._become_agent)
         os.close(self._ready_in)
         os.read(self._ready_out, 1)  # from here on the agent's group exists
@@ -107,7 +108,7 @@ class Keeper:
         return code if code >= 0 else 128 - code
 
     def _watch(self) -> None:
-        """Return when the agent has ended, or must."""
+        """Wait until the agent has ended, or a signal says that it must."""
         while self._agent_status is None:
             if signal.sigwait(_WATCHED) in _ENDINGS:
                 return
@@ -132,7 +133,9 @@ class Keeper:
         os.setsid()
         os.write(self._ready_in, b".")
         for number in (*_ENDINGS, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)  # a shell's background child ignores SIGINT, Python SIGPIPE
+            signal.signal(
+                number, signal.SIG_DFL
+            )  # may be ignored: SIGINT by a shell in the background, SIGPIPE by Python
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         die_with(self._pid, signal.SIGKILL)
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -145,10 +148,10 @@ class Keeper:
             os._exit(NOT_EXECUTABLE)
 
     def _end_agent(self) -> None:
-        """SIGTERM to the agent and all it left, SIGKILL when the time is up; return when none of them is there."""
+        """Send SIGTERM to the agent and its processes, SIGKILL after the deadline; wait until all have ended."""
         deadline = time.monotonic() + self._arguments.stop_seconds
         if self._agent_status is None:
-            # Not reaped, so the group's number is still its own.
+            # The agent is not reaped, so the group's number is still its own.
             os.killpg(self._agent, signal.SIGTERM)
             self._group_told = True
         told: set[int] = set()
@@ -168,7 +171,7 @@ class Keeper:
 
     def _signal(self, pids: set[int], number: signal.Signals) -> None:
         for pid in pids:
-            os.kill(pid, number)  # not reaped: at least its zombie is there to take it
+            os.kill(pid, number)  # not reaped, so at least a zombie receives it
 
     def _was_told(self, pid: int) -> bool:
         return self._group_told and os.getpgid(pid) == self._agent
@@ -176,14 +179,14 @@ class Keeper:
     # --- the writer -----------------------------------------------------------------------------------------------
 
     def _start_writer(self) -> None:
-        # At most one a second, where each ends at once. Signals wait meanwhile.
+        # At most one per second, if each ends at once. Signals wait meanwhile.
         time.sleep(max(0.0, self._writer_started + _WRITER_PAUSE_SECONDS - time.monotonic()))
         self._writer_started = time.monotonic()
         self._writer = fork(self._become_writer)
 
     def _become_writer(self) -> None:
         os.close(self._alive_in)
-        with suppress(OSError):  # a writer that follows another finds it closed
+        with suppress(OSError):  # already closed if this is not the first writer
             os.close(self._in)
         given = self._arguments
         log = LogFile(given.log, max_bytes=given.max_bytes, keep=given.keep)
@@ -197,7 +200,7 @@ class Keeper:
             os.killpg(self._agent, signal.SIGKILL)
 
     def _end_writer(self) -> None:
-        """Wait until all the agent said is in the log; a disk that hangs does not keep the keeper."""
+        """Wait until all output is in the log, but not for a disk that hangs."""
         deadline = time.monotonic() + _DRAIN_SECONDS
         while self._writer and time.monotonic() < deadline:
             signal.sigtimedwait({signal.SIGCHLD}, _POLL_SECONDS)
@@ -226,18 +229,17 @@ def _parse(words: list[str]) -> KeeperArguments:
 def run_keeper() -> NoReturn:
     """Keep the agent that the command line names. Raises SystemExit with the agent's exit code."""
     arguments = _parse(sys.argv[1:])
-    # Blocked and waited for, never handled: nothing can interrupt what the keeper is doing.
+    # Signals are blocked and waited for, so that they interrupt nothing.
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     for number in _WATCHED:
         signal.signal(number, signal.SIG_DFL)
     die_with(arguments.parent, signal.SIGTERM)
     adopt_orphans()
-    # Out of the terminal's reach: Ctrl-C is for the supervisor, which ends its agents in order.
+    # A session of its own, so that only the supervisor gets Ctrl-C and ends its agents in order.
     os.setsid()
-    # The locks and the channel inherited from the supervisor are the keeper's; an agent that had them, too, could
-    # hold them for ever.
+    # The agent must not inherit the supervisor's locks and pipe, since it could keep them open.
     for entry in list(Path("/proc/self/fd").iterdir()):
-        with suppress(OSError):  # the descriptor of the listing itself is closed by now
+        with suppress(OSError):  # the descriptor of the listing itself is closed
             os.set_inheritable(int(entry.name), int(entry.name) <= _STDERR)
     raise SystemExit(Keeper(arguments).run())
 

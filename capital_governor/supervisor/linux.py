@@ -1,4 +1,4 @@
-"""What Linux knows of parents and children, and Python's standard library does not offer. Standard library only."""
+"""Parent and child processes on Linux: functions that the standard library lacks. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 ORPHANED: Final = 75
-"""Exit code of a process whose parent was gone before it could ask to die with it."""
+"""Exit code of a process whose parent ended before ``die_with``."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -25,9 +25,9 @@ def children_of(parent: int) -> set[int]:
 
 
 def start_of(pid: int) -> int:
-    """Return when a process was started, in clock ticks since the machine was; 0 if there is no such process.
+    """Return when a process was started, in clock ticks since the boot; 0 if there is no such process.
 
-    Together with the pid it names a process for good: the pid alone may be given to another one.
+    Pid and start together identify a process; a pid alone may be used again.
     """
     return _status(Path("/proc", str(pid)))[1]
 
@@ -37,7 +37,7 @@ def _parent(process: Path) -> int:
 
 
 def _status(process: Path) -> tuple[int, int]:
-    """Return the parent and the start of a process, 0 and 0 if it has ended or is hidden from this user."""
+    """Return parent and start of a process; 0 and 0 if it has ended or is hidden from this user."""
     try:
         stat = (process / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -48,7 +48,7 @@ def _status(process: Path) -> tuple[int, int]:
 
 
 def fork(become: Callable[[], None]) -> int:
-    """Return the pid of a child that does one thing and exits: 0 if it returns, 1 if it raises."""
+    """Return the pid of a child that calls ``become`` and exits: with 0 if it returns, 1 if it raises."""
     pid = os.fork()
     if pid:
         return pid
@@ -56,14 +56,14 @@ def fork(become: Callable[[], None]) -> int:
     try:
         become()
         code = 0
-    except BaseException:  # noqa: BLE001 - a fork must never return into the code of its parent
+    except BaseException:  # noqa: BLE001 - a child must never return into its parent's code
         traceback.print_exc()
     finally:
         os._exit(code)
 
 
 def die_with(parent: int, number: signal.Signals) -> None:
-    """Have the kernel send this process ``number`` when its parent dies; exit if it is dead already."""
+    """Make the kernel send ``number`` to this process when its parent dies; exit if that is dead already."""
     _control(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(ORPHANED)

@@ -1,8 +1,8 @@
-"""A log file that is rotated by size, line by line, and that never fails its writer. Standard library only.
+"""A log file that is rotated by size between lines, and whose errors never reach the writer. Standard library only.
 
-A full file is renamed, never truncated: FILE becomes FILE.1, what was FILE.1 becomes FILE.2, and so on up to the number
-to keep; ``tail -F FILE`` follows. When the disk refuses, lines are dropped and counted, and the count is written as
-soon as the disk takes something again.
+A full file is renamed, never truncated: FILE becomes FILE.1, FILE.1 becomes FILE.2, and so on up to the number to keep;
+``tail -F FILE`` follows. If the disk refuses writes, lines are dropped and counted, and the count is written as soon as
+writing works again.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _CHUNK_BYTES: Final = 1 << 16
 _POLL_SECONDS: Final = 0.05
 _DRAIN_SECONDS: Final = 5.0
 _TAG: Final = "[neo_light_fix]"
-# Not blocking, for a FIFO in the place of a log must be refused, not waited for; a regular file does not care.
+# Non-blocking, so that opening a FIFO in place of the log fails. It has no effect on a regular file.
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | os.O_NONBLOCK
 
 
 class LogFile:
     """Appends bytes to a file; for one writer at a time.
 
-    A line stays in one file unless it alone is longer than ``max_bytes``; a file is never larger than twice that.
+    A line is only split between files if it is longer than ``max_bytes``. A file is at most twice as large as that.
 
     Args:
-        path: the file; its folder is made when it is missing.
-        max_bytes: the size, above 0, beyond which the next line starts a new file.
-        keep: how many full files stay beside the current one, at least 1.
+        path: the file; a missing folder is made.
+        max_bytes: the size, above 0, above which the next line starts a new file.
+        keep: how many full files are kept beside the current one, at least 1.
     """
 
     def __init__(self, path: Path, *, max_bytes: int, keep: int) -> None:
@@ -50,41 +50,41 @@ class LogFile:
         self._rotation_failed = False
 
     def write(self, data: bytes) -> None:
-        """Append all of ``data``, whatever its line ends. Never raises OSError: what cannot be written is counted."""
+        """Append all of ``data``, whole lines or not. Never raises OSError; lines that are not written are counted."""
         rest = self._without_dropped_line(data)
         try:
             self._open_if_needed()
             if self._dropped_lines and rest:
-                self._confess()
+                self._put_count()
             while rest:
                 rest = rest[self._put(self._piece(rest)) :]
         except OSError as error:
             self._drop(rest, error)
 
     def close(self) -> None:
-        """Say how many lines were dropped, if that can be written now, and close the file."""
+        """Write how many lines were dropped, if that is possible now, and close the file."""
         if self._dropping_line:
             self._dropping_line = False
             self._dropped_lines += 1
         try:
             if self._dropped_lines:
                 self._open_if_needed()
-                self._confess()
+                self._put_count()
         except OSError as error:
             self._drop(b"", error)
         self._close()
 
-    # --- what goes where ------------------------------------------------------------------------------------------
+    # --- writing --------------------------------------------------------------------------------------------------
 
     def _piece(self, rest: bytes) -> bytes:
-        """Return the part of ``rest`` that belongs into the current file, after starting a new one where it is full."""
+        """Return the part of ``rest`` for the current file; start a new file first if the current one is full."""
         room = self._max_bytes - self._size
         if len(rest) <= room:
             return rest
         whole_lines = rest.rfind(b"\n", 0, max(room, 0)) + 1
         if whole_lines:
             return rest[:whole_lines]
-        # The next line does not fit. It may begin here only if the file is empty, or go on if it began here.
+        # The next line does not fit. It may only begin here if the file is empty, or continue if it began here.
         split = self._size >= 2 * self._max_bytes
         if self._size and (split or not self._in_line):
             return self._piece(rest) if self._rotate() else rest
@@ -106,7 +106,7 @@ class LogFile:
         while line:
             line = line[self._put(line) :]
 
-    # --- what could not be written --------------------------------------------------------------------------------
+    # --- dropped lines --------------------------------------------------------------------------------------------
 
     def _drop(self, rest: bytes, error: OSError) -> None:
         self._dropped_lines += rest.count(b"\n")
@@ -124,14 +124,14 @@ class LogFile:
         self._dropped_lines += 1
         return data[end:]
 
-    def _confess(self) -> None:
+    def _put_count(self) -> None:
         self._put_line(f"{self._dropped_lines} lines were lost here: {self._why_dropped}")
         self._dropped_lines = 0
 
     # --- the files ------------------------------------------------------------------------------------------------
 
     def _open_if_needed(self) -> None:
-        """Open the file, or open it anew when somebody has moved or removed it."""
+        """Open the file; open it again if it was moved or deleted."""
         if self._fd is not None:
             with contextlib.suppress(FileNotFoundError):
                 if self._identity == _identity(self._path.stat()):
@@ -145,11 +145,11 @@ class LogFile:
         found = os.fstat(self._fd)
         self._identity, self._size = _identity(found), found.st_size
         self._in_line = self._size > 0 and not self._ends_a_line()
-        if self._in_line:  # whoever wrote before was killed in the midst of a line
+        if self._in_line:  # the last writer was killed within a line
             self._put(b"\n")
 
     def _ends_a_line(self) -> bool:
-        """Whether the last byte of the file is a line end; a file that cannot be read is taken to have one."""
+        """Whether the last byte of the file is a line end; a file that cannot be read counts as having one."""
         with contextlib.suppress(OSError), self._path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
@@ -158,12 +158,12 @@ class LogFile:
     def _close(self) -> None:
         if self._fd is not None:
             fd, self._fd = self._fd, None
-            # close() reports a late write error; the descriptor is gone all the same, and so is what it could not keep.
+            # close() may report a late write error. The descriptor is closed anyway, and the data is lost.
             with contextlib.suppress(OSError):
                 os.close(fd)
 
     def _rotate(self) -> bool:
-        """Start a new file; return False where the full one cannot be renamed, so that it must take more."""
+        """Start a new file; return False if the full one cannot be renamed and so grows further."""
         try:
             shift(self._path, self._keep)
         except OSError as error:
@@ -177,12 +177,12 @@ class LogFile:
 
 
 def shift(path: Path, keep: int) -> None:
-    """Rename FILE to FILE.1, what was FILE.1 to FILE.2 and so on, up to the first free number, at most ``keep``.
+    """Rename FILE to FILE.1, FILE.1 to FILE.2 and so on, up to the first free number, at most ``keep``.
 
-    A missing FILE is no failure.
+    A missing FILE is no error.
 
     Raises:
-        OSError: one of them cannot be renamed.
+        OSError: a file cannot be renamed.
     """
     number = 1
     while number < keep and os.path.lexists(_numbered(path, number)):
@@ -198,13 +198,13 @@ def _numbered(path: Path, number: int) -> Path:
 
 
 def pump(source: int, alive: int, log: LogFile, *, on_orphaned: Callable[[], None]) -> None:
-    """Move bytes from the pipe ``source`` to ``log`` until all its writers have closed it.
+    """Copy bytes from the pipe ``source`` to ``log`` until all its writers have closed it.
 
     Args:
         source: read end of the agent's output.
-        alive: read end of a pipe that says nothing and ends with the keeper.
-        log: where the bytes go.
-        on_orphaned: called once if ``alive`` ends first; what is still in the pipe is then awaited for 5 s.
+        alive: read end of a pipe without data that is closed when the keeper ends.
+        log: receives the bytes.
+        on_orphaned: called once if ``alive`` ends first; the rest of the output is then read for up to 5 s.
     """
     deadline: float | None = None
     watched = [source, alive]

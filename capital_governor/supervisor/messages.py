@@ -1,4 +1,4 @@
-"""What the supervisor and its commands say on stderr, and the exit codes with which they refuse."""
+"""Messages of the supervisor and its commands on stderr, and their exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PATIENCE_AFTER_A_LOSS_SECONDS: Final = 0.05
 
 
 class SupervisionError(Exception):
-    """What was asked for cannot be done: the sentence says why and what to do, ``code`` is the exit code."""
+    """The command cannot be done; the sentence says why and what to do, ``code`` is the exit code."""
 
     def __init__(self, code: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -33,21 +33,21 @@ class SupervisionError(Exception):
 
 
 def note(sentence: str) -> None:
-    """Write a sentence to stderr, under the name of the script that the operator has started."""
-    print(f"neo_light_fix.sh: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - its user reads these
+    """Write a sentence to stderr, with the name of the script."""
+    print(f"neo_light_fix.sh: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - a message to the user
 
 
 class Messages:
     """The supervisor's messages, with their time in UTC.
 
-    Neither a full disk nor a closed terminal ends the supervisor, and a reader that has stalled (a paused pager, a
-    terminal stopped with Ctrl-S) does not hold it up: a child writes the message and is killed when that takes longer
-    than a second. What could not be written is counted, and the next message that can be written gives the count.
+    Neither a full disk nor a closed terminal ends the supervisor. A stalled reader (a paused pager, a terminal stopped
+    with Ctrl-S) does not block it: a child writes the message and is killed after a second. Messages that could not be
+    written are counted, and the next message that can be written has the count.
 
     Args:
         own_log: the file to which stderr goes, if it is to be rotated.
-        max_bytes: its size from which it is renamed before the next message.
-        keep: how many renamed ones stay.
+        max_bytes: the size at which it is renamed before the next message.
+        keep: how many renamed files are kept.
     """
 
     def __init__(self, own_log: Path | None, *, max_bytes: int, keep: int) -> None:
@@ -64,14 +64,14 @@ class Messages:
         if self._lost:
             text = _line(f"messages that could not be written: {self._lost}") + text
             patience = _PATIENCE_AFTER_A_LOSS_SECONDS
-        with suppress(OSError):  # no pipe or no process to be had
+        with suppress(OSError):  # no pipe or process is available
             if _written(text, patience):
                 self._lost = 0
                 return
         self._lost += 1
 
     def _rotate(self, log: Path) -> None:
-        with suppress(OSError):  # what cannot be renamed grows on
+        with suppress(OSError):  # a log that cannot be renamed grows further
             if log.is_file() and log.stat().st_size >= self._max_bytes:
                 shift(log, self._keep)
                 new = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)

@@ -1,4 +1,4 @@
-"""The root on which a supervisor works: its files there, its locks, its settings, and the state that `status` shows."""
+"""The root of a supervisor: its files, locks and settings, and the state that `status` shows."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from capital_governor.supervisor.linux import start_of
 from capital_governor.supervisor.messages import PERMANENT, SupervisionError
 
 SCRIPT: Final = "neo_light_fix"
-"""The supervisor's own name where it stands beside those of agents."""
+"""The supervisor's own name in lists of agents."""
 
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 _WHOLE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,11}")
 _PAUSE_SECONDS: Final = 0.05
 _KEEPERS_SECONDS: Final = 10.0
-"""What a keeper may take, beyond its agent's time, for what an agent leaves behind and for its last lines."""
+"""How long a keeper may take beyond its agent's time, for left processes and the last log lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +80,15 @@ def _whole_number(environment: Mapping[str, str], name: str, default: str) -> in
 
 @dataclass(frozen=True, slots=True)
 class AgentStanding:
-    """What the state file says of one agent; times are seconds since 1970.
+    """One agent in the state file; times are seconds since 1970.
 
     Args:
-        name: the agent's.
+        name: of the agent.
         state: ``running``, ``waiting`` (to be started again), ``gave-up`` or ``stopped``.
-        pid: of the agent, once its keeper has told it.
+        pid: of the agent, once its keeper has reported it.
         since: when it entered the state.
-        due: when a waiting one is started again.
-        exit_code: with which it ended last.
+        due: when a waiting agent is started again.
+        exit_code: its last exit code.
     """
 
     name: str
@@ -157,7 +157,7 @@ class Root:
         return first, second
 
     def write_state(self, since: int, agents: list[AgentStanding]) -> None:
-        """Replace the state file as a whole, on behalf of this process. Raises OSError."""
+        """Replace the state file with this process as the supervisor. Raises OSError."""
         pid = os.getpid()
         lines = [(SCRIPT, str(pid), str(start_of(pid)), str(since)), *map(astuple, agents)]
         new = self.state_file.with_name(f"{self.state_file.name}.new")
@@ -165,24 +165,24 @@ class Root:
         new.replace(self.state_file)
 
     def running_supervisor(self) -> RunningSupervisor | None:
-        """Return the supervisor that holds the lock; none also where it has not written its state yet."""
+        """Return the supervisor that holds the lock; None also if it has not written its state yet."""
         if not is_locked(self.supervisor_lock):
             return None
         try:
             first, *rest = self.state_file.read_text().splitlines()
             name, pid, start, since = first.split("\t")
             found = RunningSupervisor(int(pid), since, tuple(AgentStanding(*line.split("\t")) for line in rest))
-        except (OSError, ValueError, TypeError):  # none, or not as a supervisor writes it
+        except (OSError, ValueError, TypeError):  # missing or not valid
             return None
-        # What a killed supervisor left may name a pid that is another process's now.
+        # The file of a killed supervisor may have a pid that another process has now.
         started = start_of(found.pid)
         return found if name == SCRIPT and started and str(started) == start else None
 
 
 def is_locked(path: Path) -> bool:
-    """Whether another process holds the lock of a file; one that cannot be read is held by nobody that matters.
+    """Whether another process holds the lock of a file; False if the file cannot be read.
 
-    A shared lock is tried, so that two that look do not see each other.
+    It tries a shared lock, so that two processes that look do not see each other.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -200,7 +200,7 @@ def is_locked(path: Path) -> bool:
 
 
 def lock(descriptor: int, path: Path, *, patience_seconds: float) -> bool:
-    """Lock an open file for this process; return False if another one holds its lock all the time.
+    """Lock an open file for this process; return False if another process holds its lock all the time.
 
     Raises:
         SupervisionError: it cannot be locked for another reason.

@@ -1,10 +1,10 @@
-"""Keeps agents running: one keeper an agent, started again when it ends, until a signal ends them all.
+"""Keeps agents running: each has a keeper, which is started again when it ends, until a signal ends all.
 
-``keeper.py`` says how it is made sure that nothing outlives the supervisor. One process without threads: the kernel
-takes the end of the thread that started a keeper for the death of its parent.
+``keeper.py`` describes how nothing outlives the supervisor. The supervisor has no threads, since for the kernel the end
+of the thread that started a keeper counts as the death of its parent.
 
-All that runs after the start is loaded at the start: a ``git pull`` changes nothing in a running supervisor. A keeper
-is a program of its own, so its command line is a contract between versions.
+All modules are imported at the start, so a ``git pull`` does not change a running supervisor. A keeper is a separate
+program that a ``git pull`` may change, so its command line must stay compatible between versions.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from capital_governor.supervisor.root import AgentStanding, Root, SupervisionSet
 
 _ENDINGS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LOOKERS_SECONDS: Final = 1.0
-"""For those who only look whether the lock is held."""
+"""How long to try for the lock, since a command that looks at it holds it for a moment."""
 _END_POLL_SECONDS: Final = 0.05
 _CHUNK_BYTES: Final = 1 << 16
 
 
 @dataclass(slots=True)
 class KeptAgent:
-    """An agent and how it stands; ``due`` and ``started`` are by the clock that nobody sets, the others are dates.
+    """An agent and its state; ``due`` and ``started`` are by the monotonic clock.
 
     Args:
-        agent: which.
-        wait_seconds: before it is started again the next time.
+        agent: the agent.
+        wait_seconds: the wait before its next restart.
         since: when it entered its state, in seconds since 1970.
         state: as in the state file.
-        due: when a waiting one is started.
-        due_date: the same, in seconds since 1970; none before its first end.
-        started: when it was started last.
-        keeper: the process around it, while there is one.
-        pid: its own, once the keeper has told it.
-        exit_code: with which it ended last.
+        due: when a waiting agent is started.
+        due_date: the same, in seconds since 1970; None before its first end.
+        started: when it was last started.
+        keeper: its keeper's process, while it runs.
+        pid: the agent's pid, once the keeper has reported it.
+        exit_code: its last exit code.
     """
 
     agent: SupervisedAgent
@@ -61,11 +61,11 @@ class KeptAgent:
     exit_code: int | None = None
 
     def enter(self, state: str) -> None:
-        """Be in another state from now on."""
+        """Enter another state now."""
         self.state, self.since = state, int(time.time())
 
     def lives(self) -> bool:
-        """Whether its keeper is there."""
+        """Whether its keeper runs."""
         return self.keeper is not None and self.keeper.poll() is None
 
     def standing(self) -> AgentStanding:
@@ -83,7 +83,7 @@ def supervise(
     Raises:
         SupervisionError: another supervisor has the root, or its agents have not ended yet.
     """
-    # As a shell does it, so that agents see the root under the name that it was given.
+    # As a shell does, so that agents see the root by the name under which it was given.
     os.chdir(root.path)
     os.environ["PWD"] = str(root.path)
     supervisor_lock, agents_lock = root.open_locks()
@@ -99,14 +99,14 @@ def supervise(
 
 
 class Supervisor:
-    """Must be made and run in the main thread.
+    """Keeps the agents of one root running. Must be made and run in the main thread.
 
     Args:
-        checkout: whose Python runs the keepers.
-        root: that is locked for this process.
+        checkout: has the Python for the keepers.
+        root: locked by this process.
         settings: of supervision.
-        agents: to keep.
-        messages: where they go.
+        agents: the agents to keep.
+        messages: writes the supervisor's messages.
         agents_lock: a descriptor that keepers inherit.
     """
 
@@ -128,7 +128,7 @@ class Supervisor:
         self._kept = [KeptAgent(agent, settings.backoff_seconds, self._since) for agent in agents]
         self._ending: signal.Signals | None = None
         self._written: list[AgentStanding] = []
-        # On one pipe keepers tell the pids of their agents, on the other the kernel's signals wake this process.
+        # Keepers report the pids of their agents on one pipe; signals wake this process by the other.
         self._told, self._telling = os.pipe()
         self._woken, self._waking = os.pipe()
         for descriptor in (self._told, self._woken, self._waking):
@@ -140,7 +140,7 @@ class Supervisor:
         signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         for number in _ENDINGS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as for a 'nohup'
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
                 signal.signal(number, self._end)
         self._report(f"supervising on {self._root.path}: {' '.join(kept.agent.name for kept in self._kept)}")
         try:
@@ -158,7 +158,7 @@ class Supervisor:
         self._ending = signal.Signals(number)
 
     def _wait(self, until: float) -> None:
-        """Return when it is time, or when a signal or a keeper's message has come; read the messages."""
+        """Wait until the time, a signal or a keeper's report; read the reports."""
         seconds = None if until == math.inf else max(0.0, until - time.monotonic())
         ready, _, _ = select.select((self._told, self._woken), (), (), seconds)
         if self._woken in ready:
@@ -170,7 +170,7 @@ class Supervisor:
 
     def _tend(self, kept: KeptAgent) -> None:
         if kept.state == "running" and not kept.lives():
-            self._hear()  # what its keeper has told before
+            self._hear()  # the keeper's report came before its end
             self._conclude(kept, 0 if kept.keeper is None else kept.keeper.returncode)
         elif kept.state == "waiting" and time.monotonic() >= kept.due:
             self._launch(kept)
@@ -184,17 +184,17 @@ class Supervisor:
         kept.pid = None
         kept.started = time.monotonic()
         try:
-            kept.keeper = subprocess.Popen(  # noqa: S603 - our own program
+            kept.keeper = subprocess.Popen(  # noqa: S603 - a program of this package
                 command, stdin=subprocess.DEVNULL, pass_fds=(self._telling, self._agents_lock)
             )
-        except OSError as error:  # the environment is being made anew, or the machine has no process left
+        except OSError as error:  # the virtual environment is being renewed, or there are too many processes
             self._report(f"{agent.name} cannot be started: {self._python}: {error.strerror}")
             self._conclude(kept, NOT_EXECUTABLE)
         else:
             kept.enter("running")
 
     def _conclude(self, kept: KeptAgent, code: int) -> None:
-        """Decide when it is started again. With exit code 0, too: it was meant to stay."""
+        """Decide when the agent is started again; after exit code 0 too, since it should not end."""
         name = kept.agent.name
         kept.keeper = kept.pid = None
         kept.exit_code = code if code >= 0 else 128 - code
@@ -215,7 +215,7 @@ class Supervisor:
         self._report(f"{name} ended with exit code {kept.exit_code}: started again in {seconds:.3f} s")
 
     def _hear(self) -> None:
-        """Read what keepers have told, ``NAME PID;`` in a line; the first part of a line waits for the rest."""
+        """Read the keepers' reports, ``NAME PID;`` per line; an incomplete line waits for its rest."""
         try:
             self._heard += os.read(self._told, _CHUNK_BYTES)
         except BlockingIOError:
@@ -225,13 +225,13 @@ class Supervisor:
             name, pid = line.decode().rstrip(";").split(" ")
             self._report(f"{name} runs, pid {pid}")
             for kept in self._kept:
-                if kept.agent.name == name and kept.state == "running":  # if it has ended since, the pid is nobody's
+                if kept.agent.name == name and kept.state == "running":  # if it has ended since, the pid is out of date
                     kept.pid = int(pid)
 
     # --- all of them ----------------------------------------------------------------------------------------------
 
     def _write_state(self) -> None:
-        """Write it where it has changed. A disk that refuses it does not end the supervisor."""
+        """Write the state file if it has changed. A failure is only reported."""
         standings = [kept.standing() for kept in self._kept]
         if standings == self._written:
             return
@@ -242,12 +242,12 @@ class Supervisor:
             self._report(f"cannot write {self._root.state_file}: 'status' and 'stop' may not know of the last change")
 
     def _end_agents(self) -> None:
-        """Return when all have ended. Keepers kill what does not end in time; one that hangs is killed here."""
+        """End all agents. Keepers kill what does not end in time; a keeper that hangs is killed here."""
         deadline = time.monotonic() + self._settings.patience_seconds
         self._signal_keepers(signal.SIGTERM)
         while any(kept.lives() for kept in self._kept):
             if time.monotonic() >= deadline:
-                self._signal_keepers(signal.SIGKILL)  # and with it, by the kernel, its agent
+                self._signal_keepers(signal.SIGKILL)  # the kernel then kills its agent
             self._wait(time.monotonic() + _END_POLL_SECONDS)
         for kept in self._kept:
             kept.keeper = kept.pid = None
@@ -257,4 +257,4 @@ class Supervisor:
     def _signal_keepers(self, number: signal.Signals) -> None:
         for kept in self._kept:
             if kept.keeper is not None:
-                kept.keeper.send_signal(number)  # none to one that has ended
+                kept.keeper.send_signal(number)  # does nothing if it has ended

@@ -1,12 +1,12 @@
-"""Numbers and counts in words, alike in log, messages and tables. Pure."""
+"""Numbers and counts as text, the same in log, messages and tables. Pure."""
 
 from __future__ import annotations
 
 
 def ratio_text(value: float) -> str:
-    """Return a ratio with two digits, or with as many more as it has, at most six: 0.10, 0.125."""
+    """Return a ratio with two to six digits, as many as it has: 0.10, 0.125."""
     whole = f"{value:.6f}".rstrip("0")
-    return whole if len(whole) - whole.index(".") > 2 else f"{value:.2f}"  # noqa: PLR2004 - said above
+    return whole if len(whole) - whole.index(".") > 2 else f"{value:.2f}"  # noqa: PLR2004 - the two digits above
 
 
 def count_text(number: int, what: str) -> str:

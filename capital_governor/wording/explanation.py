@@ -1,4 +1,4 @@
-"""One agent's line of a decision, in plain words or as plain data. Pure."""
+"""How an agent came by its share in a decision, in words or as plain data. Pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from capital_governor.wording.amounts import count_text, ratio_text
 from capital_governor.wording.reason_texts import brake_text, message
 
 _ROUNDING: Final = 1e-9
-"""By how much a weight may miss a limit for the last digits of a float alone."""
+"""A weight may miss a limit by this much through float rounding."""
 
 
 def explanation_document(agent: Agent, before: State, rules: Rules, decision: Decision) -> dict[str, object] | None:
     """Return how ``agent`` came by its share in this decision, as plain data; None if it played no part in it.
 
-    Shares are 0..1. ``limits`` lists every limit that spoke, ``triggers`` and ``brakes`` concern the whole fleet.
+    Shares are 0..1. ``limits`` lists every limit of the agent; ``triggers`` and ``brakes`` are of the whole fleet.
     """
     trace = decision.trace
     published = before.published.shares.get(agent) if before.published else None
@@ -87,7 +87,7 @@ def explanation_lines(agent: Agent, before: State, rules: Rules, decision: Decis
 
 
 def left_out(version: str, *, derived: bool) -> str:
-    """Say what is missing where another version decided, and this one would decide differently; empty if nothing is."""
+    """Return what is missing if another version decided and this one would decide differently; else empty."""
     if derived:
         return ""
     who = f"version {version}" if version else "an earlier version"
@@ -95,7 +95,7 @@ def left_out(version: str, *, derived: bool) -> str:
 
 
 def limits_to_come(agent: Agent, orders: Iterable[Order], decided: Inputs) -> tuple[Order, ...]:
-    """Return those of the operator's ``orders`` that limit ``agent``, and that the decision did not know of yet."""
+    """Return the operator's limits for ``agent`` that were given after the decision."""
     own = (order for order in orders if order.kind is OrderKind.LIMIT and order.agent == agent)
     return tuple(order for order in own if limits_of((order,))[0] not in decided.limits)
 
@@ -142,7 +142,7 @@ def _weight_lines(agent: Agent, limits: AgentLimits, decision: Decision) -> Iter
 
 
 def _place(weight: float, lowest: float, highest: float) -> str:
-    """Return where a weight stands; beyond its limits only in a proposal that the gate refuses."""
+    """Return where a weight is; beyond its limits only in a proposal that the gate refuses."""
     if weight > highest + _ROUNDING:
         return "above its cap"
     if weight >= highest:
@@ -153,12 +153,12 @@ def _place(weight: float, lowest: float, highest: float) -> str:
 
 
 def _absence(cycles: int, rules: Rules) -> str:
-    """Return for how long there has been no record; the cycles of a hold do not count."""
+    """Return for how many cycles there was no record; the cycles of a hold do not count."""
     return f"absent for {cycles} of {rules.membership_grace_cycles} cycles" if cycles else "none in this payload"
 
 
 def _trigger_text(trigger: Trigger) -> str:
-    """Return one threshold's question with its figures, and the answer."""
+    """Return one trigger with its figures and whether it fired."""
     value, limit = trigger.value / WHOLE, trigger.limit / WHOLE
     sign = ">=" if trigger.value >= trigger.limit else "<"
     figures = {

@@ -1,8 +1,8 @@
-"""What the log says: every event by name, with its level, its sentence and when it is logged. Pure.
+"""Every event of the log by name, with its level, its sentence and when it is logged. Pure.
 
 An event is logged by its name and fields, ``LogEvent.MOVE_SAVED.line(shares=..., more=0, generation=41)``. The console
-shows its sentence, in NeoLight's wording; JSON has name, sentence and fields. Nothing else is logged, but for what
-libraries have to say.
+shows its sentence, in NeoLight's wording; JSON has name, sentence and fields. Besides these events, only records of
+libraries are logged.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ IN_WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "ratio": ratio_text,
     "reserve": lambda share: f"; the bounds leave {ratio_text(share)} in reserve" if share > 0 else "",
 }
-"""How a sentence shows a field, where the format of a number will not do: ``{agents:agents}`` is ``1 agent``."""
+"""How a sentence shows a field that is more than a formatted number: ``{agents:agents}`` is ``1 agent``."""
 
 
 class _Event(NamedTuple):
@@ -333,7 +333,7 @@ class LogEvent(Enum):
         return Line(self, fields)
 
     def text(self, fields: Mapping[str, Any]) -> str:
-        """Return the sentence with these fields. Raises KeyError where one is missing."""
+        """Return the sentence with these fields. Raises KeyError if one is missing."""
         return "".join(
             part if isinstance(part, str) else _shown(fields[part[0]], part[1]) for part in _parts(self.sentence)
         )
@@ -341,7 +341,7 @@ class LogEvent(Enum):
 
 @cache
 def _parts(sentence: str) -> tuple[str | tuple[str, str], ...]:
-    """Return a sentence as its words, and the names of its fields with how they are shown."""
+    """Split a sentence into texts and pairs of a field's name and format."""
     parts: list[str | tuple[str, str]] = []
     end = 0
     for match in _PLACEHOLDER.finditer(sentence):
@@ -368,8 +368,8 @@ def log_text(key: str, fields: Mapping[str, Any]) -> str | None:
 class Line:
     """One log line: an event with its fields.
 
-    One with a ``topic`` is an alert too: the operator is told that the episode of this name begins, or is ``over``.
-    One that is ``repeated`` was said in an earlier cycle, and is logged at DEBUG.
+    A line with a ``topic`` is also an alert: the operator gets a message that the episode of this name begins, or is
+    ``over``. A ``repeated`` line was logged in an earlier cycle, and is logged at DEBUG.
     """
 
     event: LogEvent
@@ -380,21 +380,21 @@ class Line:
 
     @property
     def level(self) -> str:
-        """The logger's method."""
+        """The logger's method, such as ``warning``."""
         return "debug" if self.repeated else self.event.level
 
     @property
     def text(self) -> str:
-        """What it says."""
+        """The sentence."""
         return self.event.text(self.fields)
 
     @property
     def alert(self) -> bool:
-        """Whether the operator is told, not only the log."""
+        """Whether the operator gets a message."""
         return bool(self.topic)
 
     def begins(self, topic: str) -> Line:
-        """Return the line as the beginning of an episode; an empty ``topic`` leaves it for the log only."""
+        """Return the line as the beginning of an episode; with an empty ``topic`` it is only logged."""
         return replace(self, topic=topic)
 
     def ends(self, topic: str) -> Line:

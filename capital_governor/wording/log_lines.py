@@ -1,4 +1,4 @@
-"""The lines that the log has of a start, a decision and a publication, in NeoLight's wording. Pure."""
+"""The log lines of a start, a decision and a publication, in NeoLight's wording. Pure."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from capital_governor.wording.log_events import Line, LogEvent
 from capital_governor.wording.reason_texts import Announcement, brake_text, figures, message
 
 SCORE_LINES: Final = 20
-"""Score lines of one cycle; a fleet above that would drown everything else in the log."""
+"""Score lines per cycle, so that those of a large fleet do not hide all else in the log."""
 
 FLEET_LINE: Final = 50
-"""Shares in one log line; the files have them all."""
+"""Shares per log line; the files have all of them."""
 
 
 def start_lines(rules: Rules, now: float, *, telegram: bool, dry_run: bool = False) -> Iterator[Line]:
-    """Yield what a start says of itself; ``now`` in seconds since 1970 UTC."""
+    """Yield the lines of a start; ``now`` in seconds since 1970 UTC."""
     yield LogEvent.STARTING.line(at=f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}")
     yield LogEvent.CONFIG.line(min_alloc=rules.min_alloc, max_alloc=rules.max_alloc, threshold=rules.threshold)
     if telegram and dry_run:
@@ -36,7 +36,7 @@ def start_lines(rules: Rules, now: float, *, telegram: bool, dry_run: bool = Fal
 
 
 def fleet_range_line(room: FleetRange, rules: Rules) -> Line:
-    """Return how far scores can move a share, as a warning where that is less than what moves."""
+    """Return how far scores can move a weight; a warning if that is less than any threshold."""
     if not room.freezes(rules):
         return LogEvent.FLEET_RANGE.line(
             agents=room.agents,
@@ -61,7 +61,7 @@ def fleet_range_line(room: FleetRange, rules: Rules) -> Line:
 
 
 def unwell_texts(decision: Decision, payload: Snapshot) -> dict[Agent, str]:
-    """Return what is wrong, by agent: faulty or absent members, and strangers whose record is faulty."""
+    """Return what is wrong, by agent: faulty or absent members, and other agents with a faulty record."""
     trace = decision.trace
     texts = {agent: f"faulty record, not admitted: {fault}" for agent, fault in payload.faults.items()}
     texts |= {agent: f"faulty record, may not gain: {fault}" for agent, fault in trace.faulty.items()}
@@ -83,7 +83,7 @@ def hold_line(decision: Decision, rules: Rules) -> Line:
 
 
 def decided_lines(decision: Decision, rules: Rules) -> Iterator[Line]:
-    """Yield the lines of a cycle that decided: scores, multiplier, and why nothing moves where that is so."""
+    """Yield the lines of a cycle that decided: scores, multiplier, and if nothing moves, why."""
     trace, after = decision.trace, decision.after
     for agent in trace.retired:
         yield LogEvent.AGENT_RETIRED.line(agent=agent)
@@ -111,7 +111,7 @@ def decided_lines(decision: Decision, rules: Rules) -> Iterator[Line]:
 
 
 def _nearest_miss(decision: Decision) -> str:
-    """Return the largest change next to its threshold, or how far a brake is; nothing where neither was missed."""
+    """Return the largest change and its threshold, or how far a brake is; empty if neither prevented a move."""
     for brake in decision.trace.brakes:
         if brake.reason is decision.reason:
             return brake_text(brake)
@@ -123,7 +123,7 @@ def _nearest_miss(decision: Decision) -> str:
 
 
 def announcement_lines(told: Announcement, rules: Rules) -> Iterator[Line]:
-    """Yield what the log says of a move or a cut."""
+    """Yield the lines of a move or cut."""
     old, new = told.before, told.publication
     yield LogEvent.MOVE_MADE.line(
         reason=new.reason.value,
@@ -138,13 +138,13 @@ def announcement_lines(told: Announcement, rules: Rules) -> Iterator[Line]:
 
 
 def waiting_line(waiting: Publication, visible: Publication | None) -> Line:
-    """Return what the log says of a move or a cut that was decided, and that the agents cannot see yet."""
+    """Return the line of a move or cut that was decided, but that the agents cannot see yet."""
     seen = "no shares yet" if visible is None else f"generation {visible.generation}"
     return LogEvent.MOVE_WAITS.line(generation=waiting.generation, agents_have=seen)
 
 
 def shown_shares(shares: Mapping[Agent, Ppm]) -> tuple[dict[Agent, float], int]:
-    """Return what the log shows of shares, 0..1, and how many it leaves out: of a large fleet it shows the largest."""
+    """Return the shares for a log line, 0..1, the largest of a large fleet, and how many are left out."""
     shown: Iterable[Agent] = shares
     if len(shares) > FLEET_LINE:
         shown = nlargest(FLEET_LINE, shares, key=shares.__getitem__)

@@ -1,4 +1,4 @@
-"""What the operator is told by message: moves, cuts, alerts and the digest. Pure."""
+"""The texts of messages to the operator: moves, cuts, alerts and the digest. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from capital_governor.wording.log_events import Line
 from capital_governor.wording.reason_texts import evidence, message
 
 LONGEST_NOTICE: Final = 4096
-"""What one Telegram message may hold, reckoned in UTF-16 units, which are never fewer than characters."""
+"""The longest Telegram message, counted in UTF-16 units, which are never fewer than characters."""
 
 
 def telegram_text(decision: Decision, before: State, rules: Rules) -> str:
-    """Return what the operator is told of a move or a cut, in at most LONGEST_NOTICE characters.
+    """Return the message about a move or cut, in at most LONGEST_NOTICE characters.
 
     A line for each agent by falling share, one for the reserve if there is any, and one that says what drove it. Of a
     fleet that does not fit, the smallest shares are added up in one line.
@@ -30,7 +30,7 @@ def telegram_text(decision: Decision, before: State, rules: Rules) -> str:
 
 
 def taken_back_text(given_up: Publication, visible: Publication | None) -> str:
-    """Return what the operator is told where a move or cut that they were told of is given up.
+    """Return the message that a move or cut of which the operator was told is abandoned.
 
     Args:
         given_up: what no agent has, and never will.
@@ -44,7 +44,7 @@ def taken_back_text(given_up: Publication, visible: Publication | None) -> str:
 
 
 def _shares_notice(head: str, published: Publication, tail: list[str]) -> str:
-    """Return head, a line for each agent by falling share, and tail, in at most LONGEST_NOTICE characters."""
+    """Return head, a line per agent by falling share, and tail, in at most LONGEST_NOTICE characters."""
     ranked = sorted(published.shares.items(), key=lambda item: (-item[1], item[0]))
     lines, room = [head], LONGEST_NOTICE - _length(head, *tail)
     whole = _length(*(_share_line(agent, share) for agent, share in ranked)) <= room
@@ -61,13 +61,13 @@ def _shares_notice(head: str, published: Publication, tail: list[str]) -> str:
 
 
 def digest_text(generation: int | None, moves: int, holds: int) -> str:
-    """Return what the operator is told once a day of the 24 hours before."""
+    """Return the daily message about the last 24 hours."""
     published = "nothing published" if generation is None else f"generation {generation}"
     return f"☀️ Capital Governor: alive, {published}, {count_text(moves, 'move')}, {count_text(holds, 'hold')} in 24 h"
 
 
 def alert_text(line: Line) -> str:
-    """Return what the operator is told of an alert."""
+    """Return the message of an alert."""
     return f"{'✅' if line.over else '⚠️'} {line.text}"
 
 
@@ -80,5 +80,5 @@ def _percent(share: Ppm) -> str:
 
 
 def _length(*lines: str) -> int:
-    """Return what these lines take, line ends included."""
+    """Return the length of these lines, line ends included."""
     return sum(len(line.encode("utf-16-le")) // 2 + 1 for line in lines)

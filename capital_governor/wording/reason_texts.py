@@ -1,4 +1,4 @@
-"""Reasons and what drove a decision, in words: NeoLight's wording, for log, messages and tables. Pure."""
+"""Reasons and causes of decisions in NeoLight's wording, for log, messages and tables. Pure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.GATE_GENERATION: "Gate refused the proposal (its generation is not the next)",
     Reason.INTERNAL_ERROR: "Unexpected error - maintaining current allocations",
 }
-"""One message a reason; ``{...}`` are the thresholds in force."""
+"""By reason, its sentence; ``{...}`` are the thresholds in force."""
 
 
 def message(reason: Reason, rules: Rules) -> str:
@@ -67,8 +67,8 @@ def message(reason: Reason, rules: Rules) -> str:
 
 
 def figures(value: Ppm, limit: Ppm) -> tuple[str, str]:
-    """Return two shares with four digits, or with all six where four would show them as equal, and they are not."""
-    digits = 4 if value == limit or abs(value - limit) >= 100 else 6  # noqa: PLR2004 - the last of four digits
+    """Return two shares with four digits, or with six if four would show different shares as equal."""
+    digits = 4 if value == limit or abs(value - limit) >= 100 else 6  # noqa: PLR2004 - the fourth digit
     return f"{value / WHOLE:.{digits}f}", f"{limit / WHOLE:.{digits}f}"
 
 
@@ -82,13 +82,12 @@ def reason_kind(reason: Reason) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A move or a cut that the agents can see: the primary file carries it.
+    """A move or cut that the agents can see, since it is in the primary file.
 
     Args:
-        publication: what the file says.
-        before: what it said before; None if nothing that anybody could read.
-        evidence: what drove it, with figures, to follow the sentence of its reason; empty if that is not known any
-            more, after a restart in between.
+        publication: what is in the file.
+        before: what was in it before; None if it had nothing readable.
+        evidence: the cause with figures, which follows the sentence of its reason; empty if unknown after a restart.
     """
 
     publication: Publication
@@ -97,12 +96,12 @@ class Announcement:
 
 
 def waiting_text(generation: int) -> str:
-    """Return that a generation is decided, and that the agents cannot see it yet."""
+    """Return the sentence that a generation is decided, but that the agents cannot see it yet."""
     return WAITING.format(generation=generation)
 
 
 def evidence(decision: Decision, before: State) -> str:
-    """Return what fired first, with its figures; a change with its direction."""
+    """Return the first trigger that fired with its figures; a change with its sign."""
     fired = next((trigger for trigger in decision.trace.triggers if trigger.fired), None)
     new, old = decision.proposal, before.published
     if new is None or old is None:
@@ -111,7 +110,7 @@ def evidence(decision: Decision, before: State) -> str:
         freed = (new.reserve - old.reserve) / WHOLE
         from_to = f"{ratio_text(old.exposure)} to {ratio_text(new.exposure)}"
         return f": exposure {from_to}, {freed:.4f} more in reserve"
-    if fired is None or fired.reason is Reason.EXPOSURE_ZERO:  # whose figures say no more than its message
+    if fired is None or fired.reason is Reason.EXPOSURE_ZERO:  # the figures add nothing to the sentence
         return ""
     if fired.reason in {Reason.MEMBER_LEFT, Reason.MEMBER_JOINED}:
         return f": {fired.subject}" + (f" and {fired.value - 1} more" if fired.value > 1 else "")
@@ -130,6 +129,6 @@ def _line(publication: Publication, agent: Agent) -> Ppm:
 
 
 def brake_text(brake: Brake) -> str:
-    """Return how far a brake is, rounded down: one that is on has not reached its end."""
+    """Return how far a brake is, rounded down, so that a brake that is on is never shown as complete."""
     unit = "s" if brake.reason is Reason.COOLDOWN else "cycles"
     return f"{math.floor(brake.value)} of {brake.limit:.15g} {unit}"

@@ -1,11 +1,14 @@
-"""What holds for a whole test run: hypothesis's profile, the promises' ledger, long forms, no skip where CI is true."""
+"""What holds for a whole test run, and fixtures of several rooms.
+
+The run: hypothesis's profile, the ledger of the promises, long forms, no skip where CI is true.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +16,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.promises.ledger import CHAPTER, Account, Ledger, number_of
+from tests.rigs import commands
+from tests.rigs.bot_api import BotApi
+from tests.rigs.script_machine import Machine, bare_machine
+from tests.rigs.serving import Dashboard
+from tests.rigs.supervised import Site
 
 LEDGER: Final = pytest.StashKey[Ledger]()
 
@@ -116,3 +124,54 @@ def promise(request: pytest.FixtureRequest) -> Account:
     number = number_of(request.node.name)
     assert number is not None, "a test of a promise is called test_pNN_..."
     return request.config.stash[LEDGER].accounts[number]
+
+
+# --- fixtures of several rooms ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root that nobody has governed yet; its processes may leave files beside it."""
+    made = tmp_path / "root"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def dashboard() -> Iterator[Dashboard]:
+    with Dashboard() as made:
+        yield made
+
+
+@pytest.fixture
+def api() -> Iterator[BotApi]:
+    with BotApi() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[None]:
+    """What ``tests.rigs.commands.call`` needs."""
+    with commands.loaded():
+        yield
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Machine:
+    """A machine without Python."""
+    return bare_machine(tmp_path)
+
+
+@pytest.fixture
+def machine(bare: Machine) -> Machine:
+    """A machine with one good Python."""
+    bare.add_python("python3")
+    return bare
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A site of which no process is left afterwards."""
+    made = Site(tmp_path)
+    yield made
+    made.clear()

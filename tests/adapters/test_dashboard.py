@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import gzip
 import json
@@ -30,12 +29,23 @@ from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal
 from capital_governor.core.reason import Reason
 from tests.faults.surroundings import needs_ipv6
-from tests.rigs.hostile import Connection, Script, Server, answer, answer_and_hang, answer_and_reset, hang, http, repeat
 from tests.rigs.patience import PATIENCE_SECONDS
+from tests.rigs.raw_server import (
+    Connection,
+    Script,
+    Server,
+    answer,
+    answer_and_hang,
+    answer_and_reset,
+    full_backlog,
+    hang,
+    http,
+    repeat,
+)
 from tests.rigs.relays import CERTIFICATE, TlsFront
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
 DEADLINE = 0.4
 """For servers that are to be left at it, which never end by themselves; others have all the time that they need."""
@@ -82,17 +92,6 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110 - the event is in a thread, which cannot set an asyncio.Event
             await asyncio.sleep(0.01)
-
-
-@contextlib.contextmanager
-def full_backlog(port: int = 0) -> Iterator[str]:
-    """A listening socket that nobody accepts from, and whose queue is full: further connections hang."""
-    with socket.create_server(("127.0.0.1", port), backlog=0) as listener, contextlib.ExitStack() as stack:
-        for _ in range(8):
-            client = stack.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 # --- transport -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from capital_governor.adapters.bounded_reading import MAX_BYTES
 from capital_governor.adapters.file_convergence import FileOutcome, converge
 from capital_governor.adapters.paths import Paths
-from tests.rigs.documents import document, encoded
+from tests.rigs.allocation_files import document, encoded
 from tests.rigs.odd_files import make_odd, names, never, unprivileged, within
 
 RIVAL = encoded({"allocations": {"BTC-USD": 0.6, "AAPL": 0.4}, "source": "rl_inference"})

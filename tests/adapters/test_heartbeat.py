@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 
 from capital_governor.adapters.heartbeat import DEADLINE_SECONDS, Heartbeat
-from tests.rigs.hostile import Script, Server, answer, answer_and_reset, hang, http, repeat
 from tests.rigs.patience import PATIENCE_SECONDS
+from tests.rigs.raw_server import Script, Server, answer, answer_and_reset, hang, http, repeat
 
 KEY: Final = "CANARY-0123456789abcdef"
 PATH: Final = f"/ping/{KEY}?source=governor"

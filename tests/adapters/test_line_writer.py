@@ -17,7 +17,7 @@ import pytest
 
 from capital_governor.adapters.line_writer import MOST_BYTES, MOST_LINES, LineWriter
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import PATIENT_FLUSH
+from tests.rigs.preludes import PATIENT_FLUSH
 
 
 def confession(count: int, why: str) -> str:

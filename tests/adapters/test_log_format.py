@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from capital_governor.adapters import logs
 from capital_governor.wording.log_events import log_text
-from tests.rigs.captured_logs import HEAD, fail, start
+from tests.rigs.log_in_memory import HEAD, fail, start
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 

@@ -16,7 +16,7 @@ from typing import TextIO
 import pytest
 
 from capital_governor.adapters import logs
-from tests.rigs.captured_logs import HEAD, start_on
+from tests.rigs.log_in_memory import HEAD, start_on
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
 

@@ -13,7 +13,7 @@ import warnings
 import pytest
 
 from capital_governor.adapters import logs
-from tests.rigs.captured_logs import HEAD, TOKEN, start
+from tests.rigs.log_in_memory import HEAD, TOKEN, start
 from tests.rigs.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")

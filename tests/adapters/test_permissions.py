@@ -26,7 +26,7 @@ from tests.faults.roots import Roots, pair
 from tests.faults.strace import Publisher, fail, which
 from tests.faults.surroundings import with_own_mounts
 from tests.promises.ledger import REPOSITORY
-from tests.rigs.odd_files import STRANGER, names, never, unprivileged
+from tests.rigs.odd_files import STRANGER, names, never, old_file, unprivileged
 from tests.rigs.patience import PATIENCE_SECONDS
 
 REFUSALS: Final = ("EPERM", "EOPNOTSUPP", "ENOSYS", "EINVAL")
@@ -41,10 +41,6 @@ def folder() -> Iterator[Path]:
         yield made
     finally:
         shutil.rmtree(made)
-
-
-def old_file(uid: int, gid: int, mode: int) -> os.stat_result:
-    return os.stat_result((stat.S_IFREG | mode, 1, 1, 1, uid, gid, 3, 0, 0, 0))
 
 
 def replaced(folder: Path, mode: int, *, owner_kept: bool, group_kept: bool) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import base64
 import importlib.util
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 
@@ -19,8 +19,8 @@ from capital_governor.adapters.proxies import ProxyUnusableError, Route, route_t
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.wording.log_events import log_text
 from tests.rigs.bot_api import CHAT, TOKEN, BotApi
-from tests.rigs.hostile import Server, answer, http
 from tests.rigs.patience import PATIENCE_SECONDS
+from tests.rigs.raw_server import Server, answer, http
 from tests.rigs.relays import CERTIFICATE, NAME, Proxy
 
 PROXY = "http://proxy.example:3128"
@@ -33,12 +33,6 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setattr(proxies, "_told", set())
-
-
-@pytest.fixture
-def api() -> Iterator[BotApi]:
-    with BotApi() as made:
-        yield made
 
 
 def proxied(url: str, **environ: str) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from capital_governor.adapters import logs
 from capital_governor.adapters.log_format import Format
 from capital_governor.adapters.redaction import Redaction
-from tests.rigs.captured_logs import AWKWARD, HEAD, TOKEN, fail, start
+from tests.rigs.log_in_memory import AWKWARD, HEAD, TOKEN, fail, start
 
 FORMATS: Final[tuple[Format, ...]] = ("console", "json")
 

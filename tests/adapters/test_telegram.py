@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -39,12 +38,6 @@ def web_page(status: str) -> Answer:
         exchange.answer(f"<html>{TOKEN}</html>".encode(), status)
 
     return script
-
-
-@pytest.fixture
-def api() -> Iterator[BotApi]:
-    with BotApi() as made:
-        yield made
 
 
 def send(

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-import pty
 import re
 import signal
 import sqlite3
-import struct
 import subprocess
-import sys
 import tempfile
-import termios
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -33,166 +24,31 @@ from capital_governor.core.reason import Reason
 from capital_governor.journal.notices import Backlog
 from capital_governor.service.standing import Standing, Vitals, status_document
 from capital_governor.settings.variables import variables
-from tests.rigs.hostile import hang
-from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.commands import (
+    NOWHERE,
+    CommandResult,
+    ask_loaded,
+    call,
+    command,
+    decent,
+    environment,
+    on_terminal,
+    start,
+    tree,
+)
+from tests.rigs.daemon import governing
+from tests.rigs.patience import PATIENCE_SECONDS
+from tests.rigs.raw_server import hang
 from tests.rigs.serving import FLEET, Dashboard, fixed, fresh, payload, record
 
 COMMANDS = (
     *("run", "once", "status", "explain", "check", "show-config", "hive"),
     *("hold", "resume", "accept", "limit", "unlimit", "limits"),
 )
-NOWHERE = "http://127.0.0.1:1"
+pytestmark = pytest.mark.usefixtures("loaded")
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 PRIMARY, STATUS = "runtime/capital_governor_allocations.json", "runtime/capital_governor_status.json"
 LOCK, STOP = "runtime/capital_governor.lock", "runtime/capital_governor.STOP"
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-P", "-W", "error", "-m", "capital_governor", *map(str, arguments)]
-
-
-def environment(url: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    plain = {"PATH": os.defpath, "HOME": "/nonexistent", "TERM": "xterm-256color", "LANG": "C.UTF-8"}
-    return plain | {"NEOLIGHT_DASHBOARD_URL": url} | dict(more or {})
-
-
-LOADED = """
-import json, os, sys
-import capital_governor.cli.check_command, capital_governor.cli.once_command, capital_governor.cli.status_command
-from capital_governor.__main__ import main
-
-for line in sys.stdin:
-    asked = json.loads(line)
-    if pid := os.fork():
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
-        continue
-    os.environ.clear()
-    os.environ.update(asked["environment"])
-    for number, path in enumerate(("/dev/null", asked["out"], asked["err"])):
-        os.dup2(os.open(path, os.O_RDWR | os.O_NOCTTY), number)
-    encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
-    sys.stdout = open(1, "w", encoding=encoding, closefd=False)
-    sys.stderr = open(2, "w", encoding=encoding, errors="backslashreplace", closefd=False)
-    sys.argv = ["capital-governor", *asked["arguments"]]
-    main()
-"""
-"""A process that has loaded the program, and forks a child of its own for every command: real, and soon there."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded() -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [sys.executable, "-P", "-W", "error", "-c", LOADED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        LOADED_ONES.append(process)
-        yield process
-        LOADED_ONES.clear()
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.wait(PATIENCE_SECONDS) == 0
-
-
-LOADED_ONES: list[subprocess.Popen[str]] = []
-
-
-def ask_loaded(arguments: list[str], environ: Mapping[str, str], out: str, err: str) -> int:
-    (process,) = LOADED_ONES
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(json.dumps({"arguments": arguments, "environment": environ, "out": out, "err": err}) + "\n")
-    process.stdin.flush()
-    return int(process.stdout.readline())
-
-
-def call(root: Path, *arguments: str, url: str = NOWHERE, env: Mapping[str, str] | None = None) -> Said:
-    """Run a command to its end, its output in files. Whatever happens, nobody gets to see a traceback."""
-    name, *rest = arguments
-    with tempfile.NamedTemporaryFile("r+") as out, tempfile.NamedTemporaryFile("r+") as err:
-        code = ask_loaded([name, "--root", str(root), *rest], environment(url, env), out.name, err.name)
-        return decent(Said(code, out.read(), err.read()))
-
-
-def start(root: Path, *arguments: str, url: str = NOWHERE) -> Said:
-    """Run a command to its end, its output in pipes, from nothing, as a shell does."""
-    name, *rest = arguments
-    done = subprocess.run(
-        command(name, "--root", root, *rest), env=environment(url), capture_output=True, text=True, check=False
-    )
-    return decent(Said(done.returncode, done.stdout, done.stderr))
-
-
-def decent(said: Said) -> Said:
-    assert "Traceback" not in said.err + said.out, said.err
-    assert "Warning" not in said.err, said.err
-    return said
-
-
-def on_terminal(
-    root: Path, *arguments: str, columns: int = 80, url: str = NOWHERE, env: Mapping[str, str] | None = None
-) -> str:
-    """Run a command with stdout on a terminal of so many columns, and return what that got."""
-    name, *rest = arguments
-    master, slave = pty.openpty()
-    got: list[bytes] = []
-
-    def listen() -> None:
-        with contextlib.suppress(OSError):  # EIO is how a terminal says that nobody is left on its other side
-            while part := os.read(master, 65_536):
-                got.append(part)
-
-    listener = threading.Thread(target=listen)
-    try:
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-        listener.start()
-        ask_loaded([name, "--root", str(root), *rest], environment(url, env), os.ttyname(slave), os.devnull)
-    finally:
-        os.close(slave)
-        listener.join(PATIENCE_SECONDS)
-        os.close(master)
-    return b"".join(got).decode().replace("\r\n", "\n")
-
-
-@contextlib.contextmanager
-def governing(root: Path, url: str, *arguments: str, interval: float = 300) -> Iterator[subprocess.Popen[bytes]]:
-    """A running governor that has completed a cycle."""
-    folder = root / "runtime" / "dry_run" if "--dry-run" in arguments else root / "runtime"
-    status = folder / "capital_governor_status.json"
-    before = status.stat().st_mtime_ns if status.exists() else 0
-    process = subprocess.Popen(
-        command("run", "--root", root, *arguments),
-        env=environment(url, {"CAPITAL_GOVERNOR_INTERVAL": str(interval)}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_until(lambda: status.exists() and status.stat().st_mtime_ns != before)
-        yield process
-    finally:
-        process.kill()
-        process.wait(PATIENCE_SECONDS)
-
-
-def tree(root: Path) -> dict[str, tuple[bytes, int, int, int]]:
-    """Everything that shows that somebody has written: content, mode, inode and modification time by path."""
-    return {
-        str(path.relative_to(root)): (path.read_bytes() if path.is_file() else b"", found.st_mode, found.st_ino, stamp)
-        for path in sorted([root, *root.rglob("*")])
-        for found in [path.lstat()]
-        for stamp in [found.st_mtime_ns]
-    }
 
 
 @pytest.fixture(scope="module")
@@ -336,18 +192,17 @@ def test_once_without_a_dashboard_exits_75(governed: Path, tmp_path: Path) -> No
 
 def test_status_of_a_running_and_of_a_killed_governor(tmp_path: Path, dashboard: Dashboard) -> None:
     """`status` exits 0 while a governor lives, and says as soon as it was killed that it is dead."""
-    with governing(tmp_path, dashboard.url) as process:
+    with governing(tmp_path, dashboard.url) as daemon:
         running, plain = call(tmp_path, "status", "--json"), call(tmp_path, "status")
-        process.kill()
-        process.wait(PATIENCE_SECONDS)
+        daemon.kill()
         killed = call(tmp_path, "status", "--json")
     written = json.loads((tmp_path / PRIMARY).read_bytes())
     assert (running.code, running.json["standing"], running.json["alive"]) == (0, "running", True)
-    assert (running.json["state"], running.json["pid"]) == ("governing", process.pid)
+    assert (running.json["state"], running.json["pid"]) == ("governing", daemon.process.pid)
     assert running.json["allocations"] == written["allocations"]
     assert plain.code == 0
     assert plain.out.startswith("governing\n")
-    assert re.search(rf"^last cycle \d s ago, by process {process.pid}$", plain.out, re.MULTILINE)
+    assert re.search(rf"^last cycle \d s ago, by process {daemon.process.pid}$", plain.out, re.MULTILINE)
     assert re.search(r"^SmartTrader +[0-9.]+%$", plain.out, re.MULTILINE)
     assert (killed.code, killed.json["standing"], killed.json["alive"]) == (75, "dead", False)
 
@@ -774,7 +629,7 @@ def test_wrong_usage_exits_2(arguments: tuple[str, ...]) -> None:
     """A command, option or argument that is unknown or missing is a usage error: exit 2, told on stderr."""
     with tempfile.NamedTemporaryFile("r+") as out, tempfile.NamedTemporaryFile("r+") as err:
         assert ask_loaded(list(arguments), environment(NOWHERE), out.name, err.name) == 2
-        said = decent(Said(2, out.read(), err.read()))
+        said = decent(CommandResult(2, out.read(), err.read()))
     assert said.out == ""
     assert said.err.startswith("usage: capital-governor ")
 
@@ -966,9 +821,8 @@ def test_a_second_governor_is_refused(tmp_path: Path, dashboard: Dashboard) -> N
 
 def test_commands_after_a_kill(tmp_path: Path, dashboard: Dashboard) -> None:
     """What a killed governor leaves behind can be looked at, without writing, before anyone starts the next one."""
-    with governing(tmp_path, dashboard.url) as process:
-        process.kill()
-        process.wait(PATIENCE_SECONDS)
+    with governing(tmp_path, dashboard.url) as daemon:
+        daemon.kill()
     before = tree(tmp_path)
     explained, announced = call(tmp_path, "explain", "ScoutBot"), call(tmp_path, "once", "--dry-run", url=dashboard.url)
     assert (explained.code, announced.code) == (0, 0), explained.err + announced.err

@@ -13,29 +13,23 @@ from typing import Final
 import pytest
 
 from capital_governor.cli.docs_command import TOPICS
+from tests.rigs.commands import CommandResult, command, run_to_end
 from tests.rigs.patience import PATIENCE_SECONDS
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 CHAPTERS: Final = REPOSITORY / "capital_governor" / "docs"
 
 
-def docs(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "capital_governor", "docs", *words],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
+def docs(*words: str) -> CommandResult:
+    return run_to_end(command("docs", *words))
 
 
 def test_without_a_topic_the_chapters_are_listed() -> None:
     """`docs` names every chapter on one line that fits a terminal, in the words and the order of the README."""
     said = docs()
-    assert (said.returncode, said.stderr) == (0, "")
-    assert dict(re.split(" {2,}", line, maxsplit=1) for line in said.stdout.splitlines()) == TOPICS
-    assert max(map(len, said.stdout.splitlines())) <= 80
+    assert (said.code, said.err) == (0, "")
+    assert dict(re.split(" {2,}", line, maxsplit=1) for line in said.out.splitlines()) == TOPICS
+    assert max(map(len, said.out.splitlines())) <= 80
     linked = re.findall(
         r"^- \[(\w+)\]\(capital_governor/docs/(\w+)\.md\): (.*)$", (REPOSITORY / "README.md").read_text(), re.MULTILINE
     )
@@ -47,18 +41,18 @@ def test_every_chapter_is_shown_as_it_stands() -> None:
     assert {path.name for path in CHAPTERS.iterdir()} == {f"{topic}.md" for topic in TOPICS}
     for topic in TOPICS:
         said = docs(topic)
-        assert (said.returncode, said.stderr) == (0, "")
-        assert said.stdout == (CHAPTERS / f"{topic}.md").read_text(encoding="utf-8")
+        assert (said.code, said.err) == (0, "")
+        assert said.out == (CHAPTERS / f"{topic}.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("topic", ["nonsense", "Deciding", "../client", ""])
 def test_an_unknown_topic_is_wrong_usage(topic: str) -> None:
     """An unknown topic is exit code 2, with the list of chapters on standard error."""
     said = docs(topic)
-    assert (said.returncode, said.stdout) == (2, "")
-    first, *listed = said.stderr.splitlines()
+    assert (said.code, said.out) == (2, "")
+    first, *listed = said.err.splitlines()
     assert first == f"capital-governor: there is no chapter {topic!r}; the chapters are"
-    assert listed == docs().stdout.splitlines()
+    assert listed == docs().out.splitlines()
 
 
 def test_a_terminal_gets_a_pager(tmp_path: Path) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,20 +14,9 @@ from capital_governor.cli.output import fail
 from capital_governor.contracts.exit_codes import CONFIGURATION, OK, TEMPORARY, UNEXPECTED, USAGE
 from capital_governor.journal.protocol import JournalCorruptError, JournalRefusedError, JournalUnavailableError
 from capital_governor.settings.faults import SettingsError
-from tests.rigs.patience import PATIENCE_SECONDS
+from tests.rigs.commands import start
 
 TOKEN = "123456:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"  # noqa: S105 - a canary, not a secret
-
-
-def start(root: Path, name: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-W", "error", "-m", "capital_governor", name, "--root", root],
-        env={"PATH": os.defpath, "HOME": "/nonexistent", "NEOLIGHT_DASHBOARD_URL": "http://127.0.0.1:1"} | dict(env),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
 
 
 def test_the_codes_are_those_of_sysexits() -> None:
@@ -118,15 +104,15 @@ def test_bad_settings_write_nothing(tmp_path: Path, name: str) -> None:
     done = start(
         tmp_path,
         name,
-        {
+        env={
             "CAPITAL_GOVERNOR_MIN_ALLOC": "0.5",
             "CAPITAL_GOVERNOR_INTERVAL": "nan",
             "CAPITAL_GOVERNOR_THRESHHOLD": "0.2",
             "TELEGRAM_BOT_TOKEN": TOKEN,
         },
     )
-    assert (done.returncode, done.stdout) == (78, "")
-    lines = done.stderr.splitlines()
+    assert (done.code, done.out) == (78, "")
+    lines = done.err.splitlines()
     assert all(line.startswith("capital-governor: ") for line in lines)
     expected = (
         "CAPITAL_GOVERNOR_INTERVAL=nan",
@@ -136,7 +122,7 @@ def test_bad_settings_write_nothing(tmp_path: Path, name: str) -> None:
     )
     assert [sum(part in line for line in lines) for part in expected] == [1] * 4
     assert len(lines) == 4
-    assert TOKEN.partition(":")[2] not in done.stderr
+    assert TOKEN.partition(":")[2] not in done.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -160,18 +146,18 @@ A_URL = "it takes an http:// or https:// URL without user and password, query an
 def test_a_setting_that_cannot_be_is_refused_in_one_line(tmp_path: Path, given: str, problem: str) -> None:
     """A start with it exits 78, names the variable and what that takes, keeps a password, and writes nothing."""
     name, _, value = given.partition("=")
-    done = start(tmp_path, "run", {name: value})
+    done = start(tmp_path, "run", env={name: value})
     shown = "********" if "canary" in value else value
     line = f"capital-governor: {name}={shown} (environment) {problem}\n"
-    assert (done.returncode, done.stdout, done.stderr) == (78, "", line)
+    assert (done.code, done.out, done.err) == (78, "", line)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_weights_that_do_not_add_up_are_refused_in_one_line(tmp_path: Path) -> None:
     """One weight raised alone: all four are named with what they add up to, and nothing is written."""
-    done = start(tmp_path, "run", {"CAPITAL_GOVERNOR_PNL_WEIGHT": "0.5"})
-    assert (done.returncode, done.stdout) == (78, "")
-    (line,) = done.stderr.splitlines()
+    done = start(tmp_path, "run", env={"CAPITAL_GOVERNOR_PNL_WEIGHT": "0.5"})
+    assert (done.code, done.out) == (78, "")
+    (line,) = done.err.splitlines()
     assert line.startswith("capital-governor: CAPITAL_GOVERNOR_PNL_WEIGHT=0.5 + CAPITAL_GOVERNOR_SHARPE_WEIGHT=0.3 + ")
     assert line.endswith(" add up to 1.1; they must add up to 1")
     assert list(tmp_path.iterdir()) == []
@@ -181,29 +167,29 @@ def test_a_root_that_is_a_file(tmp_path: Path) -> None:
     """A root that is a file exits 78 in one line, and the file is left as it was."""
     root = tmp_path / "root"
     root.write_text("in the way")
-    done = start(root, "run", {})
+    done = start(root, "run")
     line = f"--root {root} is not a folder; it takes the folder with runtime/, state/, logs/ and .env"
-    assert (done.returncode, done.stdout, done.stderr) == (78, "", f"capital-governor: {line}\n")
+    assert (done.code, done.out, done.err) == (78, "", f"capital-governor: {line}\n")
     assert root.read_text() == "in the way"
     assert list(tmp_path.iterdir()) == [root]
 
 
 def test_a_root_that_is_none(tmp_path: Path) -> None:
     """A root that is missing exits 78 in one line, and is not made."""
-    done = start(tmp_path / "missing", "run", {})
-    assert done.returncode == 78
-    assert done.stderr.count("\n") == 1
-    assert str(tmp_path / "missing") in done.stderr
+    done = start(tmp_path / "missing", "run")
+    assert done.code == 78
+    assert done.err.count("\n") == 1
+    assert str(tmp_path / "missing") in done.err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_the_place_of_the_runtime_folder(tmp_path: Path) -> None:
     """A file where the runtime folder belongs is for a person to mend: 78, one line that names it."""
     (tmp_path / "runtime").write_text("in the way")
-    done = start(tmp_path, "once", {})
-    assert (done.returncode, done.stdout) == (78, "")
+    done = start(tmp_path, "once")
+    assert (done.code, done.out) == (78, "")
     assert (
-        done.stderr
+        done.err
         == f"capital-governor: {tmp_path / 'runtime'}: File exists; move away what is in the place of its folder\n"
     )
     assert (tmp_path / "runtime").read_text() == "in the way"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +12,10 @@ from typing import Final
 import pytest
 
 from tests.rigs.bot_api import BotApi, refuse
-from tests.rigs.hostile import Script
-from tests.rigs.patience import PATIENCE_SECONDS
+from tests.rigs.commands import NOWHERE, start
+from tests.rigs.raw_server import Script
 from tests.rigs.script_machine import bare_machine
 from tests.rigs.serving import FLEET, Dashboard, fixed, fresh, record
-
-NOWHERE: Final = "http://127.0.0.1:1"
-"""A port of loopback on which nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,50 +29,35 @@ class Said:
 # --- the commands a newcomer types ------------------------------------------------------------------------------------
 
 
-def govern(root: Path, *words: str, url: str = NOWHERE, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-    """Run the program on a root and return its exit code, stdout and stderr; nobody gets to see a traceback."""
-    command, *options = words
-    done = subprocess.run(
-        [sys.executable, "-P", "-W", "error", "-m", "capital_governor", command, "--root", root, *options],
-        env={"PATH": os.defpath, "HOME": "/nonexistent", "NEOLIGHT_DASHBOARD_URL": url} | dict(env or {}),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr + done.stdout, done.stderr
-    return done.returncode, done.stdout, done.stderr
-
-
 def refused(root: Path, env: Mapping[str, str] | None = None) -> Said:
     """A start that settings or root forbid: one line on stderr, nothing on stdout."""
-    code, out, err = govern(root, "run", env=env)
-    assert (out, err.count("\n")) == ("", 1), err
-    return Said(code, err.strip())
+    said = start(root, "run", env=env)
+    assert (said.out, said.err.count("\n")) == ("", 1), said.err
+    return Said(said.code, said.err.strip())
 
 
 def port_taken(root: Path) -> Said:
     """The hive, where another server has its port."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        code, out, err = govern(root, "hive", url=f"http://127.0.0.1:{other.getsockname()[1]}")
-    assert (out, err.count("\n")) == ("", 1), err
-    return Said(code, err.strip())
+        said = start(root, "hive", url=f"http://127.0.0.1:{other.getsockname()[1]}")
+    assert (said.out, said.err.count("\n")) == ("", 1), said.err
+    return Said(said.code, said.err.strip())
 
 
 def checked(root: Path, url: str, *options: str, row: str, env: Mapping[str, str] | None = None) -> Said:
     """The row of `check` that is about the matter."""
-    code, out, _ = govern(root, "check", *options, url=url, env=env)
-    (line,) = re.findall(rf"^{row} +(.*)$", out, re.MULTILINE)
-    return Said(code, line)
+    said = start(root, "check", *options, url=url, env=env)
+    (line,) = re.findall(rf"^{row} +(.*)$", said.out, re.MULTILINE)
+    return Said(said.code, line)
 
 
 def held(root: Path, url: str) -> Said:
     """The one line by which the log of `once` tells of a hold; `check` shows the same facts and the same way out."""
-    code, _, err = govern(root, "once", url=url)
-    (line,) = [line for line in err.splitlines() if "maintaining current allocations" in line]
+    said = start(root, "once", url=url)
+    (line,) = [line for line in said.err.splitlines() if "maintaining current allocations" in line]
     next_cycle, ends = (checked(root, url, row=row).line for row in ("next cycle", "ends with"))
     assert line.endswith(f"{next_cycle}. Ends with: {ends}")
-    return Said(code, line)
+    return Said(said.code, line)
 
 
 def held_by(script: Script) -> Callable[[Path], Said]:

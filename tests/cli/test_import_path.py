@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.rigs.bot_api import BotApi
-from tests.rigs.patience import PATIENCE_SECONDS
+from tests.rigs.commands import NOWHERE, environment, run_to_end
 from tests.rigs.serving import Dashboard, fresh
 
 CONSOLE_SCRIPT = str(Path(sys.executable).with_name("capital-governor"))
@@ -33,27 +32,17 @@ def neolight(tmp_path: Path) -> Path:
     return folder
 
 
-def start(*words: str | Path, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words,
-        cwd=cwd,
-        env={"PATH": os.defpath, "HOME": "/nonexistent"} | env,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("way", STARTS)
 def test_modules_of_pythonpath_replace_none_of_the_programs(tmp_path: Path, neolight: Path, way: str) -> None:
     """With such a folder in PYTHONPATH a cycle is published and Telegram is reached, however the program is started."""
     with Dashboard(fresh()) as dashboard, BotApi() as api:
         env = {"PYTHONPATH": f"{neolight}{os.pathsep}", "NEOLIGHT_DASHBOARD_URL": dashboard.url} | api.environment
-        once = start(*STARTS[way], "once", "--json", "--root", tmp_path, cwd=tmp_path, env=env)
-        check = start(*STARTS[way], "check", "--notify", "--root", tmp_path, cwd=tmp_path, env=env)
-        assert (once.returncode, check.returncode) == (0, 0), once.stderr + check.stderr
-        assert json.loads(once.stdout)["moved"] is True
+        once = run_to_end([*STARTS[way], "once", "--json", "--root", tmp_path], environment(NOWHERE, env), cwd=tmp_path)
+        check = run_to_end(
+            [*STARTS[way], "check", "--notify", "--root", tmp_path], environment(NOWHERE, env), cwd=tmp_path
+        )
+        assert (once.code, check.code) == (0, 0), once.err + check.err
+        assert json.loads(once.out)["moved"] is True
         assert len(api.wait_for(2)) == 2  # the move, and the test message
 
 
@@ -61,8 +50,8 @@ def test_modules_of_the_current_folder_replace_none_of_the_programs(tmp_path: Pa
     """`python -m capital_governor` in a folder with a `platform.py` uses Python's own."""
     with Dashboard(fresh()) as dashboard:
         env = {"NEOLIGHT_DASHBOARD_URL": dashboard.url}
-        once = start(*STARTS["-m"], "once", "--root", tmp_path, cwd=neolight, env=env)
-    assert once.returncode == 0, once.stderr
+        once = run_to_end([*STARTS["-m"], "once", "--root", tmp_path], environment(NOWHERE, env), cwd=neolight)
+    assert once.code == 0, once.err
 
 
 def test_a_module_that_was_taken_already_is_one_sentence(tmp_path: Path) -> None:
@@ -72,10 +61,12 @@ def test_a_module_that_was_taken_already_is_one_sentence(tmp_path: Path) -> None
     stranger.write_text("x = 1\n")
     script = tmp_path / "capital-governor"
     script.write_text("import colorsys\nfrom capital_governor.__main__ import main\nmain()\n")
-    done = start(sys.executable, script, "--version", cwd=tmp_path, env={"PYTHONPATH": str(stranger.parent)})
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (78, "", 1), done.stderr
-    assert f"{stranger} was imported in place of Python's own module colorsys" in done.stderr
-    assert f"start it without {stranger.parent} in PYTHONPATH, or as {sys.executable} -I -m" in done.stderr
+    done = run_to_end(
+        [sys.executable, script, "--version"], environment(NOWHERE, {"PYTHONPATH": str(stranger.parent)}), cwd=tmp_path
+    )
+    assert (done.code, done.out, done.err.count("\n")) == (78, "", 1), done.err
+    assert f"{stranger} was imported in place of Python's own module colorsys" in done.err
+    assert f"start it without {stranger.parent} in PYTHONPATH, or as {sys.executable} -I -m" in done.err
 
 
 def test_a_folder_with_the_program_in_it_comes_last(tmp_path: Path) -> None:
@@ -85,8 +76,8 @@ def test_a_folder_with_the_program_in_it_comes_last(tmp_path: Path) -> None:
     other.mkdir()
     code = "import sys; from capital_governor.cli.import_path import isolate; isolate(); print(sys.path)"
     env = {"PYTHONPATH": f"{other}{os.pathsep}{here}"}
-    done = start(sys.executable, "-P", "-c", code, cwd=tmp_path, env=env)
-    path = eval(done.stdout)  # noqa: S307 - a list of texts
+    done = run_to_end([sys.executable, "-P", "-c", code], environment(NOWHERE, env), cwd=tmp_path)
+    path = eval(done.out)  # noqa: S307 - a list of texts
     assert path[-1] == str(here)
     assert str(other) not in path
 
@@ -97,12 +88,12 @@ def test_the_users_own_site_folder_is_left_out(tmp_path: Path) -> None:
         "import site, sys; site.ENABLE_USER_SITE, site.USER_SITE = True, sys.argv[1]; sys.path.insert(0, sys.argv[1])\n"
         "from capital_governor.cli.import_path import isolate; isolate(); print(sys.argv[1] in sys.path)"
     )
-    done = start(sys.executable, "-P", "-c", code, tmp_path, cwd=tmp_path, env={})
-    assert done.stdout == "False\n", done.stderr
+    done = run_to_end([sys.executable, "-P", "-c", code, tmp_path], environment(NOWHERE, {}), cwd=tmp_path)
+    assert done.out == "False\n", done.err
 
 
 def test_an_import_alone_changes_no_path(tmp_path: Path) -> None:
     """Who imports the entry point as a module keeps the path that he has."""
     code = "import sys; before = sys.path[:]; import capital_governor.__main__; print(sys.path == before)"
-    done = start(sys.executable, "-c", code, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
-    assert done.stdout == "True\n", done.stderr
+    done = run_to_end([sys.executable, "-c", code], environment(NOWHERE, {"PYTHONPATH": str(tmp_path)}), cwd=tmp_path)
+    assert done.out == "True\n", done.err

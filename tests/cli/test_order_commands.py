@@ -18,13 +18,13 @@ import pytest
 
 from capital_governor.core.orders import OrderEnd, OrderKind
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
-from tests.cli.test_commands import Said, call, loaded
+from tests.rigs.commands import CommandResult, call
+from tests.rigs.daemon import Daemon
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.serving import FLEET, Dashboard, fixed, footprint, fresh
 from tests.rigs.stored_roots import unpack
-from tests.service.test_daemon import Daemon
 
-pytestmark = pytest.mark.usefixtures(loaded.__name__)
+pytestmark = pytest.mark.usefixtures("loaded")
 ME: Final = pwd.getpwuid(os.getuid()).pw_name
 SLOW: Final = 30.0
 """Seconds for what takes an interval of half a second where nothing else runs."""
@@ -37,7 +37,7 @@ class Place:
     root: Path
     dashboard: Dashboard
 
-    def call(self, *words: str, **own: str) -> Said:
+    def call(self, *words: str, **own: str) -> CommandResult:
         return call(self.root, *words, url=self.dashboard.url, env=own)
 
     def status(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from capital_governor.contracts.allocations import NotOurs, generation_of, read_
 from capital_governor.contracts.instants import instant
 from capital_governor.core.model import Publication
 from capital_governor.core.reason import Reason
-from tests.rigs.documents import NOON, document, encoded, previous
+from tests.rigs.allocation_files import NOON, document, encoded, previous
 
 
 def test_our_primary_is_read_back_in_full() -> None:

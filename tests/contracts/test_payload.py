@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from typing import Any
 
 import pytest
@@ -12,31 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capital_governor.contracts.payload import parse
-from capital_governor.contracts.text import NAME, clean, escape_name, valid_name
+from capital_governor.contracts.text import clean, escape_name, valid_name
 from capital_governor.core.model import Guardian, Metrics, Refusal, Regime, Snapshot
 from capital_governor.core.reason import Reason
 from tests.rigs.local_time import KOLKATA, NEW_YORK, local_time
+from tests.rigs.payloads import PAYLOAD, RECORD, VALUES, hold_to_the_promise
 
-RECORD: dict[str, Any] = {
-    "pnl_1d": 125.5,
-    "pnl_7d": 850.0,
-    "sharpe_30d": 1.234,
-    "winrate_30d": 0.65,
-    "max_dd_30d": 2.5,
-    "total_decisions": 45,
-    "revenue_24h": 0.0,
-}
 METRICS = Metrics(pnl_7d=850.0, sharpe_30d=1.234, winrate_30d=0.65, max_dd_30d=2.5)
-PAYLOAD: dict[str, Any] = {
-    "timestamp": "2025-11-03T22:00:00+00:00",
-    "cache_timestamp": "2025-11-03T22:00:01.123456",
-    "per_agent": {"SmartTrader": RECORD, "DropshipAgent": {**RECORD, "pnl_7d": 350}},
-    "per_strategy": {"pairs_trading": {"sharpe_30d": 1.8, "trade_count": 0}},
-    "guardian": {"is_paused": False, "drawdown": 1.5, "reason": "Normal operation", "extra": [1]},
-    "breakers": {"quote_state": "CLOSED"},
-    "mode": "TEST_MODE",
-    "market_regime": {"regime": "SIDEWAYS", "risk_multiplier": 0.8, "timestamp": "2025-11-03T22:00:00+00:00"},
-}
 
 
 NAIVE, ZULU = "2025-11-03T22:00:00", "2025-11-03T22:00:00Z"
@@ -568,38 +549,6 @@ def test_clean_text_is_printable_short_and_stays_clean(text: str, limit: int) ->
 # --- anything at all -------------------------------------------------------------------------------------------------
 
 
-def hold_to_the_promise(body: bytes) -> None:
-    result = parse(body)
-    if isinstance(result, Refusal):
-        assert result.reason is Reason.PAYLOAD_REFUSED
-        assert result.detail
-        assert result.detail.isprintable()
-        assert len(result.detail) < 400
-        return
-    assert result.at is None or math.isfinite(result.at)
-    for name, metrics in result.metrics.items():
-        assert NAME.fullmatch(name)
-        assert name.casefold() not in {"reserve", "allocations"}
-        assert abs(metrics.pnl_7d) <= 1e12
-        assert math.isfinite(metrics.sharpe_30d)
-        assert 0 <= metrics.winrate_30d <= 1
-        assert 0 <= metrics.max_dd_30d < math.inf
-    assert list(result.metrics) == sorted(result.metrics)
-    assert list(result.faults) == sorted(result.faults)
-    assert not result.metrics.keys() & result.faults.keys()
-    for text in (*result.faults, *result.faults.values(), *result.warnings):
-        assert text
-        assert text.isprintable()
-        assert len(text) < 400
-    if result.guardian:
-        assert isinstance(result.guardian.is_paused, bool)
-        assert result.guardian.reason == clean(result.guardian.reason)
-        assert result.guardian.drawdown_percent is None or 0 <= result.guardian.drawdown_percent < math.inf
-    if result.regime:
-        assert result.regime.name == clean(result.regime.name)
-        assert result.regime.risk_multiplier is None or 0 <= result.regime.risk_multiplier <= 10
-
-
 @given(st.binary(max_size=200))
 def test_any_bytes_are_answered(body: bytes) -> None:
     """Nothing that can arrive raises."""
@@ -616,20 +565,6 @@ def test_any_damage_to_the_bytes_of_a_payload_is_answered(data: st.DataObject) -
         end = min(len(body), start + data.draw(st.integers(0, 8)))
         body[start:end] = data.draw(st.binary(max_size=4) | st.sampled_from([b"NaN", b"1e999", b'"', b"\\ud800", b"-"]))
     hold_to_the_promise(bytes(body))
-
-
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.sampled_from([10**400, 1e12, 1.0, 0.5, 0, "NaN", "1_000", "2025-11-03T22:00:00Z", "0001-01-01"])
-    | st.floats()
-    | st.text(st.characters(), max_size=8),
-    lambda children: (
-        st.lists(children, max_size=3) | st.dictionaries(st.text(st.characters(), max_size=4), children, max_size=3)
-    ),
-    max_leaves=6,
-)
 
 
 @settings(max_examples=300)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal
-from tests.contracts.test_payload import PAYLOAD, RECORD, VALUES, hold_to_the_promise
+from tests.rigs.payloads import PAYLOAD, RECORD, VALUES, hold_to_the_promise
 
 CASES: Final = int(os.environ.get("FUZZ_CASES") or ("2000" if os.environ.get("CI") == "true" else "600"))
 SEED: Final = int(os.environ.get("FUZZ_SEED", "0"))

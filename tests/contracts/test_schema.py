@@ -17,9 +17,9 @@ from capital_governor.core.model import Refusal
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
+from tests.rigs.allocation_files import SETTLED, previous_program
 from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.serving import Rig
-from tests.service.test_recovery import SETTLED, previous_program
 
 NAMES: Final = ("primary", "override", "status")
 SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}

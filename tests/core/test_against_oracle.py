@@ -27,11 +27,11 @@ from capital_governor.core.model import (
     Snapshot,
     State,
 )
-from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
-from capital_governor.core.trace import Decision
+from capital_governor.core.reason import GATE_REFUSALS, Reason
 from capital_governor.journal.codec import decode, encode
+from tests.oracle.comparison import as_published, assert_same
 from tests.oracle.decision import Oracle
-from tests.oracle.sight import Observation, Outcome, Published
+from tests.oracle.sight import Observation
 from tests.oracle.weather import NAMES, Weather, some_settings
 
 pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
@@ -87,13 +87,6 @@ def finite(until: float) -> float | None:
     return None if until == float("inf") else until
 
 
-def kind_of(reason: Reason) -> str:
-    for kind, reasons in (("move", MOVES), ("cut", CUTS), ("hold", HOLDS), ("refusal", GATE_REFUSALS)):
-        if reason in reasons:
-            return kind
-    return "stay"
-
-
 def found_file(rng: random.Random, now: float) -> Publication:
     """Return a primary file such as a start may find, without metrics behind it."""
     names = rng.sample(NAMES, rng.randint(1, 6))
@@ -113,38 +106,6 @@ def found_file(rng: random.Random, now: float) -> Publication:
         min_alloc=0.05,
         max_alloc=0.4,
     )
-
-
-def as_published(publication: Publication) -> Published:
-    return Published(
-        publication.generation,
-        dict(publication.shares),
-        publication.reserve,
-        dict(publication.weights),
-        publication.exposure,
-    )
-
-
-def assert_same(expected: Outcome, decision: Decision) -> bool:
-    """Assert that the program answers as the oracle does; return whether a millionth lay between them."""
-    assert kind_of(decision.reason) == expected.kind, (decision.reason, expected)
-    assert decision.reason in expected.reasons, (decision.reason, expected.reasons)
-    proposal, ours = decision.proposal, expected.published
-    assert (proposal is None) == (ours is None)
-    if proposal is None or ours is None:
-        return False
-    assert proposal.generation == ours.generation
-    assert abs(proposal.exposure - ours.exposure) <= 1e-12
-    assert proposal.shares.keys() == ours.shares.keys()
-    assert proposal.reserve + sum(proposal.shares.values()) == WHOLE
-    slack = 1 if expected.delicate else 0
-    for name, share in ours.shares.items():
-        assert abs(proposal.shares[name] - share) <= slack, (name, proposal.shares, ours.shares)
-    assert proposal.weights.keys() == ours.weights.keys()
-    for name, weight in ours.weights.items():
-        allowed = 1e-9 + 2e-6 * slack / max(ours.exposure, 1e-6)
-        assert abs(proposal.weights[name] - weight) <= allowed, (name, proposal.weights, ours.weights)
-    return dict(proposal.shares) != ours.shares
 
 
 @dataclass(slots=True)

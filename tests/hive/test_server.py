@@ -34,7 +34,7 @@ from tests.faults.surroundings import needs_ipv6
 from tests.rigs.busy_fleet import MIDNIGHT, BusyFleet
 from tests.rigs.fleet_files import DAY, NOW, regime, stamp, two_agents
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import MAIN, PATIENT_FLUSH
+from tests.rigs.preludes import MAIN, PATIENT_FLUSH
 
 
 @dataclass(frozen=True, slots=True)

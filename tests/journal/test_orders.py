@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,8 @@ import pytest
 
 from capital_governor.core.model import Limit, OperatorHold, State
 from capital_governor.core.orders import Order, OrderEnd, OrderKind, accept_of, hold_of, limits_of
-from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.protocol import Journal, JournalCorruptError, JournalError, Record
-from capital_governor.journal.sqlite.file import set_aside
-from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from tests.rigs.journal_cycles import held
 from tests.rigs.patience import PATIENCE_SECONDS
@@ -26,37 +23,6 @@ from tests.rigs.stored_roots import OLD_CYCLES, unpack
 
 NOW = 1_762_200_000.0
 DAY = 86_400.0
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "journal.sqlite3"
-
-
-@pytest.fixture(params=["memory", "sqlite", "resilient"])
-def journal(request: pytest.FixtureRequest, path: Path) -> Iterator[Journal]:
-    made: Journal
-    if request.param == "memory":
-        made = in_memory()
-    elif request.param == "sqlite":
-        made = open_sqlite(path)
-    else:
-        made = ResilientJournal(
-            lambda: open_sqlite(path),
-            memory=in_memory(),
-            set_aside=lambda: set_aside(path, NOW),
-            on_lost=pytest.fail,
-            on_restored=lambda count: pytest.fail(str(count)),
-        )
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def sqlite(path: Path) -> Iterator[Store]:
-    made = open_sqlite(path)
-    yield made
-    made.close()
 
 
 def order(number: int, kind: OrderKind = OrderKind.HOLD, **more: Any) -> Order:

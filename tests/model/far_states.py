@@ -26,7 +26,7 @@ from tests.model.fleet import Dashboard, Said
 from tests.model.steps import Killed, Step
 from tests.model.world import World
 from tests.oracle.sight import Settings
-from tests.rigs.documents import document, previous
+from tests.rigs.allocation_files import document, previous
 
 INTERVAL: Final = 300.0
 YEAR: Final = 365 * 86_400.0

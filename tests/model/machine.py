@@ -17,11 +17,11 @@ from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, HOLDS, SILE
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import NoticeState
 from capital_governor.service.standing import Outcome
-from tests.core.test_against_oracle import as_published, assert_same
 from tests.model import check, ending, tamper
 from tests.model.fleet import FAULTS, LOST, NAMES, Dashboard, Said
 from tests.model.steps import Killed, Step
 from tests.model.world import Done, World
+from tests.oracle.comparison import as_published, assert_same
 from tests.oracle.sight import Observation
 from tests.promises.ledger import require
 from tests.rigs.serving import footprint

@@ -18,7 +18,7 @@ from tests.model.fleet import NAMES, Dashboard, Said
 from tests.model.world import World
 from tests.oracle.sight import PauseFile, Settings
 from tests.oracle.weather import some_settings
-from tests.rigs.documents import document, previous
+from tests.rigs.allocation_files import document, previous
 
 RIVALS: Final = (
     "override foreign",

@@ -13,10 +13,9 @@ from typing import Final
 from capital_governor.adapters.file_convergence import FileOutcome, converge
 from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.permissions import NotKeptError, inherit
-from tests.adapters.test_permissions import old_file
 from tests.faults.mutants import mutated
 from tests.promises.ledger import Account, require
-from tests.rigs.odd_files import NOBODY, STRANGER, unprivileged
+from tests.rigs.odd_files import NOBODY, STRANGER, old_file, unprivileged
 
 MODES: Final = (0o600, 0o604, 0o640, 0o644, 0o664, 0o666)
 UMASKS: Final = (0o000, 0o022, 0o077)

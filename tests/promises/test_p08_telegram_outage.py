@@ -17,10 +17,9 @@ from typing import Final
 
 from tests.promises.ledger import Account, require
 from tests.rigs.bot_api import Answer, BotApi, Exchange, bad_gateway, ok, pause, reset
+from tests.rigs.daemon import Daemon, configure, pending
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import MAIN, Dashboard
-from tests.service.test_daemon import Daemon
-from tests.service.test_notifications import DOWN, configure, moving, pending
+from tests.rigs.serving import DOWN, Dashboard, moving
 
 CYCLES: Final = 30
 MUTANT_PATIENCE_SECONDS: Final = 5.0
@@ -157,8 +156,7 @@ def delay_by_outages(
     root.mkdir()
     with Dashboard(moving()) as dashboard, BotApi(patience_seconds=10 * PATIENCE_SECONDS) as api:
         configure(root, api)
-        program = ("-c", TIMED + prelude + MAIN)
-        with Daemon(root, dashboard.url, interval=0.05, program=program) as daemon:
+        with Daemon(root, dashboard.url, interval=0.05, prelude=TIMED + prelude) as daemon:
             api.wait_for(1)
             timed = Timed(daemon, dashboard, api, patience_seconds)
             timed.drain()

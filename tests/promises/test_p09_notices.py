@@ -14,10 +14,9 @@ from typing import Final
 
 from tests.promises.ledger import Account, require
 from tests.rigs.bot_api import BotApi, ok, refuse, then
+from tests.rigs.daemon import FIRST, Daemon, configure, moves_told, pending, reading
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import MAIN, Dashboard
-from tests.service.test_daemon import Daemon
-from tests.service.test_notifications import DOWN, FIRST, configure, moves_told, moving, pending, reading
+from tests.rigs.serving import DOWN, Dashboard, moving
 
 REFUSALS: Final = (400, 401, 403, 404)
 NOTED_FIRST: Final = """
@@ -71,11 +70,10 @@ def told_despite(root: Path, kills: Sequence[Kill], prelude: str = "") -> Told:
     """Kill a governor whose every cycle is a move, each time as said, then let the last one tell what is left."""
     root.mkdir()
     dice = random.Random(11)  # noqa: S311 - moments, not secrets
-    program = ("-c", prelude + MAIN)
     with Dashboard(moving()) as dashboard, BotApi() as api:
         configure(root, api)
         for kill in kills:
-            with Daemon(root, dashboard.url, interval=0.05, program=program) as daemon:
+            with Daemon(root, dashboard.url, interval=0.05, prelude=prelude) as daemon:
                 if kill is Kill.SOMETIME:
                     daemon.says("Reallocation triggered")
                     try:
@@ -87,11 +85,11 @@ def told_despite(root: Path, kills: Sequence[Kill], prelude: str = "") -> Told:
                 assert daemon.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
         api.next(ok)
         dashboard.next(DOWN)
-        with Daemon(root, dashboard.url, interval=0.5, program=program) as daemon:
+        with Daemon(root, dashboard.url, interval=0.5, prelude=prelude) as daemon:
             daemon.says("Meta-metrics not fetched")
             wait_until(lambda: pending(root) == 0)
             daemon.end()
-        published, written = reading(root, moves_told)
+        published, written = moves_told(root)
         told = Counter(text for text in api.taken if text.startswith(FIRST))
     lost, doubled = Counter(written) - told, told - Counter(written)
     assert published >= len(kills), "hardly anything was to be told"
@@ -118,20 +116,20 @@ def asked_once_each(root: Path, prelude: str = "") -> int:
     root.mkdir()
     with Dashboard(moving()) as dashboard, BotApi(*map(refuse, REFUSALS), ok) as api:
         configure(root, api)
-        with Daemon(root, dashboard.url, interval=0.1, program=("-c", prelude + MAIN)) as daemon:
+        with Daemon(root, dashboard.url, interval=0.1, prelude=prelude) as daemon:
             api.wait_for(3)
             dashboard.next(DOWN)
             wait_until(lambda: pending(root) == 0)
             daemon.end()
         requests = len(api.asked)
     # A message that was under way at the end is a request too, and is still pending.
-    ((settled,),) = reading(
-        root, lambda journal: journal._db.rows("SELECT count(*) FROM notices WHERE state <> 'pending'")
+    with reading(root) as journal:
+        ((settled,),) = journal._db.rows("SELECT count(*) FROM notices WHERE state <> 'pending'")
+        backlog = journal.backlog()
+    require(
+        requests - settled in range(backlog.pending + 1), f"{requests} requests for {settled} notices told or refused"
     )
-    left = pending(root)
-    require(requests - settled in range(left + 1), f"{requests} requests for {settled} notices told or refused")
-    refused = reading(root, lambda journal: journal.backlog()).refused
-    require(refused == len(REFUSALS), f"{refused} of {len(REFUSALS)} refusals on record")
+    require(backlog.refused == len(REFUSALS), f"{backlog.refused} of {len(REFUSALS)} refusals on record")
     return requests
 
 

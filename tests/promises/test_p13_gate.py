@@ -9,8 +9,8 @@ import pytest
 from capital_governor.core.decision import decide
 from capital_governor.core.gate import gate
 from capital_governor.core.reason import GATE_REFUSALS
-from tests.core.test_gate import BROKEN, CORE
 from tests.promises.ledger import Account, require
+from tests.rigs.broken_deciders import BROKEN, CORE
 
 BLIND: dict[str, tuple[str, Callable[..., object]]] = {
     "sums unchecked": ("_adds_up", lambda *_: True),

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.promises.ledger import REPOSITORY, Account, require
-from tests.rigs.hostile import (
+from tests.rigs.patience import PATIENCE_SECONDS
+from tests.rigs.raw_server import (
     Connection,
     Script,
     Server,
@@ -23,7 +24,6 @@ from tests.rigs.hostile import (
     repeat,
     stay,
 )
-from tests.rigs.patience import PATIENCE_SECONDS
 
 DEADLINE_SECONDS: Final = 0.5
 MUTANT_PATIENCE_SECONDS: Final = 5.0

@@ -22,18 +22,16 @@ import pytest
 from capital_governor.service.governor import GRACE_SECONDS
 from capital_governor.service.notifications import CLOSE_SECONDS
 from tests.promises.ledger import Account, require
-from tests.rigs.hostile import Server, hang
+from tests.rigs.daemon import Daemon
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import MAIN, Dashboard, fixed, fresh
-from tests.service.test_daemon import Daemon
-from tests.service.test_notifications import moving
-from tests.service.test_watchdog import DISK_HANGS, LOOKUP_HANGS, OPENING_HANGS
+from tests.rigs.preludes import DISK_HANGS, LOOKUP_HANGS, OPENING_HANGS
+from tests.rigs.raw_server import Server, hang
+from tests.rigs.serving import DOWN, Dashboard, fresh, moving
 
 WITHIN_SECONDS: Final = 2.0
 MUTANT_PATIENCE_SECONDS: Final = 5.0
 """A mutant that waits for what hangs never ends, so there is no need to wait long for it."""
 SEED: Final = 16
-DOWN: Final = fixed(b"", status="401 Unauthorized")
 NOWHERE: Final = "http://hangs.invalid:8100"
 LOADING_HANGS: Final = """
 import sys, time
@@ -102,8 +100,7 @@ class Ended:
 def end(case: Ending, *, patience_seconds: float = PATIENCE_SECONDS) -> Ended:
     """Start a governor, signal it in the phase that is asked for, and see it end well."""
     case.root.mkdir()
-    program = ("-c", case.prelude + MAIN)
-    with Daemon(case.root, case.url, interval=0.05, program=program, **case.own) as daemon:
+    with Daemon(case.root, case.url, interval=0.05, prelude=case.prelude, **case.own) as daemon:
         wait_until(lambda: hears(daemon.process.pid))
         wait_until(lambda: case.hang_after in daemon.log.read_text())
         (case.root / "hang").touch()

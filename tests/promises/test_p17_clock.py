@@ -12,9 +12,10 @@ import pytest
 
 from tests.faults.strace import which
 from tests.promises.ledger import Account, require
+from tests.rigs.daemon import Daemon, waits
 from tests.rigs.patience import wait_until
-from tests.rigs.serving import FLEET, MAIN, Dashboard, fresh, record
-from tests.service.test_daemon import RECORDS_BEATS, Daemon, waits
+from tests.rigs.preludes import RECORDS_BEATS
+from tests.rigs.serving import FLEET, Dashboard, fresh, record
 
 INTERVAL_SECONDS: Final = 0.4
 INTERVALS: Final = 5
@@ -55,10 +56,9 @@ Settings.rules = lambda self: replace(real(self), max_age_seconds=1e9)
 def catch_up(root: Path, prelude: str = "") -> int:
     """Stop a governor for several intervals; return how many cycles it takes for beats that it has missed."""
     root.mkdir()
-    program = ("-c", prelude + RECORDS_BEATS + SUSPENDS + MAIN)
     with (
         Dashboard() as dashboard,
-        Daemon(root, dashboard.url, interval=INTERVAL_SECONDS, program=program) as daemon,
+        Daemon(root, dashboard.url, interval=INTERVAL_SECONDS, prelude=prelude + RECORDS_BEATS + SUSPENDS) as daemon,
     ):
         stop_between_cycles(daemon)
         missed = len(waits(root))
@@ -125,12 +125,11 @@ def shared_memory() -> set[Path]:
 def jump(root: Path, offset: Path, prelude: str = "") -> tuple[int, int]:
     """Jump ahead and back by hours; return the cycles meanwhile, and how many beats they were for."""
     root.mkdir()
-    program = ("-c", prelude + RECORDS_BEATS + MAIN)
     offset.write_text("+0\n")
     turned = {agent: record(winrate=0.9 - 0.2 * number) for number, agent in enumerate(FLEET)}
     with (
         Dashboard() as dashboard,
-        Daemon(root, dashboard.url, interval=INTERVAL_SECONDS, program=program) as daemon,
+        Daemon(root, dashboard.url, interval=INTERVAL_SECONDS, prelude=prelude + RECORDS_BEATS) as daemon,
     ):
         daemon.says("No reallocation needed")
         before, first = daemon.files(), len(waits(root))

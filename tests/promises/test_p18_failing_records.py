@@ -14,9 +14,9 @@ import pytest
 from capital_governor.journal.protocol import Journal, JournalError
 from tests.promises.ledger import Account, require
 from tests.rigs import serving
+from tests.rigs.daemon import Daemon, entries
 from tests.rigs.patience import wait_until
-from tests.rigs.serving import MAIN, Dashboard, Rig
-from tests.service.test_daemon import Daemon, entries
+from tests.rigs.serving import Dashboard, Rig
 
 CYCLES: Final = 6
 LOG_RAISES: Final = """
@@ -34,7 +34,7 @@ def govern_without_a_log(root: Path, prelude: str = "") -> int:
     root.mkdir()
     with (
         Dashboard() as dashboard,
-        Daemon(root, dashboard.url, interval=0.3, program=("-c", prelude + MAIN), stderr=Path("/dev/full")) as daemon,
+        Daemon(root, dashboard.url, interval=0.3, prelude=prelude, stderr=Path("/dev/full")) as daemon,
     ):
         wait_until(lambda: len(dashboard.asked) >= CYCLES or daemon.process.poll() is not None)
         require(daemon.process.poll() is None, f"it ended with {daemon.process.poll()}")

@@ -16,12 +16,11 @@ import pytest
 
 from capital_governor import client
 from tests.promises.ledger import Account, BrokenPromiseError, require
-from tests.rigs.hostile import Script, Server, answer, hang, http
+from tests.rigs.daemon import Daemon, configure
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import MAIN, Dashboard
-from tests.service.test_daemon import Daemon
-from tests.service.test_notifications import moving
-from tests.service.test_watchdog import configure, listening
+from tests.rigs.raw_server import Script, Server, answer, hang, http
+from tests.rigs.service_manager import listening
+from tests.rigs.serving import Dashboard, moving
 
 INTERVAL_SECONDS: Final = 0.1
 WATCH_SECONDS: Final = 1.5
@@ -167,10 +166,9 @@ class Alive:
 def alive(root: Path, script: Script, prelude: str = "", **own: Any) -> Iterator[Alive]:
     """Start a governor as systemd does, with a dead man's switch."""
     root.mkdir()
-    program = ("-c", STARTED + prelude + MAIN)
     with listening(root / "notify") as messages, Server(answer(http(b""))) as switch, Dashboard(script) as dashboard:
         configure(root, CAPITAL_GOVERNOR_HEARTBEAT_URL=switch.url)
-        with Daemon(root, dashboard.url, interval=INTERVAL_SECONDS, program=program, **own) as daemon:
+        with Daemon(root, dashboard.url, interval=INTERVAL_SECONDS, prelude=STARTED + prelude, **own) as daemon:
             yield Alive(daemon, messages, switch)
 
 

@@ -12,14 +12,14 @@ from typing import Final
 from urllib.parse import quote
 
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
-from tests.cli.test_commands import environment
 from tests.promises.ledger import Account, require
 from tests.rigs.bot_api import TOKEN, Answer, BotApi, malformed, ok, pause, refuse, reset
-from tests.rigs.hostile import Script, answer, answer_and_reset, http
+from tests.rigs.commands import environment
+from tests.rigs.daemon import Daemon
 from tests.rigs.patience import PATIENCE_SECONDS
-from tests.rigs.serving import MAIN, Dashboard, fixed
-from tests.service.test_daemon import Daemon
-from tests.service.test_notifications import moving
+from tests.rigs.preludes import MAIN
+from tests.rigs.raw_server import Script, answer, answer_and_reset, http
+from tests.rigs.serving import Dashboard, fixed, moving
 
 SECRET: Final = TOKEN.partition(":")[2]
 BEARER: Final = 'CANARY/bearer+of=tests\\and"quotes'
@@ -86,8 +86,7 @@ def run_all_faults(root: Path, prelude: str) -> list[bytes]:
     with BotApi(*refusals, ok) as api, Dashboard(*failing * 2, moving()) as dashboard:
         variables = api.environment | {"CAPITAL_GOVERNOR_DASHBOARD_TOKEN": f"'{BEARER}'"}
         (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
-        program = ("-c", RAISES + prelude + MAIN)
-        with Daemon(root, dashboard.url, interval=0.1, program=program, LOG_LEVEL="DEBUG") as daemon:
+        with Daemon(root, dashboard.url, interval=0.1, prelude=RAISES + prelude, LOG_LEVEL="DEBUG") as daemon:
             api.wait_for(1)
             daemon.says("Unexpected error", 2)
             daemon.says("Traceback")

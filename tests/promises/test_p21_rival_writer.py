@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests.promises.ledger import Account, require
-from tests.rigs.hostile import Connection
+from tests.rigs.daemon import Daemon, entries
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import MAIN, Dashboard, fresh
-from tests.service.test_daemon import Daemon, entries
+from tests.rigs.raw_server import Connection
+from tests.rigs.serving import Dashboard, fresh
 
 EVERY_SECONDS: Final = 0.05
 CYCLES: Final = 10
@@ -70,8 +70,7 @@ class Rogue:
 def outlive_a_rogue(root: Path, prelude: str = "", *, watch_seconds: float = WATCH_SECONDS) -> tuple[int, int, int]:
     """Govern beside a rogue; return the rogue's writes, the governor's rewrites, and its cycles."""
     root.mkdir()
-    program = ("-c", prelude + MAIN)
-    with Dashboard() as dashboard, Daemon(root, dashboard.url, interval=0.3, program=program) as daemon:
+    with Dashboard() as dashboard, Daemon(root, dashboard.url, interval=0.3, prelude=prelude) as daemon:
         daemon.says("No reallocation needed")
         override = root / "runtime/allocations_override.json"
         meet_a_first_write(dashboard, daemon, override, watch_seconds)

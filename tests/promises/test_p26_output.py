@@ -27,9 +27,10 @@ from typing import Final
 import pytest
 
 from tests.promises.ledger import REPOSITORY, Account, require
-from tests.rigs.hostile import Connection
 from tests.rigs.patience import PATIENCE_SECONDS
-from tests.rigs.serving import MAIN, Dashboard, fixed, payload, record
+from tests.rigs.preludes import MAIN
+from tests.rigs.raw_server import Connection
+from tests.rigs.serving import Dashboard, fixed, payload, record
 
 AGENTS: Final = 800
 FAULTY: Final = 350

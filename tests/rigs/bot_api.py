@@ -18,8 +18,8 @@ from collections.abc import Callable
 from typing import Any, Final, Self
 from urllib.parse import parse_qs
 
-from tests.rigs.hostile import Connection, Server, http, stay
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.raw_server import Connection, Server, http, stay
 
 TOKEN: Final = "123456789:CANARYabcdefghijklmnopqrstuvwxyz-_0"  # noqa: S105 - of no bot
 CHAT: Final = "-100123"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,3 +68,7 @@ def make_odd(kind: str, path: Path) -> None:
         os.close(folder)
     else:
         path.symlink_to(path.name)
+
+
+def old_file(uid: int, gid: int, mode: int) -> os.stat_result:
+    return os.stat_result((stat.S_IFREG | mode, 1, 1, 1, uid, gid, 3, 0, 0, 0))

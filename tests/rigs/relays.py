@@ -16,8 +16,8 @@ import ssl
 from pathlib import Path
 from typing import Final, Self
 
-from tests.rigs.hostile import Connection, Server, http
 from tests.rigs.patience import PATIENCE_SECONDS
+from tests.rigs.raw_server import Connection, Server, http
 
 CERTIFICATE: Final = Path(__file__).parents[1] / "data" / "loopback.pem"
 """Certificate and key, both of no use outside the tests."""

@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.rigs.commands import CommandResult
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -78,15 +79,6 @@ else:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """How one call of the script ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-@dataclass(frozen=True, slots=True)
 class Machine:
     """A machine with few tools, the Pythons it is given, and a copy of the script in ``project``.
 
@@ -138,7 +130,7 @@ class Machine:
 
     def run(
         self, *arguments: str, script: Path | None = None, cwd: Path | None = None, environment: Env | None = None
-    ) -> Run:
+    ) -> CommandResult:
         with self.start(*arguments, script=script, cwd=cwd, environment=environment) as process:
             return finish(process)
 
@@ -168,13 +160,13 @@ class Machine:
         wait_until(lambda: journal.exists() and f'"{word}"' in journal.read_text())
 
 
-def finish(process: subprocess.Popen[str]) -> Run:
+def finish(process: subprocess.Popen[str]) -> CommandResult:
     try:
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise
-    return Run(process.returncode, out, err)
+    return CommandResult(process.returncode, out, err)
 
 
 def make_venv_call(machine: Machine, python: str = "python3") -> Call:

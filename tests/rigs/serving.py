@@ -1,6 +1,6 @@
 """What tests serve a governor with: a dashboard on loopback whose every answer is scripted, and a root of its own.
 
-A dashboard takes any script of ``tests.rigs.hostile`` as well as those made here, so it can be as broken as a raw
+A dashboard takes any script of ``tests.rigs.raw_server`` as well as those made here, so it can be as broken as a raw
 socket allows:
 
     with Dashboard(fresh()) as dashboard:        # every question gets a payload stamped when it was asked
@@ -11,6 +11,7 @@ socket allows:
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 import time
 from collections import deque
@@ -32,8 +33,8 @@ from capital_governor.settings.load import Settings, load
 from capital_governor.wording.log_events import Line
 from tests.rigs.builders import FLEET as SCORES
 from tests.rigs.builders import INTERVAL, NOW, snapshot
-from tests.rigs.hostile import Connection, Script, Server, http
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.raw_server import Connection, Script, Server, http
 
 Record = dict[str, Any]
 
@@ -44,13 +45,6 @@ PLAIN_ENVIRONMENT: Final = {
     "CAPITAL_GOVERNOR_DRAWDOWN_WEIGHT": "0",
 }
 """An agent's score is its win rate, so that numbers can be computed by hand."""
-MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
-"""The program itself, for ``python -c``, where something else goes before it."""
-PATIENT_FLUSH: Final = f"""
-from capital_governor.adapters.line_writer import LineWriter
-LineWriter.flush.__defaults__ = ({PATIENCE_SECONDS},)
-"""
-"""What goes before the program so that its last lines are written on a busy machine too, where its log takes them."""
 
 
 # --- payloads ---------------------------------------------------------------------------------------------------------
@@ -284,3 +278,21 @@ def locked(path: Path) -> Iterator[None]:
         other.execute("ROLLBACK")
     finally:
         other.close()
+
+
+DOWN: Final = fixed(b"", status="401 Unauthorized")
+"""A failure that is not tried again within its cycle."""
+
+
+def moving() -> Script:
+    """A dashboard whose every payload is worth a move, and no two alike."""
+    dice, asked = random.Random(7), [0]  # noqa: S311 - weather, not secrets
+
+    def change(said: dict[str, Any]) -> None:
+        asked[0] += 1
+        strong = asked[0] % 2
+        for number, agent in enumerate(FLEET):
+            rate = (0.9 if number % 2 == strong else 0.1) - 0.08 * dice.random()
+            said["per_agent"][agent] = record(pnl=10_000 * rate, sharpe=3 * rate, winrate=rate)
+
+    return fresh(change=change)

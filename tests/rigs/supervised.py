@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.rigs.commands import CommandResult
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.script_machine import BOUND_BY_PERMISSIONS, REPOSITORY, Run
-from tests.rigs.serving import MAIN, PATIENT_FLUSH
+from tests.rigs.preludes import MAIN, PATIENT_FLUSH
+from tests.rigs.script_machine import BOUND_BY_PERMISSIONS, REPOSITORY
 
 # The environment's Python: this one, but for the governor, which is what the test has written. The real governor and
 # the hive get PATIENT_FLUSH, so that their logs have the last lines when they have ended.
@@ -128,10 +129,10 @@ class Site:
                 if process.poll() is None:
                     process.kill()
 
-    def run(self, *arguments: str) -> Run:
+    def run(self, *arguments: str) -> CommandResult:
         with self.start(*arguments) as process:
             out, err = process.communicate(timeout=PATIENCE_SECONDS)
-        return Run(process.returncode, out or "", err or "")
+        return CommandResult(process.returncode, out or "", err or "")
 
     def environment(self) -> dict[str, str]:
         name, _, value = self.marker.partition("=")
@@ -187,3 +188,10 @@ class Site:
                 except ProcessLookupError:
                     continue  # it has just ended
             time.sleep(0.05)
+
+
+def logged(path: Path) -> list[bytes]:
+    """Return the content of all files of a log, oldest first."""
+    numbers = sorted((int(other.name.rpartition(".")[2]) for other in path.parent.glob(f"{path.name}.*")), reverse=True)
+    files = [path.with_name(f"{path.name}.{number}") for number in numbers]
+    return [file.read_bytes() for file in [*files, path] if file.exists()]

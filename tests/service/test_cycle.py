@@ -21,8 +21,8 @@ from capital_governor.core.model import Inputs, Refusal, Rules, Snapshot, State
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
+from tests.rigs.allocation_files import previous
 from tests.rigs.builders import FLEET, INTERVAL, NOW, snapshot
-from tests.rigs.documents import previous
 from tests.rigs.serving import Rig, footprint
 
 SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}

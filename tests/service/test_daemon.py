@@ -5,167 +5,28 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
-import selectors
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from capital_governor.core.reason import Reason
-from capital_governor.journal.protocol import Entry
-from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.service.daemon import RETRY_SECONDS, repeat, schedule
 from capital_governor.service.governor import Governor
 from tests.rigs.builders import examples
-from tests.rigs.hostile import Connection, hang
+from tests.rigs.daemon import Daemon, entries, waits
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import MAIN, PATIENT_FLUSH, Dashboard, fixed, footprint, fresh
-
-UNAUTHORIZED: Final = fixed(b"", status="401 Unauthorized")
-"""A failure that is not tried again within its cycle, so that questions and cycles are one to one."""
-
-
-class Daemon:
-    """``capital_governor run`` on a root, its log in a file beside it, which has the last lines when it has ended.
-
-    ``program`` is what Python is to run; "-c" gets PATIENT_FLUSH first.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        url: str,
-        *arguments: str,
-        interval: float = 0.5,
-        program: tuple[str, ...] = ("-c", MAIN),
-        stderr: Path | None = None,
-        **own: str,
-    ) -> None:
-        self.root = root
-        self.log = stderr or root.with_name(f"{root.name}.log")
-        known = ("CAPITAL_GOVERNOR_", "NEOLIGHT_", "TELEGRAM_")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(known)}
-        environment |= {"NEOLIGHT_DASHBOARD_URL": url, "CAPITAL_GOVERNOR_INTERVAL": str(interval)}
-        environment |= {f"CAPITAL_GOVERNOR_{name}": value for name, value in own.items()}
-        if program[0] == "-c":
-            program = ("-c", PATIENT_FLUSH + program[1])
-        command = [sys.executable, *program, "run", "--root", str(root), *arguments]
-        with self.log.open("ab") as stream:
-            self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=stream)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(PATIENCE_SECONDS)
-
-    def lines(self) -> list[str]:
-        return self.log.read_text().splitlines()
-
-    def says(self, text: str, times: int = 1) -> None:
-        """Wait until the log has had ``text`` so often."""
-        wait_until(lambda: self.log.read_text().count(text) >= times)
-
-    def end(self, number: int = signal.SIGTERM) -> None:
-        """Signal, and see a clean exit."""
-        self.process.send_signal(number)
-        assert self.process.wait(PATIENCE_SECONDS) == 0, self.log.read_text()
-
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.root / "runtime" / "capital_governor_status.json").read_bytes())
-        return found
-
-    def files(self) -> list[tuple[bytes, int, int] | None]:
-        runtime = self.root / "runtime"
-        return footprint(runtime / "capital_governor_allocations.json", runtime / "allocations_override.json")
-
-
-RECORDS_BEATS: Final = """
-import sys
-from capital_governor.service import daemon
-following = daemon.schedule
-def schedule(start, interval, now):
-    wake = following(start, interval, now)
-    with open(sys.argv[3] + ".beats", "a") as book:
-        book.write(f"{start!r} {now!r} {wake!r}\\n")
-    return wake
-daemon.schedule = schedule
-"""
-"""What goes before the program so that it notes each wait for a beat."""
-
-PATIENT_END: Final = f"""
-from capital_governor.service import governor
-governor.GRACE_SECONDS = {PATIENCE_SECONDS}
-"""
-"""What goes before the program where the end has to be complete, as it may not be in time on a busy machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A wait between two cycles: of which metronome, since when and until when, in seconds of the monotonic clock."""
-
-    start: float
-    now: float
-    wake: float
-
-
-def waits(root: Path) -> list[Wait]:
-    """All waits for a beat so far of a governor that records them."""
-    book = root.with_name(f"{root.name}.beats")
-    lines = book.read_text().splitlines(keepends=True) if book.exists() else []
-    return [Wait(*map(float, line.split())) for line in lines if line.endswith("\n")]
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    made = tmp_path / "root"
-    made.mkdir()
-    return made
-
-
-def entries(root: Path) -> list[Entry]:
-    journal = open_sqlite(root / "state" / "capital_governor.sqlite3", read_only=True)
-    try:
-        return list(journal.entries("live"))
-    finally:
-        journal.close()
-
+from tests.rigs.preludes import PATIENT_END, RECORDS_BEATS
+from tests.rigs.raw_server import Connection, hang
+from tests.rigs.serving import DOWN, Dashboard, fixed, fresh
+from tests.rigs.virtual_time import VirtualLoop
 
 # --- the beat, in virtual time ----------------------------------------------------------------------------------------
-
-
-class Skipping(selectors.DefaultSelector):
-    """Passes the time that the loop would sleep at once."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is not None and timeout > 0:
-            self.now += timeout
-            timeout = 0
-        return super().select(timeout)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock only moves while everybody sleeps."""
-
-    def __init__(self) -> None:
-        self.skipping = Skipping()
-        super().__init__(self.skipping)
-
-    def time(self) -> float:
-        return self.skipping.now
 
 
 def beats(interval: float, ticks: list[tuple[float, bool]]) -> list[float]:
@@ -236,10 +97,10 @@ def test_the_beat_that_is_now_is_over() -> None:
 
 def test_it_starts_at_once_and_keeps_the_beat_through_good_and_bad(root: Path) -> None:
     """A new process asks at once; after slow, failing and good answers alike it waits for a beat of the first."""
-    mixed = (fresh(delay_seconds=0.1), UNAUTHORIZED, fixed({"error": "empty"}), fresh(delay_seconds=0.2), fixed(b"[]"))
+    mixed = (fresh(delay_seconds=0.1), DOWN, fixed({"error": "empty"}), fresh(delay_seconds=0.2), fixed(b"[]"))
     with (
         Dashboard(*mixed * 10) as dashboard,
-        Daemon(root, dashboard.url, program=("-c", RECORDS_BEATS + MAIN)) as daemon,
+        Daemon(root, dashboard.url, prelude=RECORDS_BEATS) as daemon,
     ):
         dashboard.wait_for(9)
         daemon.end()
@@ -259,7 +120,7 @@ def test_it_starts_at_once_and_keeps_the_beat_through_good_and_bad(root: Path) -
 
 def test_it_asks_again_soon_until_the_first_success(root: Path) -> None:
     """While the dashboard fails from the start, it is asked again and again and nothing is published, then at once."""
-    with Dashboard(UNAUTHORIZED) as dashboard, Daemon(root, dashboard.url, interval=0.3) as daemon:
+    with Dashboard(DOWN) as dashboard, Daemon(root, dashboard.url, interval=0.3) as daemon:
         dashboard.wait_for(4)
         assert daemon.files() == [None, None]
         assert daemon.status()["reason"] == "fetch_failed"
@@ -284,8 +145,7 @@ def test_cycles_never_overlap(root: Path) -> None:
         finally:
             at_once.release()
 
-    program = ("-c", RECORDS_BEATS + MAIN)
-    with Dashboard(slow) as dashboard, Daemon(root, dashboard.url, interval=0.4, program=program) as daemon:
+    with Dashboard(slow) as dashboard, Daemon(root, dashboard.url, interval=0.4, prelude=RECORDS_BEATS) as daemon:
         dashboard.wait_for(5)
         daemon.end()
     assert overlaps == []
@@ -341,8 +201,10 @@ def test_a_signal_ends_it_in_any_phase(
 ) -> None:
     """Idle, in a fetch that never ends or while starting, SIGTERM and SIGINT are an exit with 0."""
     first = hang if phase in {first_fetch, starting} else fresh()
-    program = ("-c", PATIENT_END + MAIN)
-    with Dashboard(first) as dashboard, Daemon(root, dashboard.url, program=program, FETCH_DEADLINE="300") as daemon:
+    with (
+        Dashboard(first) as dashboard,
+        Daemon(root, dashboard.url, prelude=PATIENT_END, FETCH_DEADLINE="300") as daemon,
+    ):
         phase(daemon, dashboard)
         daemon.end(number)
         lines = daemon.lines()
@@ -435,14 +297,11 @@ def test_the_running_process_has_loaded_nothing_that_it_does_not_use(root: Path)
     """A governor that has taken cycles has none of the command line's, Telegram's or a server's libraries."""
     heavy = {"telegram", "typer", "click", "rich", "uvicorn", "starlette", "numpy", "pygments"}
     listing = root.with_name("modules.json")
-    driver = root.with_name("driver.py")
-    driver.write_text(
-        "import json, pathlib, sys\n"
-        "from capital_governor.__main__ import main\n"
-        "try:\n    main()\n"
-        f"finally:\n    pathlib.Path({str(listing)!r}).write_text(json.dumps(sorted(sys.modules)))\n"
+    lists = (
+        "import atexit, json, pathlib, sys\n"
+        f"atexit.register(lambda: pathlib.Path({str(listing)!r}).write_text(json.dumps(sorted(sys.modules))))\n"
     )
-    with Dashboard() as dashboard, Daemon(root, dashboard.url, program=(str(driver),), interval=0.2) as daemon:
+    with Dashboard() as dashboard, Daemon(root, dashboard.url, prelude=lists, interval=0.2) as daemon:
         daemon.says("No reallocation needed", 2)
         daemon.end()
     loaded = {name.partition(".")[0] for name in json.loads(listing.read_text())}

@@ -35,10 +35,19 @@ from capital_governor.service.governor import Governor, open_governor
 from capital_governor.service.standing import Outcome
 from capital_governor.wording.log_events import log_text
 from capital_governor.wording.reason_texts import message
-from tests.adapters.test_dashboard import full_backlog
 from tests.rigs.builders import snapshot
-from tests.rigs.hostile import Connection, Script, answer, answer_and_hang, answer_and_reset, hang, http, repeat
 from tests.rigs.patience import PATIENCE_SECONDS
+from tests.rigs.raw_server import (
+    Connection,
+    Script,
+    answer,
+    answer_and_hang,
+    answer_and_reset,
+    full_backlog,
+    hang,
+    http,
+    repeat,
+)
 from tests.rigs.serving import FLEET, Dashboard, Rig, fixed, footprint, fresh, payload, record, settings_of
 
 DEADLINE: Final = 0.4

@@ -7,8 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,14 +18,13 @@ from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.permissions import denied
 from capital_governor.settings.faults import SettingsError
 from capital_governor.settings.sources import find_place
-from tests.cli.test_commands import Said, call, environment, loaded, tree
 from tests.faults.surroundings import with_own_mounts
+from tests.rigs.commands import CommandResult, call, command, environment, run_to_end, tree
 from tests.rigs.odd_files import STRANGER, unprivileged
-from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.script_machine import BOUND_BY_PERMISSIONS
 from tests.rigs.serving import Dashboard, fresh
 
-pytestmark = pytest.mark.usefixtures(loaded.__name__)
+pytestmark = pytest.mark.usefixtures("loaded")
 TYPO: Final = {"CAPITAL_GOVERNOR_INTERVALL": "3"}
 NO_JOURNAL: Final = {"CAPITAL_GOVERNOR_JOURNAL": "/proc/nowhere/journal.sqlite3"}
 
@@ -88,18 +85,9 @@ def test_a_root_that_is_none_is_refused() -> None:
 # --- another user -----------------------------------------------------------------------------------------------------
 
 
-def ask(root: Path, url: str, *words: str) -> Said:
+def ask(root: Path, url: str, *words: str) -> CommandResult:
     """Run a command for which permissions count, whoever runs the tests."""
-    done = subprocess.run(
-        [*BOUND_BY_PERMISSIONS, sys.executable, "-P", "-m", "capital_governor", *words, "--root", root],
-        env=environment(url),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_SECONDS,
-        cwd="/",
-    )
-    return Said(done.returncode, done.stdout, done.stderr)
+    return run_to_end([*BOUND_BY_PERMISSIONS, *command(*words, "--root", root)], environment(url), cwd="/")
 
 
 @pytest.fixture
@@ -161,20 +149,11 @@ exec "$@"
 """
 
 
-def ask_read_only(root: Path, writable: str, url: str, *words: str) -> Said:
+def ask_read_only(root: Path, writable: str, url: str, *words: str) -> CommandResult:
     """Run a command where the root is mounted read-only, but for these folders below it."""
     name, *rest = words
     alone = [*with_own_mounts(), "bash", "-c", READ_ONLY, "bash", str(root), writable]
-    done = subprocess.run(
-        [*alone, sys.executable, "-P", "-m", "capital_governor", name, "--root", str(root), *rest],
-        env=environment(url) | {"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_SECONDS,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Said(done.returncode, done.stdout, done.stderr)
+    return run_to_end([*alone, *command(name, "--root", root, *rest)], environment(url, {"PATH": os.environ["PATH"]}))
 
 
 def test_a_read_only_root_with_writable_folders_is_governed(tmp_path: Path, dashboard: Dashboard) -> None:
@@ -182,7 +161,7 @@ def test_a_read_only_root_with_writable_folders_is_governed(tmp_path: Path, dash
     for name in ("runtime", "state"):
         (tmp_path / name).mkdir()
 
-    def said(*words: str) -> Said:
+    def said(*words: str) -> CommandResult:
         return ask_read_only(tmp_path, "runtime state", dashboard.url, *words)
 
     for words in (("check",), ("once", "--dry-run"), ("show-config",), ("limits",)):
@@ -201,7 +180,7 @@ def test_a_root_that_is_read_only_all_through_can_be_looked_at(tmp_path: Path, d
     assert call(tmp_path, "once", url=dashboard.url).code == 0
     before = tree(tmp_path)
 
-    def said(*words: str) -> Said:
+    def said(*words: str) -> CommandResult:
         return ask_read_only(tmp_path, "", dashboard.url, *words)
 
     for words in (("once", "--dry-run"), ("show-config",), ("explain", "SmartTrader"), ("limits",)):

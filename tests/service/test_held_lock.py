@@ -15,8 +15,8 @@ import pytest
 
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.paths import Paths
-from tests.rigs.hostile import hang
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.raw_server import hang
 from tests.rigs.serving import Dashboard, footprint
 
 SLOW_SECONDS: Final = 40

@@ -6,13 +6,9 @@ import asyncio
 import io
 import json
 import logging
-import os
-import random
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -27,56 +23,27 @@ from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import Backlog
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
-from capital_governor.journal.store import Store
 from capital_governor.service.event_log import DEGRADED_AFTER
 from capital_governor.service.governor import Governor, open_governor
 from capital_governor.settings.load import load
 from capital_governor.wording.log_events import log_text
 from tests.rigs.bot_api import TOKEN, Answer, BotApi, bad_gateway, hang, malformed, ok, refuse, then
 from tests.rigs.builders import FLEET as FIXED
-from tests.rigs.hostile import Script
+from tests.rigs.commands import start
+from tests.rigs.daemon import FIRST, Daemon, configure, moves_told, pending
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.preludes import PATIENT_END
+from tests.rigs.raw_server import Script
 from tests.rigs.relays import NAME, Proxy
-from tests.rigs.serving import FLEET, MAIN, PLAIN_ENVIRONMENT, Dashboard, Rig, fixed, fresh, record
-from tests.service.test_daemon import PATIENT_END, Daemon
+from tests.rigs.serving import DOWN, FLEET, PLAIN_ENVIRONMENT, Dashboard, Rig, fresh, moving, record
 
 SECRET: Final = TOKEN.partition(":")[2]
-DOWN: Final = fixed(b"", status="401 Unauthorized")
-"""A failure that is not tried again within its cycle."""
 SWAPPED: Final = {"SmartTrader": record(winrate=0.1), "DropshipAgent": record(winrate=0.9)}
-FIRST: Final = "🎯 Capital Reallocation:\n"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    made = tmp_path / "root"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def api() -> Iterator[BotApi]:
-    with BotApi() as made:
-        yield made
-
-
-@pytest.fixture
-def dashboard() -> Iterator[Dashboard]:
-    with Dashboard() as made:
-        yield made
 
 
 def alerts(texts: list[str]) -> list[str]:
     """What is no reallocation, without the facts of the case."""
     return [text.partition(":")[0] for text in texts if not text.startswith(FIRST)]
-
-
-def reading(root: Path, question: Callable[[Store], Any]) -> Any:
-    journal = open_sqlite(root / "state" / "capital_governor.sqlite3", read_only=True)
-    try:
-        return question(journal)
-    finally:
-        journal.close()
 
 
 # --- in process, tick by tick -----------------------------------------------------------------------------------------
@@ -445,36 +412,6 @@ def test_dead_letters_are_in_the_status_file_at_once(run: Run, api: BotApi) -> N
 # --- a process --------------------------------------------------------------------------------------------------------
 
 
-def configure(root: Path, api: BotApi) -> None:
-    """Put the bot into .env, as an operator does."""
-    (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in api.environment.items()))
-
-
-def moving() -> Script:
-    """A dashboard whose every payload is worth a move, and no two alike."""
-    dice, asked = random.Random(7), [0]  # noqa: S311 - weather, not secrets
-
-    def change(said: dict[str, Any]) -> None:
-        asked[0] += 1
-        strong = asked[0] % 2
-        for number, agent in enumerate(FLEET):
-            rate = (0.9 if number % 2 == strong else 0.1) - 0.08 * dice.random()
-            said["per_agent"][agent] = record(pnl=10_000 * rate, sharpe=3 * rate, winrate=rate)
-
-    return fresh(change=change)
-
-
-def moves_told(journal: Store) -> tuple[int, list[str]]:
-    """How many generations were published, and the text of each as it was put down."""
-    rows = journal._db.rows("SELECT text FROM notices WHERE topic = '' ORDER BY id")
-    return sum(entry.generation is not None for entry in journal.entries("live")), [text for (text,) in rows]
-
-
-def pending(root: Path) -> int:
-    found: Backlog = reading(root, lambda journal: journal.backlog())
-    return found.pending
-
-
 def test_an_outage_of_telegram_stops_no_cycle_and_ends_by_itself(root: Path, dashboard: Dashboard, api: BotApi) -> None:
     """While Telegram hangs, breaks off and errs, moves go on; afterwards each is told once, in order."""
     configure(root, api)
@@ -491,7 +428,7 @@ def test_an_outage_of_telegram_stops_no_cycle_and_ends_by_itself(root: Path, das
         dashboard.next(DOWN)
         wait_until(lambda: pending(root) == 0)
         daemon.end()
-    published, written = reading(root, moves_told)
+    published, written = moves_told(root)
     assert published > 20
     assert [text for text in api.taken if text.startswith(FIRST)] == written
     log = daemon.log.read_text()
@@ -504,7 +441,7 @@ def test_the_end_does_not_wait_for_telegram(root: Path, dashboard: Dashboard, ap
     """With a message on its way to a server that hangs, SIGTERM is an exit with 0."""
     configure(root, api)
     api.next(hang)
-    with Daemon(root, dashboard.url, program=("-c", PATIENT_END + MAIN)) as daemon:
+    with Daemon(root, dashboard.url, prelude=PATIENT_END) as daemon:
         api.wait_asked(1)
         daemon.end()
         assert api.gave_up == 0
@@ -523,12 +460,12 @@ def test_the_token_is_nowhere(root: Path, dashboard: Dashboard, api: BotApi) -> 
         api.wait_for(1)
         wait_until(lambda: daemon.status()["notices_refused"] == 4)
         daemon.says("Telegram notification sent")
-        shown = command(root, dashboard, "status")
-        assert "4 messages refused, the last: " in shown.stdout
-        assert "no such bot" in shown.stdout
+        shown = start(root, "status", url=dashboard.url)
+        assert "4 messages refused, the last: " in shown.out
+        assert "no such bot" in shown.out
         daemon.end()
     written = [path for path in root.rglob("*") if path.is_file() and path.name != ".env"]
-    everything = [path.read_bytes() for path in (*written, daemon.log)] + [shown.stdout.encode()]
+    everything = [path.read_bytes() for path in (*written, daemon.log)] + [shown.out.encode()]
     size = sum(map(len, everything))
     hits = sum(content.count(SECRET.encode()) for content in everything)
     print(f"bytes scanned {size}, hits {hits}")  # noqa: T201 - a promise shows its figure
@@ -559,14 +496,6 @@ def test_the_digest_of_a_day_arrives_once_however_often_the_governor_is_started(
 # --- the commands -----------------------------------------------------------------------------------------------------
 
 
-def command(root: Path, dashboard: Dashboard, *words: str) -> subprocess.CompletedProcess[str]:
-    known = ("CAPITAL_GOVERNOR_", "NEOLIGHT_", "TELEGRAM_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(known)}
-    environment |= {"NEOLIGHT_DASHBOARD_URL": dashboard.url}
-    line = [sys.executable, "-m", "capital_governor", *words, "--root", str(root)]
-    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)
-
-
 @pytest.mark.parametrize(
     ("answer", "code", "says"),
     [
@@ -581,13 +510,13 @@ def test_a_check_sends_a_test_message(
     """``check --notify`` says what came of a test message, and exits with 75 or 78 where it did not arrive."""
     configure(root, api)
     api.next(answer)
-    done = command(root, dashboard, "check", "--notify", "--json")
-    assert done.returncode == code, done.stderr
-    document = json.loads(done.stdout)
+    done = start(root, "check", "--notify", "--json", url=dashboard.url)
+    assert done.code == code, done.err
+    document = json.loads(done.out)
     assert says in document["telegram"]
     assert document["ok"] == (code == 0)
     assert len(api.taken) == (code == 0)
-    assert SECRET not in done.stdout + done.stderr
+    assert SECRET not in done.out + done.err
 
 
 def test_a_proxy_that_cannot_be_used_is_told_everywhere(
@@ -600,7 +529,8 @@ def test_a_proxy_that_cannot_be_used_is_told_everywhere(
     configure(root, api)
     with (root / ".env").open("a") as env:
         env.write(f"TELEGRAM_API_BASE_URL=http://{NAME}/bot\n")
-    monkeypatch.setenv("ALL_PROXY", f"socks4://user:{SECRET}@127.0.0.1:9")
+    wrong = {"ALL_PROXY": f"socks4://user:{SECRET}@127.0.0.1:9"}
+    monkeypatch.setenv("ALL_PROXY", wrong["ALL_PROXY"])
     sentence = (
         "ALL_PROXY=socks4://127.0.0.1:9 is a proxy of a kind that is not known here: use one of http://, https://"
     )
@@ -609,7 +539,7 @@ def test_a_proxy_that_cannot_be_used_is_told_everywhere(
         wait_until(lambda: delayed in daemon.log.read_text())
         wait_until(lambda: daemon.status()["notices_pending_detail"])
         daemon.end()
-    said = command(root, dashboard, "status").stdout, command(root, dashboard, "check", "--notify").stdout
+    said = [start(root, *words, url=dashboard.url, env=wrong).out for words in (("status",), ("check", "--notify"))]
     assert f"telegram   1 message waiting: {sentence}" in " ".join(said[0].split("\n"))
     assert f"telegram   {sentence}" in " ".join(said[1].split("\n"))
     assert SECRET not in daemon.log.read_text() + "".join(said) + json.dumps(daemon.status())
@@ -624,18 +554,18 @@ def test_a_proxy_that_cannot_be_used_is_told_everywhere(
 
 def test_a_check_without_telegram_says_what_to_set(root: Path, dashboard: Dashboard) -> None:
     """Where no bot is set up ``check --notify`` names the two settings, and without ``--notify`` nothing is asked."""
-    done = command(root, dashboard, "check", "--notify")
-    assert done.returncode == 78
-    assert "telegram   not set up: set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID" in done.stdout
-    assert command(root, dashboard, "check").returncode == 0
+    done = start(root, "check", "--notify", url=dashboard.url)
+    assert done.code == 78
+    assert "telegram   not set up: set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID" in done.out
+    assert start(root, "check", url=dashboard.url).code == 0
 
 
 def test_a_single_cycle_tells_of_its_move(root: Path, dashboard: Dashboard, api: BotApi) -> None:
     """``once`` delivers before it ends, and ``once --dry-run`` tells nobody anything."""
     configure(root, api)
-    assert command(root, dashboard, "once", "--dry-run").returncode == 0
+    assert start(root, "once", "--dry-run", url=dashboard.url).code == 0
     assert api.asked == []
-    assert command(root, dashboard, "once").returncode == 0
+    assert start(root, "once", url=dashboard.url).code == 0
     assert len(api.taken) == 1
     assert pending(root) == 0
 

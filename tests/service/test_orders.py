@@ -428,7 +428,6 @@ KILLED: Final = """
 import os, signal, sys
 from pathlib import Path
 from tests.rigs.serving import Rig
-from tests.service.test_orders import PROBLEMS, R
 rig = Rig(Path(sys.argv[1]))
 rig.now = float(sys.argv[2])
 moment, seen = sys.argv[3], []

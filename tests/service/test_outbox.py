@@ -13,7 +13,7 @@ from capital_governor.adapters.notifier import Delivery, Refused, Retry, Sent
 from capital_governor.journal.notices import Notice, NoticeState, new_notice
 from capital_governor.journal.sqlite.sqlite_driver import in_memory
 from capital_governor.service.outbox import LONGEST_WISH_SECONDS, Outbox
-from tests.service.test_daemon import VirtualLoop
+from tests.rigs.virtual_time import VirtualLoop
 
 T = TypeVar("T")
 NOW = 1_762_207_200.0

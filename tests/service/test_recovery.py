@@ -15,30 +15,11 @@ from capital_governor.adapters import file_convergence
 from capital_governor.core.model import Refusal
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
+from tests.rigs.allocation_files import SETTLED, previous_program
 from tests.rigs.builders import FLEET_SHARES, INTERVAL
 from tests.rigs.serving import Rig, footprint
 
 SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
-SETTLED: Final = {"Ada": 0.4, "Bob": 0.36, "Cyd": 0.24}
-"""What the previous program published: just what the default scores come to."""
-
-
-def previous_program(root: Path, allocations: dict[str, float], **more: Any) -> bytes:
-    """Write the primary of the program that was here before, which numbers no generations."""
-    content = json.dumps(
-        {
-            "allocations": allocations,
-            "source": "capital_governor",
-            "timestamp": "2025-11-03T21:55:00Z",
-            "min_allocation": 0.05,
-            "max_allocation": 0.40,
-        }
-        | more
-    ).encode()
-    path = root / "runtime" / "capital_governor_allocations.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
-    return content
 
 
 def said(path: Path) -> dict[str, Any]:

@@ -10,34 +10,18 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-
-import pytest
 
 from capital_governor.adapters.lock import is_held
 from capital_governor.service.reload import changes
 from tests.rigs.bot_api import BotApi
-from tests.rigs.hostile import hang
+from tests.rigs.daemon import Daemon, entries
 from tests.rigs.patience import wait_until
+from tests.rigs.raw_server import hang
 from tests.rigs.serving import Dashboard, fresh, locked, record, settings_of
-from tests.service.test_daemon import Daemon, entries
 
 TOKEN: Final = "123456789:" + "CANARYtoken" * 3 + "12"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    made = tmp_path / "root"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def dashboard() -> Iterator[Dashboard]:
-    with Dashboard() as made:
-        yield made
 
 
 def configure(root: Path, **own: str) -> None:
@@ -212,7 +196,7 @@ def test_a_new_form_of_the_log_counts(root: Path, dashboard: Dashboard) -> None:
 def test_a_hangup_before_the_loop_is_there_ends_nothing(root: Path, dashboard: Dashboard) -> None:
     """While the program is loaded SIGHUP waits, and then the settings are read again."""
     go = root.with_name("go")
-    program = (
+    loads_slowly = (
         "import pathlib, sys, time\n"
         "from capital_governor.service import signals\n"
         "real = signals.end_at_signals\n"
@@ -222,9 +206,8 @@ def test_a_hangup_before_the_loop_is_there_ends_nothing(root: Path, dashboard: D
         f"    while not pathlib.Path({str(go)!r}).exists():\n"
         "        time.sleep(0.01)\n"
         "signals.end_at_signals = end_at_signals\n"
-        "from capital_governor.__main__ import main\nmain()\n"
     )
-    with Daemon(root, dashboard.url, interval=0.2, program=("-c", program)) as daemon:
+    with Daemon(root, dashboard.url, interval=0.2, prelude=loads_slowly) as daemon:
         daemon.says("LOADING")
         daemon.process.send_signal(signal.SIGHUP)
         go.touch()

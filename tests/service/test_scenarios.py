@@ -7,17 +7,17 @@ its best, so that it scores x under the default settings.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from tests.rigs.bot_api import BotApi
-from tests.rigs.hostile import Script
+from tests.rigs.daemon import Daemon
 from tests.rigs.patience import wait_until
+from tests.rigs.raw_server import Script
 from tests.rigs.serving import Dashboard, Record, fresh, record
-from tests.service.test_daemon import Daemon
 
 PAUSED: Final = "Guardian paused - maintaining current allocations"
 
@@ -33,18 +33,6 @@ def fleet(smart: float, range_: float, dropship: float, scout: float, *, risk: f
     return fresh(
         {name: level(score) for name, score in zip(names, (smart, range_, dropship, scout), strict=True)}, risk=risk
     )
-
-
-@pytest.fixture
-def api() -> Iterator[BotApi]:
-    with BotApi() as made:
-        yield made
-
-
-@pytest.fixture
-def dashboard() -> Iterator[Dashboard]:
-    with Dashboard() as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.test_commands import Said, command, decent, environment
+from tests.rigs.commands import CommandResult, start
 from tests.rigs.local_time import KOLKATA
 from tests.rigs.serving import Dashboard, fixed, payload
 
@@ -25,19 +24,11 @@ def local(at: datetime, zone: str) -> str:
     return f"{at + ahead:%Y-%m-%dT%H:%M:%S}"
 
 
-def governed(root: Path, zone: str, *words: str, **changes: Any) -> Said:
+def governed(root: Path, zone: str, *words: str, **changes: Any) -> CommandResult:
     """Run a command in a process of its own, on a root whose dashboard sends a fresh payload with these changes."""
-    name, *rest = words
     said = fixed({**payload(), **changes})
     with Dashboard(said, said, said) as server:
-        done = subprocess.run(
-            command(name, "--root", root, *rest),
-            env=environment(server.url, {"TZ": zone}),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    return decent(Said(done.returncode, done.stdout, done.stderr))
+        return start(root, *words, url=server.url, env={"TZ": zone})
 
 
 @EVERYWHERE

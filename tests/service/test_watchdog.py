@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -13,34 +12,15 @@ from typing import Final
 
 import pytest
 
-from tests.rigs.bot_api import BotApi
-from tests.rigs.hostile import Server, answer, hang, http
+from tests.rigs.commands import start
+from tests.rigs.daemon import Daemon, configure
 from tests.rigs.patience import wait_until
-from tests.rigs.serving import MAIN, PATIENT_FLUSH, Dashboard, fixed
-from tests.service.test_daemon import PATIENT_END, Daemon
-from tests.service.test_notifications import command
+from tests.rigs.preludes import DISK_HANGS, LOOKUP_HANGS, OPENING_HANGS, PATIENT_END
+from tests.rigs.raw_server import Server, answer, hang, http
+from tests.rigs.service_manager import listening
+from tests.rigs.serving import DOWN, Dashboard
 
-DOWN: Final = fixed(b"", status="401 Unauthorized")
 KEY: Final = "CANARY-0123456789abcdef"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    made = tmp_path / "root"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def dashboard() -> Iterator[Dashboard]:
-    with Dashboard() as made:
-        yield made
-
-
-def configure(root: Path, *apis: BotApi, **more: str) -> None:
-    """Write .env, as an operator does."""
-    variables = {name: value for api in apis for name, value in api.environment.items()} | more
-    (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
 
 
 # --- systemd ----------------------------------------------------------------------------------------------------------
@@ -51,24 +31,6 @@ def service_manager(monkeypatch: pytest.MonkeyPatch, place: Path) -> Iterator[Ca
     """Start as systemd does what is started in this block; what is given returns all messages so far."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(place))
     with listening(place) as messages:
-        yield messages
-
-
-@contextmanager
-def listening(place: Path) -> Iterator[Callable[[], list[str]]]:
-    """Listen as systemd does; what is given returns all messages so far."""
-    heard: list[str] = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(str(place))
-        listener.setblocking(False)
-
-        def messages() -> list[str]:
-            while True:
-                try:
-                    heard.append(listener.recv(4096).decode())
-                except BlockingIOError:
-                    return heard
-
         yield messages
 
 
@@ -124,7 +86,7 @@ def test_each_completed_cycle_beats_once_and_holds_do_too(root: Path, dashboard:
     """Each cycle asks the dead man's switch once, unless it is being asked, also while the dashboard is down."""
     with Server(answer(http(b""))) as switch:
         configure(root, CAPITAL_GOVERNOR_HEARTBEAT_URL=f"{switch.url}/{KEY}")
-        with Daemon(root, dashboard.url, interval=0.2, program=driver(root, BEATS_COUNTED)) as daemon:
+        with Daemon(root, dashboard.url, interval=0.2, prelude=BEATS_COUNTED) as daemon:
             dashboard.wait_for(3)
             dashboard.next(DOWN)
             wait_until(lambda: daemon.status()["failures_in_row"] >= 3)
@@ -146,7 +108,7 @@ def test_a_failing_heartbeat_is_shown_and_its_url_nowhere(root: Path, dashboard:
             wait_until((root / "runtime/capital_governor_status.json").exists)
             wait_until(lambda: daemon.status()["heartbeat_failures"] >= 3)
             assert daemon.status()["heartbeat_problem"] == "HTTP 500"
-            shown = command(root, dashboard, "status").stdout
+            shown = start(root, "status", url=dashboard.url).out
             assert re.search(r"^heartbeat +HTTP 500, \d+ failed so far$", shown, re.MULTILINE)
             daemon.end()
     assert sum("Heartbeat failed: HTTP 500" in line for line in daemon.lines()) == 1
@@ -158,29 +120,24 @@ def test_a_single_cycle_beats_before_it_ends(root: Path, dashboard: Dashboard) -
     """``once``, which a timer may run, gives its sign of life too, also for a hold; its dry run does not."""
     with Server(answer(http(b""))) as switch:
         configure(root, CAPITAL_GOVERNOR_HEARTBEAT_URL=f"{switch.url}/{KEY}")
-        assert command(root, dashboard, "once").returncode == 0
+        assert start(root, "once", url=dashboard.url).code == 0
         dashboard.next(DOWN)
-        assert command(root, dashboard, "once").returncode == 75
-        assert command(root, dashboard, "once", "--dry-run").returncode == 75
+        assert start(root, "once", url=dashboard.url).code == 75
+        assert start(root, "once", "--dry-run", url=dashboard.url).code == 75
         assert len(switch.heads) == 2
 
 
 def test_a_dry_run_and_a_broken_cycle_do_not_beat(root: Path, dashboard: Dashboard) -> None:
     """A dry run is no governor, and a cycle that an unexpected error ended is no sign of life."""
-    driver = root.with_name("driver.py")
-    driver.write_text(
-        "import capital_governor.service.cycle as cycle\n"
-        "from capital_governor.__main__ import main\n"
-        "def parse(_):\n    raise ValueError('no')\n"
-        "cycle.parse = parse\n"
-        "main()\n"
+    broken = (
+        "from capital_governor.service import cycle\ndef parse(_):\n    raise ValueError('no')\ncycle.parse = parse\n"
     )
     with Server(answer(http(b""))) as switch:
         configure(root, CAPITAL_GOVERNOR_HEARTBEAT_URL=f"{switch.url}/{KEY}")
         with Daemon(root, dashboard.url, "--dry-run", interval=0.1) as daemon:
             daemon.says("No reallocation needed", 2)
             daemon.end()
-        with Daemon(root, dashboard.url, interval=0.1, program=(str(driver),)) as daemon:
+        with Daemon(root, dashboard.url, interval=0.1, prelude=broken) as daemon:
             daemon.says("Unexpected error - maintaining", 3)
             daemon.end()
         assert switch.connections == 0
@@ -188,16 +145,6 @@ def test_a_dry_run_and_a_broken_cycle_do_not_beat(root: Path, dashboard: Dashboa
 
 # --- what hangs -------------------------------------------------------------------------------------------------------
 
-LOOKUP_HANGS: Final = """
-import socket, sys, time
-real = socket.getaddrinfo
-def getaddrinfo(host, *rest, **named):
-    if "hangs" in str(host):  # text or bytes
-        print("FAULT look-up", file=sys.stderr, flush=True)
-        time.sleep(1_000_000)
-    return real(host, *rest, **named)
-socket.getaddrinfo = getaddrinfo
-"""
 BEATS_COUNTED: Final = """
 import sys
 from capital_governor.adapters.heartbeat import Heartbeat
@@ -211,30 +158,6 @@ PATIENT_HEARTBEAT: Final = """
 from capital_governor.adapters.heartbeat import Heartbeat
 Heartbeat.__init__.__kwdefaults__["deadline_seconds"] = 1e6
 """
-DISK_HANGS: Final = """
-import os, pathlib, sys, time
-real, flag = os.fsync, pathlib.Path(sys.argv[3], "hang")
-def fsync(descriptor):
-    if flag.exists():
-        print("FAULT disk", file=sys.stderr, flush=True)
-        time.sleep(1_000_000)
-    return real(descriptor)
-os.fsync = fsync
-"""
-OPENING_HANGS: Final = """
-import sqlite3, sys, time
-def connect(*_, **__):
-    print("FAULT journal", file=sys.stderr, flush=True)
-    time.sleep(1_000_000)
-sqlite3.connect = connect
-"""
-
-
-def driver(root: Path, fault: str) -> tuple[str, ...]:
-    """The real program, but for one call of the system."""
-    path = root.with_name("driver.py")
-    path.write_text(PATIENT_FLUSH + fault + MAIN)
-    return (str(path),)
 
 
 def ends_well(daemon: Daemon, state: str = "ended") -> None:
@@ -257,7 +180,7 @@ def test_a_hung_look_up_of_others_delays_no_cycle(root: Path, dashboard: Dashboa
         CAPITAL_GOVERNOR_HEARTBEAT_URL="http://hangs-too.invalid/",
         **bot,
     )
-    with Daemon(root, dashboard.url, interval=0.3, program=driver(root, LOOKUP_HANGS + PATIENT_END)) as daemon:
+    with Daemon(root, dashboard.url, interval=0.3, prelude=LOOKUP_HANGS + PATIENT_END) as daemon:
         daemon.says("FAULT look-up", 2)
         asked = len(dashboard.asked)
         dashboard.wait_for(asked + 12)
@@ -267,8 +190,7 @@ def test_a_hung_look_up_of_others_delays_no_cycle(root: Path, dashboard: Dashboa
 def test_a_hung_look_up_of_the_dashboard_costs_its_deadline_and_no_more(root: Path) -> None:
     """A dashboard whose name hangs is a hold each time its deadline is over; the look-up takes one thread in all."""
     url = "http://hangs.invalid:8100"
-    fault = driver(root, LOOKUP_HANGS + PATIENT_END)
-    with Daemon(root, url, interval=0.3, program=fault, FETCH_DEADLINE="0.2") as daemon:
+    with Daemon(root, url, interval=0.3, prelude=LOOKUP_HANGS + PATIENT_END, FETCH_DEADLINE="0.2") as daemon:
         wait_until((root / "runtime/capital_governor_status.json").exists)
         wait_until(lambda: daemon.status()["failures_in_row"] >= 12)
         assert daemon.status()["reason"] == "fetch_failed"
@@ -280,7 +202,7 @@ def test_a_hung_heartbeat_delays_no_cycle(root: Path, dashboard: Dashboard) -> N
     """While the dead man's switch never answers, cycles go on and it is asked once at a time."""
     with Server(hang) as switch:
         configure(root, CAPITAL_GOVERNOR_HEARTBEAT_URL=switch.url)
-        with Daemon(root, dashboard.url, interval=0.3, program=driver(root, PATIENT_HEARTBEAT + PATIENT_END)) as daemon:
+        with Daemon(root, dashboard.url, interval=0.3, prelude=PATIENT_HEARTBEAT + PATIENT_END) as daemon:
             wait_until(lambda: switch.connections)
             asked = len(dashboard.asked)
             dashboard.wait_for(asked + 8)
@@ -292,7 +214,7 @@ def test_a_hung_disk_holds_the_cycle_but_not_the_end_nor_the_lock(root: Path, da
     """Nothing waits for a cycle that hangs in fsync: no sign of life, the end all the same, the next one starts."""
     with Server(answer(http(b""))) as switch:
         configure(root, CAPITAL_GOVERNOR_HEARTBEAT_URL=switch.url)
-        with Daemon(root, dashboard.url, interval=0.2, program=driver(root, DISK_HANGS)) as daemon:
+        with Daemon(root, dashboard.url, interval=0.2, prelude=DISK_HANGS) as daemon:
             daemon.says("No reallocation needed", 2)
             (root / "hang").touch()
             (root / "runtime" / "allocations_override.json").unlink()  # to be repaired, which takes an fsync
@@ -302,8 +224,9 @@ def test_a_hung_disk_holds_the_cycle_but_not_the_end_nor_the_lock(root: Path, da
             assert switch.connections <= beats + 1  # the beat of the cycle before may have been on its way
             ends_well(daemon, state="")
         (root / "hang").unlink()
-        program = driver(root, PATIENT_END)
-        with Daemon(root, dashboard.url, interval=0.2, program=program, stderr=root.with_name("next.log")) as daemon:
+        with Daemon(
+            root, dashboard.url, interval=0.2, prelude=PATIENT_END, stderr=root.with_name("next.log")
+        ) as daemon:
             daemon.says("Start: resumed at generation 1")
             wait_until((root / "runtime" / "allocations_override.json").exists)
             daemon.says("No reallocation needed")
@@ -314,7 +237,7 @@ def test_a_journal_that_hangs_while_it_is_opened_does_not_keep_a_start_from_endi
     root: Path, dashboard: Dashboard
 ) -> None:
     """Before the first cycle too, the disk's thread hangs alone."""
-    with Daemon(root, dashboard.url, program=driver(root, OPENING_HANGS)) as daemon:
+    with Daemon(root, dashboard.url, prelude=OPENING_HANGS) as daemon:
         daemon.says("FAULT journal")
         ends_well(daemon, state="")
     assert dashboard.asked == []

@@ -8,32 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.script_machine import REPOSITORY, Machine, bare_machine, program_call
+from tests.rigs.script_machine import REPOSITORY, Machine, program_call
 from tests.rigs.supervised import Site
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    """A machine with one good Python."""
-    machine = bare_machine(tmp_path)
-    machine.add_python("python3")
-    return machine
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """A site of which no process is left afterwards."""
-    site = Site(tmp_path)
-    yield site
-    site.clear()
-
 
 # --- the environment --------------------------------------------------------------------------------------------------
 

@@ -10,20 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs.script_machine import Machine, Run, bare_machine, finish, install_calls, make_venv_call, program_call
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Machine:
-    """A machine without Python."""
-    return bare_machine(tmp_path)
-
-
-@pytest.fixture
-def machine(bare: Machine) -> Machine:
-    """A machine with one good Python."""
-    bare.add_python("python3")
-    return bare
+from tests.rigs.commands import CommandResult
+from tests.rigs.script_machine import Machine, finish, install_calls, make_venv_call, program_call
 
 
 @pytest.mark.parametrize("command", ["run", "once", "test"])
@@ -93,7 +81,7 @@ def test_another_users_environment_serves_until_it_must_be_renewed(machine: Mach
     machine.run("once")
     machine.calls()
     machine.venv.chmod(0o555)
-    assert replace(machine, bound=True).run("once") == Run(0, "out of python\n", "")
+    assert replace(machine, bound=True).run("once") == CommandResult(0, "out of python\n", "")
     after = machine
     if change == "moved":
         after = Machine(machine.home, machine.home / "moved here")
@@ -163,7 +151,7 @@ def test_later_uses_install_nothing(machine: Machine) -> None:
     """The second use only starts the program, and says nothing of its own."""
     machine.run("once")
     machine.calls()
-    assert machine.run("once") == Run(0, "out of python\n", "")
+    assert machine.run("once") == CommandResult(0, "out of python\n", "")
     assert machine.calls() == [program_call("once")]
 
 

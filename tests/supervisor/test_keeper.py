@@ -6,25 +6,13 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
-
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.supervised import Site
-from tests.supervisor.test_log_rotation import logged
+from tests.rigs.supervised import Site, logged
 
 LINES = 200_000
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """A site of which no process is left afterwards."""
-    site = Site(tmp_path)
-    yield site
-    site.clear()
 
 
 def end(supervisor: subprocess.Popen[str]) -> int:

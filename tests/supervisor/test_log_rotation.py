@@ -17,13 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capital_governor.supervisor.log_rotation import LogFile
-
-
-def logged(path: Path) -> list[bytes]:
-    """Return the content of all files of a log, oldest first."""
-    numbers = sorted((int(other.name.rpartition(".")[2]) for other in path.parent.glob(f"{path.name}.*")), reverse=True)
-    files = [path.with_name(f"{path.name}.{number}") for number in numbers]
-    return [file.read_bytes() for file in [*files, path] if file.exists()]
+from tests.rigs.supervised import logged
 
 
 @contextmanager

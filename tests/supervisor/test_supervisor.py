@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,14 +17,6 @@ import pytest
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.script_machine import REPOSITORY
 from tests.rigs.supervised import Site
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """A site of which no process is left afterwards."""
-    site = Site(tmp_path)
-    yield site
-    site.clear()
 
 
 def waits(site: Site, name: str) -> list[float]:

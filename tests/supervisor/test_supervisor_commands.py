@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,14 +18,6 @@ from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.supervised import Site
 
 UP = "ensure_running up 'echo up; exec sleep 900'"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """A site of which no process is left afterwards."""
-    site = Site(tmp_path)
-    yield site
-    site.clear()
 
 
 def lines_of(path: Path, count: int) -> str:

@@ -7,22 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs.script_machine import CHECKERS, REPOSITORY, Machine, bare_machine
+from tests.rigs.script_machine import CHECKERS, REPOSITORY, Machine
 
 COMMANDS = {"start", "stop", "restart", "status", "logs", "run", "once", "hive", "docs", "demo", "test", "help"}
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Machine:
-    """A machine without Python."""
-    return bare_machine(tmp_path)
-
-
-@pytest.fixture
-def machine(bare: Machine) -> Machine:
-    """A machine with one good Python."""
-    bare.add_python("python3")
-    return bare
 
 
 def commands_of_the_script() -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 NOON = 1_762_171_200.0  # 2025-11-03T12:00:00Z
 
@@ -43,3 +44,25 @@ def previous(**changes: object) -> dict[str, Any]:
 
 def encoded(content: Mapping[str, object]) -> bytes:
     return json.dumps(content).encode()
+
+
+SETTLED: Final = {"Ada": 0.4, "Bob": 0.36, "Cyd": 0.24}
+"""What the previous program published: just what the default scores come to."""
+
+
+def previous_program(root: Path, allocations: dict[str, float], **more: Any) -> bytes:
+    """Write the primary of the program that was here before, which numbers no generations."""
+    content = json.dumps(
+        {
+            "allocations": allocations,
+            "source": "capital_governor",
+            "timestamp": "2025-11-03T21:55:00Z",
+            "min_allocation": 0.05,
+            "max_allocation": 0.40,
+        }
+        | more
+    ).encode()
+    path = root / "runtime" / "capital_governor_allocations.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return content

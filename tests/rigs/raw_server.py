@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Self
 
 from tests.rigs.patience import PATIENCE_SECONDS
@@ -184,3 +184,14 @@ def http(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     """Return a whole well-formed answer."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
+
+
+@contextlib.contextmanager
+def full_backlog(port: int = 0) -> Iterator[str]:
+    """A listening socket that nobody accepts from, and whose queue is full: further connections hang."""
+    with socket.create_server(("127.0.0.1", port), backlog=0) as listener, contextlib.ExitStack() as stack:
+        for _ in range(8):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, settings
 from tests.promises.ledger import CHAPTER, Account, Ledger, number_of
 from tests.rigs import commands
 from tests.rigs.bot_api import BotApi
+from tests.rigs.dashboard import Dashboard
 from tests.rigs.script_machine import Machine, bare_machine
-from tests.rigs.serving import Dashboard
 from tests.rigs.supervised import Site
 
 LEDGER: Final = pytest.StashKey[Ledger]()

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from capital_governor import client
 from capital_governor.client import FLOOR, HOLD, Allocations, read_allocations, share
 from tests.rigs.builders import FLEET_SHARES, examples
-from tests.rigs.serving import Rig
+from tests.rigs.cycle_rig import CycleRig
 
 PRIMARY: Final = "capital_governor_allocations.json"
 STATUS: Final = "capital_governor_status.json"
@@ -138,7 +138,7 @@ def test_the_previous_programs_file_counts_once_a_governor_vouches(tmp_path: Pat
 
 def test_what_the_real_program_writes_is_read(tmp_path: Path) -> None:
     """Files of a real cycle are understood, with the numbers that were published."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.now = time.time()
         rig.see()
         found = read_allocations(tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,26 +14,9 @@ from hypothesis import strategies as st
 
 from capital_governor.adapters.interlocks import PAUSE_MAX_BYTES, read_pause, stop_present
 from capital_governor.core.model import Pause
+from tests.rigs.allocation_files import NOON
 from tests.rigs.local_time import KOLKATA, NEW_YORK, local_time
-
-NOBODY = 65534
-NOON = 1_762_171_200.0  # 2025-11-03T12:00:00Z
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Turn a call that blocks into a failure."""
-
-    def expired(*_: object) -> None:
-        raise TimeoutError("it blocked")
-
-    before = signal.signal(signal.SIGALRM, expired)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+from tests.rigs.odd_files import NOBODY, make_odd, within
 
 
 @contextmanager
@@ -188,12 +170,7 @@ def test_longest_permitted_file_is_read(pause_file: Path) -> None:
 @pytest.mark.parametrize("kind", ["folder", "fifo", "dangling", "loop"])
 def test_what_is_no_file_is_a_pause(pause_file: Path, kind: str) -> None:
     """Folder, FIFO and symlinks to nothing or to themselves are paused, and do not block."""
-    if kind == "folder":
-        pause_file.mkdir()
-    elif kind == "fifo":
-        os.mkfifo(pause_file)
-    else:
-        pause_file.symlink_to("nothing" if kind == "dangling" else pause_file.name)
+    make_odd(kind, pause_file)
     with within(2):
         assert_unknown(read_pause(pause_file), pause_file)
 
@@ -240,12 +217,8 @@ def test_anything_at_the_path_is_a_stop(tmp_path: Path, kind: str) -> None:
     assert not stop_present(path)
     if kind == "file":
         path.touch()
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "fifo":
-        os.mkfifo(path)
     else:
-        path.symlink_to("nothing" if kind == "dangling" else path.name)
+        make_odd(kind, path)
     with within(2):
         assert stop_present(path)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -26,7 +24,7 @@ from tests.faults.roots import Roots, pair
 from tests.faults.strace import Publisher, fail, which
 from tests.faults.surroundings import with_own_mounts
 from tests.promises.ledger import REPOSITORY
-from tests.rigs.odd_files import STRANGER, names, never, old_file, unprivileged
+from tests.rigs.odd_files import STRANGER, names, never, old_file, open_folder, unprivileged
 from tests.rigs.patience import PATIENCE_SECONDS
 
 REFUSALS: Final = ("EPERM", "EOPNOTSUPP", "ENOSYS", "EINVAL")
@@ -35,12 +33,8 @@ REFUSALS: Final = ("EPERM", "EOPNOTSUPP", "ENOSYS", "EINVAL")
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder in which every user may write."""
-    made = Path(tempfile.mkdtemp(dir="/tmp"))
-    made.chmod(0o777)
-    try:
+    with open_folder(0o777) as made:
         yield made
-    finally:
-        shutil.rmtree(made)
 
 
 def replaced(folder: Path, mode: int, *, owner_kept: bool, group_kept: bool) -> tuple[str, str]:

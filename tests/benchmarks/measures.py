@@ -28,8 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tests.rigs.dashboard import Dashboard, fixed, payload, record
 from tests.rigs.raw_server import Connection, Script
-from tests.rigs.serving import Dashboard, fixed, payload, record
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 

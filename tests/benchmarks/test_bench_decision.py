@@ -14,7 +14,7 @@ from capital_governor.core.allocator import project
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.model import Inputs, Rules, Snapshot, State
 from tests.benchmarks.measures import Table, as_bytes, fleet, median_seconds
-from tests.rigs.serving import payload
+from tests.rigs.dashboard import payload
 
 pytestmark = pytest.mark.bench
 

@@ -37,9 +37,9 @@ from tests.rigs.commands import (
     tree,
 )
 from tests.rigs.daemon import governing
+from tests.rigs.dashboard import FLEET, Dashboard, fixed, fresh, payload, record
 from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.raw_server import hang
-from tests.rigs.serving import FLEET, Dashboard, fixed, fresh, payload, record
 
 COMMANDS = (
     *("run", "once", "status", "explain", "check", "show-config", "hive"),

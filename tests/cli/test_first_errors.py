@@ -13,9 +13,9 @@ import pytest
 
 from tests.rigs.bot_api import BotApi, refuse
 from tests.rigs.commands import NOWHERE, start
+from tests.rigs.dashboard import FLEET, Dashboard, fixed, fresh, record
 from tests.rigs.raw_server import Script
 from tests.rigs.script_machine import bare_machine
-from tests.rigs.serving import FLEET, Dashboard, fixed, fresh, record
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.rigs.bot_api import BotApi
 from tests.rigs.commands import NOWHERE, environment, run_to_end
-from tests.rigs.serving import Dashboard, fresh
+from tests.rigs.dashboard import Dashboard, fresh
 
 CONSOLE_SCRIPT = str(Path(sys.executable).with_name("capital-governor"))
 STARTS = {

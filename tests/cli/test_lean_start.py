@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from capital_governor.adapters.partial_imports import without
+from tests.rigs.dashboard import Dashboard, fresh
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import Dashboard, fresh
 
 HEAVY = {"telegram", "rich", "pygments", "uvicorn", "starlette", "numpy", "pandas", "scipy"}
 

@@ -19,9 +19,10 @@ import pytest
 from capital_governor.core.orders import OrderEnd, OrderKind
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from tests.rigs.commands import CommandResult, call
+from tests.rigs.cycle_rig import footprint
 from tests.rigs.daemon import Daemon
+from tests.rigs.dashboard import FLEET, Dashboard, fixed, fresh
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import FLEET, Dashboard, fixed, footprint, fresh
 from tests.rigs.stored_roots import unpack
 
 pytestmark = pytest.mark.usefixtures("loaded")

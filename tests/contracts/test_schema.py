@@ -18,8 +18,8 @@ from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from tests.rigs.allocation_files import SETTLED, previous_program
+from tests.rigs.cycle_rig import CycleRig
 from tests.rigs.patience import PATIENCE_SECONDS
-from tests.rigs.serving import Rig
 
 NAMES: Final = ("primary", "override", "status")
 SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
@@ -30,7 +30,7 @@ def checked(name: str, document: object) -> None:
     Draft202012Validator(SCHEMAS[name], format_checker=Draft202012Validator.FORMAT_CHECKER).validate(document)
 
 
-def written(rig: Rig) -> dict[str, dict[str, Any]]:
+def written(rig: CycleRig) -> dict[str, dict[str, Any]]:
     paths = zip(NAMES, (rig.primary, rig.override, rig.governor.paths.status), strict=True)
     return {name: json.loads(path.read_bytes()) for name, path in paths if path.exists()}
 
@@ -38,33 +38,33 @@ def written(rig: Rig) -> dict[str, dict[str, Any]]:
 # --- what the program writes ------------------------------------------------------------------------------------------
 
 
-def moved(rig: Rig) -> None:
+def moved(rig: CycleRig) -> None:
     rig.see(risk=0.8)
     rig.see(SWAPPED)
 
 
-def held(rig: Rig) -> None:
+def held(rig: CycleRig) -> None:
     rig.see()
     rig.cycle(Refusal(Reason.FETCH_FAILED, "connection refused"))
 
 
-def paused(rig: Rig) -> None:
+def paused(rig: CycleRig) -> None:
     rig.see()
     rig.see(paused=True, said="drawdown")
 
 
-def stopped(rig: Rig) -> None:
+def stopped(rig: CycleRig) -> None:
     rig.see()
     rig.stop_file.touch()
     rig.see(SWAPPED)
 
 
-def cut(rig: Rig) -> None:
+def cut(rig: CycleRig) -> None:
     rig.see()
     rig.see({"Ada": 0.5}, risk=0.5)
 
 
-def ordered(rig: Rig) -> None:
+def ordered(rig: CycleRig) -> None:
     rig.see()
     journal = open_sqlite(rig.settings.journal_path)
     given: dict[str, Any] = {"author": "anna", "given_at": rig.now}
@@ -81,24 +81,24 @@ def ordered(rig: Rig) -> None:
     assert [order["order"] for order in said] == ["hold", "limit", "accept"]
 
 
-def failed(rig: Rig) -> None:
+def failed(rig: CycleRig) -> None:
     rig.see()
     rig.governor.fail("a bug")
 
 
-def ended(rig: Rig) -> None:
+def ended(rig: CycleRig) -> None:
     rig.see()
     rig.governor.leave()
 
 
-def adopted_and_moved(rig: Rig) -> None:
+def adopted_and_moved(rig: CycleRig) -> None:
     previous_program(rig.root, SETTLED)
     rig.restart()
     rig.see()
     rig.see(SWAPPED)
 
 
-STATES: Final[tuple[Callable[[Rig], object], ...]] = (
+STATES: Final[tuple[Callable[[CycleRig], object], ...]] = (
     lambda rig: rig.see(),
     moved,
     held,
@@ -123,9 +123,9 @@ STATES: Final[tuple[Callable[[Rig], object], ...]] = (
         *((play, True) for play in STATES if play is not adopted_and_moved),
     ],
 )
-def test_real_files_are_as_the_schemas_say(tmp_path: Path, play: Callable[[Rig], object], dry_run: bool) -> None:
+def test_real_files_are_as_the_schemas_say(tmp_path: Path, play: Callable[[CycleRig], object], dry_run: bool) -> None:
     """Whatever happened, dry run or not, all three files hold, and every field in them is described and required."""
-    with Rig(tmp_path, dry_run=dry_run) as rig:
+    with CycleRig(tmp_path, dry_run=dry_run) as rig:
         play(rig)
         files = written(rig)
     assert files.keys() == set(NAMES)
@@ -137,7 +137,7 @@ def test_real_files_are_as_the_schemas_say(tmp_path: Path, play: Callable[[Rig],
 
 def test_a_status_without_a_publication_holds(tmp_path: Path) -> None:
     """Before anything was published, and while another program's shares stand, the status file holds too."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.cycle(Refusal(Reason.FETCH_FAILED, "connection refused"))
         files = written(rig)
         assert files.keys() == {"status"}
@@ -145,7 +145,7 @@ def test_a_status_without_a_publication_holds(tmp_path: Path) -> None:
         checked("status", files["status"])
         previous_program(tmp_path, SETTLED)
     (tmp_path / "state" / "capital_governor.sqlite3").unlink()
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         status = written(rig)["status"]
         assert status["generation"] == 0
@@ -161,7 +161,7 @@ def test_a_previous_programs_file_is_told_from_ours(tmp_path: Path) -> None:
 
 def test_other_fields_are_allowed(tmp_path: Path) -> None:
     """A later version may say more beside what is described."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         for name, document in written(rig).items():
             checked(name, document | {"later": 1})
@@ -207,7 +207,7 @@ SPOILT: Final = (
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    with Rig(tmp_path_factory.mktemp("sound")) as rig:
+    with CycleRig(tmp_path_factory.mktemp("sound")) as rig:
         rig.see()
         return written(rig)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import subprocess
@@ -40,10 +39,10 @@ from tests.rigs.builders import (
     SITUATIONS,
     Situation,
     cycle,
+    digest_of_random_fleets,
     examples,
     observe,
     payload_of,
-    random_situation,
     rated,
     renamed,
     settled,
@@ -263,16 +262,6 @@ def test_nobody_gains_from_anothers_fault(situation: Situation, spoilt: set[Agen
         assert share <= max(before.get(agent, 0), if_healed.get(agent, 0))
 
 
-def _digest() -> str:
-    """All bytes that 100 random fleets publish in a row of cycles."""
-    found = hashlib.sha256()
-    for seed in range(100):
-        published = random_situation(seed, agents=7, cycles=5).state.published
-        for document in () if published is None else documents(published):
-            found.update(document)
-    return found.hexdigest()
-
-
 def test_just_what_is_published_is_no_move_though_another_exposure_allows_it() -> None:
     """0.2 is above 0.25 x 0.5 and all of 0.25 x 0.8: nothing would move now; it is cut once exposure is 0.5 again."""
     rules = replace(PLAIN, max_alloc=0.25)
@@ -287,7 +276,7 @@ def test_just_what_is_published_is_no_move_though_another_exposure_allows_it() -
 @pytest.mark.parametrize("hash_seed", ["0", "1"])
 def test_the_same_inputs_give_the_same_bytes_in_any_process(hash_seed: str) -> None:
     """No order of a set or hash of a string reaches a file."""
-    code = "from tests.core import test_decision; print(test_decision._digest())"
+    code = "from tests.rigs.builders import digest_of_random_fleets; print(digest_of_random_fleets())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
@@ -296,7 +285,7 @@ def test_the_same_inputs_give_the_same_bytes_in_any_process(hash_seed: str) -> N
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == _digest()
+    assert done.stdout.strip() == digest_of_random_fleets()
 
 
 @examples(120)

@@ -25,7 +25,7 @@ from typing import Final, TypedDict
 
 from tests.faults.mutants import MUTANTS
 from tests.rigs.builders import INTERVAL, NOW
-from tests.rigs.serving import Rig
+from tests.rigs.cycle_rig import CycleRig
 
 FIRST: Final[Mapping[str, float]] = {"Ada": 0.5, "Bob": 0.3, "Cyd": 0.2}
 NEXT: Final[Mapping[str, float]] = {"Ada": 0.1, "Bob": 0.3, "Cyd": 0.6}
@@ -52,16 +52,16 @@ class Job(TypedDict):
 
 def publish_first(root: Path) -> None:
     """Make a root whose generation 1 is published and whose governor has ended."""
-    with Rig(root) as rig:
+    with CycleRig(root) as rig:
         rig.see(FIRST)
 
 
-def start_late(root: Path, late: int = 1) -> Rig:
+def start_late(root: Path, late: int = 1) -> CycleRig:
     """Start on the root, so many intervals after the first publication."""
-    return Rig(root, now=NOW + late * INTERVAL)
+    return CycleRig(root, now=NOW + late * INTERVAL)
 
 
-def publish_next(root: Path, *, late: int = 1) -> Rig:
+def publish_next(root: Path, *, late: int = 1) -> CycleRig:
     """Start on the root and take one cycle on NEXT."""
     rig = start_late(root, late)
     rig.see(NEXT)
@@ -104,7 +104,7 @@ def _open_files() -> int:
     return count
 
 
-def _whole(rig: Rig, allowed: list[list[str]]) -> bool:
+def _whole(rig: CycleRig, allowed: list[list[str]]) -> bool:
     for path, texts in zip((rig.primary, rig.override), allowed, strict=False):
         if undated(path.read_text()) not in map(undated, texts):
             return False

@@ -12,7 +12,7 @@ from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.adapters.paths import Paths
 from tests.faults.publisher import publish_first, publish_next
 from tests.promises.ledger import require
-from tests.rigs.serving import Rig
+from tests.rigs.cycle_rig import CycleRig
 
 Pair = tuple[bytes | None, bytes | None]
 
@@ -64,7 +64,7 @@ class Roots:
         return self.old, (self.new[0], self.old[1]), self.new
 
 
-def require_convergence(rig: Rig, where: str) -> None:
+def require_convergence(rig: CycleRig, where: str) -> None:
     """Both files say what the journal says, and no temporary lies beside them."""
     found, published = pair(rig.root), rig.governor.state.published
     assert published is not None

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.protocol import (
     Journal,
 )
-from capital_governor.journal.sqlite.file import set_aside
 from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.journal.store import Store
-from tests.rigs.journal_cycles import NOW, Told
+from tests.rigs.journal_cycles import Told, resilient
 
 
 @pytest.fixture
@@ -37,13 +35,7 @@ def journal(request: pytest.FixtureRequest, path: Path) -> Iterator[Journal]:
     elif request.param == "sqlite":
         made = open_sqlite(path)
     else:
-        made = ResilientJournal(
-            lambda: open_sqlite(path),
-            memory=in_memory(),
-            set_aside=lambda: set_aside(path, NOW),
-            on_lost=pytest.fail,
-            on_restored=lambda count: pytest.fail(str(count)),
-        )
+        made = resilient(path, on_lost=pytest.fail, on_restored=lambda count: pytest.fail(str(count)))
     yield made
     made.close()
 

@@ -32,6 +32,7 @@ from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.journal.tables import SCHEMA_VERSION
 from capital_governor.journal.unwritten import BATCH
+from tests.rigs.cycle_rig import locked
 from tests.rigs.journal_cycles import DAY, NOW, Told, chain, contents, held, moved, seeded, state_of, stored, tell
 
 Resilient = Callable[..., ResilientJournal]
@@ -60,17 +61,6 @@ def resilient(path: Path, told: Told) -> Iterator[Resilient]:
     yield make
     for each in made:
         each.close()
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    other = sqlite3.connect(path, isolation_level=None)
-    try:
-        other.execute("BEGIN EXCLUSIVE")
-        yield
-        other.execute("ROLLBACK")
-    finally:
-        other.close()
 
 
 def test_a_locked_journal_is_caught_up_with_later(resilient: Resilient, path: Path, told: Told) -> None:

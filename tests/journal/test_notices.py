@@ -15,9 +15,8 @@ from capital_governor.core.model import State
 from capital_governor.journal.fallback import NOTICE_CAPACITY, ResilientJournal
 from capital_governor.journal.notices import Backlog, Notice, NoticeState, new_notice
 from capital_governor.journal.protocol import Journal
-from capital_governor.journal.sqlite.file import set_aside
 from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
-from tests.rigs.journal_cycles import held, state_of, tell
+from tests.rigs.journal_cycles import held, resilient, state_of, tell
 
 NOW = 1_762_200_000.0
 DAY = 86_400.0
@@ -49,19 +48,11 @@ Opening = Callable[[], ResilientJournal]
 def opening(path: Path) -> Iterator[Opening]:
     opened: list[ResilientJournal] = []
 
-    def resilient() -> ResilientJournal:
-        opened.append(
-            ResilientJournal(
-                lambda: open_sqlite(path, busy_seconds=0.02),
-                memory=in_memory(),
-                set_aside=lambda: set_aside(path, NOW),
-                on_lost=lambda _: None,
-                on_restored=lambda _: None,
-            )
-        )
+    def opening() -> ResilientJournal:
+        opened.append(resilient(path, busy_seconds=0.02))
         return opened[-1]
 
-    yield resilient
+    yield opening
     for each in opened:
         each.close()
 

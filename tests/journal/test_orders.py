@@ -126,14 +126,17 @@ def test_what_decide_takes() -> None:
 # --- journals of schema 1 --------------------------------------------------------------------------------------------
 
 
-def make_old(path: Path) -> None:
+@pytest.fixture
+def old(path: Path) -> Path:
     """A journal as the version before orders left it."""
+    path.parent.mkdir()
     unpack(path.parent.parent / "old")
     (path.parent.parent / "old" / "state" / "capital_governor.sqlite3").rename(path)
     plain = sqlite3.connect(path)
     plain.execute("DROP TABLE orders")
     plain.execute("PRAGMA user_version = 1")
     plain.close()
+    return path
 
 
 def schema(path: Path) -> tuple[int, dict[str, set[tuple[str, ...]]]]:
@@ -153,54 +156,46 @@ def schema(path: Path) -> tuple[int, dict[str, set[tuple[str, ...]]]]:
     return version, made
 
 
-def test_an_older_journal_is_upgraded_in_place(path: Path, tmp_path: Path) -> None:
+def test_an_older_journal_is_upgraded_in_place(old: Path, tmp_path: Path) -> None:
     """Opened for writing it has every table, column and index of a new one, its cycles, and takes orders."""
-    path.parent.mkdir()
-    make_old(path)
-    assert schema(path)[0] == 1
-    journal = open_sqlite(path)
+    assert schema(old)[0] == 1
+    journal = open_sqlite(old)
     assert len(list(journal.entries("live"))) == OLD_CYCLES
     journal.put_orders([order(1)])
     assert journal.orders(NOW + 2) == (order(1),)
     journal.close()
     open_sqlite(tmp_path / "new.sqlite3").close()
-    assert schema(path) == schema(tmp_path / "new.sqlite3")
+    assert schema(old) == schema(tmp_path / "new.sqlite3")
 
 
-def test_an_older_journal_can_be_read_as_it_is(path: Path) -> None:
+def test_an_older_journal_can_be_read_as_it_is(old: Path) -> None:
     """A reader upgrades nothing, and finds its cycles and no orders."""
-    path.parent.mkdir()
-    make_old(path)
-    before = path.read_bytes()
-    journal = open_sqlite(path, read_only=True)
+    before = old.read_bytes()
+    journal = open_sqlite(old, read_only=True)
     assert journal.orders(NOW) == journal.order_history() == ()
     assert len(list(journal.entries("live"))) == OLD_CYCLES
     journal.close()
-    assert path.read_bytes() == before
+    assert old.read_bytes() == before
 
 
-def test_an_upgrade_that_fails_leaves_the_old_journal(path: Path) -> None:
+def test_an_upgrade_that_fails_leaves_the_old_journal(old: Path) -> None:
     """All of it or nothing: something in its way is damage, and the version stays."""
-    path.parent.mkdir()
-    make_old(path)
-    plain = sqlite3.connect(path)
+    plain = sqlite3.connect(old)
     plain.execute("CREATE INDEX orders_standing ON cycles (at)")
     plain.close()
-    before = schema(path)
+    before = schema(old)
     with pytest.raises(JournalError, match="orders_standing"):
-        open_sqlite(path)
-    assert schema(path) == before
+        open_sqlite(old)
+    assert schema(old) == before
 
 
-def test_a_journal_that_lacks_its_orders_is_damaged(path: Path) -> None:
+def test_a_journal_that_lacks_its_orders_is_damaged(old: Path) -> None:
     """Of schema 2, one without the table is not an older one."""
-    path.parent.mkdir()
-    make_old(path)
-    plain = sqlite3.connect(path)
+    plain = sqlite3.connect(old)
     plain.execute("PRAGMA user_version = 2")
     plain.close()
     with pytest.raises(JournalCorruptError, match="lacks orders"):
-        open_sqlite(path)
+        open_sqlite(old)
 
 
 OPENER = """
@@ -216,12 +211,11 @@ journal.close()
 """
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["new", "old"])
-def test_processes_that_open_it_at_once_all_get_it(path: Path, old: bool) -> None:
+@pytest.mark.parametrize("fixture", ["path", "old"])
+def test_processes_that_open_it_at_once_all_get_it(request: pytest.FixtureRequest, fixture: str) -> None:
     """A first start and commands beside it make, or upgrade, one journal together, and none loses its order."""
-    path.parent.mkdir()
-    if old:
-        make_old(path)
+    path: Path = request.getfixturevalue(fixture)
+    path.parent.mkdir(exist_ok=True)
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", OPENER, str(path), f"k{number}"],

@@ -20,17 +20,16 @@ import pytest
 
 from capital_governor.contracts.payload import parse
 from capital_governor.core.acceptance import open_hold
-from capital_governor.core.decision import commit, decide, refuse
-from capital_governor.core.gate import gate
-from capital_governor.core.model import Inputs, Refusal, Rules, Snapshot, State
+from capital_governor.core.decision import commit, resolve
+from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
-from capital_governor.core.trace import Decision
 from capital_governor.journal.codec import encode
 from capital_governor.journal.protocol import Entry
 from tests.rigs.builders import INTERVAL
-from tests.rigs.serving import Rig, payload, record
+from tests.rigs.cycle_rig import CycleRig
+from tests.rigs.dashboard import payload, record
 
 CYCLES: Final = 500
 NAMES: Final = ("Ada", "Bob", "Cyd", "Dan", "Eve", "Fay", "Gus", "Hal")
@@ -128,7 +127,7 @@ def live(root: Path, seed: int, cycles: int, *, restarts: float, adopt: bool = F
     root.mkdir()
     decisions: list[bytes] = []
     files: list[tuple[bytes | None, ...]] = []
-    with Rig(root, **RULES) as rig:
+    with CycleRig(root, **RULES) as rig:
         if adopt:
             rig.primary.write_text(
                 '{"allocations": {"Ada": 0.3, "Bob": 0.3, "Cyd": 0.2}, "source": "capital_governor"}'
@@ -145,7 +144,7 @@ def live(root: Path, seed: int, cycles: int, *, restarts: float, adopt: bool = F
         return Run(rig.entries(), decisions, rig.settings.journal_path, files)
 
 
-def disturb(rig: Rig, weather: Weather) -> None:
+def disturb(rig: CycleRig, weather: Weather) -> None:
     """What other programs and the operator do between two cycles."""
     chance = weather.rng.random
     order(rig, weather.rng)
@@ -167,7 +166,7 @@ def disturb(rig: Rig, weather: Weather) -> None:
         rig.primary.write_bytes(rig.primary.read_bytes()[:50])
 
 
-def order(rig: Rig, rng: random.Random) -> None:
+def order(rig: CycleRig, rng: random.Random) -> None:
     """Now and then the operator holds, limits, accepts, or takes an order back."""
     standing, kind = rig.journal.orders(rig.now), None
     if rng.random() < 0.02:
@@ -194,17 +193,6 @@ def order(rig: Rig, rng: random.Random) -> None:
         rig.journal.put_orders(
             [Order(key=f"{rng.random()}", kind=kind, author="anna", given_at=rig.now, until=until, **more)]
         )
-
-
-def decide_again(entry: Entry) -> Decision:
-    """Decide from what was recorded, as the cycle did."""
-    return redecide(entry.inputs, entry.state, entry.rules)
-
-
-def redecide(inputs: Inputs, state: State, rules: Rules) -> Decision:
-    decision = decide(inputs, state, rules)
-    refusal = gate(decision, inputs, state, rules)
-    return decision if refusal is None else refuse(decision, state, refusal)
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +230,7 @@ def test_every_decision_is_taken_again_to_the_byte(interrupted: Run) -> None:
     """From its recorded inputs, state and rules each decision comes out the same, and so does the state after it."""
     different = 0
     for entry, made in zip(interrupted.entries, interrupted.decisions, strict=True):
-        again = decide_again(entry)
+        again = resolve(entry.inputs, entry.state, entry.rules)
         different += not encode(again) == encode(entry.decision) == made
         different += encode(commit(again)) != encode(entry.after)
         different += not entry.derived
@@ -257,7 +245,7 @@ def test_a_changed_input_does_not_pass_for_the_same(interrupted: Run) -> None:
         said = entry.inputs.payload
         if isinstance(said, Snapshot) and said.regime is not None and entry.decided:
             other = replace(said, regime=replace(said.regime, risk_multiplier=0.111))
-            again = redecide(replace(entry.inputs, payload=other), entry.state, entry.rules)
+            again = resolve(replace(entry.inputs, payload=other), entry.state, entry.rules)
             changed += encode(again) != encode(entry.decision)
     assert changed > 100
 
@@ -267,9 +255,10 @@ def test_another_process_decides_the_same(interrupted: Run) -> None:
     script = (
         "import hashlib, pathlib, sys\n"
         "from capital_governor.journal.sqlite.sqlite_driver import open_sqlite\n"
-        "from tests.journal.test_replay import decide_again, encode\n"
+        "from capital_governor.core.decision import resolve\n"
+        "from capital_governor.journal.codec import encode\n"
         "journal = open_sqlite(pathlib.Path(sys.argv[1]), read_only=True)\n"
-        "made = [encode(decide_again(entry)) for entry in journal.entries('live')]\n"
+        "made = [encode(resolve(each.inputs, each.state, each.rules)) for each in journal.entries('live')]\n"
         "journal.close()\n"
         "print(len(made), hashlib.sha256(b'\\n'.join(made)).hexdigest())\n"
     )

@@ -22,7 +22,7 @@ from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.journal.tables import SCHEMA_VERSION
 from tests.rigs.builders import FLEET, NOW
-from tests.rigs.serving import Rig, footprint, locked
+from tests.rigs.cycle_rig import CycleRig, footprint, locked
 from tests.rigs.stored_roots import OLD_CYCLES, unpack
 
 TURNED = {name: 1 - score for name, score in FLEET.items()}
@@ -106,7 +106,7 @@ def test_an_older_journal_is_read_and_upgraded_without_a_loss(root: Path) -> Non
 def test_a_root_of_an_earlier_version_is_taken_over_without_a_move(tmp_path: Path) -> None:
     """Generation, files, orders and the paths of both are as they were, and the next real change is a move."""
     unpack(tmp_path)
-    with Rig(tmp_path, now=AFTER) as rig:
+    with CycleRig(tmp_path, now=AFTER) as rig:
         before = footprint(rig.primary, rig.override)
         assert rig.found == "resumed at generation 3"
         assert rig.see(TURNED).decision.reason is Reason.UNCHANGED
@@ -124,7 +124,7 @@ def test_a_root_of_an_earlier_version_is_taken_over_without_a_move(tmp_path: Pat
 def test_old_entries_are_pruned_with_all_that_they_alone_refer_to(tmp_path: Path) -> None:
     """States and publications of an older journal go with its cycles, as do those of today."""
     unpack(tmp_path)
-    with Rig(tmp_path, now=AFTER) as rig:
+    with CycleRig(tmp_path, now=AFTER) as rig:
         rig.see(TURNED)
         rig.see(TURNED, risk=0.4)
     journal = open_sqlite(tmp_path / "state" / "capital_governor.sqlite3")
@@ -168,7 +168,7 @@ def test_a_journal_that_cannot_be_upgraded_yet_is_obeyed(tmp_path: Path, why: st
     desk.put_orders([order])
     desk.close()
     with unwritable(path, why):
-        rig = Rig(tmp_path, now=AFTER)
+        rig = CycleRig(tmp_path, now=AFTER)
         assert rig.found == "resumed at generation 3"
         assert rig.see(TURNED, risk=0.4).decision.reason is Reason.OPERATOR_HOLD
         assert rig.see(TURNED, risk=0.4).decision.reason is Reason.OPERATOR_HOLD

@@ -10,7 +10,7 @@ from tests.manual.pages import (
     FLEET_OF_EXAMPLE,
 )
 from tests.manual.program import Place, records
-from tests.rigs.serving import Dashboard, fresh
+from tests.rigs.dashboard import Dashboard, fresh
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from capital_governor.settings.variables import PREFIX
 from tests.manual.pages import (
     REPOSITORY,
 )
+from tests.rigs.dashboard import Dashboard
 from tests.rigs.patience import PATIENCE_SECONDS
-from tests.rigs.serving import Dashboard
 
 SHOWN_ROOT: Final = "/home/me/neolight"
 

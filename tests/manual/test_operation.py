@@ -27,8 +27,8 @@ from tests.manual.pages import (
     shell,
 )
 from tests.manual.program import Place, as_shown, in_shell, records
+from tests.rigs.dashboard import Dashboard, fixed, fresh
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import Dashboard, fixed, fresh
 from tests.rigs.supervised import Site
 
 

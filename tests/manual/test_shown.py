@@ -40,8 +40,8 @@ from tests.manual.pages import (
 )
 from tests.manual.program import SHOWN_ROOT, Place, in_shell, output_of
 from tests.rigs.builders import NOW
+from tests.rigs.dashboard import Dashboard, fixed
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import Dashboard, fixed
 
 
 @pytest.fixture(scope="module")

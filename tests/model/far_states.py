@@ -30,26 +30,12 @@ from tests.rigs.allocation_files import document, previous
 
 INTERVAL: Final = 300.0
 YEAR: Final = 365 * 86_400.0
-DEFAULTS: Final = replace(
-    tamper.rules(0),
-    min_alloc=0.05,
-    max_alloc=0.4,
-    threshold=0.1,
-    derisk_threshold=0.05,
-    turnover_threshold=0.2,
-    cooldown_seconds=0.0,
-    confirm_cycles=1,
-    max_step=1.0,
-    probation_cycles=0,
-    membership_grace_cycles=1,
-    max_age_seconds=900.0,
-)
 
 
 class Case:
     """A governor that has published, and what befalls it."""
 
-    def __init__(self, rules: Settings = DEFAULTS) -> None:
+    def __init__(self, rules: Settings = tamper.DEFAULTS) -> None:
         self.world = World(rules)
         self.dashboard = Dashboard()
         self.dashboard.rescore(3, {"Atlas", "Bolt", "Crest", "Echo"})

@@ -24,7 +24,7 @@ from tests.model.world import Done, World
 from tests.oracle.comparison import as_published, assert_same
 from tests.oracle.sight import Observation
 from tests.promises.ledger import require
-from tests.rigs.serving import footprint
+from tests.rigs.cycle_rig import footprint
 
 INTERVAL: Final = 300
 SEEDS: Final = st.integers(0, 2**32)

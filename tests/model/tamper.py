@@ -43,6 +43,23 @@ def rules(seed: int) -> Settings:
     return found if rng.random() < 0.5 else replace(found, cooldown_seconds=rng.choice((301.0, 700.0, 3_600.0)))
 
 
+DEFAULTS: Final = replace(
+    rules(0),
+    min_alloc=0.05,
+    max_alloc=0.4,
+    threshold=0.1,
+    derisk_threshold=0.05,
+    turnover_threshold=0.2,
+    cooldown_seconds=0.0,
+    confirm_cycles=1,
+    max_step=1.0,
+    probation_cycles=0,
+    membership_grace_cycles=1,
+    max_age_seconds=900.0,
+)
+"""What a far state begins with: the defaults of the settings, and no brake."""
+
+
 def iso(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 

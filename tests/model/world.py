@@ -23,8 +23,7 @@ from capital_governor.core.reason import Reason
 from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.notices import NoticeState
 from capital_governor.journal.protocol import Entry, new_key
-from capital_governor.journal.sqlite.file import set_aside
-from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.service.cycle import STOP_FILE, Cycle
 from capital_governor.service.standing import Outcome
@@ -35,7 +34,8 @@ from tests.model.steps import Killed, Step, every_step
 from tests.oracle.decision import Oracle
 from tests.oracle.sight import Observation, OperatorLimit, PauseFile, Published
 from tests.oracle.sight import Settings as OracleSettings
-from tests.rigs.serving import settings_of
+from tests.rigs.cycle_rig import settings_of
+from tests.rigs.journal_cycles import resilient
 
 START: Final = 1_762_207_200.0
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - made by mkdtemp, and fsync costs nothing there
@@ -120,13 +120,7 @@ class World:
         told: dict[str, Any] = {key: value for key, value in asdict(self.rules).items() if key != "max_age_seconds"}
         told |= {"root": self.root, "override": self.policy, "max_age_set_seconds": self.rules.max_age_seconds}
         settings = _base().model_copy(update=told)
-        self.journal = ResilientJournal(
-            lambda: open_sqlite(self.journal_path, busy_seconds=0.1),
-            memory=in_memory(),
-            set_aside=lambda: set_aside(self.journal_path, self.now),
-            on_lost=lambda _: None,
-            on_restored=lambda _: None,
-        )
+        self.journal = resilient(self.journal_path, now=lambda: self.now, busy_seconds=0.1)
         self.cycle = Cycle(settings, self.journal, notify=True, clock=lambda: self.now)
         self.found = self.cycle.recover()
 

@@ -16,8 +16,8 @@ from typing import Final
 import pytest
 
 from tests.promises.ledger import REPOSITORY, Account, require
+from tests.rigs.dashboard import Dashboard
 from tests.rigs.patience import wait_until
-from tests.rigs.serving import Dashboard
 
 RACERS: Final = 20
 KILLS: Final = 8

@@ -18,8 +18,8 @@ from typing import Final
 from tests.promises.ledger import Account, require
 from tests.rigs.bot_api import Answer, BotApi, Exchange, bad_gateway, ok, pause, reset
 from tests.rigs.daemon import Daemon, configure, pending
+from tests.rigs.dashboard import DOWN, Dashboard, moving
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import DOWN, Dashboard, moving
 
 CYCLES: Final = 30
 MUTANT_PATIENCE_SECONDS: Final = 5.0

@@ -15,8 +15,8 @@ from typing import Final
 from tests.promises.ledger import Account, require
 from tests.rigs.bot_api import BotApi, ok, refuse, then
 from tests.rigs.daemon import FIRST, Daemon, configure, moves_told, pending, reading
+from tests.rigs.dashboard import DOWN, Dashboard, moving
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.serving import DOWN, Dashboard, moving
 
 REFUSALS: Final = (400, 401, 403, 404)
 NOTED_FIRST: Final = """

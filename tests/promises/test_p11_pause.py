@@ -17,7 +17,7 @@ from tests.model.fleet import Dashboard, Said
 from tests.model.steps import Killed
 from tests.model.world import World
 from tests.promises.ledger import Account, require
-from tests.rigs.serving import footprint
+from tests.rigs.cycle_rig import footprint
 
 PAUSES: Final = ("payload", "on", "until", "torn", "empty", "endless")
 """The payload says so, or the pause file: for ever, for a time, or in a way that cannot be understood."""

@@ -13,7 +13,7 @@ from capital_governor.service.cycle import Cycle
 from tests.model.steps import every_step
 from tests.promises.ledger import Account, require
 from tests.rigs.builders import snapshot
-from tests.rigs.serving import Rig, footprint
+from tests.rigs.cycle_rig import CycleRig, footprint
 
 pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
 
@@ -22,27 +22,31 @@ FILES: Final = ("capital_governor_allocations.json", "allocations_override.json"
 RENAMES: Final = {f"before rename {name}" for name in FILES}
 
 
-def _first(_: Rig) -> None:
+def _first(_: CycleRig) -> None:
     """Nothing is published yet."""
 
 
-def _move(rig: Rig) -> None:
+def _move(rig: CycleRig) -> None:
     rig.see()
 
 
-def _repair(rig: Rig) -> None:
+def _repair(rig: CycleRig) -> None:
     rig.see(SWAPPED)
     rig.primary.write_bytes(b"{")
     rig.override.write_bytes(b"{}")
 
 
-SITUATIONS: Final[dict[str, Callable[[Rig], None]]] = {"first allocation": _first, "move": _move, "repair": _repair}
+SITUATIONS: Final[dict[str, Callable[[CycleRig], None]]] = {
+    "first allocation": _first,
+    "move": _move,
+    "repair": _repair,
+}
 
 
-def steps_with_stop(root: Path, prepare: Callable[[Rig], None], at: int) -> tuple[list[str], int]:
+def steps_with_stop(root: Path, prepare: Callable[[CycleRig], None], at: int) -> tuple[list[str], int]:
     """Run one cycle, put the STOP file there at its step number ``at``; return its steps, and renames too late."""
     taken: list[str] = []
-    with Rig(root) as rig:
+    with CycleRig(root) as rig:
         prepare(rig)
         before: list[Any] = []
 

@@ -28,20 +28,7 @@ CYCLES: Final = 144
 """Half a day."""
 HIGH: Final = {"pnl_7d": 9_000.0, "sharpe_30d": 3.0, "winrate_30d": 0.9, "max_dd_30d": 0.0}
 LOW: Final = {"pnl_7d": 0.0, "sharpe_30d": 0.0, "winrate_30d": 0.1, "max_dd_30d": 20.0}
-UNBRAKED: Final = replace(
-    tamper.rules(0),
-    min_alloc=0.05,
-    max_alloc=0.9,
-    threshold=0.1,
-    derisk_threshold=0.05,
-    turnover_threshold=0.2,
-    cooldown_seconds=0.0,
-    confirm_cycles=1,
-    max_step=1.0,
-    probation_cycles=0,
-    membership_grace_cycles=3,
-    max_age_seconds=900.0,
-)
+UNBRAKED: Final = replace(tamper.DEFAULTS, max_alloc=0.9, membership_grace_cycles=3)
 BRAKES: Final = {
     "COOLDOWN 900": (900.0, 1),
     "CONFIRM_CYCLES 3": (0.0, 3),

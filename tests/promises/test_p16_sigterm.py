@@ -23,10 +23,10 @@ from capital_governor.service.governor import GRACE_SECONDS
 from capital_governor.service.notifications import CLOSE_SECONDS
 from tests.promises.ledger import Account, require
 from tests.rigs.daemon import Daemon
+from tests.rigs.dashboard import DOWN, Dashboard, fresh, moving
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.preludes import DISK_HANGS, LOOKUP_HANGS, OPENING_HANGS
 from tests.rigs.raw_server import Server, hang
-from tests.rigs.serving import DOWN, Dashboard, fresh, moving
 
 WITHIN_SECONDS: Final = 2.0
 MUTANT_PATIENCE_SECONDS: Final = 5.0

@@ -13,9 +13,9 @@ import pytest
 from tests.faults.strace import which
 from tests.promises.ledger import Account, require
 from tests.rigs.daemon import Daemon, waits
+from tests.rigs.dashboard import FLEET, Dashboard, fresh, record
 from tests.rigs.patience import wait_until
 from tests.rigs.preludes import RECORDS_BEATS
-from tests.rigs.serving import FLEET, Dashboard, fresh, record
 
 INTERVAL_SECONDS: Final = 0.4
 INTERVALS: Final = 5

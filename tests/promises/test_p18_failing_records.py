@@ -13,10 +13,11 @@ import pytest
 
 from capital_governor.journal.protocol import Journal, JournalError
 from tests.promises.ledger import Account, require
-from tests.rigs import serving
+from tests.rigs import cycle_rig
+from tests.rigs.cycle_rig import CycleRig
 from tests.rigs.daemon import Daemon, entries
+from tests.rigs.dashboard import Dashboard
 from tests.rigs.patience import wait_until
-from tests.rigs.serving import Dashboard, Rig
 
 CYCLES: Final = 6
 LOG_RAISES: Final = """
@@ -61,7 +62,7 @@ SCORES: Final = ({"Ada": 0.5, "Bob": 0.3, "Cyd": 0.2}, {"Ada": 0.1, "Bob": 0.3, 
 
 
 @contextmanager
-def garbage(rig: Rig) -> Iterator[None]:
+def garbage(rig: CycleRig) -> Iterator[None]:
     """Overwrite the database and its log while they are open."""
     for suffix in ("", "-wal", "-shm"):
         path = Path(f"{rig.settings.journal_path}{suffix}")
@@ -72,7 +73,7 @@ def garbage(rig: Rig) -> Iterator[None]:
 
 
 @contextmanager
-def locked(rig: Rig) -> Iterator[None]:
+def locked(rig: CycleRig) -> Iterator[None]:
     """Let another program begin a transaction and not end it."""
     locker = sqlite3.connect(rig.settings.journal_path, isolation_level=None)
     try:
@@ -82,12 +83,12 @@ def locked(rig: Rig) -> Iterator[None]:
         locker.close()
 
 
-def govern_through(root: Path, fault: Callable[[Rig], Any], *, restart: bool) -> int:
+def govern_through(root: Path, fault: Callable[[CycleRig], Any], *, restart: bool) -> int:
     """Move to and fro before, during and after a fault of the journal; return the cycles, none of which may fail."""
     root.mkdir()
     generations, kept = [], 0
 
-    def see(rig: Rig, number: int) -> int:
+    def see(rig: CycleRig, number: int) -> int:
         try:
             rig.see(SCORES[number % 2])
         except (JournalError, OSError, sqlite3.Error):
@@ -95,7 +96,7 @@ def govern_through(root: Path, fault: Callable[[Rig], Any], *, restart: bool) ->
         generations.append(json.loads(rig.primary.read_bytes())["generation"])
         return 1
 
-    with Rig(root) as rig:
+    with CycleRig(root) as rig:
         numbers = iter(range(3 * CYCLES))
         kept += sum(see(rig, next(numbers)) for _ in range(CYCLES))
         with fault(rig):
@@ -123,7 +124,7 @@ def test_p18_a_failing_journal_stops_no_cycle(
     promise: Account,
     quick_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
-    fault: Callable[[Rig], Any],
+    fault: Callable[[CycleRig], Any],
     restart: bool,
 ) -> None:
     """Garbage in the open database, or a lock that stays: each cycle publishes, and afterwards the journal is whole."""
@@ -139,5 +140,5 @@ def test_p18_a_failing_journal_stops_no_cycle(
             return opening()
 
     with monkeypatch.context() as patch, promise.mutant(f"no journal in memory, {name}"):
-        patch.setattr(serving, "ResilientJournal", Bare)
+        patch.setattr(cycle_rig, "ResilientJournal", Bare)
         govern_through(quick_folder / f"mutant {name}", fault, restart=restart)

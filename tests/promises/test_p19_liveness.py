@@ -17,10 +17,10 @@ import pytest
 from capital_governor import client
 from tests.promises.ledger import Account, BrokenPromiseError, require
 from tests.rigs.daemon import Daemon, configure
+from tests.rigs.dashboard import Dashboard, moving
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.raw_server import Script, Server, answer, hang, http
 from tests.rigs.service_manager import listening
-from tests.rigs.serving import Dashboard, moving
 
 INTERVAL_SECONDS: Final = 0.1
 WATCH_SECONDS: Final = 1.5

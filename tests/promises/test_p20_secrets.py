@@ -16,10 +16,10 @@ from tests.promises.ledger import Account, require
 from tests.rigs.bot_api import TOKEN, Answer, BotApi, malformed, ok, pause, refuse, reset
 from tests.rigs.commands import environment
 from tests.rigs.daemon import Daemon
+from tests.rigs.dashboard import Dashboard, fixed, moving
 from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.preludes import MAIN
 from tests.rigs.raw_server import Script, answer, answer_and_reset, http
-from tests.rigs.serving import Dashboard, fixed, moving
 
 SECRET: Final = TOKEN.partition(":")[2]
 BEARER: Final = 'CANARY/bearer+of=tests\\and"quotes'

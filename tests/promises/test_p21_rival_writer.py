@@ -10,9 +10,9 @@ from typing import Final, Self
 
 from tests.promises.ledger import Account, require
 from tests.rigs.daemon import Daemon, entries
+from tests.rigs.dashboard import Dashboard, fresh
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.raw_server import Connection
-from tests.rigs.serving import Dashboard, fresh
 
 EVERY_SECONDS: Final = 0.05
 CYCLES: Final = 10

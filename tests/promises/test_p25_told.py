@@ -16,10 +16,8 @@ import pytest
 from capital_governor.adapters import file_convergence
 from capital_governor.core.model import Publication
 from capital_governor.core.reason import CUTS, MOVES
-from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.notices import Notice, NoticeState, move_notice
-from capital_governor.journal.sqlite.file import set_aside
-from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.service import cycle as cycle_module
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.event_log import EventLog
@@ -29,7 +27,8 @@ from capital_governor.wording.log_events import Line
 from tests.model.steps import Killed, every_step
 from tests.promises.ledger import Account, require
 from tests.rigs.builders import INTERVAL, NOW, snapshot
-from tests.rigs.serving import settings_of
+from tests.rigs.cycle_rig import settings_of
+from tests.rigs.journal_cycles import resilient
 
 FIRST: Final[Mapping[str, float]] = {"Ada": 0.5, "Bob": 0.3, "Cyd": 0.2}
 NEXT: Final[Mapping[str, float]] = {"Ada": 0.1, "Bob": 0.3, "Cyd": 0.6}
@@ -58,13 +57,7 @@ class Watched:
 
     def start(self) -> None:
         path = self.settings.journal_path
-        self.journal = ResilientJournal(
-            lambda: open_sqlite(path, busy_seconds=0.2),
-            memory=in_memory(),
-            set_aside=lambda: set_aside(path, self.now),
-            on_lost=lambda _: None,
-            on_restored=lambda _: None,
-        )
+        self.journal = resilient(path, now=lambda: self.now)
         self.cycle = Cycle(self.settings, self.journal, notify=True, clock=lambda: self.now)
         self.report = EventLog(self.hear, self.settings.rules())
         self.cycle.recover()

@@ -13,7 +13,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import termios
 import threading
 import time
@@ -26,11 +25,11 @@ from typing import Final
 
 import pytest
 
-from tests.promises.ledger import REPOSITORY, Account, require
+from tests.promises.ledger import Account, require
+from tests.rigs.daemon import Daemon
+from tests.rigs.dashboard import Dashboard, fixed, payload, record
 from tests.rigs.patience import PATIENCE_SECONDS
-from tests.rigs.preludes import MAIN
 from tests.rigs.raw_server import Connection
-from tests.rigs.serving import Dashboard, fixed, payload, record
 
 AGENTS: Final = 800
 FAULTY: Final = 350
@@ -246,8 +245,10 @@ def govern(
     root = folder / "root"
     root.mkdir(parents=True)
     with READERS[kind](folder) as reader, Dashboard(flapping()) as dashboard:
-        process = start(root, dashboard.url, reader.stderr, prelude)
-        try:
+        # Without PATIENT_FLUSH: there is nobody to take the last lines.
+        started = Daemon(root, dashboard.url, interval=0.1, prelude=prelude, stderr=reader.stderr, patient=False)
+        with started as daemon:
+            process = daemon.process
             reader.started(process.pid)
             await_cycles(process, dashboard, patience)
             require(lost(root) > 0, f"of {CYCLES * FAULTY} lines and more none is counted as lost")
@@ -261,21 +262,12 @@ def govern(
             wait_for(lambda: process.poll() is not None, end_patience)
             seconds = time.monotonic() - sent
             require(process.poll() == 0, f"{end_patience} s after SIGTERM its exit code is {process.poll()}")
-        finally:
-            process.kill()
-            process.wait(PATIENCE_SECONDS)
         asked = len(dashboard.asked)
     with closing(sqlite3.connect(root / "state" / "capital_governor.sqlite3")) as db:
         ((kept,),) = db.execute("SELECT count(*) FROM cycles").fetchall()
     # The last question may have been cut off by the end.
     require(kept in (asked, asked - 1), f"{kept} of {asked} cycles kept")
     return Kept(kept, lost(root), seconds)
-
-
-def start(root: Path, url: str, stderr: int, prelude: str) -> subprocess.Popen[bytes]:
-    environment = {"PATH": os.defpath, "NEOLIGHT_DASHBOARD_URL": url, "CAPITAL_GOVERNOR_INTERVAL": "0.1"}
-    command = [sys.executable, "-c", prelude + MAIN, "run", "--root", str(root)]
-    return subprocess.Popen(command, env=environment, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stderr=stderr)
 
 
 def wait_for(condition: Callable[[], object], patience: float) -> None:

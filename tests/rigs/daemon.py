@@ -17,9 +17,9 @@ from capital_governor.journal.protocol import Entry
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from tests.rigs.bot_api import BotApi
+from tests.rigs.cycle_rig import footprint
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.preludes import MAIN, PATIENT_FLUSH
-from tests.rigs.serving import footprint
 
 FIRST: Final = "🎯 Capital Reallocation:\n"
 """How the message of a move begins."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -12,8 +12,10 @@ from typing import Final
 from capital_governor.core.decision import commit, resolve
 from capital_governor.core.model import Guardian, Inputs, Metrics, Publication, Refusal, Regime, Rules, Snapshot, State
 from capital_governor.core.reason import Reason
+from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.protocol import LIVE, Entry, Journal, Record
-from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
+from capital_governor.journal.sqlite.file import set_aside
+from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 
 DAY: Final = 86_400.0
 NOW: Final = 1_762_200_000.0
@@ -88,6 +90,24 @@ def tell(journal: Journal, *cycles: Record) -> None:
     for each in cycles:
         head = journal.head(each.book)
         journal.record(replace(each, previous="" if head is None else head.key))
+
+
+def resilient(
+    path: Path,
+    *,
+    now: Callable[[], float] = lambda: NOW,
+    busy_seconds: float = 0.2,
+    on_lost: Callable[[str], None] = lambda _: None,
+    on_restored: Callable[[int], None] = lambda _: None,
+) -> ResilientJournal:
+    """A journal on this file, and in memory while the file fails; ``busy_seconds`` is how long a lock is waited for."""
+    return ResilientJournal(
+        lambda: open_sqlite(path, busy_seconds=busy_seconds),
+        memory=in_memory(),
+        set_aside=lambda: set_aside(path, now()),
+        on_lost=on_lost,
+        on_restored=on_restored,
+    )
 
 
 def state_of(journal: Journal, book: str = LIVE) -> State | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +46,17 @@ def within(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
+def open_folder(mode: int) -> Iterator[Path]:
+    """A folder of this mode below folders that everybody may enter, as those of pytest are not."""
+    made = Path(tempfile.mkdtemp(dir="/tmp"))
+    made.chmod(mode)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made)
+
+
+@contextmanager
 def unprivileged() -> Iterator[None]:
     """Take root's way around permissions away, where the tests run as root."""
     if os.geteuid() != 0:
@@ -57,8 +70,11 @@ def unprivileged() -> Iterator[None]:
 
 
 def make_odd(kind: str, path: Path) -> None:
+    """Put something in the place of a file: a folder, a FIFO, a socket, a link to nothing or ("loop") to itself."""
     if kind == "folder":
         path.mkdir()
+    elif kind == "dangling":
+        path.symlink_to("nothing")
     elif kind == "fifo":
         os.mkfifo(path)
     elif kind == "socket":

@@ -9,13 +9,11 @@ from tests.rigs.patience import PATIENCE_SECONDS
 MAIN: Final = "\nfrom capital_governor.__main__ import main\nmain()\n"
 """The program itself, for ``python -c``, where something else goes before it."""
 
-
 PATIENT_FLUSH: Final = f"""
 from capital_governor.adapters.line_writer import LineWriter
 LineWriter.flush.__defaults__ = ({PATIENCE_SECONDS},)
 """
 """What goes before the program so that its last lines are written on a busy machine too, where its log takes them."""
-
 
 RECORDS_BEATS: Final = """
 import sys
@@ -30,13 +28,11 @@ daemon.schedule = schedule
 """
 """What goes before the program so that it notes each wait for a beat."""
 
-
 PATIENT_END: Final = f"""
 from capital_governor.service import governor
 governor.GRACE_SECONDS = {PATIENCE_SECONDS}
 """
 """What goes before the program where the end has to be complete, as it may not be in time on a busy machine."""
-
 
 LOOKUP_HANGS: Final = """
 import socket, sys, time
@@ -49,7 +45,6 @@ def getaddrinfo(host, *rest, **named):
 socket.getaddrinfo = getaddrinfo
 """
 
-
 DISK_HANGS: Final = """
 import os, pathlib, sys, time
 real, flag = os.fsync, pathlib.Path(sys.argv[3], "hang")
@@ -60,7 +55,6 @@ def fsync(descriptor):
     return real(descriptor)
 os.fsync = fsync
 """
-
 
 OPENING_HANGS: Final = """
 import sqlite3, sys, time

@@ -6,7 +6,7 @@ import errno
 import importlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,27 +23,21 @@ from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
 from tests.rigs.allocation_files import previous
 from tests.rigs.builders import FLEET, INTERVAL, NOW, snapshot
-from tests.rigs.serving import Rig, footprint
+from tests.rigs.cycle_rig import CycleRig, footprint
 
 SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 """Scores that turn 0.40, 0.36, 0.24 into 0.24, 0.36, 0.40: a move."""
 RIVAL: Final = b'{"allocations": {"BTC-USD": 1.0}, "source": "rl_inference", "timestamp": "2025-11-03T22:00:00Z"}'
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    with Rig(tmp_path) as made:
-        yield made
-
-
-def spoil(rig: Rig) -> None:
+def spoil(rig: CycleRig) -> None:
     """A rival has written the override, and half of the primary is missing."""
     rig.override.write_bytes(RIVAL)
     content = rig.primary.read_bytes()
     rig.primary.write_bytes(content[: len(content) // 2])
 
 
-def test_no_file_of_our_own_is_parsed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_of_our_own_is_parsed(rig: CycleRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cycle after cycle, moves among them: what lies there as it was written is known by its bytes."""
     rig.see()
     parsed: list[bytes] = []
@@ -74,7 +68,9 @@ def test_no_file_of_our_own_is_parsed(rig: Rig, monkeypatch: pytest.MonkeyPatch)
 # --- retention --------------------------------------------------------------------------------------------------------
 
 
-def test_old_entries_are_deleted_now_and_then_and_a_backlog_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_entries_are_deleted_now_and_then_and_a_backlog_at_once(
+    rig: CycleRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the first cycle and then in each twelfth; while much is deleted, in every cycle."""
     asked: list[int] = []
     deletes = itertools.chain((200, 200, 7), itertools.repeat(12))
@@ -93,7 +89,7 @@ def test_old_entries_are_deleted_now_and_then_and_a_backlog_at_once(rig: Rig, mo
 
 def test_what_is_older_than_the_set_days_goes(tmp_path: Path) -> None:
     """JOURNAL_DAYS is kept within a dozen cycles, by the clock of cycles that had a payload."""
-    with Rig(tmp_path, JOURNAL_DAYS="1") as rig:
+    with CycleRig(tmp_path, JOURNAL_DAYS="1") as rig:
         for _ in range(5):
             rig.see()
         rig.now += 2 * 86_400.0
@@ -105,7 +101,7 @@ def test_what_is_older_than_the_set_days_goes(tmp_path: Path) -> None:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_first_allocation_is_on_disk_and_in_the_journal(rig: Rig) -> None:
+def test_a_first_allocation_is_on_disk_and_in_the_journal(rig: CycleRig) -> None:
     """The first good payload makes both files exactly as published, and the journal has the cycle."""
     outcome = rig.see()
     published = outcome.published
@@ -127,7 +123,7 @@ def test_what_another_program_published_is_put_back(tmp_path: Path, damage: str)
 
     It is put back in its own form, read back as the same, and not under STOP; one that can be read is left alone.
     """
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         shares = {"Ada": 0.4, "Bob": 0.3600001, "Cyd": 0.2399999}
         rig.primary.write_text(json.dumps(previous(allocations=shares, timestamp="2025-11-03T21:59:59.123456")))
         rig.restart()
@@ -151,7 +147,7 @@ def test_what_another_program_published_is_put_back(tmp_path: Path, damage: str)
         assert rig.found == "resumed at generation 0"
 
 
-def test_what_is_unchanged_is_not_written_again(rig: Rig) -> None:
+def test_what_is_unchanged_is_not_written_again(rig: CycleRig) -> None:
     """A cycle that stays touches neither file."""
     rig.see()
     before = footprint(rig.primary, rig.override)
@@ -159,7 +155,7 @@ def test_what_is_unchanged_is_not_written_again(rig: Rig) -> None:
     assert footprint(rig.primary, rig.override) == before
 
 
-def test_a_move_replaces_both_files(rig: Rig) -> None:
+def test_a_move_replaces_both_files(rig: CycleRig) -> None:
     """A move puts the next generation into both files."""
     rig.see()
     outcome = rig.see(SWAPPED)
@@ -169,7 +165,7 @@ def test_a_move_replaces_both_files(rig: Rig) -> None:
         assert (said["generation"], said["allocations"]) == (2, {"Ada": 0.24, "Bob": 0.36, "Cyd": 0.4})
 
 
-def test_a_preview_writes_nothing(rig: Rig, tmp_path: Path) -> None:
+def test_a_preview_writes_nothing(rig: CycleRig, tmp_path: Path) -> None:
     """A preview answers as the cycle would and leaves files, journal and state as they are."""
     rig.see()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -182,36 +178,36 @@ def test_a_preview_writes_nothing(rig: Rig, tmp_path: Path) -> None:
 # --- paused and stopped: nothing writes -------------------------------------------------------------------------------
 
 
-def pause_in_payload(_: Rig) -> dict[str, Any]:
+def pause_in_payload(_: CycleRig) -> dict[str, Any]:
     return {"paused": True}
 
 
-def pause_file(rig: Rig) -> dict[str, Any]:
+def pause_file(rig: CycleRig) -> dict[str, Any]:
     rig.pause_file.write_text('{"paused": true, "reason": "cooldown"}')
     return {}
 
 
-def torn_pause_file(rig: Rig) -> dict[str, Any]:
+def torn_pause_file(rig: CycleRig) -> dict[str, Any]:
     rig.pause_file.write_text('{"pau')
     return {}
 
 
-def empty_pause_file(rig: Rig) -> dict[str, Any]:
+def empty_pause_file(rig: CycleRig) -> dict[str, Any]:
     rig.pause_file.touch()
     return {}
 
 
-def endless_pause_file(rig: Rig) -> dict[str, Any]:
+def endless_pause_file(rig: CycleRig) -> dict[str, Any]:
     rig.pause_file.write_text('{"paused": true, "until": "soon"}')
     return {}
 
 
-def stop_file(rig: Rig) -> dict[str, Any]:
+def stop_file(rig: CycleRig) -> dict[str, Any]:
     rig.stop_file.touch()
     return {}
 
 
-def stop_link_to_nothing(rig: Rig) -> dict[str, Any]:
+def stop_link_to_nothing(rig: CycleRig) -> dict[str, Any]:
     rig.stop_file.symlink_to("nowhere")
     return {}
 
@@ -229,7 +225,7 @@ def stop_link_to_nothing(rig: Rig) -> dict[str, Any]:
     ],
 )
 def test_nothing_is_written_while_paused_or_stopped(
-    rig: Rig, order: Callable[[Rig], dict[str, Any]], reason: Reason
+    rig: CycleRig, order: Callable[[CycleRig], dict[str, Any]], reason: Reason
 ) -> None:
     """Under a pause or a STOP no byte of the two files changes, damage included; its end brings repair and the move."""
     rig.see()
@@ -251,7 +247,7 @@ def test_nothing_is_written_while_paused_or_stopped(
     assert (rig.primary.read_bytes(), rig.override.read_bytes()) == documents(published)
 
 
-def test_a_pause_outlives_a_bad_payload_and_a_restart(rig: Rig) -> None:
+def test_a_pause_outlives_a_bad_payload_and_a_restart(rig: CycleRig) -> None:
     """Once paused, neither a failed fetch nor a restart nor an empty payload resumes; a complete one does."""
     rig.see()
     before = footprint(rig.primary, rig.override)
@@ -285,7 +281,7 @@ HELD: Final[dict[Reason, Callable[[float], Snapshot | Refusal]]] = {
 
 
 @pytest.mark.parametrize("reason", HELD)
-def test_every_other_hold_repairs_the_files(rig: Rig, reason: Reason) -> None:
+def test_every_other_hold_repairs_the_files(rig: CycleRig, reason: Reason) -> None:
     """A hold decides nothing new, and still puts a rival's override and a torn primary right from the journal."""
     rig.see()
     wanted = rig.primary.read_bytes(), rig.override.read_bytes()
@@ -298,7 +294,7 @@ def test_every_other_hold_repairs_the_files(rig: Rig, reason: Reason) -> None:
     assert rig.status()["generation"] == 1
 
 
-def test_an_agents_hold_still_publishes_a_cut(rig: Rig) -> None:
+def test_an_agents_hold_still_publishes_a_cut(rig: CycleRig) -> None:
     """Members are gone, yet a regime that halves the exposure halves every share on disk."""
     rig.see()
     outcome = rig.see({"Ada": 0.5}, risk=0.5)
@@ -311,7 +307,7 @@ def test_an_agents_hold_still_publishes_a_cut(rig: Rig) -> None:
 # --- STOP in the middle -----------------------------------------------------------------------------------------------
 
 
-def test_a_stop_between_decision_and_commit_publishes_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_between_decision_and_commit_publishes_nothing(rig: CycleRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A STOP that appears while deciding turns the move into a hold: no generation, no write."""
     rig.see()
     before = footprint(rig.primary, rig.override)
@@ -328,7 +324,9 @@ def test_a_stop_between_decision_and_commit_publishes_nothing(rig: Rig, monkeypa
     assert (entry.reason, entry.inputs.stopped, entry.after.generation) == (Reason.STOPPED, True, 1)
 
 
-def test_a_stop_between_commit_and_first_rename_leaves_both_files(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_between_commit_and_first_rename_leaves_both_files(
+    rig: CycleRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A STOP after the commit keeps the generation from both files until it is gone; then they get that very one."""
     rig.see()
     before = footprint(rig.primary, rig.override)
@@ -353,7 +351,7 @@ def test_a_stop_between_commit_and_first_rename_leaves_both_files(rig: Rig, monk
     assert rig.journal.unreached("live") is None
 
 
-def test_a_stop_between_the_two_renames_keeps_the_second_file(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_between_the_two_renames_keeps_the_second_file(rig: CycleRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A STOP after the first rename leaves the override old and nothing half-written, until it is gone."""
     rig.see()
     (old,) = footprint(rig.override)
@@ -393,7 +391,7 @@ def test_assert_rewrites_a_rivals_override_once_a_cycle(tmp_path: Path, monkeypa
             # At once: whoever checked again within the cycle would write again.
             target.write_text(json.dumps({"allocations": {"BTC-USD": 1.0}, "source": next(sources)}))
 
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         monkeypatch.setattr(atomic_replacement, "replace", counting)
         rig.override.write_bytes(RIVAL)
@@ -414,7 +412,7 @@ def test_assert_rewrites_a_rivals_override_once_a_cycle(tmp_path: Path, monkeypa
 @pytest.mark.parametrize("policy", ["report", "off"])
 def test_report_and_off_never_write_the_override(tmp_path: Path, policy: str, content: bytes | None) -> None:
     """Under both policies the override stays whatever it is, missing included; only "report" tells of a rival."""
-    with Rig(tmp_path, OVERRIDE=policy) as rig:
+    with CycleRig(tmp_path, OVERRIDE=policy) as rig:
         if content is not None:
             rig.override.write_bytes(content)
         before = footprint(rig.override)
@@ -432,7 +430,7 @@ def test_report_and_off_never_write_the_override(tmp_path: Path, policy: str, co
 
 def test_off_does_not_even_read_the_override(tmp_path: Path) -> None:
     """Under "off" neither a generation in the override nor a folder in its place matters."""
-    with Rig(tmp_path, OVERRIDE="off") as rig:
+    with CycleRig(tmp_path, OVERRIDE="off") as rig:
         rig.override.write_text('{"source": "capital_governor", "generation": 900}')
         assert rig.see().published == rig.governor.state.published
         assert rig.governor.state.generation == 1
@@ -441,7 +439,7 @@ def test_off_does_not_even_read_the_override(tmp_path: Path) -> None:
         assert rig.see(SWAPPED).decision.reason is Reason.THRESHOLD
 
 
-def test_what_a_file_system_cannot_keep_is_told_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_file_system_cannot_keep_is_told_once(rig: CycleRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is written without its old owner is a warning, once until a write loses nothing; the move counts."""
     rig.see()
     real = atomic_replacement.replace
@@ -475,7 +473,9 @@ def refusing(refused: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atomic_replacement, "replace", replace_or_fail)
 
 
-def test_an_override_that_cannot_be_written_keeps_no_risk_cut_back(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_override_that_cannot_be_written_keeps_no_risk_cut_back(
+    rig: CycleRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Agents read the primary: a regime that halves the exposure reaches it, whatever becomes of the override."""
     rig.see()
     refusing(rig.override, monkeypatch)
@@ -491,7 +491,7 @@ def test_an_override_that_cannot_be_written_keeps_no_risk_cut_back(rig: Rig, mon
     assert json.loads(rig.override.read_bytes())["generation"] == 3
 
 
-def test_what_waits_is_shown_as_such_and_not_as_published(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_is_shown_as_such_and_not_as_published(rig: CycleRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """`once` tells of shares that the agents see; a generation that waits is named, and has moved nothing."""
     rules = rig.settings.rules()
     rig.see()
@@ -511,7 +511,9 @@ def test_what_waits_is_shown_as_such_and_not_as_published(rig: Rig, monkeypatch:
     )
 
 
-def test_a_stop_while_an_earlier_move_is_written_decides_no_further(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_while_an_earlier_move_is_written_decides_no_further(
+    rig: CycleRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where STOP comes before the rename of what waits, the cycle is a stopped one, and nothing more is decided."""
     rig.see()
     refusing(rig.primary, monkeypatch)
@@ -540,10 +542,10 @@ def test_a_stop_while_an_earlier_move_is_written_decides_no_further(rig: Rig, mo
 
 def test_a_dry_run_writes_below_its_own_folder_only(tmp_path: Path) -> None:
     """A dry run beside a live governor leaves every live file as it is, and obeys the same pause and STOP."""
-    with Rig(tmp_path) as live:
+    with CycleRig(tmp_path) as live:
         live.see()
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        with Rig(tmp_path, dry_run=True, JOURNAL="runtime/dry_run/journal.sqlite3") as dry:
+        with CycleRig(tmp_path, dry_run=True, JOURNAL="runtime/dry_run/journal.sqlite3") as dry:
             dry.see(SWAPPED)
             live.stop_file.touch()
             assert dry.see().decision.reason is Reason.STOPPED
@@ -560,14 +562,14 @@ def test_a_dry_run_writes_below_its_own_folder_only(tmp_path: Path) -> None:
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_decision_is_dated_when_it_is_taken(rig: Rig) -> None:
+def test_the_decision_is_dated_when_it_is_taken(rig: CycleRig) -> None:
     """A payload that was fresh when fetched and is stale when decided upon is stale: suspend cannot make it pass."""
     said = snapshot(at=NOW)
     rig.now = NOW + 901
     assert rig.cycle(said).decision.reason is Reason.PAYLOAD_STALE
 
 
-def test_a_clock_set_back_takes_no_payload_from_the_future(rig: Rig) -> None:
+def test_a_clock_set_back_takes_no_payload_from_the_future(rig: CycleRig) -> None:
     """After the clock was set back by an hour, payloads from before are refused, and new ones go on."""
     rig.see()
     said = snapshot(SWAPPED, at=rig.now)
@@ -580,7 +582,7 @@ def test_a_clock_set_back_takes_no_payload_from_the_future(rig: Rig) -> None:
 def test_without_a_grace_a_fleet_that_vanishes_is_held_over_restarts(tmp_path: Path) -> None:
     """MEMBERSHIP_GRACE=0 is about one agent: nine of ten gone at once hold for 4 cycles, counted in the journal."""
     fleet = {f"A{number}": 0.5 for number in range(10)}
-    with Rig(tmp_path, MEMBERSHIP_GRACE=0, MAX_ALLOC=0.4) as rig:
+    with CycleRig(tmp_path, MEMBERSHIP_GRACE=0, MAX_ALLOC=0.4) as rig:
         rig.see(fleet)
         before = rig.primary.read_bytes()
         for count in range(1, 5):

@@ -20,10 +20,10 @@ from capital_governor.service.daemon import RETRY_SECONDS, repeat, schedule
 from capital_governor.service.governor import Governor
 from tests.rigs.builders import examples
 from tests.rigs.daemon import Daemon, entries, waits
+from tests.rigs.dashboard import DOWN, Dashboard, fixed, fresh
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.preludes import PATIENT_END, RECORDS_BEATS
 from tests.rigs.raw_server import Connection, hang
-from tests.rigs.serving import DOWN, Dashboard, fixed, fresh
 from tests.rigs.virtual_time import VirtualLoop
 
 # --- the beat, in virtual time ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from capital_governor.core.model import Refusal
 from capital_governor.core.reason import Reason
 from capital_governor.journal.notices import Notice, NoticeState
 from capital_governor.service.digest import Digest
-from tests.rigs.serving import Rig, locked
+from tests.rigs.cycle_rig import CycleRig, locked
 
 HOUR: Final = 3_600.0
 DAY: Final = 24 * HOUR
@@ -24,7 +24,7 @@ GONE: Final = Refusal(Reason.FETCH_FAILED, "connection refused")
 class Days:
     """A governor that begins on 2025-11-03 at 22:00 UTC, and whose digests are put down at 08:00."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: CycleRig) -> None:
         self.rig = rig
         self.digest = Digest(rig.journal, "live", 8)
 
@@ -47,7 +47,7 @@ class Days:
 
 @pytest.fixture
 def days(tmp_path: Path) -> Iterator[Days]:
-    with Rig(tmp_path, MEMBERSHIP_GRACE=0) as rig:
+    with CycleRig(tmp_path, MEMBERSHIP_GRACE=0) as rig:
         yield Days(rig)
 
 

@@ -36,6 +36,8 @@ from capital_governor.service.standing import Outcome
 from capital_governor.wording.log_events import log_text
 from capital_governor.wording.reason_texts import message
 from tests.rigs.builders import snapshot
+from tests.rigs.cycle_rig import CycleRig, footprint, settings_of
+from tests.rigs.dashboard import FLEET, Dashboard, fixed, fresh, payload, record
 from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.raw_server import (
     Connection,
@@ -48,7 +50,6 @@ from tests.rigs.raw_server import (
     http,
     repeat,
 )
-from tests.rigs.serving import FLEET, Dashboard, Rig, fixed, footprint, fresh, payload, record, settings_of
 
 DEADLINE: Final = 0.4
 """For what is to be left at it; all else has the time that it needs."""
@@ -66,12 +67,6 @@ def _undo() -> Iterator[None]:
         root.removeHandler(handler)
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    with Rig(tmp_path) as made:
-        yield made
 
 
 def test_a_publication_that_the_end_overtakes_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -558,7 +553,7 @@ def test_a_journal_that_was_away_is_told_at_both_ends(tmp_path: Path) -> None:
 # --- odd, and no fault ------------------------------------------------------------------------------------------------
 
 
-def test_an_agent_that_comes_and_goes_moves_nothing(rig: Rig) -> None:
+def test_an_agent_that_comes_and_goes_moves_nothing(rig: CycleRig) -> None:
     """A member that is there in every second cycle only never moves a share, whatever restarts come in between."""
     rig.see()
     before = footprint(rig.primary, rig.override)
@@ -573,7 +568,7 @@ def test_an_agent_that_comes_and_goes_moves_nothing(rig: Rig) -> None:
     assert [entry.generation for entry in rig.entries()] == [1] + [None] * 16
 
 
-def test_a_stranger_that_comes_and_goes_moves_shares_once(rig: Rig) -> None:
+def test_a_stranger_that_comes_and_goes_moves_shares_once(rig: CycleRig) -> None:
     """Who is new and there in every second cycle only joins once, and is a member from then on."""
     rig.see()
     for number in range(16):
@@ -584,7 +579,7 @@ def test_a_stranger_that_comes_and_goes_moves_shares_once(rig: Rig) -> None:
     assert moves == [Reason.FIRST_ALLOCATION, Reason.MEMBER_JOINED]
 
 
-def test_a_drawdown_above_100_is_warned_of_once_an_agent_and_day(rig: Rig) -> None:
+def test_a_drawdown_above_100_is_warned_of_once_an_agent_and_day(rig: CycleRig) -> None:
     """Two agents send currency for percent: each is told once, and again when a day has passed, whatever it sends."""
 
     def sent(drawdown: float) -> Outcome:
@@ -615,7 +610,7 @@ def test_a_drawdown_above_100_is_warned_of_once_an_agent_and_day(rig: Rig) -> No
 # --- each thing once --------------------------------------------------------------------------------------------------
 
 
-def test_a_hold_is_told_when_its_reason_changes_and_not_otherwise(rig: Rig) -> None:
+def test_a_hold_is_told_when_its_reason_changes_and_not_otherwise(rig: CycleRig) -> None:
     """Five cycles of one hold are one line; another hold is another; the end is told with what ended."""
     rig.see()
     for _ in range(5):
@@ -629,7 +624,7 @@ def test_a_hold_is_told_when_its_reason_changes_and_not_otherwise(rig: Rig) -> N
     assert [line for line in rig.texts() if line.startswith("Hold is over")] == ["Hold is over: paused"]
 
 
-def test_degraded_mode_is_told_once_and_its_end_once(rig: Rig) -> None:
+def test_degraded_mode_is_told_once_and_its_end_once(rig: CycleRig) -> None:
     """After ten cycles without a usable payload the mode is named once; the first good one ends it."""
     rig.see()
     for _ in range(3 * DEGRADED_AFTER):
@@ -645,7 +640,7 @@ def test_degraded_mode_is_told_once_and_its_end_once(rig: Rig) -> None:
     ]
 
 
-def test_a_lasting_oddity_is_told_once_a_day(rig: Rig) -> None:
+def test_a_lasting_oddity_is_told_once_a_day(rig: CycleRig) -> None:
     """What stands in every payload is told when first seen, and again a day later."""
     odd = "timestamp has no time zone and counts as UTC: let its producer write an offset or Z"
     for hours in (0, 1, 23, 24.5, 25):
@@ -654,7 +649,7 @@ def test_a_lasting_oddity_is_told_once_a_day(rig: Rig) -> None:
     assert rig.texts("warning").count(odd) == 2
 
 
-def test_who_is_absent_is_told_at_both_ends(rig: Rig) -> None:
+def test_who_is_absent_is_told_at_both_ends(rig: CycleRig) -> None:
     """An agent that stays away is told once, its retirement once, and its return."""
     rig.see()
     for _ in range(6):
@@ -667,7 +662,7 @@ def test_who_is_absent_is_told_at_both_ends(rig: Rig) -> None:
     ]
 
 
-def test_who_is_well_again_is_told_so_and_who_is_gone_is_not(rig: Rig) -> None:
+def test_who_is_well_again_is_told_so_and_who_is_gone_is_not(rig: CycleRig) -> None:
     """A good record ends it; a stranger with a faulty record that is gone was never well."""
     rig.see()
     rig.see({"Ada": 0.5, "Bob": 0.3}, faulty=["Cyd", "Zed"])
@@ -676,7 +671,7 @@ def test_who_is_well_again_is_told_so_and_who_is_gone_is_not(rig: Rig) -> None:
     assert told == ["Cyd: no longer faulty or absent", "Zed: no longer in the payload"]
 
 
-def test_a_hold_in_which_nobody_is_counted_says_nothing_of_the_agents(rig: Rig) -> None:
+def test_a_hold_in_which_nobody_is_counted_says_nothing_of_the_agents(rig: CycleRig) -> None:
     """An agent that is absent when Guardian pauses is not said to be back by that, nor a faulty member a stranger."""
     rig.see()
     rig.see({"Ada": 0.5, "Bob": 0.3})
@@ -687,7 +682,7 @@ def test_a_hold_in_which_nobody_is_counted_says_nothing_of_the_agents(rig: Rig) 
     ]
 
 
-def test_the_fleet_is_told_when_its_size_changes(rig: Rig) -> None:
+def test_the_fleet_is_told_when_its_size_changes(rig: CycleRig) -> None:
     """How far scores can move a share is said at the start and for a fleet of another size."""
     rig.see()
     rig.see()
@@ -698,7 +693,7 @@ def test_the_fleet_is_told_when_its_size_changes(rig: Rig) -> None:
     ]
 
 
-def test_a_move_is_followed_by_what_was_saved(rig: Rig) -> None:
+def test_a_move_is_followed_by_what_was_saved(rig: CycleRig) -> None:
     """After a move the log has the shares that are on disk now, and after a stay it has not."""
     rig.see()
     rig.see()
@@ -710,12 +705,12 @@ def test_a_move_is_followed_by_what_was_saved(rig: Rig) -> None:
 # --- what is an alert ------------------------------------------------------------------------------------------------
 
 
-def alerts(rig: Rig) -> list[tuple[str, bool]]:
+def alerts(rig: CycleRig) -> list[tuple[str, bool]]:
     """The topics that the operator is told of, and whether as over."""
     return [(line.topic, line.over) for line in rig.lines if line.alert]
 
 
-def test_a_rival_is_an_alert_until_it_was_quiet_for_ten_minutes(rig: Rig) -> None:
+def test_a_rival_is_an_alert_until_it_was_quiet_for_ten_minutes(rig: CycleRig) -> None:
     """However often another program writes the override, that is one alert, and its silence is one."""
     rig.see()
     for _ in range(3):
@@ -728,7 +723,7 @@ def test_a_rival_is_an_alert_until_it_was_quiet_for_ten_minutes(rig: Rig) -> Non
     assert alerts(rig) == [("rival", False), ("rival", True)]
 
 
-def test_a_new_process_goes_on_with_the_episodes_that_were_told(rig: Rig) -> None:
+def test_a_new_process_goes_on_with_the_episodes_that_were_told(rig: CycleRig) -> None:
     """What was told before a restart is not told again, and its end is, even if it came in between."""
     rig.see()
     for topic, said in (("paused", True), ("rival", False), ("degraded", False)):
@@ -742,7 +737,7 @@ def test_a_new_process_goes_on_with_the_episodes_that_were_told(rig: Rig) -> Non
         assert alerts(rig) == [(topic, True)]
 
 
-def test_ordinary_holds_are_no_alerts(rig: Rig) -> None:
+def test_ordinary_holds_are_no_alerts(rig: CycleRig) -> None:
     """A failed fetch, a stale payload and the operator's own STOP are for the log only."""
     rig.see()
     rig.cycle(GONE)

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +19,9 @@ from capital_governor.settings.faults import SettingsError
 from capital_governor.settings.sources import find_place
 from tests.faults.surroundings import with_own_mounts
 from tests.rigs.commands import CommandResult, call, command, environment, run_to_end, tree
-from tests.rigs.odd_files import STRANGER, unprivileged
+from tests.rigs.dashboard import Dashboard, fresh
+from tests.rigs.odd_files import STRANGER, open_folder, unprivileged
 from tests.rigs.script_machine import BOUND_BY_PERMISSIONS
-from tests.rigs.serving import Dashboard, fresh
 
 pytestmark = pytest.mark.usefixtures("loaded")
 TYPO: Final = {"CAPITAL_GOVERNOR_INTERVALL": "3"}
@@ -93,12 +92,8 @@ def ask(root: Path, url: str, *words: str) -> CommandResult:
 @pytest.fixture
 def open_root() -> Iterator[Path]:
     """A root that every user may look at."""
-    root = Path(tempfile.mkdtemp(dir="/tmp"))
-    root.chmod(0o755)
-    try:
-        yield root
-    finally:
-        shutil.rmtree(root)
+    with open_folder(0o755) as made:
+        yield made
 
 
 def test_a_user_who_may_only_read_sees_how_it_stands(open_root: Path, dashboard: Dashboard) -> None:

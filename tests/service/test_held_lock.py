@@ -15,9 +15,10 @@ import pytest
 
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.paths import Paths
+from tests.rigs.cycle_rig import footprint
+from tests.rigs.dashboard import Dashboard
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.raw_server import hang
-from tests.rigs.serving import Dashboard, footprint
 
 SLOW_SECONDS: Final = 40
 """How long the slow disk takes for one file: far longer than an end that does not wait for it."""

@@ -16,21 +16,21 @@ from capital_governor.contracts.status import Remembered, remembered
 from capital_governor.core.model import Latches, Snapshot
 from capital_governor.core.reason import Reason
 from tests.rigs.builders import FLEET, NOW, snapshot
-from tests.rigs.serving import Rig, footprint
+from tests.rigs.cycle_rig import CycleRig, footprint
 
 LOSSES: Final = ("moved away", "damaged", "locked", "an older copy")
 
 
-def without_guardian(rig: Rig) -> Snapshot:
+def without_guardian(rig: CycleRig) -> Snapshot:
     return replace(snapshot(FLEET, at=rig.now, risk=1.0), guardian=None)
 
 
-def without_stamp(rig: Rig) -> Snapshot:
+def without_stamp(rig: CycleRig) -> Snapshot:
     return replace(snapshot(FLEET, at=rig.now, risk=1.0), at=None)
 
 
 @contextmanager
-def losing(rig: Rig, how: str) -> Iterator[None]:
+def losing(rig: CycleRig, how: str) -> Iterator[None]:
     """Let the process and its journal be gone, and a new one start without it."""
     path = rig.settings.journal_path
     rig.journal.close()
@@ -53,7 +53,7 @@ def losing(rig: Rig, how: str) -> Iterator[None]:
         yield
 
 
-def copy_journal(rig: Rig) -> None:
+def copy_journal(rig: CycleRig) -> None:
     plain = sqlite3.connect(rig.settings.journal_path)
     plain.execute("VACUUM INTO ?", [str(rig.root / "copy")])
     plain.close()
@@ -62,7 +62,7 @@ def copy_journal(rig: Rig) -> None:
 @pytest.mark.parametrize("how", LOSSES)
 def test_a_pause_outlives_the_journal(tmp_path: Path, how: str) -> None:
     """Without the record of a pause it still takes a fresh complete payload to end it, and nothing is written."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see(risk=0.4)
         copy_journal(rig)
         assert rig.see(paused=True).decision.reason is Reason.PAUSED
@@ -83,7 +83,7 @@ def test_a_block_that_was_there_is_missed_without_the_journal(
     tmp_path: Path, payload: Any, reason: Reason, how: str
 ) -> None:
     """Guardian block and time stamp were seen once: their absence is a loss, whatever became of the journal."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see(risk=0.4)
         copy_journal(rig)
         rig.see(risk=0.4)
@@ -98,7 +98,7 @@ def test_a_block_that_was_there_is_missed_without_the_journal(
 @pytest.mark.parametrize("how", LOSSES)
 def test_a_missing_drawdown_lifts_no_exposure_without_the_journal(tmp_path: Path, how: str) -> None:
     """The last known drawdown counts on, though nothing but the status file still knows it."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         copy_journal(rig)
         assert rig.see(drawdown=15.0).published is not None
@@ -112,7 +112,7 @@ def test_a_missing_drawdown_lifts_no_exposure_without_the_journal(tmp_path: Path
 
 def test_a_whole_number_in_the_status_file_is_as_good_as_a_fraction(tmp_path: Path) -> None:
     """Whoever wrote 1 for 1.0 does not keep the cycles after it out of the journal."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see(risk=0.4)
         status = rig.status() | {"multipliers": {"regime": 0, "drawdown": 1}}
         rig.journal.close()
@@ -126,7 +126,7 @@ def test_a_whole_number_in_the_status_file_is_as_good_as_a_fraction(tmp_path: Pa
 
 def test_a_journal_that_is_newer_than_the_status_file_counts_alone(tmp_path: Path) -> None:
     """A status file that could not be rewritten does not bring back a pause that has ended."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         rig.see(paused=True)
         stale = rig.governor.paths.status.read_bytes()
@@ -139,7 +139,7 @@ def test_a_journal_that_is_newer_than_the_status_file_counts_alone(tmp_path: Pat
 
 def test_a_start_that_fails_leaves_the_status_file_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until it is taken up it may be all that knows of a pause."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see(paused=True)
         before = rig.governor.paths.status.read_bytes()
         rig.journal.close()

@@ -30,12 +30,13 @@ from capital_governor.wording.log_events import log_text
 from tests.rigs.bot_api import TOKEN, Answer, BotApi, bad_gateway, hang, malformed, ok, refuse, then
 from tests.rigs.builders import FLEET as FIXED
 from tests.rigs.commands import start
+from tests.rigs.cycle_rig import PLAIN_ENVIRONMENT, CycleRig
 from tests.rigs.daemon import FIRST, Daemon, configure, moves_told, pending
+from tests.rigs.dashboard import DOWN, FLEET, Dashboard, fresh, moving, record
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.preludes import PATIENT_END
 from tests.rigs.raw_server import Script
 from tests.rigs.relays import NAME, Proxy
-from tests.rigs.serving import DOWN, FLEET, PLAIN_ENVIRONMENT, Dashboard, Rig, fresh, moving, record
 
 SECRET: Final = TOKEN.partition(":")[2]
 SWAPPED: Final = {"SmartTrader": record(winrate=0.1), "DropshipAgent": record(winrate=0.9)}
@@ -478,7 +479,7 @@ def test_the_digest_of_a_day_arrives_once_however_often_the_governor_is_started(
     root: Path, dashboard: Dashboard, api: BotApi
 ) -> None:
     """A process that was down at the hour tells as soon as it governs again, and its successors do not."""
-    with Rig(root) as rig:
+    with CycleRig(root) as rig:
         rig.now = time.time() - 20 * 3_600
         rig.see(FIXED)
     configure(root, api)

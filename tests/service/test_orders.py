@@ -24,8 +24,8 @@ from capital_governor.journal.protocol import new_key
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from tests.rigs.builders import FLEET, INTERVAL, NOW, snapshot
+from tests.rigs.cycle_rig import CycleRig, footprint, locked
 from tests.rigs.patience import PATIENCE_SECONDS
-from tests.rigs.serving import Rig, footprint, locked
 
 SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 """Scores that turn 0.40, 0.36, 0.24 into 0.24, 0.36, 0.40: a move."""
@@ -34,14 +34,14 @@ R = Reason
 
 
 @pytest.fixture(params=[False, True], ids=["one process", "a fresh process each cycle"])
-def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
+def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[CycleRig]:
     """A governor that has published 0.40, 0.36, 0.24; in half of the runs every cycle is the first of a process."""
-    with Restarting(tmp_path) if request.param else Rig(tmp_path) as made:
+    with Restarting(tmp_path) if request.param else CycleRig(tmp_path) as made:
         made.see()
         yield made
 
 
-class Restarting(Rig):
+class Restarting(CycleRig):
     """A governor that is killed and started anew before each cycle."""
 
     def cycle(self, said: Snapshot | Refusal) -> Any:
@@ -50,7 +50,7 @@ class Restarting(Rig):
 
 
 @contextmanager
-def desk(rig: Rig) -> Iterator[Any]:
+def desk(rig: CycleRig) -> Iterator[Any]:
     """The journal, opened a second time, as a command does."""
     journal = open_sqlite(rig.settings.journal_path)
     try:
@@ -59,7 +59,7 @@ def desk(rig: Rig) -> Iterator[Any]:
         journal.close()
 
 
-def give(rig: Rig, kind: OrderKind, seconds: float | None = None, **more: Any) -> Order:
+def give(rig: CycleRig, kind: OrderKind, seconds: float | None = None, **more: Any) -> Order:
     order = Order(
         key=new_key(),
         kind=kind,
@@ -73,12 +73,12 @@ def give(rig: Rig, kind: OrderKind, seconds: float | None = None, **more: Any) -
     return order
 
 
-def take_back(rig: Rig, order: Order) -> None:
+def take_back(rig: CycleRig, order: Order) -> None:
     with desk(rig) as journal:
         journal.put_orders([order.ended(rig.now, OrderEnd.TAKEN_BACK, "bert")])
 
 
-def kept(rig: Rig, order: Order) -> Order:
+def kept(rig: CycleRig, order: Order) -> Order:
     """What the journal says of an order now."""
     with desk(rig) as journal:
         (found,) = [each for each in journal.order_history() if each.key == order.key]
@@ -86,7 +86,7 @@ def kept(rig: Rig, order: Order) -> Order:
     return found
 
 
-def published(rig: Rig) -> dict[str, float]:
+def published(rig: CycleRig) -> dict[str, float]:
     said: dict[str, float] = json.loads(rig.primary.read_bytes())["allocations"]
     return said
 
@@ -94,7 +94,7 @@ def published(rig: Rig) -> dict[str, float]:
 # --- hold ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_hold_keeps_both_files_until_its_time_is_over(rig: Rig) -> None:
+def test_a_hold_keeps_both_files_until_its_time_is_over(rig: CycleRig) -> None:
     """Under it a payload that asks for a move moves nothing; the first cycle after its end does."""
     give(rig, OrderKind.HOLD, 2 * INTERVAL, reason="broker migration")
     before = footprint(rig.primary, rig.override)
@@ -114,7 +114,7 @@ def test_a_hold_keeps_both_files_until_its_time_is_over(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("down", [False, True], ids=["stale", "down"])
-def test_a_hold_outlives_a_clock_that_leaps_and_returns(rig: Rig, down: bool) -> None:
+def test_a_hold_outlives_a_clock_that_leaps_and_returns(rig: CycleRig, down: bool) -> None:
     """For a cycle it is a hundred days later: what seems to be over since long is not deleted by that."""
     hold, days = give(rig, OrderKind.HOLD, 7_200), 100 * 86_400
     rig.see(SWAPPED)
@@ -126,7 +126,7 @@ def test_a_hold_outlives_a_clock_that_leaps_and_returns(rig: Rig, down: bool) ->
     assert kept(rig, hold) == hold
 
 
-def test_a_hold_that_is_taken_back_ends_with_the_next_cycle(rig: Rig) -> None:
+def test_a_hold_that_is_taken_back_ends_with_the_next_cycle(rig: CycleRig) -> None:
     """The journal goes on saying who gave it and who took it back, when."""
     order = give(rig, OrderKind.HOLD)
     assert rig.see(SWAPPED).decision.reason is R.OPERATOR_HOLD
@@ -140,7 +140,7 @@ def test_a_hold_that_is_taken_back_ends_with_the_next_cycle(rig: Rig) -> None:
 
 def test_a_hold_is_told_once_and_so_is_its_end(tmp_path: Path) -> None:
     """However long it lasts, the operator gets one alert that it is on and one that it is over."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         order = give(rig, OrderKind.HOLD)
         for _ in range(4):
@@ -158,7 +158,7 @@ def test_a_hold_is_told_once_and_so_is_its_end(tmp_path: Path) -> None:
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_cap_cuts_at_once_and_ends_with_its_time(rig: Rig) -> None:
+def test_a_cap_cuts_at_once_and_ends_with_its_time(rig: CycleRig) -> None:
     """0.40 goes down to the cap of 0.10 in the next cycle; the other two rise to MAX_ALLOC, the rest is reserve."""
     give(rig, OrderKind.LIMIT, INTERVAL, agent="Ada", cap=0.1, reason="new strategy")
     outcome = rig.see()
@@ -172,14 +172,14 @@ def test_a_cap_cuts_at_once_and_ends_with_its_time(rig: Rig) -> None:
     assert published(rig) == {"Ada": 0.4, "Bob": 0.36, "Cyd": 0.24}
 
 
-def test_a_floor_lifts_in_the_next_cycle(rig: Rig) -> None:
+def test_a_floor_lifts_in_the_next_cycle(rig: CycleRig) -> None:
     """0.24 rises to the floor of 0.30; Bob has what Ada's cap and that floor leave."""
     give(rig, OrderKind.LIMIT, agent="Cyd", floor=0.3)
     assert rig.see().decision.reason is R.BELOW_FLOOR
     assert published(rig) == {"Ada": 0.4, "Bob": 0.3, "Cyd": 0.3}
 
 
-def test_a_limit_on_a_stranger_waits_for_it(rig: Rig) -> None:
+def test_a_limit_on_a_stranger_waits_for_it(rig: CycleRig) -> None:
     """It moves nothing while nobody has that name, and binds the newcomer from its first cycle."""
     give(rig, OrderKind.LIMIT, agent="Dan", cap=0.02)
     assert rig.see().decision.reason is R.UNCHANGED
@@ -189,7 +189,7 @@ def test_a_limit_on_a_stranger_waits_for_it(rig: Rig) -> None:
 
 def test_limits_are_logged_when_they_begin_and_end(tmp_path: Path) -> None:
     """Each once, with author and reason, not in every cycle."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         order = give(rig, OrderKind.LIMIT, agent="Ada", cap=0.1, reason="new strategy")
         rig.see()
@@ -205,27 +205,27 @@ def test_limits_are_logged_when_they_begin_and_end(tmp_path: Path) -> None:
 
 # --- accept ----------------------------------------------------------------------------------------------------------
 
-Say = Callable[[Rig], Snapshot | Refusal]
+Say = Callable[[CycleRig], Snapshot | Refusal]
 
 
-def _without_guardian(rig: Rig) -> Snapshot:
+def _without_guardian(rig: CycleRig) -> Snapshot:
     return replace(snapshot(at=rig.now), guardian=None)
 
 
-def _without_stamp(rig: Rig) -> Snapshot:
+def _without_stamp(rig: CycleRig) -> Snapshot:
     del rig
     return snapshot(at=None)
 
 
-def _empty(rig: Rig) -> Snapshot:
+def _empty(rig: CycleRig) -> Snapshot:
     return snapshot({}, at=rig.now)
 
 
-def _mostly_faulty(rig: Rig) -> Snapshot:
+def _mostly_faulty(rig: CycleRig) -> Snapshot:
     return snapshot({"Ada": 0.5}, at=rig.now, faulty=("Bob", "Cyd"))
 
 
-def _half_gone(rig: Rig) -> Snapshot:
+def _half_gone(rig: CycleRig) -> Snapshot:
     return snapshot({"Ada": 0.5}, at=rig.now)
 
 
@@ -239,13 +239,13 @@ PROBLEMS: Final[dict[Reason, Say]] = {
 problems = pytest.mark.parametrize("about", PROBLEMS, ids=lambda reason: reason.value)
 
 
-def held(rig: Rig) -> Reason | None:
+def held(rig: CycleRig) -> Reason | None:
     """The hold of the newest cycle, though a cut may have been published under it."""
     hold = rig.entries()[-1].decision.trace.hold
     return None if hold is None else hold.reason
 
 
-def accept(rig: Rig) -> Order:
+def accept(rig: CycleRig) -> Order:
     """What the command does: accept the hold that is on."""
     with desk(rig) as journal:
         found = open_hold(entry.decision for entry in reversed(list(journal.entries("live"))))
@@ -259,7 +259,7 @@ def test_every_hold_that_names_it_is_tried() -> None:
 
 
 @problems
-def test_an_accept_ends_the_hold_that_it_names_and_is_used_up(rig: Rig, about: Reason) -> None:
+def test_an_accept_ends_the_hold_that_it_names_and_is_used_up(rig: CycleRig, about: Reason) -> None:
     """The next cycle decides in spite of the problem, and the order is kept as used, with what it let pass."""
     rig.cycle(PROBLEMS[about](rig))
     assert held(rig) is about
@@ -278,7 +278,7 @@ def test_an_accept_ends_the_hold_that_it_names_and_is_used_up(rig: Rig, about: R
 
 
 @problems
-def test_an_accepted_problem_holds_again_when_it_comes_back(rig: Rig, about: Reason) -> None:
+def test_an_accepted_problem_holds_again_when_it_comes_back(rig: CycleRig, about: Reason) -> None:
     """One accept is for one loss: once all was well, the same loss holds anew."""
     rig.cycle(PROBLEMS[about](rig))
     accept(rig)
@@ -290,7 +290,7 @@ def test_an_accepted_problem_holds_again_when_it_comes_back(rig: Rig, about: Rea
 
 
 @problems
-def test_an_accept_waits_for_a_cycle_that_can_use_it(rig: Rig, about: Reason) -> None:
+def test_an_accept_waits_for_a_cycle_that_can_use_it(rig: CycleRig, about: Reason) -> None:
     """A dashboard that is down, a pause, STOP and an operator's hold neither use it up nor end it."""
     rig.cycle(PROBLEMS[about](rig))
     order = accept(rig)
@@ -315,7 +315,7 @@ def test_an_accept_waits_for_a_cycle_that_can_use_it(rig: Rig, about: Reason) ->
 
 
 @problems
-def test_an_accept_lapses_when_the_hold_is_over_by_itself(rig: Rig, about: Reason) -> None:
+def test_an_accept_lapses_when_the_hold_is_over_by_itself(rig: CycleRig, about: Reason) -> None:
     """It lets nothing pass later: the same problem, days after, holds as if it had never been given."""
     rig.cycle(PROBLEMS[about](rig))
     order = accept(rig)
@@ -339,7 +339,7 @@ def test_an_accept_lapses_when_the_hold_is_over_by_itself(rig: Rig, about: Reaso
         (R.TIMESTAMP_LOST, R.NO_AGENTS),
     ],
 )
-def test_an_accept_never_passes_another_problem(rig: Rig, about: Reason, instead: Reason) -> None:
+def test_an_accept_never_passes_another_problem(rig: CycleRig, about: Reason, instead: Reason) -> None:
     """Where the problem that it names has given way to another, it lapses and the other one holds."""
     rig.cycle(PROBLEMS[about](rig))
     order = accept(rig)
@@ -350,7 +350,7 @@ def test_an_accept_never_passes_another_problem(rig: Rig, about: Reason, instead
     assert held(rig) is instead
 
 
-def test_an_accept_of_a_lost_block_lets_no_lost_member_pass(rig: Rig) -> None:
+def test_an_accept_of_a_lost_block_lets_no_lost_member_pass(rig: CycleRig) -> None:
     """Where members go before it is used, the cycle that uses it holds for them: nobody has accepted that."""
     rig.cycle(PROBLEMS[R.GUARDIAN_LOST](rig))
     order = accept(rig)
@@ -363,7 +363,7 @@ def test_an_accept_of_a_lost_block_lets_no_lost_member_pass(rig: Rig) -> None:
     assert (held(rig), published(rig)) == (R.MEMBERS_GONE, before)
 
 
-def test_two_lost_blocks_take_two_accepts(rig: Rig) -> None:
+def test_two_lost_blocks_take_two_accepts(rig: CycleRig) -> None:
     """The first lets the guardian block pass and shows that the stamp is lost, too; the second ends that."""
     both = replace(snapshot(SWAPPED, at=None), guardian=None)
     rig.cycle(both)
@@ -378,7 +378,7 @@ def test_two_lost_blocks_take_two_accepts(rig: Rig) -> None:
     assert kept(rig, second).end_detail == "time stamp"
 
 
-def test_a_lost_guardian_block_hides_whether_the_stamp_is_lost(rig: Rig) -> None:
+def test_a_lost_guardian_block_hides_whether_the_stamp_is_lost(rig: CycleRig) -> None:
     """An accept of the lost stamp waits while the guardian block is gone too, since that holds first."""
     rig.cycle(PROBLEMS[R.TIMESTAMP_LOST](rig))
     order = accept(rig)
@@ -389,7 +389,7 @@ def test_a_lost_guardian_block_hides_whether_the_stamp_is_lost(rig: Rig) -> None
     assert (held(rig), kept(rig, order).end) == (None, OrderEnd.USED)
 
 
-def test_an_accept_is_over_after_a_day(rig: Rig) -> None:
+def test_an_accept_is_over_after_a_day(rig: CycleRig) -> None:
     """After a day of a dashboard that is down it accepts nothing any more."""
     rig.cycle(PROBLEMS[R.MEMBERS_GONE](rig))
     accept(rig)
@@ -400,7 +400,7 @@ def test_an_accept_is_over_after_a_day(rig: Rig) -> None:
     assert rig.status()["orders"] == []
 
 
-def test_the_hold_that_an_accept_is_about_may_be_hidden_now(rig: Rig) -> None:
+def test_the_hold_that_an_accept_is_about_may_be_hidden_now(rig: CycleRig) -> None:
     """Behind a failed fetch or a STOP it is the last that could be seen; once shown to be over there is none."""
 
     def about() -> Reason | None:
@@ -427,8 +427,9 @@ def test_the_hold_that_an_accept_is_about_may_be_hidden_now(rig: Rig) -> None:
 KILLED: Final = """
 import os, signal, sys
 from pathlib import Path
-from tests.rigs.serving import Rig
-rig = Rig(Path(sys.argv[1]))
+from tests.rigs.builders import snapshot
+from tests.rigs.cycle_rig import CycleRig
+rig = CycleRig(Path(sys.argv[1]))
 rig.now = float(sys.argv[2])
 moment, seen = sys.argv[3], []
 
@@ -440,7 +441,7 @@ def trace(sql):
             os.kill(os.getpid(), signal.SIGKILL)
 
 rig.journal._store._db._db.set_trace_callback(trace)
-rig.cycle(PROBLEMS[R.MEMBERS_GONE](rig))
+rig.cycle(snapshot({"Ada": 0.5}, at=rig.now))
 """
 """A governor that is killed right before, or right after, the commit of the cycle that uses an accept."""
 
@@ -448,7 +449,7 @@ rig.cycle(PROBLEMS[R.MEMBERS_GONE](rig))
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_kill_neither_loses_nor_doubles_an_accept(tmp_path: Path, moment: str) -> None:
     """Before the commit it is as if the cycle had not been: the next one uses it. After it, it is used."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         rig.cycle(PROBLEMS[R.MEMBERS_GONE](rig))
         order, now = accept(rig), rig.now
@@ -480,7 +481,7 @@ def shut(path: Path) -> Iterator[None]:
 
 def test_orders_are_obeyed_while_the_journal_is_lost(tmp_path: Path) -> None:
     """What was known last goes on; an accept that was used meanwhile is not used again once the journal is back."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         give(rig, OrderKind.LIMIT, agent="Ada", cap=0.1)
         rig.cycle(PROBLEMS[R.GUARDIAN_LOST](rig))
@@ -503,7 +504,7 @@ def test_orders_are_obeyed_while_the_journal_is_lost(tmp_path: Path) -> None:
 
 def test_orders_outlive_a_damaged_journal(tmp_path: Path) -> None:
     """The journal that is begun anew knows what the operator has ordered, and the next process obeys it."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         order = give(rig, OrderKind.HOLD)
         rig.see(SWAPPED)
@@ -527,7 +528,7 @@ def test_orders_outlive_a_damaged_journal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["moved away", "damaged", "locked"])
 def test_orders_outlive_a_journal_that_is_lost_at_the_start(tmp_path: Path, what: str) -> None:
     """A governor that cannot read the journal goes on with the holds and limits of the status file."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         hold, cap = give(rig, OrderKind.HOLD), give(rig, OrderKind.LIMIT, agent="Ada", cap=0.1)
         rig.see(SWAPPED)
@@ -551,7 +552,7 @@ def test_orders_outlive_a_journal_that_is_lost_at_the_start(tmp_path: Path, what
 
 def test_an_order_that_was_taken_back_does_not_return_from_the_status_file(tmp_path: Path) -> None:
     """Where the journal is only locked at the start, what it says counts as soon as it can be read."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         hold = give(rig, OrderKind.HOLD)
         rig.see(SWAPPED)
@@ -580,7 +581,7 @@ def test_an_order_that_was_taken_back_does_not_return_from_the_status_file(tmp_p
 )
 def test_orders_outlive_their_damaged_table(tmp_path: Path, damage: str) -> None:
     """Where the journal has its state and no legible orders, those of the status file go on, and all is begun anew."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         hold = give(rig, OrderKind.HOLD)
         rig.see(SWAPPED)
@@ -597,7 +598,7 @@ def test_orders_outlive_their_damaged_table(tmp_path: Path, damage: str) -> None
 
 def test_orders_outlive_an_older_journal_put_in_its_place(tmp_path: Path) -> None:
     """A copy that is restored knows nothing of the hold that is on: the status file does."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         path, copy = rig.settings.journal_path, tmp_path / "copy"
         plain = sqlite3.connect(path)
@@ -619,7 +620,7 @@ def test_orders_outlive_an_older_journal_put_in_its_place(tmp_path: Path) -> Non
 
 def test_an_order_given_to_a_new_journal_replaces_that_of_the_status_file(tmp_path: Path) -> None:
     """The command could not see the old limit; of the two, the one given last counts alone."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         old = give(rig, OrderKind.LIMIT, agent="Ada", cap=0.1)
         rig.see()
@@ -635,7 +636,7 @@ def test_an_order_given_to_a_new_journal_replaces_that_of_the_status_file(tmp_pa
 @pytest.mark.parametrize("how", ["leave", "fail"])
 def test_a_start_without_a_completed_cycle_keeps_the_orders_in_the_status_file(tmp_path: Path, how: str) -> None:
     """Ended or failed before its first cycle, it goes on to say what is in force, and a lost journal costs nothing."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         hold = give(rig, OrderKind.HOLD)
         rig.see()

@@ -21,7 +21,7 @@ from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.standing import Outcome
 from tests.rigs.builders import snapshot
-from tests.rigs.serving import Rig
+from tests.rigs.cycle_rig import CycleRig
 
 HISTORIES = 40
 STEPS = 14
@@ -32,7 +32,7 @@ NAMES = ("Ada", "Bob", "Cyd", "Dan")
 class History:
     """One root, and what befalls it; what was copied may be put back later."""
 
-    rig: Rig
+    rig: CycleRig
     rng: random.Random
     copies: dict[str, list[bytes]] = field(default_factory=dict)
 
@@ -161,7 +161,7 @@ def test_a_preview_is_what_the_next_start_does(tmp_path: Path) -> None:
         rng = random.Random(seed)  # noqa: S311 - the same histories in every run
         root = tmp_path / str(seed)
         (root / "state").mkdir(parents=True)
-        with Rig(root, CONFIRM_CYCLES=rng.choice(("1", "2")), COOLDOWN=rng.choice(("0", "700"))) as rig:
+        with CycleRig(root, CONFIRM_CYCLES=rng.choice(("1", "2")), COOLDOWN=rng.choice(("0", "700"))) as rig:
             history = History(rig, rng)
             rig.governor.recover()
             try:

@@ -17,7 +17,7 @@ from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
 from tests.rigs.allocation_files import SETTLED, previous_program
 from tests.rigs.builders import FLEET_SHARES, INTERVAL
-from tests.rigs.serving import Rig, footprint
+from tests.rigs.cycle_rig import CycleRig, footprint
 
 SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 
@@ -33,7 +33,7 @@ def said(path: Path) -> dict[str, Any]:
 def test_the_previous_programs_shares_stand_until_a_move(tmp_path: Path) -> None:
     """A primary without generation is adopted: its bytes stay, restarts included, and the first move is number 1."""
     content = previous_program(tmp_path, SETTLED)
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         assert rig.found == "adopted another program's shares from capital_governor_allocations.json"
         assert rig.see().decision.reason is Reason.UNCHANGED
         rig.restart()
@@ -50,7 +50,7 @@ def test_shares_that_rounding_makes_more_than_all_are_adopted_and_scaled(tmp_pat
     """Four decimals each may add up to 1.0001: the file stays, and its shares count scaled down to 1."""
     rounded = {"CryptoTrend": 0.3637, "SmartTrader": 0.2728, "DropshipAgent": 0.1818, "NewsScalper": 0.1818}
     content = previous_program(tmp_path, rounded)
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         assert rig.found == "adopted another program's shares from capital_governor_allocations.json"
         published = rig.governor.state.published
         assert published is not None
@@ -74,7 +74,7 @@ def kept_beside(root: Path) -> list[Path]:
 def test_a_primary_that_is_not_adopted_is_said_and_kept(tmp_path: Path) -> None:
     """What adds up to more than rounding explains is no state of ours: the log says why, and a copy stays, once."""
     content = previous_program(tmp_path, {"Ada": 0.6, "Bob": 0.4002})
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         for _ in range(2):
             (copy,) = kept_beside(tmp_path)
             assert copy.read_bytes() == content
@@ -91,7 +91,7 @@ def test_a_primary_that_is_not_adopted_is_said_and_kept(tmp_path: Path) -> None:
 
 def test_a_primary_of_an_earlier_generation_is_said_and_kept(tmp_path: Path) -> None:
     """A copy that somebody put back is put right from the journal, not without a word."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         old = rig.primary.read_bytes()
         rig.see(SWAPPED)
@@ -109,7 +109,7 @@ def test_a_primary_of_an_earlier_generation_is_said_and_kept(tmp_path: Path) -> 
 def test_an_adopted_agent_that_nobody_vouches_for_does_not_gain(tmp_path: Path) -> None:
     """An agent of the previous program's file that is faulty from the first payload on keeps its share at most."""
     previous_program(tmp_path, {"Ada": 0.4, "Bob": 0.1, "Cyd": 0.4})
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         published = rig.see({"Ada": 0.1, "Cyd": 0.9, "Dan": 0.9}, faulty=("Bob",)).published
         assert published is not None
         assert published.generation == 1
@@ -118,7 +118,7 @@ def test_an_adopted_agent_that_nobody_vouches_for_does_not_gain(tmp_path: Path) 
 
 def test_a_previous_program_that_takes_over_again_is_adopted_again(tmp_path: Path) -> None:
     """After a spell of the previous program the next start takes its shares over, and numbers go on."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         previous_program(tmp_path, {"Ada": 0.24, "Bob": 0.36, "Cyd": 0.4})
         rig.restart()
@@ -133,7 +133,7 @@ def test_a_previous_program_that_takes_over_again_is_adopted_again(tmp_path: Pat
 def test_the_previous_programs_file_is_adopted_once(tmp_path: Path) -> None:
     """An agent of an adopted file that was retired while a brake was on is not a member again after a restart."""
     previous_program(tmp_path, SETTLED)
-    with Rig(tmp_path, CONFIRM_CYCLES=3) as rig:
+    with CycleRig(tmp_path, CONFIRM_CYCLES=3) as rig:
         for _ in range(4):  # a grace of three, and the cycle that retires
             assert rig.see({"Ada": 0.5, "Bob": 0.3}).published == rig.governor.state.published
         known = rig.governor.state
@@ -147,7 +147,7 @@ def test_the_previous_programs_file_is_adopted_once(tmp_path: Path) -> None:
 
 def test_a_primary_of_a_later_generation_is_adopted(tmp_path: Path) -> None:
     """A primary that is ahead of a journal restored from a backup is what the agents obey: it is taken over."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         rig.journal.close()
         backup = rig.settings.journal_path.read_bytes()
@@ -170,7 +170,7 @@ def test_a_primary_of_a_later_generation_is_adopted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("loss", ["gone", "garbage", "torn"])
 def test_without_a_journal_the_state_comes_from_the_primary(tmp_path: Path, loss: str) -> None:
     """A lost or damaged journal is begun anew from the primary: not a byte of the files changes until a move."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         rig.see(SWAPPED)
         before = footprint(rig.primary, rig.override)
@@ -200,7 +200,7 @@ def test_what_stood_in_the_primary_is_not_given_up_after_a_lost_journal(
     tmp_path: Path, while_running: bool, paused: bool
 ) -> None:
     """A generation that the agents had is restored to a torn primary whatever its age, though the journal was lost."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         whole = rig.primary.read_bytes()
         if not while_running:
@@ -221,7 +221,7 @@ def test_what_stood_in_the_primary_is_not_given_up_after_a_lost_journal(
 
 def test_a_torn_primary_at_a_start_is_restored_from_the_journal(tmp_path: Path) -> None:
     """A primary that stands for nothing is never adopted; the journal's is put back in the first cycle."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         whole = rig.primary.read_bytes()
         rig.primary.write_bytes(whole[:60])
@@ -250,7 +250,7 @@ def test_what_is_no_allocation_of_ours_is_never_adopted(tmp_path: Path, content:
     (tmp_path / "runtime").mkdir()
     for name in ("capital_governor_allocations.json", "allocations_override.json"):
         (tmp_path / "runtime" / name).write_bytes(content)
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         assert rig.found == "nothing is published yet"
         outcome = rig.see()
         assert outcome.decision.reason is Reason.FIRST_ALLOCATION
@@ -261,7 +261,7 @@ def test_what_is_no_allocation_of_ours_is_never_adopted(tmp_path: Path, content:
 # --- a generation that never reached the file -------------------------------------------------------------------------
 
 
-def unreached(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def unreached(rig: CycleRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit generation 2 and be killed before its first rename."""
     rig.see()
 
@@ -282,7 +282,7 @@ def test_an_old_intent_is_given_up_and_its_number_not_used_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was committed, never seen by an agent and is older than MAX_AGE, is forgotten but for its number."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         unreached(rig, monkeypatch)
         before = footprint(rig.primary, rig.override)
         rig.now += 901
@@ -300,7 +300,7 @@ def test_what_stands_after_an_intent_is_given_up_is_known_to_a_new_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Agents have long seen it, so it is not given up as well where the journal is lost before the next write."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         unreached(rig, monkeypatch)
         rig.now += 901
         rig.stop_file.touch()
@@ -319,7 +319,7 @@ def test_what_stands_after_an_intent_is_given_up_is_known_to_a_new_journal(
 
 def test_an_intent_from_the_future_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that was set back, as after a power loss, does not tell how old it is: it may be as old as any."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         unreached(rig, monkeypatch)
         before = footprint(rig.primary, rig.override)
         rig.now -= 400 * 86_400
@@ -331,7 +331,7 @@ def test_an_intent_from_the_future_is_given_up(tmp_path: Path, monkeypatch: pyte
 
 def test_a_young_intent_is_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was committed shortly before a crash is in both files after the next cycle, which need not be a good one."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         unreached(rig, monkeypatch)
         rig.now += 800
         rig.restart()
@@ -343,7 +343,7 @@ def test_a_young_intent_is_carried_out(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_an_abandoned_first_allocation_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing was ever on disk, giving up the intent leaves nothing published, and the next one is number 2."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
 
         def killed(*_: object, **__: object) -> None:
             raise SystemExit(9)
@@ -363,7 +363,7 @@ def test_an_abandoned_first_allocation_is_made_anew(tmp_path: Path, monkeypatch:
 
 def test_a_damaged_last_entry_does_not_keep_the_governor_from_starting(tmp_path: Path) -> None:
     """The journal is set aside, as for any damage, and the state that could be read goes on."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         rig.see()
         plain = sqlite3.connect(rig.settings.journal_path)
@@ -384,7 +384,7 @@ def test_a_damaged_last_entry_does_not_keep_the_governor_from_starting(tmp_path:
 
 def test_a_generation_above_ours_in_the_override_is_overtaken(tmp_path: Path) -> None:
     """A signed override with a huge number makes the next generation greater still, and nothing of it is adopted."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         rig.override.write_text('{"source": "capital_governor", "generation": 1000000, "allocations": {"Ada": 1.0}}')
         assert rig.see().decision.reason is Reason.UNCHANGED
@@ -396,7 +396,7 @@ def test_a_generation_above_ours_in_the_override_is_overtaken(tmp_path: Path) ->
 
 def test_the_largest_generation_that_is_read_leaves_room_for_ours(tmp_path: Path) -> None:
     """Whatever number a rival signs, what is published next can be read again after the journal was lost."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         rig.override.write_text(json.dumps({"source": "capital_governor", "generation": 2**53 - 1}))
         assert rig.see(SWAPPED).decision.reason is Reason.THRESHOLD
@@ -420,7 +420,7 @@ def test_a_target_that_is_no_file_holds_until_it_is_gone(
     tmp_path: Path, make: Callable[[Path], None], what: str, name: str
 ) -> None:
     """A folder or FIFO in place of a file is a hold with its reason everywhere, told once, over when it is gone."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         target: Path = getattr(rig, name)
         target.unlink()
@@ -452,7 +452,7 @@ def test_a_target_that_is_no_file_holds_the_first_allocation(tmp_path: Path) -> 
     """With a folder in its place from the start, nothing is published, not even into the other file."""
     folder_at = tmp_path / "runtime" / "capital_governor_allocations.json"
     folder_at.mkdir(parents=True)
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         assert rig.see().decision.reason is Reason.FILES_UNWRITABLE
         assert not rig.override.exists()
         assert rig.status()["generation"] is None
@@ -476,7 +476,7 @@ def test_only_our_own_leftovers_are_swept(tmp_path: Path) -> None:
     ]
     for path in (ours, *others):
         path.write_text("half")
-    with Rig(tmp_path):
+    with CycleRig(tmp_path):
         assert not ours.exists()
         assert all(path.read_text() == "half" for path in others)
 
@@ -486,7 +486,7 @@ def test_only_our_own_leftovers_are_swept(tmp_path: Path) -> None:
 
 def test_a_locked_journal_stops_no_cycle_and_is_written_back(tmp_path: Path) -> None:
     """While another program holds the journal, moves go on, said once; afterwards it has every cycle."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.see()
         rig.journal.close()
         locker = sqlite3.connect(rig.settings.journal_path, isolation_level=None)

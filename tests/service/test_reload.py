@@ -16,10 +16,11 @@ from typing import Final
 from capital_governor.adapters.lock import is_held
 from capital_governor.service.reload import changes
 from tests.rigs.bot_api import BotApi
+from tests.rigs.cycle_rig import locked, settings_of
 from tests.rigs.daemon import Daemon, entries
+from tests.rigs.dashboard import Dashboard, fresh, record
 from tests.rigs.patience import wait_until
 from tests.rigs.raw_server import hang
-from tests.rigs.serving import Dashboard, fresh, locked, record, settings_of
 
 TOKEN: Final = "123456789:" + "CANARYtoken" * 3 + "12"
 

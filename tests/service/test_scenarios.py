@@ -15,9 +15,9 @@ import pytest
 
 from tests.rigs.bot_api import BotApi
 from tests.rigs.daemon import Daemon
+from tests.rigs.dashboard import Dashboard, Record, fresh, record
 from tests.rigs.patience import wait_until
 from tests.rigs.raw_server import Script
-from tests.rigs.serving import Dashboard, Record, fresh, record
 
 PAUSED: Final = "Guardian paused - maintaining current allocations"
 

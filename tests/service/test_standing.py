@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from capital_governor.core.model import Refusal, Rules
 from capital_governor.core.reason import Reason
 from capital_governor.service.standing import Outcome, Standing, Vitals, status_document
 from tests.rigs.builders import NOW, cycle, observe, settled, snapshot
-from tests.rigs.serving import Rig
+from tests.rigs.cycle_rig import CycleRig
 
 SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 FIELDS = {
@@ -58,19 +57,13 @@ FIELDS = {
 GONE = Refusal(Reason.FETCH_FAILED, "connection refused")
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    with Rig(tmp_path) as made:
-        yield made
-
-
 def shown(standing: Standing, interval: float = 300.0) -> dict[str, Any]:
     content = status_document(standing, Vitals(), interval_seconds=interval, rules=Rules(), dry_run=False, pid=1)
     found: dict[str, Any] = json.loads(content)
     return found
 
 
-def test_a_move_is_shown_in_full(rig: Rig) -> None:
+def test_a_move_is_shown_in_full(rig: CycleRig) -> None:
     """After a move the file says what was published, when, why, and how much is in reserve."""
     rig.see(risk=0.8)
     status = rig.status()
@@ -111,7 +104,7 @@ def test_a_move_is_shown_in_full(rig: Rig) -> None:
     }
 
 
-def test_a_stay_renews_the_file_but_not_the_generation(rig: Rig) -> None:
+def test_a_stay_renews_the_file_but_not_the_generation(rig: CycleRig) -> None:
     """A cycle that stays moves the times on and leaves what is published."""
     rig.see()
     rig.see()
@@ -121,7 +114,7 @@ def test_a_stay_renews_the_file_but_not_the_generation(rig: Rig) -> None:
     assert status["published_at"] == "2025-11-03T22:00:00Z"
 
 
-def test_holds_are_shown_with_reason_and_exit_and_counted(rig: Rig) -> None:
+def test_holds_are_shown_with_reason_and_exit_and_counted(rig: CycleRig) -> None:
     """A hold says why and what ends it; the last success stays where it was, and the next one resets the count."""
     rig.see()
     for failures in (1, 2, 3):
@@ -137,7 +130,7 @@ def test_holds_are_shown_with_reason_and_exit_and_counted(rig: Rig) -> None:
     assert (rig.status()["failures_in_row"], rig.status()["last_success"]) == (0, "2025-11-03T22:20:00Z")
 
 
-def test_a_pause_is_a_hold_in_the_file_and_still_renews_it(rig: Rig) -> None:
+def test_a_pause_is_a_hold_in_the_file_and_still_renews_it(rig: CycleRig) -> None:
     """Under a pause the status file is still written, so that nobody takes the governor for dead."""
     rig.see()
     rig.see(paused=True, said="Drawdown")
@@ -146,7 +139,7 @@ def test_a_pause_is_a_hold_in_the_file_and_still_renews_it(rig: Rig) -> None:
     assert status["timestamp"] == "2025-11-03T22:05:00Z"
 
 
-def test_a_cut_in_a_hold_is_shown_as_holding(rig: Rig) -> None:
+def test_a_cut_in_a_hold_is_shown_as_holding(rig: CycleRig) -> None:
     """A cut published in an agents' hold shows the cut as reason, and the hold as state, detail and exit."""
     rig.see()
     rig.see({"Ada": 0.5}, risk=0.5)
@@ -156,7 +149,7 @@ def test_a_cut_in_a_hold_is_shown_as_holding(rig: Rig) -> None:
     assert (status["exposure"], status["reserve"]) == (0.5, 0.5)
 
 
-def test_a_file_that_cannot_be_written_is_shown(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_written_is_shown(rig: CycleRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A move that the disk refuses shows as holding, with the disk's words, until the file is there."""
     rig.see()
     real = atomic_replacement.replace
@@ -187,7 +180,7 @@ def test_a_refusal_of_the_gate_is_shown_as_holding() -> None:
     assert (status["state"], status["reason"], status["generation"]) == ("holding", "gate_limit", 1)
 
 
-def test_a_failed_cycle_is_shown_with_its_error(rig: Rig) -> None:
+def test_a_failed_cycle_is_shown_with_its_error(rig: CycleRig) -> None:
     """An unexpected error is shown as such, beside what is still published."""
     rig.see()
     assert rig.governor.fail("ValueError: odd") == ""
@@ -197,7 +190,7 @@ def test_a_failed_cycle_is_shown_with_its_error(rig: Rig) -> None:
     assert status["failures_in_row"] == 1
 
 
-def test_failed_cycles_do_not_renew_the_validity(rig: Rig) -> None:
+def test_failed_cycles_do_not_renew_the_validity(rig: CycleRig) -> None:
     """A governor whose cycles all fail is dead to the agents three intervals after the last completed one."""
     rig.see()
     until = rig.status()["valid_until"]
@@ -211,7 +204,7 @@ def test_failed_cycles_do_not_renew_the_validity(rig: Rig) -> None:
 
 def test_a_governor_that_never_completed_a_cycle_has_one_validity(tmp_path: Path) -> None:
     """From its first failure on."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.governor.fail("odd")
         before = rig.status()
         rig.now += 300
@@ -220,7 +213,7 @@ def test_a_governor_that_never_completed_a_cycle_has_one_validity(tmp_path: Path
         assert before["timestamp"] == "2025-11-03T22:00:00Z"
 
 
-def test_an_end_leaves_the_validity_as_it_is(rig: Rig) -> None:
+def test_an_end_leaves_the_validity_as_it_is(rig: CycleRig) -> None:
     """A governor that ends says so, and leaves the validity, so that a quick restart alarms nobody."""
     rig.see()
     before = rig.status()
@@ -229,7 +222,7 @@ def test_an_end_leaves_the_validity_as_it_is(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("how", ["leave", "fail"])
-def test_an_end_before_the_first_cycle_unpublishes_nothing(rig: Rig, how: str) -> None:
+def test_an_end_before_the_first_cycle_unpublishes_nothing(rig: CycleRig, how: str) -> None:
     """A restart whose first cycle never ends, or fails, still shows the generation that the files carry."""
     rig.see()
     rig.restart()
@@ -240,7 +233,7 @@ def test_an_end_before_the_first_cycle_unpublishes_nothing(rig: Rig, how: str) -
 
 
 @pytest.mark.parametrize("why", ["paused", "stopped"])
-def test_a_stale_payload_is_no_success_under_a_pause_either(rig: Rig, why: str) -> None:
+def test_a_stale_payload_is_no_success_under_a_pause_either(rig: CycleRig, why: str) -> None:
     """What is too old to decide on does not count as the last success, whatever else holds."""
     rig.see()
     if why == "stopped":
@@ -257,7 +250,7 @@ def test_an_impossible_time_in_an_adopted_file_stops_nothing(tmp_path: Path, sta
     (tmp_path / "runtime").mkdir()
     said = {"allocations": {"Ada": 0.4, "Bob": 0.36, "Cyd": 0.24}, "source": "capital_governor", "timestamp": stamp}
     (tmp_path / "runtime" / "capital_governor_allocations.json").write_text(json.dumps(said))
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         assert rig.see().decision.reason is Reason.UNCHANGED
         assert rig.status()["state"] == "governing"
 
@@ -269,7 +262,7 @@ def test_the_validity_is_three_intervals_but_at_least_a_minute(interval: float, 
     assert status["valid_until"] == f"2025-11-03T{until}Z"
 
 
-def test_a_status_file_that_cannot_be_written_is_told_and_stops_nothing(rig: Rig) -> None:
+def test_a_status_file_that_cannot_be_written_is_told_and_stops_nothing(rig: CycleRig) -> None:
     """With a folder in its place the cycle is completed, and the log has the problem once and its end."""
     rig.governor.paths.status.mkdir()
     assert rig.see().decision.reason is Reason.FIRST_ALLOCATION
@@ -285,7 +278,7 @@ def test_a_status_file_that_cannot_be_written_is_told_and_stops_nothing(rig: Rig
     assert rig.status()["generation"] == 1
 
 
-def test_a_status_file_that_cannot_be_written_is_told_under_a_pause_too(rig: Rig) -> None:
+def test_a_status_file_that_cannot_be_written_is_told_under_a_pause_too(rig: CycleRig) -> None:
     """A pause does not silence the problem."""
     rig.see()
     rig.governor.paths.status.unlink()

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.rigs.commands import CommandResult, start
+from tests.rigs.dashboard import Dashboard, fixed, payload
 from tests.rigs.local_time import KOLKATA
-from tests.rigs.serving import Dashboard, fixed, payload
 
 NEW_YORK = "EST5"  # without its summer time, so that the hours below hold all the year
 HOUR = timedelta(hours=1)

@@ -18,14 +18,15 @@ from capital_governor.journal.protocol import JournalConflictError
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.service.governor import open_governor
 from capital_governor.settings.load import load
-from tests.rigs.serving import Dashboard, Rig, footprint, fresh, locked
+from tests.rigs.cycle_rig import CycleRig, footprint, locked
+from tests.rigs.dashboard import Dashboard, fresh
 
 SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 
 
 def test_a_cycle_beside_another_governors_publishes_nothing_and_takes_the_state_anew(tmp_path: Path) -> None:
     """Decided on what is not the newest any more, it is neither recorded nor published; the next one goes on."""
-    with Rig(tmp_path) as one, Rig(tmp_path) as other:
+    with CycleRig(tmp_path) as one, CycleRig(tmp_path) as other:
         one.see()
         before = footprint(one.primary, one.override)
         with pytest.raises(JournalConflictError, match=r"two governors use the same journal, .*; end one of the two"):
@@ -42,12 +43,12 @@ def test_a_cycle_beside_another_governors_publishes_nothing_and_takes_the_state_
 
 def test_what_is_late_is_not_published_over_another_governors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A generation that did not reach the files is not written once another governor has recorded a later one."""
-    with Rig(tmp_path) as one:
+    with CycleRig(tmp_path) as one:
         one.see()
         with monkeypatch.context() as failing:
             failing.setattr("capital_governor.adapters.file_convergence.converge", _refused)
             one.see(SWAPPED)
-        with Rig(tmp_path, now=one.now) as other:
+        with CycleRig(tmp_path, now=one.now) as other:
             other.see()
             assert other.governor.state.generation == 3
             before = footprint(one.primary, one.override)
@@ -63,12 +64,12 @@ def _refused(*_: Any, **__: Any) -> Convergence:
 
 def test_what_waits_in_memory_is_given_up_for_what_another_governor_has_recorded(tmp_path: Path) -> None:
     """Cycles of an outage are not written over another program's; this one goes on from those, and says so."""
-    with Rig(tmp_path) as one:
+    with CycleRig(tmp_path) as one:
         one.see()
         with locked(one.settings.journal_path):
             one.see()
             one.see()
-        with Rig(tmp_path, now=one.now) as other:
+        with CycleRig(tmp_path, now=one.now) as other:
             other.see(SWAPPED)
             before = footprint(one.primary, one.override)
             with pytest.raises(JournalConflictError, match="3 of its cycles waited in memory, and are given up"):
@@ -82,11 +83,11 @@ def test_what_waits_in_memory_is_given_up_for_what_another_governor_has_recorded
 
 def test_an_outage_without_another_governor_is_no_conflict(tmp_path: Path) -> None:
     """A journal that could not be read at the start, or was deleted meanwhile, is gone on with."""
-    with Rig(tmp_path) as first:
+    with CycleRig(tmp_path) as first:
         first.see()
         first.journal.close()
         with locked(first.settings.journal_path):
-            rig = Rig(tmp_path, now=first.now)
+            rig = CycleRig(tmp_path, now=first.now)
             rig.see()
         rig.see(SWAPPED)
         assert [entry.generation for entry in rig.entries()] == [1, None, 2]
@@ -112,7 +113,7 @@ def test_a_daemon_says_what_happened_and_goes_on_in_its_next_cycle(tmp_path: Pat
         governor = loop.run_until_complete(open_governor(settings, sink))
         try:
             assert loop.run_until_complete(governor.guarded_tick())
-            with Rig(tmp_path, now=time.time()) as other:
+            with CycleRig(tmp_path, now=time.time()) as other:
                 other.see(SWAPPED)
                 before = footprint(other.primary, other.override)
             assert not loop.run_until_complete(governor.guarded_tick())

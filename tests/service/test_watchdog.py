@@ -14,11 +14,11 @@ import pytest
 
 from tests.rigs.commands import start
 from tests.rigs.daemon import Daemon, configure
+from tests.rigs.dashboard import DOWN, Dashboard
 from tests.rigs.patience import wait_until
 from tests.rigs.preludes import DISK_HANGS, LOOKUP_HANGS, OPENING_HANGS, PATIENT_END
 from tests.rigs.raw_server import Server, answer, hang, http
 from tests.rigs.service_manager import listening
-from tests.rigs.serving import DOWN, Dashboard
 
 KEY: Final = "CANARY-0123456789abcdef"
 

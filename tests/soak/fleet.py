@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.rigs.serving import Dashboard
+from tests.rigs.dashboard import Dashboard
 from tests.soak.gateway import HOST, MODES, Gateway, ask
 from tests.soak.plant import Beat
 from tests.soak.seasons import Seasons, write

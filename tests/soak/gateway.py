@@ -12,8 +12,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from tests.rigs.dashboard import fixed
 from tests.rigs.raw_server import Connection, answer, repeat
-from tests.rigs.serving import fixed
 
 HOST: Final = "127.0.0.1"
 HIVE_SECONDS: Final = 2.0

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.rigs.serving import footprint
+from tests.rigs.cycle_rig import footprint
 from tests.soak.chat import ChatStation
 from tests.soak.fleet import FleetStation
 from tests.soak.ledger import Ledger

@@ -24,8 +24,8 @@ from capital_governor.hive.simulation import FLEET, JOINS_DAY
 from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME, StateFile, StateFiles, read_all
 from capital_governor.service.cycle import PAUSE_FILE
 from tests.rigs.builders import NOW
+from tests.rigs.cycle_rig import CycleRig
 from tests.rigs.patience import wait_until
-from tests.rigs.serving import Rig
 from tests.soak.fleet import WRITE_SECONDS, FleetServer
 from tests.soak.gateway import ask, better_half
 from tests.soak.plant import SETTINGS
@@ -93,7 +93,7 @@ def test_a_swing_makes_a_move_due(tmp_path: Path, day: float, seed: int) -> None
     """With default thresholds, in each regime, also while an agent is faulty; without a swing all stays as it is."""
     clock = Clock()
     seasons = Seasons(seed, clock)
-    with Rig(tmp_path, **FORMULA) as rig:
+    with CycleRig(tmp_path, **FORMULA) as rig:
 
         def reason() -> Reason:
             said = parse(json.dumps(told(seasons, rig.now)).encode())

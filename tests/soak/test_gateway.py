@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.rigs.dashboard import FLEET, Dashboard, payload
 from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.raw_server import Server, answer, answer_and_hang, http, repeat
-from tests.rigs.serving import FLEET, Dashboard, payload
 from tests.soak.gateway import LIES, MODES, STALE_SECONDS, Gateway, ask, worth
 
 WHOLE = http(json.dumps(payload()).encode(), "Server: a hive")

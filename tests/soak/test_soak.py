@@ -13,7 +13,7 @@ import pytest
 from capital_governor.journal.notices import new_notice
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from tests.rigs.builders import FLEET
-from tests.rigs.serving import Rig
+from tests.rigs.cycle_rig import CycleRig
 from tests.soak.faults import FAULTS, THRICE
 from tests.soak.lanes import rounds
 from tests.soak.ledger import (
@@ -161,7 +161,7 @@ def test_a_soak_that_ends_in_a_hold_is_found_wrong(reasons: list[str], figure: s
 
 def test_the_ledger_has_every_cycle_also_those_of_a_journal_that_was_lost(tmp_path: Path) -> None:
     """Copied from a real journal while it is open; garbage in the file and a new journal take nothing away."""
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         ledger = Ledger(rig.settings.journal_path)
         ledger.copy()
         rig.see(FLEET)
@@ -178,7 +178,7 @@ def test_the_ledger_has_every_cycle_also_those_of_a_journal_that_was_lost(tmp_pa
     rig.settings.journal_path.write_bytes(b"garbage" * 2_000)
     ledger.copy(at_rest=True)
     assert ledger.unreadable == 1
-    with Rig(tmp_path) as rig:
+    with CycleRig(tmp_path) as rig:
         rig.now += 600
         rig.see(FLEET)
         ledger.copy()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -16,7 +18,7 @@ from typing import Final
 import pytest
 
 from capital_governor.adapters.line_writer import MOST_BYTES, MOST_LINES, LineWriter
-from tests.rigs.patience import PATIENCE_SECONDS, wait_until
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.preludes import PATIENT_FLUSH
 
 
@@ -36,19 +38,15 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def read_all(reading: int, writer: LineWriter) -> bytes:
     """Read until nothing waits any more."""
-    os.set_blocking(reading, False)
-    text = b""
-
-    def drained() -> bool:
-        nonlocal text
-        try:
+    text, end = b"", time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        done = writer.flush(0.0)
+        readable, _, _ = select.select([reading], [], [], 0.0 if done else 0.01)
+        if readable:
             text += os.read(reading, 1 << 16)
-        except BlockingIOError:
-            return writer.flush(0.0)
-        return False
-
-    wait_until(drained)
-    return text
+        elif done:
+            return text
+    pytest.fail("lines still wait")
 
 
 def test_lines_come_in_order_and_whole(pipe: tuple[int, int]) -> None:

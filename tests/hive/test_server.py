@@ -228,13 +228,20 @@ def test_a_warning_is_logged_when_it_comes_up(tmp_path: Path) -> None:
     ]
 
 
+OFTEN = """
+from capital_governor.hive import past_file
+past_file.SHORTEST_SECONDS = 0.2
+"""
+
+
 def test_no_decision_is_missed_while_nobody_asks(tmp_path: Path) -> None:
     """A real hive that no request reaches takes in what the file held at its start, and what it holds later."""
     fleet = BusyFleet(time.time(), a_day=8_640_000)  # its file spans ten seconds
+    program = [sys.executable, "-c", OFTEN + MAIN, "hive", "--root", str(tmp_path)]
     fleet.at -= 1_200 * DAY / fleet.a_day
     fleet.run(1_000 / fleet.a_day)
     fleet.write(tmp_path)
-    with serving(tmp_path, free_port()):
+    with serving(tmp_path, free_port(), program):
         path = tmp_path / PAST
         wait_until(path.exists)
         fleet.run(200 / fleet.a_day)
@@ -300,6 +307,8 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
 HANGS = """
 import os, sys, threading
 from capital_governor.cli.parser import execute
+from capital_governor.hive import past_file
+past_file.PATIENCE_SECONDS = 0.5
 fsync = os.fsync
 def hang(descriptor):
     if (threading.current_thread().name == "sampler") is (sys.argv[1] == "sampler"):
@@ -322,10 +331,10 @@ def test_a_disk_that_hangs_stops_neither_answers_nor_the_end(tmp_path: Path, whi
     (tmp_path / PERFORMANCE).write_text(json.dumps(two_agents(time.time())))
     with serving(tmp_path, free_port(), program) as server:
         if which == "request":
-            wait_until((tmp_path / PAST).exists, 60)  # the sampler has written
+            wait_until((tmp_path / PAST).exists)  # the sampler has written
             fill(server)
             with pytest.raises(httpx.ReadTimeout), httpx.Client(trust_env=False) as client:
-                client.get(f"{server.url}/meta/metrics", timeout=httpx.Timeout(60, read=1))
+                client.get(f"{server.url}/meta/metrics", timeout=httpx.Timeout(PATIENCE_SECONDS, read=0.5))
         wait_until(lambda: "hangs" in server.log.read_text())
         answer = server.get("/meta/metrics")
         assert answer.status_code == 503

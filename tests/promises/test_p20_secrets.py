@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+import pytest
+
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from tests.promises.ledger import Account, require
 from tests.rigs.bot_api import TOKEN, Answer, BotApi, malformed, ok, pause, refuse, reset
-from tests.rigs.commands import environment
+from tests.rigs.commands import call
 from tests.rigs.daemon import Daemon
 from tests.rigs.dashboard import Dashboard, fixed, moving
-from tests.rigs.patience import PATIENCE_SECONDS
-from tests.rigs.preludes import MAIN
 from tests.rigs.raw_server import Script, answer, answer_and_reset, http
 
+pytestmark = pytest.mark.usefixtures("loaded")
 SECRET: Final = TOKEN.partition(":")[2]
 BEARER: Final = 'CANARY/bearer+of=tests\\and"quotes'
 RAISES: Final = f"""
@@ -32,6 +31,10 @@ def conclude(self, payload):
         raise RuntimeError("https://api.telegram.org/bot{TOKEN}/sendMessage failed")
     return real(self, payload)
 Cycle.conclude = conclude
+"""
+QUICK: Final = """
+from capital_governor.service import outbox
+outbox.FIRST_WAIT_SECONDS = 0.05
 """
 NOTHING_HIDDEN: Final = """
 from capital_governor.adapters.redaction import Redaction
@@ -86,7 +89,7 @@ def run_all_faults(root: Path, prelude: str) -> list[bytes]:
     with BotApi(*refusals, ok) as api, Dashboard(*failing * 2, moving()) as dashboard:
         variables = api.environment | {"CAPITAL_GOVERNOR_DASHBOARD_TOKEN": f"'{BEARER}'"}
         (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
-        with Daemon(root, dashboard.url, interval=0.1, prelude=RAISES + prelude, LOG_LEVEL="DEBUG") as daemon:
+        with Daemon(root, dashboard.url, interval=0.1, prelude=QUICK + RAISES + prelude, LOG_LEVEL="DEBUG") as daemon:
             api.wait_for(1)
             daemon.says("Unexpected error", 2)
             daemon.says("Traceback")
@@ -97,19 +100,17 @@ def run_all_faults(root: Path, prelude: str) -> list[bytes]:
         said.append(daemon.log.read_bytes())
         if prelude:
             return said
-        said += [shown(root, dashboard.url, prelude, words) for words in COMMANDS]
+        said += [shown(root, dashboard.url, *words) for words in COMMANDS]
         for bad in BAD_SETTINGS:
-            said.append(shown(root, dashboard.url, prelude, ["once"], bad))
+            said.append(shown(root, dashboard.url, "once", more=bad))
             assert said[-1], f"{bad} was accepted in silence"
     return said
 
 
-def shown(root: Path, url: str, prelude: str, words: list[str], more: Mapping[str, str] | None = None) -> bytes:
+def shown(root: Path, url: str, *words: str, more: Mapping[str, str] | None = None) -> bytes:
     """Return all that a command says."""
-    line = [sys.executable, "-c", prelude + MAIN, *words, "--root", str(root)]
-    env = environment(url, more)
-    ended = subprocess.run(line, env=env, capture_output=True, check=False, timeout=PATIENCE_SECONDS)
-    return ended.stdout + ended.stderr
+    ended = call(root, *words, url=url, env=more)
+    return (ended.out + ended.err).encode()
 
 
 def stored(root: Path) -> list[bytes]:

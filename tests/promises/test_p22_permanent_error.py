@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -56,11 +57,15 @@ def give_up(home: Path, name: str, value: str, *, governor: str | None = None, p
 
 def test_p22_a_permanent_error_is_not_tried_again(promise: Account, tmp_path: Path) -> None:
     """The real governor under the real supervisor, with settings wrong in value or name: one start, code 78."""
-    for number, (name, value) in enumerate(FAULTS.items()):
-        give_up(tmp_path / f"site{number}", name, value)
-    promise.figure(f"{len(FAULTS)} bad configurations: exit code 78, restarts 0")
     name, value = next(iter(FAULTS.items()))
+    with ThreadPoolExecutor() as pool:
+        kept = [pool.submit(give_up, tmp_path / fault, fault, wrong) for fault, wrong in FAULTS.items()]
+        governor = pool.submit(give_up, tmp_path / "governor", name, value, governor=EXITS_WITH_1)
+        supervisor = pool.submit(give_up, tmp_path / "supervisor", name, value, patient=False)
+    for each in kept:
+        each.result()
+    promise.figure(f"{len(FAULTS)} bad configurations: exit code 78, restarts 0")
     with promise.mutant("a governor that exits with 1"):
-        give_up(tmp_path / "governor", name, value, governor=EXITS_WITH_1)
+        governor.result()
     with promise.mutant("a supervisor that always tries again"):
-        give_up(tmp_path / "supervisor", name, value, patient=False)
+        supervisor.result()

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,13 +33,10 @@ from tests.rigs.dashboard import Dashboard, fixed, payload, record
 from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.raw_server import Connection
 
-AGENTS: Final = 800
-FAULTY: Final = 350
-"""So many lines say in each cycle that a record is faulty, or no longer is."""
 CYCLES: Final = 12
-"""Far more lines than may wait in memory and in what is between the governor and its reader."""
-STANDSTILL_SECONDS: Final = 10.0
-"""A mutant that waits for a reader who never reads goes on no more, so there is no need to wait long for it."""
+"""With a line for each faulty agent, far more lines than may wait in memory and on the way to the reader."""
+STANDSTILL_CYCLES: Final = 60
+"""A mutant stands still if it does nothing while another governor takes so many cycles."""
 LINE: Final = re.compile(r"\S+Z \[capital_governor\] (\x1b\[\d+m)?[A-Z]+(\x1b\[0m)? +.+")
 
 WRITTEN_ON_THE_LOOP: Final = """
@@ -65,17 +64,52 @@ LineWriter.flush = lambda self, seconds=0: flush(self, 3600)
 """
 
 
-def flapping() -> Callable[[Connection], None]:
-    """Answer a fleet of which a good part is faulty in every second cycle."""
-    names = [f"Agent{number:03}" for number in range(AGENTS)]
-    healthy = dict.fromkeys(names, record())
-    sick = healthy | dict.fromkeys(names[:FAULTY], record(winrate=65.0))
-    questions = iter(range(1 << 30))
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """How many agents there are, and how many of them are faulty in every second cycle, a line in the log each."""
 
-    def script(connection: Connection) -> None:
-        fixed(payload(sick if next(questions) % 2 else healthy))(connection)
+    agents: int
+    faulty: int
 
-    return script
+    def flapping(self) -> Callable[[Connection], None]:
+        """Answer for this fleet."""
+        names = [f"Agent{number:03}" for number in range(self.agents)]
+        healthy = dict.fromkeys(names, record())
+        sick = healthy | dict.fromkeys(names[: self.faulty], record(winrate=65.0))
+        questions = iter(range(1 << 30))
+
+        def script(connection: Connection) -> None:
+            fixed(payload(sick if next(questions) % 2 else healthy))(connection)
+
+        return script
+
+
+LARGE: Final = Fleet(800, 350)
+SMALL: Final = Fleet(80, 35)
+FEW_LINES: Final = """
+from capital_governor.adapters import line_writer
+line_writer.MOST_LINES = 200
+"""
+"""So few lines may wait that a small fleet, which is soon governed, has far more."""
+
+GiveUp = Callable[[], bool]
+"""Whether what is waited for will not come any more."""
+
+
+def patiently() -> GiveUp:
+    """Give up only what hangs."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    return lambda: time.monotonic() > end
+
+
+def while_others_govern(dashboard: Dashboard) -> Callable[[], GiveUp]:
+    """Give up what does not come while the governor of this dashboard takes STANDSTILL_CYCLES."""
+
+    def begin() -> GiveUp:
+        enough = len(dashboard.asked) + STANDSTILL_CYCLES
+        return lambda: len(dashboard.asked) >= enough
+
+    return begin
 
 
 @dataclass(slots=True)
@@ -238,30 +272,36 @@ def govern(
     kind: str,
     prelude: str = "",
     *,
-    patience: float = PATIENCE_SECONDS,
-    end_patience: float = PATIENCE_SECONDS,
+    fleet: Fleet = LARGE,
+    giving_up: Callable[[], GiveUp] = patiently,
 ) -> Kept:
-    """Govern while nobody reads, then with a reader, then without one until SIGTERM."""
+    """Govern while nobody reads, then with a reader, then without one until SIGTERM.
+
+    ``giving_up`` begins a wait for what a mutant may never do, and says whether to give that up.
+    """
     root = folder / "root"
     root.mkdir(parents=True)
-    with READERS[kind](folder) as reader, Dashboard(flapping()) as dashboard:
+    with READERS[kind](folder) as reader, Dashboard(fleet.flapping()) as dashboard:
         # Without PATIENT_FLUSH: there is nobody to take the last lines.
-        started = Daemon(root, dashboard.url, interval=0.1, prelude=prelude, stderr=reader.stderr, patient=False)
-        with started as daemon:
+        governor = Daemon(root, dashboard.url, interval=0.1, prelude=prelude, stderr=reader.stderr, patient=False)
+        with governor as daemon:
             process = daemon.process
             reader.started(process.pid)
-            await_cycles(process, dashboard, patience)
-            require(lost(root) > 0, f"of {CYCLES * FAULTY} lines and more none is counted as lost")
+            dashboard.wait_for(1)
+            await_cycles(process, dashboard, giving_up)
+            require(lost(root) > 0, f"of {CYCLES * fleet.faulty} lines and more none is counted as lost")
             with reader.reading():
-                wait_for(lambda: b" lost: " in reader.text, patience)
+                later = f"{datetime.now(UTC) + timedelta(seconds=2):%Y-%m-%dT%H:%M:%SZ}"
+                # What was lost before is said before any later line.
+                wait_for(lambda: b" lost: " in reader.text or newest(reader.text) > later, patiently())
             require(b" lost: " in reader.text, "it does not say how many lines were lost")
             require_whole_lines(reader.text.decode(), torn=int(kind == "full disk"))
-            await_cycles(process, dashboard, patience)
+            await_cycles(process, dashboard, giving_up)
             sent = time.monotonic()
             process.send_signal(signal.SIGTERM)
-            wait_for(lambda: process.poll() is not None, end_patience)
+            wait_for(lambda: process.poll() is not None, giving_up())
             seconds = time.monotonic() - sent
-            require(process.poll() == 0, f"{end_patience} s after SIGTERM its exit code is {process.poll()}")
+            require(process.poll() == 0, f"long after SIGTERM its exit code is {process.poll()}")
         asked = len(dashboard.asked)
     with closing(sqlite3.connect(root / "state" / "capital_governor.sqlite3")) as db:
         ((kept,),) = db.execute("SELECT count(*) FROM cycles").fetchall()
@@ -270,19 +310,29 @@ def govern(
     return Kept(kept, lost(root), seconds)
 
 
-def wait_for(condition: Callable[[], object], patience: float) -> None:
-    """Wait until it holds or the patience is at an end: the caller judges."""
-    end = time.monotonic() + patience
-    while not condition() and time.monotonic() < end:
+def wait_for(condition: Callable[[], object], gives_up: GiveUp) -> None:
+    """Wait until it holds or will not any more: the caller judges."""
+    while not condition() and not gives_up():
         time.sleep(0.01)
 
 
-def await_cycles(process: subprocess.Popen[bytes], dashboard: Dashboard, patience: float) -> None:
+def await_cycles(process: subprocess.Popen[bytes], dashboard: Dashboard, giving_up: Callable[[], GiveUp]) -> None:
     """See so many cycles more; each but the last is in the status file by then."""
-    goal = len(dashboard.asked) + CYCLES
-    wait_for(lambda: len(dashboard.asked) >= goal or process.poll() is not None, patience)
-    require(process.poll() is None, f"it ended with {process.poll()}")
-    require(len(dashboard.asked) >= goal, f"cycles stand still: {goal - len(dashboard.asked)} of {CYCLES} to come")
+
+    def come_or_ended(count: int) -> bool:
+        return len(dashboard.asked) >= count or process.poll() is not None
+
+    before = len(dashboard.asked)
+    for come in range(CYCLES):
+        wait_for(partial(come_or_ended, before + come + 1), giving_up())
+        require(process.poll() is None, f"it ended with {process.poll()}")
+        require(len(dashboard.asked) > before + come, f"cycles stand still: {CYCLES - come} of {CYCLES} to come")
+
+
+def newest(text: bytes) -> str:
+    """The time of the newest whole line, as it stands there; "" for none."""
+    times = re.findall(r"^(\S+Z) \[capital_governor\].*\n", text.decode(errors="replace"), re.MULTILINE)
+    return max(times, default="")
 
 
 def lost(root: Path) -> int:
@@ -312,17 +362,29 @@ def test_p26_no_reader_stops_a_cycle_or_a_signal(promise: Account, tmp_path: Pat
 
 def test_p26_mutants(promise: Account, tmp_path: Path) -> None:
     """What would make a reader stop it, or lose lines without a word, is noticed."""
-    mutants: dict[str, tuple[str, str, dict[str, float]]] = {
-        "written on the event loop": (WRITTEN_ON_THE_LOOP, "cycles stand still", {"patience": STANDSTILL_SECONDS}),
-        "no limit to what waits": (UNBOUNDED, "none is counted as lost", {}),
-        "lost lines not counted": (NOT_COUNTED, "none is counted as lost", {}),
-        "lost lines not said": (NOT_SAID, "it does not say how many lines were lost", {}),
-        "waits for its reader at the end": (WAITS_AT_THE_END, "s after SIGTERM", {"end_patience": STANDSTILL_SECONDS}),
+    mutants = {
+        "written on the event loop": (WRITTEN_ON_THE_LOOP, "cycles stand still"),
+        "no limit to what waits": (UNBOUNDED, "none is counted as lost"),
+        "lost lines not counted": (NOT_COUNTED, "none is counted as lost"),
+        "lost lines not said": (NOT_SAID, "it does not say how many lines were lost"),
+        "waits for its reader at the end": (WAITS_AT_THE_END, "long after SIGTERM"),
     }
-    with ThreadPoolExecutor(2) as pool:
+    (tmp_path / "other").mkdir()
+    with (
+        Dashboard() as other,
+        Daemon(tmp_path / "other", other.url, interval=0.05),
+        ThreadPoolExecutor(2) as pool,
+    ):
         ends = {
-            name: pool.submit(govern, tmp_path / name, "pipe nobody reads", prelude, **waits)
-            for name, (prelude, _, waits) in mutants.items()
+            name: pool.submit(
+                govern,
+                tmp_path / name,
+                "pipe nobody reads",
+                FEW_LINES + prelude,
+                fleet=SMALL,
+                giving_up=while_others_govern(other),
+            )
+            for name, (prelude, _) in mutants.items()
         }
         for name, end in ends.items():
             with promise.mutant(name, mutants[name][1]):

@@ -56,6 +56,12 @@ def fsync(descriptor):
 os.fsync = fsync
 """
 
+IMPATIENT_JOURNAL: Final = """
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
+open_sqlite.__kwdefaults__["busy_seconds"] = 0.1
+"""
+"""What goes before the program where another one locks the journal: a cycle does not wait for it for long."""
+
 OPENING_HANGS: Final = """
 import sqlite3, sys, time
 def connect(*_, **__):

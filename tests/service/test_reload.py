@@ -20,6 +20,7 @@ from tests.rigs.cycle_rig import locked, settings_of
 from tests.rigs.daemon import Daemon, entries
 from tests.rigs.dashboard import Dashboard, fresh, record
 from tests.rigs.patience import wait_until
+from tests.rigs.preludes import IMPATIENT_JOURNAL
 from tests.rigs.raw_server import hang
 
 TOKEN: Final = "123456789:" + "CANARYtoken" * 3 + "12"
@@ -57,7 +58,7 @@ def test_a_changed_setting_counts_from_the_next_cycle(root: Path, dashboard: Das
 
 def test_new_settings_wait_while_the_journal_is_lost(root: Path, dashboard: Dashboard) -> None:
     """What a governor has in memory only would be lost with it: the change is taken over once the journal is back."""
-    with Daemon(root, dashboard.url, interval=0.2) as daemon:
+    with Daemon(root, dashboard.url, interval=0.2, prelude=IMPATIENT_JOURNAL) as daemon:
         daemon.says("Allocations saved")
         with locked(root / "state" / "capital_governor.sqlite3"):
             daemon.says("Journal cannot be written, memory takes over")

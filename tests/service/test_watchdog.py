@@ -16,7 +16,7 @@ from tests.rigs.commands import start
 from tests.rigs.daemon import Daemon, configure
 from tests.rigs.dashboard import DOWN, Dashboard
 from tests.rigs.patience import wait_until
-from tests.rigs.preludes import DISK_HANGS, LOOKUP_HANGS, OPENING_HANGS, PATIENT_END
+from tests.rigs.preludes import DISK_HANGS, IMPATIENT_JOURNAL, LOOKUP_HANGS, OPENING_HANGS, PATIENT_END
 from tests.rigs.raw_server import Server, answer, hang, http
 from tests.rigs.service_manager import listening
 
@@ -245,7 +245,7 @@ def test_a_journal_that_hangs_while_it_is_opened_does_not_keep_a_start_from_endi
 
 def test_a_locked_journal_is_a_cycle_from_memory_and_ends_when_told(root: Path, dashboard: Dashboard) -> None:
     """While another program locks the database, cycles go on at the pace of its waits, and SIGTERM is heard."""
-    with Daemon(root, dashboard.url, interval=0.2) as daemon:
+    with Daemon(root, dashboard.url, interval=0.2, prelude=IMPATIENT_JOURNAL) as daemon:
         daemon.says("No reallocation needed")
         with closing(sqlite3.connect(root / "state" / "capital_governor.sqlite3", timeout=5)) as other:
             other.execute("BEGIN IMMEDIATE")

@@ -45,12 +45,12 @@ def test_an_agent_that_ends_is_started_again_ever_later(site: Site, code: int) -
 
 def test_a_while_of_health_makes_the_next_wait_short_again(site: Site) -> None:
     """An agent that ran as long as NEO_LIGHT_HEALTHY_SECONDS is waited for as if it had failed for the first time."""
-    site.settings["NEO_LIGHT_HEALTHY_SECONDS"] = "5"
+    site.settings["NEO_LIGHT_HEALTHY_SECONDS"] = "3"
     # The run after the first wait of 0.8 s is a long one.
-    long = f'! grep -q "moody.*again in 0.8" "{site.home / "said"}" || [[ -e long ]] || {{ touch long; sleep 5.2; }}'
+    long = f'! grep -q "moody.*again in 0.8" "{site.home / "said"}" || [[ -e long ]] || {{ touch long; sleep 3.2; }}'
     site.agents(f"ensure_running moody '{long}; exit 1'")
     with site.started() as supervisor:
-        wait_until(lambda: 0.8 in waits(site, "moody")[:-1], seconds=2 * PATIENCE_SECONDS)
+        wait_until(lambda: 0.8 in waits(site, "moody")[:-1])
         end(supervisor)
     waited = waits(site, "moody")
     longest = waited.index(0.8)

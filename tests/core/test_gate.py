@@ -29,7 +29,7 @@ from capital_governor.core.model import (
     State,
 )
 from capital_governor.core.reason import GATE_REFUSALS, Reason
-from tests.rigs.broken_deciders import BROKEN, CORE, HEARD, RIGHT, STATE, SWAPPED, Broken
+from tests.rigs.broken_deciders import HEARD, RIGHT, STATE, SWAPPED
 from tests.rigs.builders import INTERVAL, NOW, PLAIN, SITUATIONS, Situation, examples, observe, rated, snapshot
 
 
@@ -308,16 +308,7 @@ def test_a_wrong_generation_is_refused(generation: int, known: int, used: int) -
     assert _judged(inputs, state, generation=1 + max(known, used)) is None
 
 
-# --- parts of decide() gone wrong -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: f"{broken.part} {broken.reason}")
-def test_a_part_that_goes_wrong_is_caught(broken: Broken, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allocator, rounding, limits, exposure, brakes or holds may be wrong: what they lead to is not published."""
-    monkeypatch.setattr(CORE + broken.part, broken.by)
-    found = decide(broken.inputs, broken.state, broken.rules)
-    assert found.proposal is not None
-    assert gate(found, broken.inputs, broken.state, broken.rules) is broken.reason
+# --- all of it --------------------------------------------------------------------------------------------------------
 
 
 def test_every_reason_to_refuse_is_tested_here() -> None:

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from capital_governor.core.model import State
 from capital_governor.journal.fallback import NOTICE_CAPACITY, ResilientJournal
@@ -142,33 +140,6 @@ def test_a_text_that_utf8_cannot_say_is_still_a_notice(journal: Journal) -> None
     """Half a surrogate pair is replaced when the notice is made, so that it can be kept and sent."""
     journal.put_notices((new_notice("Ada \ud83c", NOW),))
     assert texts(journal.notices(NoticeState.PENDING, 1)) == ["Ada ?"]
-
-
-@settings(max_examples=40)
-@given(steps=st.lists(st.tuples(st.sampled_from(["new", "sent", "later", "refused", "prune"]), st.integers(0, 7))))
-def test_both_stores_agree_whatever_happens(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
-) -> None:
-    """Any sequence of additions, outcomes and retention leaves memory and file with the same answers."""
-    memory, durable = in_memory(), open_sqlite(tmp_path_factory.mktemp("agree") / "journal.sqlite3")
-    try:
-        for what, number in steps:
-            notice = replace(made(number), created_at=NOW + number * DAY)
-            after = {
-                "sent": notice.sent(),
-                "later": notice.postponed(NOW, "x"),
-                "refused": notice.refused(f"r{number}"),
-            }
-            for each in (memory, durable):
-                if what == "prune":
-                    each.prune(NOW + number * DAY, 2)
-                else:
-                    each.put_notices((after.get(what, notice),))
-            assert durable.notices(NoticeState.PENDING, 9) == memory.notices(NoticeState.PENDING, 9)
-            assert durable.notices(NoticeState.REFUSED, 9) == memory.notices(NoticeState.REFUSED, 9)
-            assert durable.backlog() == memory.backlog()
-    finally:
-        durable.close()
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

@@ -178,17 +178,6 @@ def test_an_older_journal_can_be_read_as_it_is(old: Path) -> None:
     assert old.read_bytes() == before
 
 
-def test_an_upgrade_that_fails_leaves_the_old_journal(old: Path) -> None:
-    """All of it or nothing: something in its way is damage, and the version stays."""
-    plain = sqlite3.connect(old)
-    plain.execute("CREATE INDEX orders_standing ON cycles (at)")
-    plain.close()
-    before = schema(old)
-    with pytest.raises(JournalError, match="orders_standing"):
-        open_sqlite(old)
-    assert schema(old) == before
-
-
 def test_a_journal_that_lacks_its_orders_is_damaged(old: Path) -> None:
     """Of schema 2, one without the table is not an older one."""
     plain = sqlite3.connect(old)

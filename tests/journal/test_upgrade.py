@@ -17,7 +17,7 @@ from capital_governor.core.decision import commit, resolve
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.notices import NoticeState
-from capital_governor.journal.protocol import LIVE
+from capital_governor.journal.protocol import LIVE, JournalError
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.journal.tables import SCHEMA_VERSION
@@ -148,7 +148,7 @@ def test_an_upgrade_can_be_taken_up_by_nobody_half_way(tmp_path: Path) -> None:
     before = list(plain.iterdump())
     plain.close()
     shutil.copy(path, tmp_path / "copy")
-    with pytest.raises(Exception, match="heads"):
+    with pytest.raises(JournalError, match="heads"):
         open_sqlite(path)
     plain = sqlite3.connect(path)
     assert list(plain.iterdump()) == before

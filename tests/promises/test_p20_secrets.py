@@ -83,7 +83,7 @@ def run_all_faults(root: Path, prelude: str) -> list[bytes]:
         fixed({"error": f"who is {BEARER}?"}, "Content-Type: application/json", status="500 Broken"),
         moving(),
     ]
-    refusals: list[Answer] = [malformed, reset, pause(0), *map(refuse, (400, 401, 403, 404))]
+    refusals: list[Answer] = [malformed, reset, pause(0), *map(refuse, (400, 401, 403, 404, 500))]
     if prelude:  # a mutant: one refusal that repeats the token is enough
         refusals = refusals[-1:]
     with BotApi(*refusals, ok) as api, Dashboard(*failing * 2, moving()) as dashboard:

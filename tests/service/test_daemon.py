@@ -242,24 +242,6 @@ def test_a_killed_governor_is_resumed_by_the_next(root: Path) -> None:
         assert all(after.state == before.after for before, after in itertools.pairwise(chain))
 
 
-def test_a_second_governor_is_turned_away(root: Path) -> None:
-    """While one runs, another on the same root says so in one line, exits with 75 and touches nothing."""
-    with Dashboard() as dashboard, Daemon(root, dashboard.url) as first:
-        first.says("Allocations saved")
-        asked, before = len(entries(root)), first.files()
-        with Daemon(root, dashboard.url, stderr=root.with_name("second.log")) as second:
-            assert second.process.wait(PATIENCE_SECONDS) == 75
-            (line,) = second.lines()
-            held = root / "runtime" / "capital_governor.lock"
-            assert line.startswith(
-                f"capital-governor: another governor runs on this root: it holds {held}; stop it first"
-            )
-        assert first.files() == before
-        wait_until(lambda: len(entries(root)) > asked)
-        assert first.status()["pid"] == first.process.pid
-        first.end()
-
-
 # --- around it --------------------------------------------------------------------------------------------------------
 
 
@@ -282,15 +264,6 @@ def test_a_dry_run_leaves_everything_else_alone(root: Path) -> None:
             "capital_governor_status.json",
         }
         live.end()
-
-
-def test_a_log_that_cannot_be_written_stops_no_cycle(root: Path) -> None:
-    """With stderr on a full disk the shares are published all the same, and the status file counts the lost lines."""
-    with Dashboard() as dashboard, Daemon(root, dashboard.url, stderr=Path("/dev/full")) as daemon:
-        dashboard.wait_for(3)
-        daemon.end()
-        assert None not in daemon.files()
-        assert daemon.status()["log_failures"] > 5
 
 
 def test_the_running_process_has_loaded_nothing_that_it_does_not_use(root: Path) -> None:

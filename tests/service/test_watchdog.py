@@ -16,7 +16,7 @@ from tests.rigs.commands import start
 from tests.rigs.daemon import Daemon, configure
 from tests.rigs.dashboard import DOWN, Dashboard
 from tests.rigs.patience import wait_until
-from tests.rigs.preludes import DISK_HANGS, IMPATIENT_JOURNAL, LOOKUP_HANGS, OPENING_HANGS, PATIENT_END
+from tests.rigs.preludes import DISK_HANGS, IMPATIENT_JOURNAL, LOOKUP_HANGS, PATIENT_END
 from tests.rigs.raw_server import Server, answer, hang, http
 from tests.rigs.service_manager import listening
 
@@ -231,16 +231,6 @@ def test_a_hung_disk_holds_the_cycle_but_not_the_end_nor_the_lock(root: Path, da
             wait_until((root / "runtime" / "allocations_override.json").exists)
             daemon.says("No reallocation needed")
             ends_well(daemon)
-
-
-def test_a_journal_that_hangs_while_it_is_opened_does_not_keep_a_start_from_ending(
-    root: Path, dashboard: Dashboard
-) -> None:
-    """Before the first cycle too, the disk's thread hangs alone."""
-    with Daemon(root, dashboard.url, prelude=OPENING_HANGS) as daemon:
-        daemon.says("FAULT journal")
-        ends_well(daemon, state="")
-    assert dashboard.asked == []
 
 
 def test_a_locked_journal_is_a_cycle_from_memory_and_ends_when_told(root: Path, dashboard: Dashboard) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from capital_governor.journal.protocol import Journal, JournalError
 from tests.promises.ledger import Account, require
-from tests.rigs import cycle_rig
+from tests.rigs import journal_cycles
 from tests.rigs.cycle_rig import CycleRig
 from tests.rigs.daemon import Daemon, entries
 from tests.rigs.dashboard import Dashboard
@@ -140,5 +140,5 @@ def test_p18_a_failing_journal_stops_no_cycle(
             return opening()
 
     with monkeypatch.context() as patch, promise.mutant(f"no journal in memory, {name}"):
-        patch.setattr(cycle_rig, "ResilientJournal", Bare)
+        patch.setattr(journal_cycles, "ResilientJournal", Bare)
         govern_through(quick_folder / f"mutant {name}", fault, restart=restart)

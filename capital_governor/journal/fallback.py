@@ -115,14 +115,15 @@ class ResilientJournal:
         try:
             self._store = open_journal()
             self._take_in(LIVE, self._store)
-            list(self._store.entries(LIVE, last=1))  # finds a newer version's entry now instead of in the first cycle
-            # Before anything is written, which may fail: as of 1970 no order is over by its time.
+            # Before what may fail: the first write, or an entry that is damaged. As of 1970 no order has expired.
             self._memory.put_orders(self._store.orders(0.0))
+            for state in (NoticeState.PENDING, NoticeState.HELD):
+                self._memory.put_notices(self._store.notices(state, NOTICE_CAPACITY))
+            list(self._store.entries(LIVE, last=1))  # finds a newer version's entry now instead of in the first cycle
         except JournalRefusedError:
             raise
         except _STORAGE as error:
             self._lose(error)
-        self._memory.put_notices([*self.notices(NoticeState.PENDING, NOTICE_CAPACITY), *self._held()])
 
     @property
     def lost(self) -> bool:
@@ -349,9 +350,6 @@ class ResilientJournal:
         """Keep these notices in memory; beyond the capacity the oldest are dropped, finished ones first."""
         self._memory.put_notices(notices)
         self._memory.forget_notices(keep=NOTICE_CAPACITY)
-
-    def _held(self) -> list[Notice]:
-        return self.notices(NoticeState.HELD, NOTICE_CAPACITY)
 
     def _release(self, publication: Publication) -> None:
         """Make the held notice of a move or cut pending in memory too."""

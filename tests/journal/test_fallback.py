@@ -19,6 +19,7 @@ from capital_governor.core.model import (
 )
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.journal.notices import NoticeState, new_notice
 from capital_governor.journal.protocol import (
     LIVE,
     Journal,
@@ -123,6 +124,28 @@ def test_orders_are_known_though_the_first_write_fails(resilient: Resilient, pat
         journal.put_orders([said])
         assert journal.lost
         assert journal.orders(NOW + 1) == (given, said)
+
+
+def test_a_damaged_last_entry_costs_no_order_and_no_notice(resilient: Resilient, path: Path, told: Told) -> None:
+    """What a start sets aside had orders in force and messages not sent: both are obeyed, sent and kept."""
+    order = Order(key="given", kind=OrderKind.HOLD, author="anna", given_at=NOW)
+    waiting = new_notice("unsent", NOW)
+    store = open_sqlite(path)
+    tell(store, *chain(2))
+    store.put_orders([order])
+    store.put_notices([waiting])
+    store._db.change("UPDATE cycles SET inputs = x'00' WHERE seq = 2")
+    store.close()
+    journal = resilient()
+    assert "begun anew" in told.lost[0]
+    tell(journal, held(chain(2)[-1].after, NOW + 600))
+    assert journal.orders(NOW + 600) == (order,)
+    assert journal.notices(NoticeState.PENDING, 9) == [waiting]
+    journal.close()
+    anew = open_sqlite(path, read_only=True)
+    assert anew.orders(NOW + 600) == (order,)
+    assert anew.notices(NoticeState.PENDING, 9) == [waiting]
+    anew.close()
 
 
 def test_a_long_outage_is_written_back_in_bounded_steps(resilient: Resilient, path: Path, told: Told) -> None:

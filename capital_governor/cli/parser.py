@@ -43,8 +43,10 @@ def execute(words: list[str]) -> int:
     known, unknown = parser.parse_known_args(_with_values(words))
     given = vars(known)
     chosen: argparse.ArgumentParser = given.pop("parser", parser)
-    if unknown:
-        chosen.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if strangers := [word for word in unknown if word != "--"]:  # a `--` before nothing is as good as none
+        chosen.error(f"unrecognized arguments: {' '.join(strangers)}")
+    if [] in given.values():  # what argparse makes of a value that is `--`
+        chosen.error("'--' is no value of an option")
     if given.pop("version"):
         write_stdout(f"{__version__}\n")
         return OK

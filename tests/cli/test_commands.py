@@ -623,6 +623,9 @@ def test_the_version(tmp_path: Path) -> None:
         ("run", "--root"),
         ("explain",),
         ("status", "x"),
+        ("hold", "--for", "--"),
+        ("hold", "--reason=--"),
+        ("status", "--", "x"),
     ],
 )
 def test_wrong_usage_exits_2(arguments: tuple[str, ...]) -> None:
@@ -663,7 +666,7 @@ def test_no_option_is_guessed(capsys: pytest.CaptureFixture[str], words: str) ->
 
 def test_an_option_takes_the_next_word_whatever_it_is(tmp_path: Path) -> None:
     """A value may begin with a dash; every option that takes a value is known to take one."""
-    given = call(tmp_path, "hold", "--reason", "-5 % is enough", "--for", "1h")
+    given = call(tmp_path, "hold", "--reason", "-5 % is enough", "--for", "1h", "--")
     assert (given.code, "-5 % is enough" in given.out) == (0, True)
     assert call(tmp_path, "hold", "--reason", "-x").code == 0
     valued = {

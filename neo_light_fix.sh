@@ -1,29 +1,29 @@
 #!/usr/bin/env bash
-# Starts Capital Governor, and everything it needs first: a virtual environment beside this file, made on first use.
-# Without a command it supervises: it keeps the governor and the operator's own agents running, and their logs.
+# Starts Capital Governor. On first use it makes a virtual environment beside this file.
+# Without a command it supervises: it keeps the governor and the operator's own agents running, and writes their logs.
 #
 # Exit codes of this script's own failures (a program it starts keeps its own):
 #   2   the command is unknown or wrongly used
 #   3   status: no supervisor is running
-#   75  it cannot be done now: another supervisor has the root, or the environment could not be made or filled, for
-#       example without a network; the same command may work later
+#   75  not possible now: another supervisor has the root, or the environment could not be made or filled, for example
+#       without a network; the same command may work later
 #   78  no suitable Python on this machine, no right to write, a wrong setting or a faulty .agents.sh; trying again does
 #       not help
 #
-# bash 3.2, which macOS has, runs all of it.
+# It must run with bash 3.2, the version of macOS.
 
-# Started as 'sh neo_light_fix.sh' it is another shell, or bash in its POSIX mode, that reads this.
+# 'sh neo_light_fix.sh' starts another shell, or bash in POSIX mode.
 case ${BASH_VERSION:+${BASH##*/}} in
     '' | sh) exec bash -p -- "$0" "$@" ;;
 esac
-# A privileged (-p) bash takes no functions, options or start file (BASH_ENV) from the environment: what somebody
-# exports for other scripts cannot change this one. The environment stays as it is, for the operator's agents.
+# With -p, bash ignores functions, options and the start file (BASH_ENV) in the environment, so that exports for other
+# scripts cannot change this one. The environment itself stays as it is, for the operator's agents.
 [[ $- == *p* ]] || exec "$BASH" -p -- "${BASH_SOURCE[0]}" "$@"
 
-set +o posix # the environment can ask for it, too
+set +o posix # the environment may set it
 set -Eeuo pipefail
 trap 'note "line $LINENO failed unexpectedly"' ERR
-# Exported, they would hand the options of this shell to the shells of the agents.
+# If exported, they would pass the options of this shell on to the shells of the agents.
 export -n SHELLOPTS BASHOPTS
 
 folder_of() {
@@ -33,7 +33,7 @@ folder_of() {
     esac
 }
 
-# Prints a file's path without any link in it: the option -f of readlink is not everywhere.
+# Prints the path of a file without symlinks, since not every readlink has the option -f.
 resolve() {
     local path=$1 link
     while [[ -L $path ]]; do
@@ -56,7 +56,7 @@ readonly EXIT_TRY_LATER=75
 readonly EXIT_PERMANENT=78
 
 # --- messages -----------------------------------------------------------------------------------------------------
-# Standard output belongs to the programs started here.
+# They go to stderr; stdout is for the output of the programs.
 
 note() {
     printf 'neo_light_fix.sh: %s\n' "$1" >&2
@@ -82,8 +82,8 @@ except ImportError:
     sys.exit($PROBE_HAS_NO_VENV)
 "
 
-# Prints the first Python that can make a virtual environment. Each is run, not just looked up: a version manager puts
-# names on PATH behind which there is no Python.
+# Prints the first Python that can make a virtual environment. Each is run, since a version manager may put names on
+# PATH that start no Python.
 find_python() {
     local name status old='' without_venv=''
     for name in python3.13 python3.12 python3.11 python3; do
@@ -111,7 +111,7 @@ find_python() {
  apt-get install python3 python3-venv; elsewhere see python.org) and run this again"
 }
 
-# For what starts further Pythons without -I, as pip and the tests do: PYTHONPATH and its like are for other programs.
+# For pip and the tests, which start Python without -I: PYTHONPATH and similar variables are for other programs.
 forget_python_settings() {
     local name
     for name in ${!PYTHON*}; do
@@ -120,15 +120,15 @@ forget_python_settings() {
 }
 
 # --- the virtual environment --------------------------------------------------------------------------------------
-# The stamp's first line is the folder it was made for, the second its state: 'installing' while files are changing
-# (found later, it means that the work was interrupted), 'pending' when pip gave up, otherwise what is installed.
+# The stamp's first line is the folder of the environment, the second its state: 'installing' while files change (found
+# later, it means that the installation was interrupted), 'pending' after pip failed, otherwise what is installed.
 
 write_stamp() {
     printf '%s\n%s\n' "$PROJECT" "$1" >"$STAMP.new"
     mv -f -- "$STAMP.new" "$STAMP"
 }
 
-# Prints the file in which all packages are locked: versions and hashes of what is installed.
+# Prints the name of the lock file, which has versions and hashes of all packages.
 lock_file() {
     printf '.ci/requirements%s.txt' "${1:+-$1}"
 }
@@ -139,17 +139,17 @@ installed_state() {
     printf 'installed %s [%s]' "$sum" "$extra"
 }
 
-# Does the stamp, if there is one, allow to build on what is there? An environment without a stamp is somebody's own.
+# Succeeds if the environment can be kept. One without a stamp was made by the user, and is kept.
 stamp_is_good() {
     [[ -e $STAMP ]] || return 0
     case $(<"$STAMP") in
         "$PROJECT"$'\n'installing) return 1 ;; # interrupted
         "$PROJECT"$'\n'?*) return 0 ;;
-        *) return 1 ;; # moved or copied with its folder, or torn
+        *) return 1 ;; # moved or copied with its folder, or damaged
     esac
 }
 
-# pip lives under a folder named after the Python version, so this also notices that the Python below was replaced.
+# pip is in a folder named after the Python version, so this also fails if that Python was replaced.
 venv_is_sound() {
     stamp_is_good &&
         "$VENV/bin/python" -I -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
@@ -160,12 +160,12 @@ venv_is_ready() {
     command -v cksum >/dev/null || die "$EXIT_PERMANENT" "cksum is missing: install it (Debian, Ubuntu: coreutils)"
     [[ -e $STAMP ]] || return 1
     stamp=$(<"$STAMP")
-    # Whoever has the test extra has all that a run without it needs.
+    # The test packages include those of a normal run.
     [[ $stamp == "$PROJECT"$'\n'"$(installed_state "$extra")" ||
         $stamp == "$PROJECT"$'\n'"$(installed_state test)" ]] && venv_is_sound
 }
 
-# Only a person can give the right to write; what else goes wrong with the environment may be over the next time.
+# A missing right to write is permanent (78); other failures of the environment may pass (75).
 demand_write() {
     [[ -w $1 ]] || die "$EXIT_PERMANENT" "cannot write to $1, where the virtual environment has to be made or renewed:\
  let this user write there, or run this once as the one who may"
@@ -183,8 +183,8 @@ make_venv() {
         die "$EXIT_TRY_LATER" "$python could not make $VENV: see above"
 }
 
-# Where packages come from is for the operator's settings of pip and uv to say, but not where they go, which, and for
-# what Python.
+# The operator's settings of pip and uv may say where packages come from, but not where they go, which versions they
+# have, and for which Python they are.
 pip_install() (
     forget_python_settings
     unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI
@@ -199,8 +199,8 @@ uv_install() (
     exec uv pip install --python "$VENV/bin/python" "$@"
 )
 
-# What is locked, then the project itself: editable, so that a 'git pull' is all that an upgrade takes. By uv where it is
-# installed, which is faster, but knows nothing of pip's settings; what it cannot do, pip may.
+# Installs the locked packages, then the project as editable, so that a 'git pull' upgrades it. uv is faster, but
+# ignores pip's settings; if it fails, pip is tried.
 install_locked() {
     local lock
     lock=$(lock_file "$1")
@@ -211,7 +211,7 @@ install_locked() {
     pip_install --require-hashes -r "$lock" && pip_install --no-deps --no-build-isolation -e .
 }
 
-# Did pip give up on the index? It tries again before it does, so that only its last attempt counts.
+# Succeeds if pip could not reach the index. pip tries several times, so only its last attempt counts.
 index_was_out_of_reach() {
     local said
     said=$(<"$INSTALL_LOG")
@@ -225,7 +225,7 @@ install_project() {
     write_stamp installing
     (install_locked "$extra") >"$INSTALL_LOG" 2>&1 || status=$?
     if ((status != 0)); then
-        # pip ended by itself and has put back what it had replaced: the environment need not be made anew.
+        # pip has restored what it had replaced, so the environment can be kept.
         write_stamp pending
         ! index_was_out_of_reach ||
             die "$EXIT_TRY_LATER" "the package index cannot be reached: give this machine a network, or name an index\
@@ -237,9 +237,9 @@ install_project() {
     write_stamp "$(installed_state "$extra")"
 }
 
-# The lock is on the folder itself, so it outlives every remaking of .venv and leaves no file behind. A pip that
-# survives a killed script holds it too. Without flock (not a Linux), or on a file system without locks, two
-# simultaneous first uses are not guarded.
+# The lock is on the project's folder, so it stays when .venv is made again, and it leaves no file. A pip that survives
+# a killed script holds it too. Without flock (not on Linux) or without file locks, two simultaneous first uses may
+# collide.
 lock_project() {
     local status=0
     command -v flock >/dev/null || return 0
@@ -250,7 +250,7 @@ lock_project() {
     flock 9 || die "$EXIT_TRY_LATER" "cannot lock $PROJECT"
 }
 
-# A daemon started after this must not inherit the lock.
+# A daemon that is started later must not inherit the lock.
 unlock_project() {
     exec 9<&-
 }
@@ -261,7 +261,7 @@ ensure_venv() {
         return
     fi
     lock_project
-    # Somebody else may have done the work while this one waited.
+    # Another process may have made it while this one waited.
     if ! venv_is_ready "$extra"; then
         if ! venv_is_sound; then
             make_venv
@@ -283,7 +283,7 @@ names_a_root() {
     return 1
 }
 
-# -I, here and wherever Python is started: neither the caller's folder nor one of PYTHONPATH may replace a module.
+# Python is always started with -I, so that no module in the caller's folder or in PYTHONPATH replaces one of its own.
 start_program() {
     ensure_venv ''
     if [[ -z ${NEOLIGHT_ROOT-} ]] && ! names_a_root "$@"; then
@@ -294,7 +294,7 @@ start_program() {
 
 # --- demo ---------------------------------------------------------------------------------------------------------
 
-# It takes nothing from the environment or the root of the real thing, and writes to .demo beside this file only.
+# The demo uses neither the settings nor the root of the real governor, and writes only to .demo beside this file.
 show_demo() {
     ensure_venv ''
     exec "$VENV/bin/python" -I -m capital_governor demo "$@"
@@ -309,9 +309,9 @@ test_project() {
 }
 
 # --- supervising --------------------------------------------------------------------------------------------------
-# All of it is Python, in capital_governor/supervisor. The agents get the environment as it was found here.
+# It is done in Python, in capital_governor/supervisor. The agents get this script's environment unchanged.
 
-# Agents run in the root, so that everything below it is named in full.
+# An absolute path, since agents run in the root.
 choose_root() {
     local root=${NEOLIGHT_ROOT:-$PROJECT}
     NEOLIGHT_ROOT=$(cd -- "$root" 2>/dev/null && pwd) ||
@@ -325,7 +325,7 @@ sys.path.append(sys.argv.pop(1))
 runpy.run_module("capital_governor.supervisor", run_name="__main__", alter_sys=True)
 '
 
-# What only looks or stops makes no environment. Without one any Python can do it, for it takes the standard library.
+# Commands that only look or stop make no environment. Without one, any Python works, since they need no packages.
 supervisor() {
     local command=$1 python=$VENV/bin/python
     shift
@@ -406,5 +406,5 @@ main() {
     esac
 }
 
-# On one line, so that bash reads no further: the file may be another one when main ends.
+# On one line, so that bash does not read on: the file may have been replaced when main ends.
 main "$@"; exit

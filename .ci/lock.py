@@ -1,14 +1,14 @@
-"""Makes the lock files beside it anew from pyproject.toml, then audits them.
+"""Makes the lock files in this folder again from pyproject.toml, then audits them.
 
     .venv/bin/python .ci/lock.py                          # the newest versions of all packages
-    .venv/bin/python .ci/lock.py --upgrade-package httpx  # arguments are uv's: here, only this one changes
+    .venv/bin/python .ci/lock.py --upgrade-package httpx  # with arguments of uv: only this package
 
-``requirements.txt`` has what the program needs to be installed and to run, ``requirements-test.txt`` what the tests
-need, too: for every Python from 3.11 on, Linux and macOS, each file of a package with its hash. uv and pip-audit are
-installed into a virtual environment that is removed afterwards.
+``requirements.txt`` has the packages to install and run the program, ``requirements-test.txt`` those of the tests too,
+for every Python from 3.11 on, Linux and macOS, with a hash for each file of a package. uv and pip-audit are installed
+into a virtual environment that is removed afterwards.
 
-Exit codes: 0 audited, no vulnerability is known; 1 a package has a known one; 75 the lock files are made, but not all
-packages could be audited, for example because the service cannot be reached from here.
+Exit codes: 0 no vulnerability is known; 1 a package has a known one; 75 the lock files are made, but not all packages
+could be audited, for example because the service cannot be reached.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VULNERABLE, NOT_AUDITED = 1, 75
 
 
 def make(tools: Path, build: Path, arguments: list[str]) -> None:
-    """Write both lock files; where both have a package, in the same version."""
+    """Write both lock files; a package in both has the same version."""
     needs = tomllib.loads((PROJECT / "pyproject.toml").read_text())["build-system"]["requires"]
     build.write_text("".join(f"{need}\n" for need in needs))
     command = [str(tools / "uv"), "pip", "compile", "pyproject.toml", str(build), "--quiet", "--no-annotate"]
@@ -42,7 +42,7 @@ def make(tools: Path, build: Path, arguments: list[str]) -> None:
 
 
 def pinned() -> list[list[str]]:
-    """Return all packages with their versions; the second list has the second version of those that have two."""
+    """Return all packages with their versions; a second list has the second version of packages with two."""
     versions = defaultdict(list)
     for name, version in re.findall(r"^([\w.-]+)==([^ ]+)", (PROJECT / TEST).read_text(), re.MULTILINE):
         versions[name].append(version)
@@ -51,7 +51,7 @@ def pinned() -> list[list[str]]:
 
 
 def audit(tools: Path, requirements: Path) -> int:
-    """Print what is known of the packages in the lock files; return the exit code."""
+    """Print known vulnerabilities of the packages in the lock files; return the exit code."""
     vulnerable: list[str] = []
     not_audited: list[str] = []
     packages = pinned()

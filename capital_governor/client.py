@@ -4,19 +4,20 @@
 
     capital = equity * share("SmartTrader", root="/home/me/neolight", fallback=0.0)
 
-The governor *vouches* for its shares until ``valid_until`` of its status file, which it renews in every cycle, holds
-included: a hold keeps the shares, so they count as ever. Where it does not vouch (it is dead, or its files are missing,
-torn, foreign or nonsense) the answer is the ``fallback``, which the agent chooses:
+The governor *vouches* for its shares until ``valid_until`` of its status file, which it renews in every cycle. A hold
+keeps the shares, so they are valid during a hold too. If the governor does not vouch (it is dead, or its files are
+missing, torn, foreign or invalid), the result is the ``fallback``, which the agent chooses:
 
-- a number, 0..1: that share, for whoever asks. 0.0 deploys nothing.
-- ``HOLD``: the last published share: that of the file, or where the file is unusable that which this process read
-  last, or else 0. It has no end of its own; look at ``age``.
-- ``FLOOR``: the minimum that the last publication promised to each agent, and no more than its last share.
+- a number, 0..1: that share, for every agent. 0.0 deploys nothing.
+- ``HOLD``: the last published share, from the file; if that is unusable, the one that this process read last, or
+  else 0. It never expires, so check ``age``.
+- ``FLOOR``: the minimum that the last publication promised to each agent, and at most its last share.
 
-While Guardian pauses, the answer is the ``paused`` fallback: by default ``HOLD``, since the governor maintains the
-allocations and a pause is not an order to sell.
+While Guardian pauses the fleet, the result is the ``paused`` fallback: by default ``HOLD``, since the governor keeps
+the allocations and a pause is not an order to sell.
 
-No state of the files raises, blocks on a FIFO, or is read beyond 16 MiB. Wrong arguments raise ValueError at once.
+The content of the files never raises an error, a FIFO never blocks, and at most 16 MiB are read. Wrong arguments raise
+ValueError.
 """
 
 from __future__ import annotations
@@ -43,24 +44,24 @@ _MOST_ROOTS = 64
 
 
 class Allocations:
-    """What the agents may use.
+    """The shares of the agents.
 
     Attributes:
-        shares: agent to share of all capital, 0..1; empty where the fallback is a number.
-        reserve: the share of nobody, 0..1; None where ``shares`` are unknown.
-        generation: the number of the publication; 0 for another program's that was adopted, None without any.
-        age: seconds since the governor's last cycle; None where that is unknown.
-        stale: whether the governor does not vouch for this now, so that ``fallback`` is in force.
+        shares: agent to share of all capital, 0..1; empty if the fallback is a number.
+        reserve: the share of no agent, 0..1; None if ``shares`` are unknown.
+        generation: the number of the publication; 0 for an adopted one of another program, None without any.
+        age: seconds since the governor's last cycle; None if unknown.
+        stale: whether the governor does not vouch for the shares now, so that ``fallback`` is used.
         source: "capital_governor" (its file), "memory" (what this process read last) or "fallback" (a number).
-        reason: why this is not a plain published allocation, for a log; "holding: ..." while the governor keeps
-            still; empty if all is well.
-        fallback: the share of a name without a line; 0 while the governor vouches, since it gives that name nothing.
+        reason: why this is not a plain published allocation, for a log; "holding: ..." during a hold; empty if all is
+            well.
+        fallback: the share of an agent without a line; 0 while the governor vouches.
     """
 
     # Written out, since importing dataclasses takes longer than all the rest of this module.
     __slots__ = ("age", "fallback", "generation", "reason", "reserve", "shares", "source", "stale")
 
-    def __init__(  # noqa: PLR0913 - one keyword a field, as a dataclass would have
+    def __init__(  # noqa: PLR0913 - one keyword per field, as in a dataclass
         self,
         *,
         shares: Mapping[str, float],
@@ -113,17 +114,17 @@ def read_allocations(
 
     Args:
         root: the NeoLight folder; else NEOLIGHT_ROOT, else the current folder.
-        fallback: what to answer where the governor does not vouch: 0..1, ``HOLD`` or ``FLOOR``.
-        paused: what to answer while Guardian pauses: likewise.
-        max_age_seconds: take the governor for dead, too, if its last cycle was longer ago; None: ``valid_until`` alone
-            decides, which is the larger of 60 s and three intervals after the last cycle.
+        fallback: the result if the governor does not vouch: 0..1, ``HOLD`` or ``FLOOR``.
+        paused: the result while Guardian pauses the fleet: 0..1, ``HOLD`` or ``FLOOR``.
+        max_age_seconds: the governor also counts as dead if its last cycle was longer ago; None: only ``valid_until``
+            counts, which is the larger of 60 s and three intervals after the last cycle.
 
     Raises:
         ValueError: an argument is none of these. No state of the files raises.
     """
     _check(fallback, paused, max_age_seconds)
     folder = os.path.join(os.fspath(root or os.environ.get("NEOLIGHT_ROOT") or "."), "runtime")  # noqa: PTH118 - importing pathlib takes too long
-    # The status file first: what is published between the two reads is then newer than the status, never older.
+    # The status file first, so that the shares are never older than the status.
     pulse = _pulse(folder, max_age_seconds)
     published = _published(folder)
     if isinstance(published, str):
@@ -157,7 +158,7 @@ def _answer(
     *,
     stale: bool = True,
 ) -> Allocations:
-    """Return what a choice of the agent comes to with the last known publication."""
+    """Return the result of the agent's choice with the last known publication."""
     if known is None or not isinstance(choice, str):
         return Allocations(
             shares={},
@@ -188,11 +189,11 @@ def _answer(
 
 
 class _UnusableError(Exception):
-    """Why a file is of no use, in one clause."""
+    """Why a file cannot be used, in one clause."""
 
 
 class _Pulse:
-    """What the status file says of the governor; ``problem`` is empty where it vouches for its shares."""
+    """The governor's state in the status file; ``problem`` is empty if it vouches for its shares."""
 
     __slots__ = ("age", "generation", "hold", "paused", "problem")
 
@@ -205,7 +206,7 @@ class _Pulse:
 
 
 class _Published:
-    """A sound publication; ``floor`` is the share that it promised to each agent at least."""
+    """A valid publication; ``floor`` is the least share that it promised to each agent."""
 
     __slots__ = ("floor", "generation", "reserve", "shares")
 
@@ -253,7 +254,7 @@ def _pulse(folder: str, max_age_seconds: float | None) -> _Pulse:
 
 
 def _published(folder: str) -> _Published | str:
-    """Return what the primary file says, or why it is of no use."""
+    """Return the publication in the primary file, or why it cannot be used."""
     try:
         return _sound(_document(folder, "capital_governor_allocations.json"))
     except _UnusableError as error:
@@ -275,7 +276,7 @@ def _sound(document: dict[str, object]) -> _Published:
     generation = document.get("generation", 0)
     if type(generation) is not int or generation < 0:
         raise _UnusableError("the allocation file's generation is not a whole number")
-    # Without a generation it is the program's that was here before, which had no exposure either.
+    # A file without generation and exposure is the previous program's.
     factors = (("min_allocation", 0.0), ("floor_scale", 1.0), ("exposure", 1.0))
     minimum, scale, exposure = (_ratio(document, name, default) for name, default in factors)
     return _Published(shares, reserve, generation, minimum * scale * exposure)
@@ -297,8 +298,8 @@ def _document(folder: str, name: str) -> dict[str, object]:
 
 
 def _content(path: str) -> bytes:
-    """Return a regular file's bytes. Raises OSError, and ValueError for a path that none can have."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)  # non-blocking: a FIFO has no writer
+    """Return a regular file's bytes. Raises OSError, and ValueError for an impossible path."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)  # non-blocking for a FIFO
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(0, "it is not a regular file")
@@ -326,7 +327,7 @@ def _refuse(constant: str) -> None:
 def _instant(document: dict[str, object], name: str) -> float:
     """Return a field's ISO time as seconds since 1970 UTC. Raises _UnusableError.
 
-    Without a zone, which the governor never writes, it is the older of UTC and local time.
+    Without a zone, which the governor never writes, it is the earlier of UTC and local time.
     """
     text = document.get(name)
     try:
@@ -346,7 +347,7 @@ def _ratio(document: dict[str, object], name: str, default: float) -> float:
 
 
 def _is_ratio(value: object) -> TypeGuard[float]:
-    return _is_number(value) and 0 <= value <= 1  # what is not a number (NaN) is not within either
+    return _is_number(value) and 0 <= value <= 1  # False for NaN
 
 
 def _is_number(value: object) -> TypeGuard[float]:

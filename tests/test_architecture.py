@@ -16,7 +16,7 @@ import pytest
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 FORBIDDEN: Final = {
     "Layers": ("core/scorer.py", "capital_governor.wording.reason_texts"),
-    "decide() is the only brain": ("service/event_log.py", "capital_governor.core.allocator"),
+    "decide() makes all decisions": ("service/event_log.py", "capital_governor.core.allocator"),
     "core is pure": ("core/scorer.py", "time"),
     "Only the journal": ("service/cycle.py", "sqlite3"),
     "The hive": ("wording/reason_texts.py", "capital_governor.hive.metrics"),

@@ -1,1 +1,1 @@
-"""The commands: what an operator types, and what is shown for it."""
+"""The commands."""

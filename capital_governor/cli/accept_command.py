@@ -13,11 +13,11 @@ from capital_governor.core.orders import OrderKind
 from capital_governor.journal.protocol import LIVE
 
 LOOK_BACK: Final = (4, 300)
-"""Cycles in which a hold that `accept` could be about is looked for: most often one of the last, else one of a day."""
+"""How many of the last cycles are searched for the hold: first a few, then about a day."""
 
 
 def accept(root: Path | None, *, dry_run: bool) -> int:
-    """Accept the hold that is on now, once. Raises SystemExit 2 if there is none that ``accept`` ends."""
+    """Accept the current hold, once. Raises SystemExit 2 if there is none that ``accept`` ends."""
     nothing = "there is nothing to accept: no hold is on that `accept` ends; `capital-governor status` shows the reason"
     with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
         found = None

@@ -1,4 +1,4 @@
-"""How a command is added to the command line, and the arguments that several have."""
+"""Adds commands to the command line, and arguments that several commands have."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def add_command(commands: Any, name: str, function: str, summary: str, more: str = "") -> argparse.ArgumentParser:  # noqa: ANN401 - argparse hides the type
-    """Add a command; its summary is one sentence that fits a line of the list of commands."""
+    """Add a command; its summary is one sentence for the list of commands."""
     text = f"{summary}\n\n{more}" if more else summary
     parser: argparse.ArgumentParser = commands.add_parser(name, description=text)
     parser.set_defaults(function=function, parser=parser)
@@ -16,35 +16,35 @@ def add_command(commands: Any, name: str, function: str, summary: str, more: str
 
 
 def _folder(text: str) -> Path:
-    """Return the root as a path; refuse an empty text: a shell variable that is not set must not mean this folder."""
+    """Return the root as a path; refuse an empty text, since an unset shell variable must not mean this folder."""
     if not text:
         raise argparse.ArgumentTypeError("is empty; name a folder, or leave the option out")
     return Path(text)
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
-    """Add the folder that the command is about."""
+    """Add the option for the root."""
     help_ = "The root folder. Default: NEOLIGHT_ROOT, else the current folder."
     parser.add_argument("--root", type=_folder, metavar="PATH", help=help_)
 
 
 def add_dry_run(parser: argparse.ArgumentParser, text: str = "Act on the dry run (files in runtime/dry_run/).") -> None:
-    """Add the choice of the dry run."""
+    """Add the option for the dry run."""
     parser.add_argument("--dry-run", action="store_true", help=text)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of JSON."""
+    """Add the option for JSON."""
     parser.add_argument("--json", dest="as_json", action="store_true", help="Print one JSON document.")
 
 
 def add_agent(parser: argparse.ArgumentParser) -> None:
-    """Add the agent that the command is about."""
+    """Add the agent's name."""
     parser.add_argument("agent", metavar="AGENT", help="The agent's name, as in the allocation file.")
 
 
 def add_term(parser: argparse.ArgumentParser) -> None:
-    """Add how long an order stands, and why."""
+    """Add the options for the duration and the reason of an order."""
     parser.add_argument(
         "--for",
         dest="duration",

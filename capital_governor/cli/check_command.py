@@ -33,7 +33,7 @@ from capital_governor.wording.reason_texts import message
 
 
 def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
-    """Check settings and dashboard; return 75 if not ready, 78 where a person must mend something first."""
+    """Check settings and dashboard; return 75 if not ready, 78 if a person must act first."""
     with explained():
         settings = load(root)
     sink = set_up_logs(settings)
@@ -83,9 +83,9 @@ def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
 
 
 def _checked(settings: Settings) -> tuple[Outcome, int | Refusal, str]:
-    """Return what ``preview`` does, and how the journal is, in words. One that cannot be read counts as empty.
+    """Return the result of ``preview``, and the state of the journal in words. An unreadable one counts as empty.
 
-    Raises JournalRefusedError: no governor starts beside it either.
+    Raises JournalRefusedError, since a governor could not start either.
     """
     try:
         outcome, up = preview(settings)
@@ -96,7 +96,7 @@ def _checked(settings: Settings) -> tuple[Outcome, int | Refusal, str]:
 
 
 async def _notify(telegram: Telegram | None) -> Sent | Retry | Refused:
-    """Send a test message and return what came of it."""
+    """Send a test message and return the result."""
     if telegram is None:
         return Refused("not set up: set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID")
     try:
@@ -106,7 +106,7 @@ async def _notify(telegram: Telegram | None) -> Sent | Retry | Refused:
 
 
 def _fleet(outcome: Outcome, snapshot: Snapshot | None) -> int:
-    """Return how many members the fleet has after this cycle; before there are any, how many this payload makes."""
+    """Return the number of members after this cycle; before the first, the number of good records."""
     if outcome.decision.trace.limits:
         return len(outcome.decision.trace.limits)
     members = sum(memory.member for memory in outcome.decision.after.agents.values())
@@ -126,7 +126,7 @@ def _described(payload: Snapshot, settings: Settings) -> str:
 
 
 def show_check(document: Mapping[str, Any]) -> None:
-    """Print what ``check`` found."""
+    """Print the result of ``check``."""
     with new_page() as page:
         for label in ("root", "dashboard", "status", "payload"):
             page.labelled(label, document[label])

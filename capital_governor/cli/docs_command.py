@@ -19,11 +19,11 @@ TOPICS: Final = {
     "reference": "commands, settings, reasons, exit codes, files, JSON, log lines",
     "promises": "what you may rely on, and what the tests measured",
 }
-"""By topic, what its chapter is about; the chapter itself is ``docs/TOPIC.md`` of the package."""
+"""By topic, what its chapter is about; the chapter is ``docs/TOPIC.md`` of the package."""
 
 
 def docs(topic: str | None) -> int:
-    """Show a chapter as it stands in its file, through a pager on a terminal; without a topic, the list of topics.
+    """Show the text of a chapter, on a terminal through a pager; without a topic, list the topics.
 
     Raises:
         SystemExit: 2, with the list of topics on stderr, if there is no such chapter.

@@ -70,7 +70,7 @@ def _last_decision(path: Path, now: float) -> tuple[Entry, Entry, tuple[Order, .
 
 
 def _names(agent: str, decision: Decision) -> str:
-    """Return what the user may have meant, whatever the case of the letters."""
+    """Return the name that the user may have meant, or the agents' names."""
     folded = {name.casefold(): name for name in decision.trace.limits}
     near = difflib.get_close_matches(agent.casefold(), folded, n=1)
     if near:
@@ -100,5 +100,5 @@ def show_explanation(
 
 
 def _text_column(line: str) -> int:
-    """Return where the text of a line begins: behind its label, or behind the blanks in place of one."""
+    """Return the column where the text of a line begins, after its label or blanks."""
     return LABEL_COLUMNS if line[:1].strip() else len(line) - len(line.lstrip())

@@ -1,4 +1,4 @@
-"""What each failure of a command says: one clear line on stderr, and its exit code."""
+"""Turns the errors of a command into a line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PASSING: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EAGAIN, errno.EM
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Turn what may go wrong at a start into its lines on stderr and its exit code. Raises SystemExit."""
+    """Turn expected errors into lines on stderr and an exit code. Raises SystemExit."""
     try:
         yield
     except SettingsError as error:

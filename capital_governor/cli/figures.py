@@ -8,17 +8,17 @@ from capital_governor.contracts.instants import read_instant
 
 
 def percent(share: float | None) -> str:
-    """Return a share of 0..1 in percent; nothing for none."""
+    """Return a share, 0..1, in percent; empty for None."""
     return "" if share is None else f"{share:.2%}"
 
 
 def signed_percent(change: float | None) -> str:
-    """Return the change of a share with its sign; nothing for none."""
+    """Return the change of a share in percent with its sign; empty for none."""
     return f"{change:+.2%}" if change else ""
 
 
 def four_digits(value: float | None) -> str:
-    """Return a score or weight; nothing for none."""
+    """Return a score or weight with four digits; empty for None."""
     return "" if value is None else f"{value:.4f}"
 
 
@@ -28,13 +28,13 @@ def moment(at: float) -> str:
 
 
 def ago(iso: str, now: float) -> str:
-    """Return how long ago a time of the status file was, as people say it."""
+    """Return in words how long ago a time of the status file was."""
     at = read_instant(iso)
     return "at an unknown time" if at is None else f"{span(now - at.earliest)} ago"
 
 
 def span(seconds: float) -> str:
-    """Return a duration in its two largest units; what lies ahead (a clock set back) is negative."""
+    """Return a duration in its two largest units; it is negative if the clock was set back."""
     whole = abs(int(seconds))
     units = (("d", whole // 86_400), ("h", whole // 3_600 % 24), ("min", whole // 60 % 60), ("s", whole % 60))
     first = next((place for place, (_, count) in enumerate(units) if count), len(units) - 1)

@@ -1,9 +1,9 @@
-"""Prevents modules of other programs from replacing this program's. It runs first, and imports almost nothing.
+"""Prevents modules of other programs from replacing this program's. It runs first and imports almost nothing.
 
 NeoLight's supervisor exports PYTHONPATH with its own root, for its own agents. A ``telegram.py`` or ``platform.py``
 there would be imported in place of the library or of Python's own module of that name. ``neo_light_fix.sh`` starts
-Python with ``-I``, which prevents that; ``capital-governor`` and ``python -m capital_governor`` may be started by
-anybody, so they put their import path in order themselves.
+Python with ``-I``, which prevents that. ``capital-governor`` and ``python -m capital_governor`` may be started without
+``-I``, so they correct their import path themselves.
 """
 
 from __future__ import annotations
@@ -13,25 +13,24 @@ import site
 import sys
 
 CONFIGURATION = 78
-"""As in ``exit_codes``, which cannot be imported before the import path is in order."""
+"""As in ``exit_codes``, which cannot be imported before the import path is corrected."""
 
 _PARENT = os.path.realpath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir))  # noqa: PTH118, PTH120 - no pathlib yet
 _START_FILES = frozenset({"sitecustomize", "usercustomize"})
 
 
 def isolate(*, started_by: str | None = None) -> None:
-    """Take the folders of the environment off ``sys.path``: those of PYTHONPATH, the user's own, and the starter's.
+    """Remove foreign folders from ``sys.path``: those of PYTHONPATH, the user's site-packages, and ``started_by``.
 
-    One of them that has this program in it (``pip install --user`` or ``--target``) moves to the end instead: what it
-    depends on is there, too, but nothing in it replaces a module of Python.
+    A folder with this program in it (``pip install --user`` or ``--target``) is moved to the end instead: it has the
+    dependencies too, but nothing in it replaces a module of Python.
 
     Args:
-        started_by: the folder that Python itself put first: the current one for ``-m``, that of the script otherwise;
-            None if it put none there, or must keep it.
+        started_by: the folder that Python put first: the current one for ``-m``, else that of the script; None if it
+            put none there, or it must stay.
 
     Raises:
-        SystemExit: 78, after one line on stderr, if one of Python's own modules has been taken from such a folder
-            already, for it cannot be replaced any more.
+        SystemExit: 78, after one line on stderr, if a module of Python was already imported from such a folder.
     """
     if sys.flags.isolated:
         return
@@ -66,8 +65,8 @@ def _demand_own_modules(foreign: set[str]) -> None:
         file = getattr(module, "__file__", None) or ""
         folders = [folder for folder in foreign if file.startswith(os.path.join(folder, ""))]  # noqa: PTH118
         if folders:
-            folder = max(folders, key=len)  # one may lie in another
-            print(  # noqa: T201 - what a command says of its failure
+            folder = max(folders, key=len)  # one may be inside another
+            print(  # noqa: T201 - the error message
                 f"capital-governor: {file} was imported in place of Python's own module {top}: start it without"
                 f" {folder} in PYTHONPATH, or as {sys.executable} -I -m capital_governor",
                 file=sys.stderr,

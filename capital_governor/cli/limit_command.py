@@ -31,7 +31,7 @@ def limit(
     *,
     dry_run: bool,
 ) -> int:
-    """Cap one agent's weight, or give it a floor. Raises SystemExit 2 if that makes no sense."""
+    """Set a cap or a floor for one agent's weight. Raises SystemExit 2 for a wrong value or name."""
     highest, lowest = _weight("--max", cap), _weight("--min", floor)
     if highest is None and lowest is None:
         fail(USAGE, f"limit {escape_name(agent)}: give --max, --min or both; `unlimit` takes limits back")
@@ -78,7 +78,7 @@ def limits(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
 def _warn_unknown(desk: Desk, agent: Agent) -> None:
     """Warn if no agent has that name yet; one may join later."""
     if agent in published_shares(desk.primary)[0]:
-        return  # the common case: the journal's state takes longer to read
+        return  # the common case, faster than reading the journal
     head = desk.journal.head(LIVE)
     state = State() if head is None else head.state
     known = set(state.agents) | set(state.published.shares if state.published else ())

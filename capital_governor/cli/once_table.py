@@ -1,4 +1,4 @@
-"""What ``once`` decided: as the document of ``once --json``, or the same for people."""
+"""The result of ``once``: as the document of ``once --json``, or as a table."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from capital_governor.wording.log_lines import fleet_range_line
 from capital_governor.wording.reason_texts import message, reason_kind, waiting_text
 
 _ROUNDING: Final = 1e-9
-"""By how much a weight may be above its limit for the last digits of a float alone."""
+"""A weight may be above its cap by this much through float rounding."""
 _COLORS: Final = {"move": "green", "cut": "yellow", "hold": "yellow", "refused": "red", "stay": ""}
 
 
 def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, Any]:
-    """Return what ``once`` decided, as ``once --json`` shows it.
+    """Return the result of ``once`` as ``once --json`` shows it.
 
-    ``reason``, ``message`` and ``outcome`` (move, cut, stay, hold, refused) say how the cycle ended; of a hold also
-    ``hold``, the facts, and ``exit``, what ends it. ``generation``, ``published_exposure``, ``reserve`` and each
-    ``share`` are of what the agents see afterwards (in a dry run: would see), ``moved`` whether that changed in this
-    cycle, ``waiting`` a generation that is decided and not in the files yet.
-    ``exposure``, ``exposure_by``, and each agent's ``score``, ``weight``, ``limit`` (the one at which the weight
-    stands) and ``wanted`` (the share before any threshold) are of this cycle's decision. ``change`` is that of the
-    published share, ``fault`` why an agent may not gain. Shares, weights, scores and changes are 0..1; null is "there
-    is none".
-    Agents come by falling share. ``leeway`` is as in ``check``, ``orders`` are the operator's that this cycle obeyed.
+    ``reason``, ``message`` and ``outcome`` (move, cut, stay, hold, refused) say how the cycle ended; for a hold,
+    ``hold`` has the facts and ``exit`` what ends it. ``generation``, ``published_exposure``, ``reserve`` and each
+    ``share`` are what the agents see afterwards (in a dry run: would see). ``moved`` says whether that changed in this
+    cycle; ``waiting`` is a generation that is decided and not in the files yet.
+    ``exposure``, ``exposure_by``, and each agent's ``score``, ``weight``, ``limit`` (the one that its weight has
+    reached) and ``wanted`` (the share before any threshold) are of this cycle's decision. ``change`` is that of the
+    published share, ``fault`` why an agent may not gain. Shares, weights, scores and changes are 0..1; null means none.
+    Agents are sorted by falling share. ``leeway`` is as in ``check``; ``orders`` are the orders in force.
     """
     decision, published = done.decision, done.visible
     before = done.announcements[0].before if done.announcements else done.before.published
@@ -76,7 +75,7 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
 
 
 def fleet_range_document(room: FleetRange, rules: Rules) -> dict[str, Any]:
-    """Return how far scores can move a weight: 0..1; ``frozen`` means never as far as a threshold."""
+    """Return how far scores can move a weight, 0..1; ``frozen``: less than any threshold."""
     return {
         "agents": room.agents,
         "lowest_weight": room.lowest,
@@ -88,7 +87,7 @@ def fleet_range_document(room: FleetRange, rules: Rules) -> dict[str, Any]:
 
 
 def _binding(decision: Decision, agent: Agent) -> str | None:
-    """Name the limit at which an agent's weight stands; None between them."""
+    """Return the limit that an agent's weight has reached; None between its limits."""
     limits, weight = decision.trace.limits.get(agent), decision.trace.weights.get(agent)
     if limits is None or weight is None:
         return None
@@ -100,7 +99,7 @@ def _binding(decision: Decision, agent: Agent) -> str | None:
 
 
 def show_once(document: Mapping[str, Any]) -> None:
-    """Print what ``once`` decided."""
+    """Print the result of ``once``."""
     with new_page() as page:
         page.line(document["message"], f"bold {_COLORS[document['outcome']]}".strip())
         if document["waiting"]:
@@ -149,7 +148,7 @@ def _show_agents(page: Page, document: Mapping[str, Any]) -> None:
 
 
 def _exposure_texts(document: Mapping[str, Any]) -> list[str]:
-    """Return the exposure of what is published, and that of this cycle where it is another one or has a cause."""
+    """Return the published exposure, and this cycle's if it differs, with its cause."""
     published, now = document["published_exposure"], document["exposure"]
     if now is None:
         return [] if published is None else [f"exposure {published:.4g}"]

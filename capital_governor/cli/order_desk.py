@@ -1,4 +1,4 @@
-"""Where the operator's orders are written and put into the journal, which a running governor obeys."""
+"""Puts the operator's orders into the journal, from which a running governor reads them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BUSY_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where an order is written and put down.
+    """An open journal for orders.
 
     ``running`` is whether a governor is there to obey it, ``primary`` the file of what is published,
     ``common_limits`` are MIN_ALLOC and MAX_ALLOC, None where the settings are faulty.
@@ -55,7 +55,7 @@ class Desk:
         floor: float | None = None,
         accepts: str = "",
     ) -> Order:
-        """Return an order of the user whose process this is, that stands for ``seconds``; None: until taken back."""
+        """Return an order of this process's user for ``seconds``; None: until taken back."""
         return Order(
             key=new_key(),
             kind=kind,
@@ -70,7 +70,7 @@ class Desk:
         )
 
     def give(self, order: Order, detail: str = "") -> None:
-        """Record the order in place of the one that it replaces, and show both."""
+        """Store the order, end the one that it replaces, and show both."""
 
         def ends(old: Order) -> Order | None:
             same = (old.kind, old.agent) == (order.kind, order.agent)
@@ -80,7 +80,7 @@ class Desk:
         self._show(order.text + (f": {detail}" if detail else ""), *(f"replaces: {old.text}" for old in replaced))
 
     def take_back(self, which: Callable[[Order], bool]) -> bool:
-        """End the orders in force that are ``which`` and show them; return whether there were any."""
+        """End and show the orders in force for which ``which`` is True; return whether there were any."""
         ended = self.journal.change_orders(
             self.now, lambda old: old.ended(self.now, OrderEnd.TAKEN_BACK, self.author) if which(old) else None
         )
@@ -126,7 +126,7 @@ def open_desk(root: Path | None, *, dry_run: bool, nothing: str = "") -> Iterato
 
 
 def _author() -> str:
-    """Return the name of the user who owns this process, as the kernel knows it, whatever the environment says."""
+    """Return the name of the user who owns this process, not from the environment."""
     number = os.getuid()
     try:
         return clean(pwd.getpwuid(number).pw_name) or f"user {number}"
@@ -135,7 +135,7 @@ def _author() -> str:
 
 
 def order_seconds(text: str | None) -> float | None:
-    """Return what ``--for`` means, in seconds; None: not given. Raises SystemExit 2 if it is no duration."""
+    """Return ``--for`` in seconds; None if it is not given. Raises SystemExit 2 if it is not a duration."""
     if text is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What every command writes: data on stdout, failures and warnings on stderr."""
+"""Output of the commands: data on stdout, failures and warnings on stderr."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def write_stdout(text: str) -> None:
     if sys.stdout is None:
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a reason may have letters that the terminal lacks
+        sys.stdout.reconfigure(errors="backslashreplace")  # the terminal may lack some letters
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        # What is left in the buffer must not be tried again at exit, where nobody could catch its failure.
+        # The rest of the buffer must not be written again at exit, where the failure could not be caught.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
@@ -41,7 +41,7 @@ def show_json(document: object) -> None:
 def fail(code: int, *lines: str) -> NoReturn:
     """Print each line to stderr and exit with ``code``. Raises SystemExit."""
     for line in lines:
-        print(f"capital-governor: {line}", file=sys.stderr)  # noqa: T201 - what a command says of its failure
+        print(f"capital-governor: {line}", file=sys.stderr)  # noqa: T201 - the error message
     raise SystemExit(code)
 
 

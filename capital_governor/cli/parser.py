@@ -18,13 +18,13 @@ from capital_governor.cli.output import write_stdout
 from capital_governor.contracts.exit_codes import OK, USAGE
 
 _VALUED: Final = {"--root", "--for", "--reason", "--max", "--min", "--seconds", "--seed", "--folder", "--picture"}
-"""The options that take a value, whichever command has them."""
+"""The options with a value, of all commands."""
 
 
 class Parser(argparse.ArgumentParser):
     """A parser that writes its help like all other output. ``commands`` has the commands' parsers by name."""
 
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of the library
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - options of the library
         formatter = argparse.RawDescriptionHelpFormatter
         super().__init__(allow_abbrev=False, formatter_class=formatter, **options)
         self.commands: Mapping[str, argparse.ArgumentParser] = {}
@@ -60,7 +60,7 @@ def execute(words: list[str]) -> int:
 
 
 def _with_values(words: Sequence[str]) -> list[str]:
-    """Return the words with each value joined to its option, so that one like ``-2h`` is taken for no option."""
+    """Return the words with each value joined to its option, so that ``-2h`` does not count as an option."""
     joined: list[str] = []
     for word in words:
         if joined and joined[-1] in _VALUED:
@@ -71,7 +71,7 @@ def _with_values(words: Sequence[str]) -> list[str]:
 
 
 def make_parser() -> Parser:
-    """Return the parser of all commands; each sets ``function``, what does it, as ``module:function``."""
+    """Return the parser of all commands; each sets ``function`` as ``module:function``."""
     parser = Parser(
         prog="capital-governor",
         usage="%(prog)s [-h] [--version] COMMAND ...",

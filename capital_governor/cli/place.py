@@ -1,4 +1,4 @@
-"""Root and journal for commands that must work even if other settings are wrong, and what is published there."""
+"""Root, journal and published shares, for commands that must work even if other settings are wrong."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from capital_governor.settings.sources import Place, find_place
 
 
 def place(root: Path | None) -> Place:
-    """Return where root and journal are, and warn of all that is wrong with the other settings.
+    """Return root and journal, and warn of other wrong settings.
 
-    Raises SettingsError where root or journal cannot be told.
+    Raises SettingsError if the root or the journal's name is wrong.
     """
     found = find_place(root)
     for fault in found.faults:
@@ -23,7 +23,7 @@ def place(root: Path | None) -> Place:
 
 
 def published_shares(primary: Path) -> tuple[dict[str, float], str]:
-    """Return the shares that the agents read, 0..1, and what is wrong with the file that has them."""
+    """Return the shares in the primary file, 0..1, and what is wrong with it."""
     try:
         content = read_bounded(primary)
     except OSError as error:

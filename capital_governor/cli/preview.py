@@ -1,4 +1,4 @@
-"""What a cycle would do now, decided from what is on disk and on the dashboard: nothing is written."""
+"""What a cycle would do now, from files, journal and dashboard; nothing is written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from capital_governor.wording.log_events import LogEvent
 
 
 def preview(settings: Settings, journal: Store | None = None) -> tuple[Outcome, int | Refusal]:
-    """Decide from what is on disk and on the dashboard, and write nothing; also return what /status answered.
+    """Decide from files, journal and dashboard without writing; also return the dashboard's answer for /status.
 
     Raises:
         JournalError: there is a journal, and it cannot be read.
@@ -34,17 +34,17 @@ def preview(settings: Settings, journal: Store | None = None) -> tuple[Outcome, 
 
 
 def _show_start(cycle: Cycle) -> None:
-    """Restore the state that a governor would start from, and log what it would find."""
+    """Restore the state from which a governor would start, and log what it would find."""
     log, found = get_logger(), cycle.resume()
     for remark in (LogEvent.START_FOUND.line(found=found), *cycle.remarks):
         write_line(log, remark)
 
 
 def _copied(path: Path) -> Store:
-    """Return a journal in memory that goes on where the one at ``path`` ends; an empty one if there is none.
+    """Return a journal in memory with the end of the one at ``path``; an empty one if there is none.
 
-    It knows what a start looks at: state, newest cycle, what reached the agents, and every order. One that has ended
-    must be known as such, else an older status file brings it back.
+    It has what a start reads: state, newest cycle, last reached publication, and every order. Ended orders are
+    included, since an older status file may have them in force.
     """
     journal = in_memory()
     if not path.exists():

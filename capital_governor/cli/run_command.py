@@ -1,4 +1,4 @@
-"""``run``: the governor, until a signal ends it; its settings and its logs are those of ``once``, too."""
+"""``run``: the governor, until a signal ends it; with the set-up of settings and logs that ``once`` uses too."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from capital_governor.settings.load import Settings, load
 
 
 def run(root: Path | None, *, dry_run: bool = False) -> int:
-    """Govern until a signal ends it; return the exit code. Raises SystemExit where it cannot start."""
+    """Govern until a signal ends it; return the exit code. Raises SystemExit if it cannot start."""
     with explained():
         settings = load_to_govern(root, dry_run=dry_run)
         return daemon.govern(settings, set_up_logs(settings, background=True), dry_run=dry_run)
 
 
 def set_up_logs(settings: Settings, *, background: bool = False) -> Sink:
-    """Set up the logs as the settings say, also for what nothing catches, and return their sink.
+    """Set up the logs as the settings say, also for uncaught exceptions, and return their sink.
 
-    With ``background`` no reader of them can stop this process: for what holds the root's lock.
+    With ``background`` they are written on a thread, so that a stalled reader does not stop the holder of the lock.
     """
     sink = daemon.open_log_sink(settings, background=background)
     logs.catch_uncaught()

@@ -1,4 +1,4 @@
-"""``show-config``: every setting, its value and where that is from."""
+"""``show-config``: every setting with its value and source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from capital_governor.settings.load import load
 
 
 def show_config(root: Path | None, *, as_json: bool) -> int:
-    """Show every setting and where it is from; secrets are masked."""
+    """Show every setting with its source; secrets are masked."""
     with explained():
         settings = load(root)
     rows = {name: {"value": value, "from": settings.origins[name]} for name, value in settings.masked().items()}

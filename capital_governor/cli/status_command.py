@@ -36,7 +36,7 @@ def status(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
 
 
 def _status(paths: Paths, now: float) -> dict[str, Any]:
-    """Return the status file and what can be seen beside it. Raises SystemExit 75 if there is none."""
+    """Return the status file with the shares and whether a governor runs. Raises SystemExit 75 if there is none."""
     held = is_held(paths.lock)
     content = read_bounded(paths.status)
     if content is None:
@@ -62,7 +62,7 @@ def _status(paths: Paths, now: float) -> dict[str, Any]:
 
 
 def _standing(*, held: bool | None, fresh: bool, ended: bool) -> str:
-    """Return a word of ``STANDING``: the lock shows whether a governor runs, the file what it did last."""
+    """Return a key of ``STANDING``: the lock shows whether a governor runs, the file what it did last."""
     if held is None:
         held = fresh and not ended
     if not held:
@@ -73,7 +73,7 @@ def _standing(*, held: bool | None, fresh: bool, ended: bool) -> str:
 
 
 _BLANK: Final = status_document(Standing(), Vitals(), interval_seconds=1, rules=Rules(), dry_run=False, pid=0)
-"""A status file, for the names of its fields."""
+"""An example of a status file, for the names of its fields."""
 
 
 STANDING: Final = {
@@ -83,11 +83,11 @@ STANDING: Final = {
     "ended": "not running: it was ended",
     "dead": "NOT RUNNING, though nobody ended it: see the end of its log, then start it again",
 }
-"""By ``standing`` of ``status --json``, what is shown to people."""
+"""By ``standing`` of ``status --json``, the text for people."""
 
 
 def show_status(document: Mapping[str, Any], now: float) -> None:
-    """Print what ``status`` found; ``now`` is in seconds since 1970 UTC."""
+    """Print the result of ``status``; ``now`` is in seconds since 1970 UTC."""
     with new_page() as page:
         running = document["standing"] == "running"
         color = {"governing": "green"}.get(document["state"], "yellow") if running else "red"
@@ -113,7 +113,7 @@ def show_status(document: Mapping[str, Any], now: float) -> None:
 
 
 def _troubles(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield label, text and style of what an operator should look into."""
+    """Yield label, text and style of each problem."""
     for label, key in (("journal", "journal_problem"), ("files", "allocations_problem")):
         if document[key]:
             yield label, document[key], "red"

@@ -1,7 +1,7 @@
-"""What the commands show to people: lines and tables.
+"""Lines and tables of the commands, for people.
 
-A terminal gets colours, lines wrapped at its width, and of a large fleet the largest shares. Everything else (a pipe, a
-file) gets plain text in which nothing is wrapped, cut or left out, so that it can be searched and compared.
+A terminal gets colours, wrapped lines, and of a large fleet only the largest shares. A pipe or a file gets plain text
+in which nothing is wrapped or left out, so that it can be searched and compared.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from typing import Any, Final, NamedTuple
 from capital_governor.cli.output import write_stdout
 
 WIDTH_WITHOUT_TERMINAL: Final = 1_000
-"""More than the widest line: nothing is wrapped, and a table takes no more than it needs."""
+"""More than the widest line, so that nothing is wrapped."""
 ROWS_ON_TERMINAL: Final = 40
-"""Agents that a terminal shows; a longer list could not be read there."""
+"""The largest number of agents shown on a terminal."""
 NARROW_COLUMNS: Final = 64
-"""Below this, ``once`` leaves out how a share came about (``explain`` has it), ``status`` its bars."""
+"""On narrower terminals ``once`` leaves out columns that ``explain`` has, and ``status`` its bars."""
 LABEL_COLUMNS: Final = 11
 GAP: Final = "   "
 """Between two columns of a table."""
 STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
-"""The terminal's codes."""
+"""By style, the terminal's code."""
 
 
 class Cell(NamedTuple):
-    """What stands in one place of a table."""
+    """One cell of a table."""
 
     text: str
     style: str = ""
 
 
 class Page:
-    """Lines and tables, collected for one ``write``. A style is any of the words of ``STYLES``."""
+    """Lines and tables, written at once at the end. A style has words of ``STYLES``."""
 
     def __init__(self) -> None:
         self.terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -49,7 +49,7 @@ class Page:
         self._colored = self.terminal and not dumb and not os.environ.get("NO_COLOR")
 
     def line(self, text: str, style: str = "", *, indent: int = 0) -> None:
-        """Add text as it is; what does not fit a terminal goes on below, indented."""
+        """Add text; on a terminal it is wrapped, with ``indent`` for further lines."""
         if self.terminal:
             text = textwrap.fill(text, max(self.width, 2 * LABEL_COLUMNS), subsequent_indent=" " * indent)
         self.lines += [self._styled(part.rstrip(), style) for part in text.split("\n")]
@@ -67,14 +67,14 @@ class Page:
         left: Collection[str] = ("agent", "limit"),
         folded: str = "agent",
     ) -> None:
-        """Add a table whose columns are as wide as they need be.
+        """Add a table with columns as wide as needed.
 
         Args:
             names: of the columns.
-            rows: one cell a column.
-            footer: likewise, below a rule; none if empty.
-            left: the columns of text; numbers stand at the right.
-            folded: the column in which a long text goes on below, where a terminal is too narrow.
+            rows: one cell per column.
+            footer: a last row below a rule; none if empty.
+            left: the columns that are aligned left.
+            folded: the column that is wrapped if the terminal is too narrow.
         """
         texts = [names, *([cell.text for cell in row] for row in rows), *([footer] if footer else [])]
         widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
@@ -121,14 +121,14 @@ def _gaps(names: Sequence[str]) -> int:
 
 @contextmanager
 def new_page() -> Iterator[Page]:
-    """Give a page to fill; it is written at the end of the block."""
+    """Yield a page, which is written at the end of the block."""
     page = Page()
     yield page
     write_stdout("".join(f"{line}\n" for line in page.lines))
 
 
 def largest(page: Page, rows: Sequence[Any]) -> tuple[Sequence[Any], str]:
-    """Return the rows to show, and what to say of the others."""
+    """Return the rows to show, and a line about the others."""
     if not page.terminal or len(rows) <= ROWS_ON_TERMINAL:
         return rows, ""
     return rows[:ROWS_ON_TERMINAL], f"... and {len(rows) - ROWS_ON_TERMINAL} more agents: --json or a pipe lists all"

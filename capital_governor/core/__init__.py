@@ -1,1 +1,1 @@
-"""The decision: pure functions over frozen dataclasses. Imports nothing of the package but itself."""
+"""The decision: pure functions over frozen dataclasses. Imports nothing else of the package."""

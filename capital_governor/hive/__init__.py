@@ -1,1 +1,1 @@
-"""An embedded source of ``/meta/metrics`` for those who have no dashboard; knows nothing of the governor."""
+"""A built-in source of ``/meta/metrics`` for fleets without a dashboard; imports nothing of the governor."""

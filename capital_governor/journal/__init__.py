@@ -1,1 +1,1 @@
-"""What is remembered: every cycle, the operator's orders, and the notices on their way to the operator."""
+"""The history: every cycle, the operator's orders, and the notices to the operator."""

@@ -1,1 +1,1 @@
-"""The running governor: the daemon, its cycle, and what goes on beside the cycles."""
+"""The running governor: daemon, cycle, log, messages."""

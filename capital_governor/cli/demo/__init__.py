@@ -1,1 +1,1 @@
-"""``neo_light_fix.sh demo``: the real governor, supervised, on a simulated fleet and a root of its own."""
+"""``neo_light_fix.sh demo``: the real governor, supervised, on a simulated fleet in a separate root."""

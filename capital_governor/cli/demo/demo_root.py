@@ -1,4 +1,4 @@
-"""The demo's own root: a folder that is known to be a demo's, emptied and set up anew each time."""
+"""The demo's root: a folder marked as a demo's, which is emptied and set up at each start."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from capital_governor.contracts.exit_codes import CONFIGURATION, TEMPORARY
 
 INTERVAL_SECONDS: Final = 0.5
 MARK: Final = "DEMO"
-"""Without this file a folder is somebody's, and left alone."""
+"""A folder without this file is not a demo's, and is left unchanged."""
 PATIENCE_SECONDS: Final = 20.0
 HOST: Final = "127.0.0.1"
 
@@ -33,7 +33,7 @@ class DemoError(Exception):
 
 @contextlib.contextmanager
 def own_root(folder: Path) -> Iterator[Path]:
-    """Make the folder an empty root and keep it for this demo alone.
+    """Make the folder an empty root and lock it for this demo.
 
     Raises:
         DemoError: it is not a demo's folder, or another demo has it.
@@ -58,7 +58,7 @@ def own_root(folder: Path) -> Iterator[Path]:
 
 
 def _wait_for_the_last_one(folder: Path) -> None:
-    """A demo that was killed has left a supervisor that is just ending."""
+    """Wait for the supervisor of a killed demo to end."""
     for name in _LOCKS:
         with contextlib.suppress(FileNotFoundError), (folder / "runtime" / name).open("r+") as lock:
             if not _locked(lock, PATIENCE_SECONDS):
@@ -66,7 +66,7 @@ def _wait_for_the_last_one(folder: Path) -> None:
 
 
 def _locked(file: IO[str], seconds: float) -> bool:
-    """Lock the file within so many seconds; closing it gives the lock back."""
+    """Lock the file within ``seconds``; closing it releases the lock."""
     end = time.monotonic() + seconds
     while True:
         try:

@@ -1,4 +1,4 @@
-"""How far the demo is: which scene plays, what was seen, and what the journal has said so far. Pure."""
+"""The progress of the demo: the current scene, and what happened so far. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NAMED_SHARES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One line: when, in seconds since the demo began, what, and of which kind.
+    """One line: its time in seconds since the demo began, its text and its kind.
 
-    Kinds are "scene", "seen" and those of a cycle's outcome: "move", "hold", "stay" and "fault".
+    Kinds are "scene", "seen" and those of a cycle: "move", "hold", "stay" and "fault".
     """
 
     seconds: float
@@ -35,11 +35,11 @@ class Progress:
     Args:
         seed: of the fleet.
         day: of the fleet's clock.
-        playing: index of the scene that plays; as many as there are scenes: all were seen.
-        seen: whether the playing scene has been proven.
-        since: when it began, in seconds since the demo began.
+        playing: index of the current scene; the number of scenes after the last one.
+        seen: whether the journal has the cycle that the scene waits for.
+        since: when the scene began, in seconds since the demo began.
         entry: the newest journalled cycle.
-        said: everything told so far.
+        said: all lines so far.
     """
 
     seed: int
@@ -54,17 +54,17 @@ class Progress:
 
     @property
     def scene(self) -> Scene | None:
-        """The scene that plays; None before the first and after the last."""
+        """The current scene; None before the first and after the last."""
         return SCENES[self.playing] if 0 <= self.playing < len(SCENES) else None
 
     @property
     def upcoming(self) -> Scene | None:
-        """The scene after that; None if there is none."""
+        """The next scene; None if there is none."""
         return SCENES[self.playing + 1] if self.playing + 1 < len(SCENES) else None
 
     @property
     def over(self) -> bool:
-        """Whether every scene was seen and has run its time."""
+        """Whether all scenes are over."""
         return self.playing >= len(SCENES)
 
     def begin(self, seconds: float) -> None:
@@ -76,7 +76,7 @@ class Progress:
             self.said.append(Said(seconds, numbered, "scene"))
 
     def hear(self, entry: Entry, seconds: float) -> None:
-        """Read one cycle of the journal: add what is new in it, and check whether it is what the scene waits for."""
+        """Add one journalled cycle, and check whether it is the one that the scene waits for."""
         self.said += [Said(seconds, text, kind) for text, kind in self._news(entry)]
         self.entry = entry
         if self.scene is not None and not self.seen and self.scene.proven_by(entry):

@@ -1,4 +1,4 @@
-"""What the demo shows: each scene with its days in the fleet's story and the cycle that proves it. Pure."""
+"""The scenes of the demo, each with its days on the fleet's clock and the cycle that it waits for. Pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Scene:
     """One scene.
 
     Args:
-        name: what it is called, also when it fails.
+        name: the scene's name.
         happens: what the fleet or its market does.
-        awaits: what is waited for in the journal, in words.
-        begins_day: of the fleet's clock.
-        ends_day: the clock stops here until the scene was seen.
-        proven_by: whether a journalled cycle is what is waited for.
+        awaits: the cycle that it waits for, in words.
+        begins_day: on the fleet's clock.
+        ends_day: the clock stops here until that cycle has come.
+        proven_by: whether a journalled cycle is that one.
     """
 
     name: str
@@ -115,4 +115,4 @@ SCENES: Final = (
     ),
 )
 DAYS: Final = SCENES[-1].ends_day
-"""The whole story, in days of the fleet's clock."""
+"""The length of the demo, in days of the fleet's clock."""

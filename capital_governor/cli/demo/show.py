@@ -1,4 +1,4 @@
-"""The demo's course: the fleet trades, the supervised governor decides, and each scene waits for the journal."""
+"""Runs the demo: the fleet trades, the supervised governor decides, and each scene waits for its cycle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 JOURNAL: Final = Path("state", "capital_governor.sqlite3")
 TICK_SECONDS: Final = 0.2
 PATIENCE_SECONDS: Final = 20.0
-"""What a scene may take beyond the time that it plays."""
+"""How long a scene may take beyond its planned time."""
 INTERRUPTED: Final = 130
 PICTURE_COLUMNS: Final = 100
 
@@ -42,11 +42,11 @@ class Demo:
     """One demo on one root.
 
     Args:
-        root: of its own.
-        seconds: about how long the whole story takes.
-        supervisor: the process that keeps governor and hive.
-        fleet: that trades.
-        progress: how far it is.
+        root: the demo's root.
+        seconds: the planned length of the demo.
+        supervisor: the process that keeps governor and hive running.
+        fleet: the simulated fleet.
+        progress: the progress of the demo.
         started: when it began, by the monotonic clock.
     """
 
@@ -65,7 +65,7 @@ class Demo:
         return time.monotonic() - self.started
 
     def tick(self) -> str:
-        """Let the fleet trade on, read the journal, go on to the next scene when it is time; return what failed."""
+        """Let the fleet trade, read the journal, begin the next scene if it is time; return what failed."""
         now = self.elapsed
         self._advance((now - self._ticked) * DAYS / self.seconds)
         self._ticked = now
@@ -75,7 +75,7 @@ class Demo:
         return self._failure()
 
     def _advance(self, days: float) -> None:
-        """Move the fleet's clock, but not beyond the end of a scene that was not seen."""
+        """Move the fleet's clock, but not beyond the end of a scene whose cycle has not come."""
         progress = self.progress
         if progress.scene is None or (progress.seen and self.fleet.day >= progress.scene.ends_day):
             progress.begin(self.elapsed)
@@ -84,7 +84,7 @@ class Demo:
             progress.day = self.fleet.day
 
     def _new_entries(self) -> list[Entry]:
-        """Return what the governor has journalled since the last look; nothing while there is no journal yet."""
+        """Return the new cycles in the journal; none while there is no journal yet."""
         path = self.root / JOURNAL
         if not path.exists():
             return []
@@ -118,10 +118,10 @@ def show(folder: Path | None, seconds: float, seed: int, picture: Path | None) -
     """Show the demo and return the exit code.
 
     Args:
-        folder: its root; None: ``.demo`` of the project.
-        seconds: about how long the story takes.
+        folder: the demo's root; None: ``.demo`` of the project.
+        seconds: the planned length of the demo.
         seed: of the fleet.
-        picture: where the last frame goes as an SVG; None: nowhere.
+        picture: the file for the last frame as an SVG; None: none.
 
     Raises:
         DemoError: it cannot be shown.
@@ -149,7 +149,7 @@ def show(folder: Path | None, seconds: float, seed: int, picture: Path | None) -
 
 
 def farewell(root: Path, seconds: float) -> list[str]:
-    """Return what the demo says at its end: where to look."""
+    """Return the last lines of the demo: where to look."""
     governor, name = _shown(PROJECT / ".venv/bin/capital-governor"), _shown(root)
     return [
         f"All {len(SCENES)} scenes were seen in {seconds:.0f} s. Nothing is left running. Look at what it left:",
@@ -161,7 +161,7 @@ def farewell(root: Path, seconds: float) -> list[str]:
 
 
 def _shown(path: Path) -> str:
-    """Return a path for a shell that stands in the current folder."""
+    """Return a path for a shell in the current folder."""
     return shlex.quote(str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path))
 
 
@@ -183,13 +183,13 @@ def _in_lines(demo: Demo) -> str:
     try:
         return _play(demo, tell)
     except BrokenPipeError:
-        # What is left in the buffer must not be tried again at exit, where nobody could catch its failure.
+        # The rest of the buffer must not be written again at exit, where the failure could not be caught.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return "nobody reads any more what it says"
 
 
 def _play(demo: Demo, show_it: Callable[[], object]) -> str:
-    """Advance the demo and show it until the story ends or something fails; return what failed."""
+    """Advance the demo and show it until it ends or something fails; return what failed."""
     while True:
         failure = demo.tick()
         show_it()
@@ -205,13 +205,13 @@ def _save(progress: Progress, picture: Path) -> None:
         )
         console.print(frame(progress, PICTURE_COLUMNS))
         drawn = console.export_svg(title="./neo_light_fix.sh demo")
-    # Without the fonts that it would load from elsewhere: a picture of ours asks nobody for anything.
+    # Without web fonts, so that the picture loads nothing.
     picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does, in order."""
+    """Make SIGTERM and SIGHUP end the demo as Ctrl-C does."""
 
     def interrupt(number: int, _: FrameType | None) -> None:
         raise KeyboardInterrupt(number)

@@ -1,4 +1,4 @@
-"""The demo's supervisor: ``neo_light_fix.sh`` with governor and hive, which ends with the demo whatever ends that."""
+"""The demo's supervisor: ``neo_light_fix.sh`` with governor and hive; it always ends with the demo."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ SCRIPT: Final = PROJECT / "neo_light_fix.sh"
 LOG: Final = Path("logs", "neo_light_fix.log")
 STOP_SECONDS: Final = 3
 PATIENCE_SECONDS: Final = 20.0
-"""The supervisor kills what does not end in STOP_SECONDS, and takes some ten seconds more at most."""
+"""The supervisor kills agents after STOP_SECONDS, and takes at most about ten seconds more."""
 
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
-"""All that the children get of the environment: no setting, token or proxy of the real thing."""
+"""The only variables that child processes get: no setting, token or proxy of the real governor."""
 
 
 @contextmanager
 def supervising(root: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the supervisor on the root; end it, and with it all that it started, when the block is left.
+    """Start the supervisor on the root; end it and all its processes with the block.
 
     Raises:
-        DemoError: this is no Linux, or no checkout with its environment.
+        DemoError: the system is not Linux, or this is not a checkout with a virtual environment.
     """
     bash = shutil.which("bash")
     if not sys.platform.startswith("linux") or bash is None:
@@ -39,14 +39,14 @@ def supervising(root: Path) -> Iterator[subprocess.Popen[bytes]]:
     if not SCRIPT.is_file() or not (PROJECT / ".venv/bin/python").exists():
         raise DemoError(f"the demo runs from a checkout: there, start ./{SCRIPT.name} demo", CONFIGURATION)
     with (root / LOG).open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own script
+        process = subprocess.Popen(  # noqa: S603 - the project's script
             [bash, SCRIPT, "_demo"],
             cwd=root,
             env=_environment(root),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # Ctrl-C is for the demo, which ends it in order
+            start_new_session=True,  # Ctrl-C must only reach the demo, which ends it
             preexec_fn=_ended_with(os.getpid()),  # noqa: PLW1509 - this process has one thread
         )
     try:
@@ -62,8 +62,8 @@ def _environment(root: Path) -> dict[str, str]:
 
 
 def _ended_with(demo: int) -> Callable[[], None]:
-    """Return what the child does before it becomes the supervisor: ask the kernel to end it if the demo is killed."""
-    from capital_governor.supervisor.linux import die_with  # noqa: PLC0415 - cannot be loaded but on Linux
+    """Return what the child calls first: it makes the kernel end the supervisor if the demo is killed."""
+    from capital_governor.supervisor.linux import die_with  # noqa: PLC0415 - can only be imported on Linux
 
     return lambda: die_with(demo, signal.SIGTERM)
 
@@ -73,5 +73,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()  # whose agents' keepers the kernel tells
+        process.kill()  # the kernel then signals its keepers
         process.wait()

@@ -1,4 +1,4 @@
-"""The demo on a terminal: fleet, scenes, and what the governor says, in one frame. Everything in it is journalled."""
+"""The demo on a terminal: fleet, scenes and lines in one frame, all from the journal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from capital_governor.core.model import RESERVE, WHOLE, Publication, Snapshot
 
 BAR_COLUMNS: Final = 20
 FULL_BAR: Final = 500_000
-"""What fills a bar, in millionths; more does so too."""
+"""The share that fills a bar, in millionths."""
 LINES: Final = 7
 WIDEST_COLUMNS: Final = 110
 
@@ -25,7 +25,7 @@ _STYLES: Final = {"scene": "bold", "seen": "green", "move": "cyan", "hold": "yel
 
 
 def frame(progress: Progress, columns: int) -> RenderableType:
-    """Return the current frame: 22 lines, and no wider than ``columns``, of which it wants 80 or more."""
+    """Return the current frame: 22 lines, at most ``columns`` wide, which should be 80 or more."""
     upper = Table.grid(padding=(0, 3))
     upper.add_row(_fleet(progress), _scenes(progress))
     return Panel(
@@ -38,7 +38,7 @@ def frame(progress: Progress, columns: int) -> RenderableType:
 
 
 def bar(share: int) -> str:
-    """Return a share as a bar: full at half of all capital, to an eighth of a column."""
+    """Return a share as a bar, exact to an eighth of a column; full at half of all capital."""
     eighths = min(8 * BAR_COLUMNS, round(8 * BAR_COLUMNS * share / FULL_BAR))
     return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 

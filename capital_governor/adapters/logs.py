@@ -103,11 +103,11 @@ def catch_uncaught() -> None:
         name = "?" if args.thread is None else args.thread.name
         get_logger().critical("thread_failed", thread=name, exc_info=args.exc_value)
 
-    def nobody(args: sys.UnraisableHookArgs) -> None:
+    def unraisable(args: sys.UnraisableHookArgs) -> None:
         where = f"{args.err_msg or 'Exception ignored in'} {text_of(args.object)}"
         get_logger().error("exception_ignored", where=where, exc_info=args.exc_value)
 
-    sys.excepthook, threading.excepthook, sys.unraisablehook = main_thread, other_thread, nobody
+    sys.excepthook, threading.excepthook, sys.unraisablehook = main_thread, other_thread, unraisable
 
 
 def get_logger() -> Logger:

@@ -34,7 +34,6 @@ from capital_governor.journal.unwritten import AGENT_CAPACITY, CAPACITY, Unwritt
 
 NOTICE_CAPACITY: Final = 1_000
 """Notices kept in memory: at most about 5 MB."""
-MARKS: Final = 100
 _STORAGE: Final = (JournalError, OSError)
 T = TypeVar("T")
 U = TypeVar("U")
@@ -345,6 +344,9 @@ class ResilientJournal:
         ):
             self._memory.forget(self._queue.drop().key)
             self.dropped += 1
+        # A cycle publishes once at most, and what was published before the episode may reach the file in it.
+        while len(self._marks) > len(self._queue.cycles) + len(self._books):
+            del self._marks[next(iter(self._marks))]
 
     def _hold(self, notices: Sequence[Notice]) -> None:
         """Keep these notices in memory; beyond the capacity the oldest are dropped, finished ones first."""
@@ -359,8 +361,6 @@ class ResilientJournal:
     def _mark(self, book: str, publication: Publication) -> None:
         """Queue that ``publication`` has reached the primary file."""
         self._marks[book, publication.generation] = publication
-        if len(self._marks) > MARKS:
-            del self._marks[next(iter(self._marks))]
 
     def _note_orders(self, orders: tuple[Order, ...]) -> None:
         """Keep exactly these orders in memory."""
@@ -415,7 +415,7 @@ class ResilientJournal:
             self._drop_what_stands(store)
             batch = self._oldest(self._queue.batch())
             everything = len(batch) == len(self._queue.cycles)
-            marks = [(book, publication) for (book, _), publication in self._marks.items()] if everything else []
+            marks = self._marks_up_to(batch, everything=everything)
             # All notices go with the first batch, so that a kill before the last batch loses no state of a notice.
             store.put_notices(self._memory.all_notices())
             # Orders too: a used one must not come into force again, and a new journal must have all of them.
@@ -431,8 +431,19 @@ class ResilientJournal:
         if orders is not None:
             self._note_orders(orders)
         self._discard(len(batch))
+        for book, publication in marks:
+            del self._marks[book, publication.generation]
         if everything:
             self._end_episode()
+
+    def _marks_up_to(self, batch: Sequence[Entry], *, everything: bool) -> list[tuple[str, Publication]]:
+        """Return the marks of what was published up to the end of the batch; all of them with the last batch."""
+        newest = {entry.book: entry.after.published.generation for entry in batch if entry.after.published is not None}
+        return [
+            (book, publication)
+            for (book, generation), publication in self._marks.items()
+            if everything or generation <= newest.get(book, -1)
+        ]
 
     def _oldest(self, count: int) -> list[Entry]:
         """Return the oldest cycles that are in memory only, of all books."""

@@ -182,6 +182,39 @@ def locked_out(journal: ResilientJournal) -> Iterator[None]:
     journal._open_journal = opening
 
 
+def test_every_move_of_an_outage_is_known_to_have_been_seen(resilient: Resilient, path: Path) -> None:
+    """Each generation that reached the primary file is marked so, with the batch that its cycle is written back in."""
+    journal = resilient()
+    cycles = chain(2 * BATCH + 60, every=1)
+    tell(journal, cycles[0])
+    journal.reached(1)
+    with locked(path):
+        tell(journal, cycles[1])
+        journal.reached(2)
+        with locked_out(journal):
+            for number, cycle in enumerate(cycles[2:-2], start=3):
+                tell(journal, cycle)
+                journal.reached(number)
+    for number, cycle in enumerate(cycles[-2:], start=len(cycles) - 1):
+        tell(journal, cycle)
+        assert journal.lost
+        assert seen(path) == set(range(1, BATCH * (number - len(cycles) + 2) + 2))
+        journal.reached(number)
+    for cycle in (held(cycles[-1].after, NOW + 1e6 + number) for number in range(2)):
+        tell(journal, cycle)
+    assert not journal.lost
+    assert seen(path) == set(range(1, len(cycles) + 1))
+
+
+def seen(path: Path) -> set[int]:
+    """The generations that the durable journal knows to have reached the primary file."""
+    plain = sqlite3.connect(path)
+    try:
+        return {generation for (generation,) in plain.execute("SELECT generation FROM publications WHERE reached = 1")}
+    finally:
+        plain.close()
+
+
 def test_large_fleets_are_written_back_in_smaller_steps(resilient: Resilient, path: Path) -> None:
     """A batch is bounded by agents too, but always larger than what comes along in a cycle."""
     journal = resilient()

@@ -10,12 +10,13 @@ from typing import Final
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
-from capital_governor.cli.figures import moment, span
+from capital_governor.cli.figures import span
 from capital_governor.cli.output import fail, show_json
 from capital_governor.cli.place import place
 from capital_governor.cli.terminal_page import LABEL_COLUMNS, new_page
 from capital_governor.contracts.exit_codes import OK, TEMPORARY, USAGE
 from capital_governor.contracts.status import order_document
+from capital_governor.core.model import utc_text
 from capital_governor.core.orders import Order
 from capital_governor.core.trace import Decision
 from capital_governor.journal.protocol import LIVE, Entry
@@ -90,7 +91,7 @@ def show_explanation(
     with new_page() as page:
         for number, line in enumerate(lines):
             page.line(line, "" if number else "bold", indent=_text_column(line) if number else 2)
-        page.labelled("decided", f"{moment(decided_at)}, {span(now - decided_at)} ago", "dim")
+        page.labelled("decided", f"{utc_text(decided_at)}, {span(now - decided_at)} ago", "dim")
         if since:
             page.labelled("since then", since, "yellow")
         if waiting:

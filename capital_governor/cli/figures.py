@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from capital_governor.contracts.instants import read_instant
 
 
@@ -20,11 +18,6 @@ def signed_percent(change: float | None) -> str:
 def four_digits(value: float | None) -> str:
     """Return a score or weight with four digits; empty for None."""
     return "" if value is None else f"{value:.4f}"
-
-
-def moment(at: float) -> str:
-    """Return a time, given in seconds since 1970 UTC."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def ago(iso: str, now: float) -> str:

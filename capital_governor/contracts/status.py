@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from capital_governor.contracts.instants import instant, read_instant
 from capital_governor.contracts.text import clean, valid_name
-from capital_governor.core.model import DRAWDOWN, REGIME, Latches
+from capital_governor.core.model import DRAWDOWN, REGIME, Latches, iso_text
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import Reason
 
@@ -30,8 +29,8 @@ def order_document(order: Order) -> dict[str, Any]:
         "accepts": order.accepts or None,
         "author": order.author,
         "reason": order.reason,
-        "given_at": _iso(order.given_at),
-        "until": None if order.until is None else _iso(order.until),
+        "given_at": iso_text(order.given_at),
+        "until": None if order.until is None else iso_text(order.until),
     }
 
 
@@ -115,7 +114,3 @@ def _order(said: dict[str, Any]) -> Order:
     if agent and not valid_name(agent):
         raise ValueError("no agent's name")
     return order
-
-
-def _iso(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -135,6 +135,11 @@ def utc_text(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def iso_text(at: float) -> str:
+    """Return a time as files and documents have it: ISO 8601 in UTC, to the second."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def signed(author: str, until: float | None, reason: str) -> str:
     """Return in words who gave an order, until when and why."""
     ends = "" if until is None else f" until {utc_text(until)}"

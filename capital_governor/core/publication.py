@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, ppm
+from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, iso_text, ppm
 
 SOURCE: Final = "capital_governor"
 """The value of ``source`` in both files; readers accept no other."""
@@ -52,7 +52,7 @@ def documents(publication: Publication) -> tuple[bytes, bytes]:
         "allocations": shares,
         "reserve": publication.reserve / WHOLE,
         "source": SOURCE,
-        "timestamp": f"{datetime.fromtimestamp(publication.at, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "timestamp": iso_text(publication.at),
         "generation": publication.generation,
         "decision_id": publication.decision_id,
         "exposure": publication.exposure,

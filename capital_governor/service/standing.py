@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 from capital_governor import __version__
 from capital_governor.adapters.file_convergence import Convergence, FileOutcome
 from capital_governor.contracts.status import LATCHES, order_document
 from capital_governor.core.hold import EXITS
-from capital_governor.core.model import WHOLE, Inputs, Latches, Publication, Rules, State
+from capital_governor.core.model import WHOLE, Inputs, Latches, Publication, Rules, State, iso_text
 from capital_governor.core.orders import Order
 from capital_governor.core.reason import HOLDS, PAYLOAD_HOLDS, Reason
 from capital_governor.core.trace import Decision
@@ -201,12 +200,12 @@ def status_document(
         "message": None if standing.reason is None else message(standing.reason, rules),
         "detail": standing.detail,
         "exit": standing.exit,
-        "timestamp": _iso(standing.at),
-        "valid_until": _iso(standing.at + max(60.0, 3 * interval_seconds)),
-        "last_success": None if standing.last_success is None else _iso(standing.last_success),
+        "timestamp": iso_text(standing.at),
+        "valid_until": iso_text(standing.at + max(60.0, 3 * interval_seconds)),
+        "last_success": None if standing.last_success is None else iso_text(standing.last_success),
         "failures_in_row": standing.failures_in_row,
         "generation": None if published is None else published.generation,
-        "published_at": None if published is None else _iso(published.at),
+        "published_at": None if published is None else iso_text(published.at),
         "published_reason": None if published is None else published.reason.value,
         "agents": None if published is None else len(published.shares),
         "reserve": None if published is None else published.reserve / WHOLE,
@@ -230,7 +229,3 @@ def status_document(
         "version": __version__,
     }
     return f"{json.dumps(document, indent=2)}\n".encode()
-
-
-def _iso(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from heapq import nlargest
 from typing import Final
 
 from capital_governor.core.fleet_range import FleetRange
 from capital_governor.core.hold import EXITS
-from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, Rules, Snapshot
+from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, Rules, Snapshot, iso_text
 from capital_governor.core.reason import GATE_REFUSALS, STAYS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.wording.amounts import ratio_text
@@ -25,7 +24,7 @@ FLEET_LINE: Final = 50
 
 def start_lines(rules: Rules, now: float, *, telegram: bool, dry_run: bool = False) -> Iterator[Line]:
     """Yield the lines of a start; ``now`` in seconds since 1970 UTC."""
-    yield LogEvent.STARTING.line(at=f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}")
+    yield LogEvent.STARTING.line(at=iso_text(now))
     yield LogEvent.CONFIG.line(min_alloc=rules.min_alloc, max_alloc=rules.max_alloc, threshold=rules.threshold)
     if telegram and dry_run:
         yield LogEvent.TELEGRAM_DRY_RUN.line()

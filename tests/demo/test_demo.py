@@ -30,6 +30,17 @@ SETTINGS_OF_THE_REAL_ONE = {
 }
 
 
+STOPPED = """
+import capital_governor.__main__ as main, capital_governor.cli.demo.show as show
+def stopped(root, supervising=show.supervising):
+    (root / "runtime/capital_governor.STOP").touch()
+    return supervising(root)
+show.supervising, show.PATIENCE_CYCLES = stopped, 3
+main.main()
+"""
+"""The program with a STOP file in each demo's root before anything is started."""
+
+
 def command(folder: Path, seconds: int) -> list[str]:
     program = [sys.executable, "-P", "-W", "error", "-m", "capital_governor"]
     return [*program, "demo", "--folder", str(folder), "--seconds", str(seconds), "--seed", "3"]
@@ -123,11 +134,7 @@ def test_every_scene_is_seen_in_the_journal_and_nothing_is_left(tmp_path: Path) 
 def test_a_scene_that_does_not_come_fails_by_its_name(tmp_path: Path) -> None:
     """With a STOP file there is no first allocation: exit 1, the scene is named, and nothing is left."""
     folder = tmp_path / ".demo"
-    code = "import sys, capital_governor.cli.demo.show as show, capital_governor.__main__ as main\n"
-    code += f"show.PATIENCE_SECONDS = 4.0\nsys.argv[1:] = {command(folder, 10)[6:]!r}\nmain.main()"
-    with started(folder, 10, [sys.executable, "-c", code]) as process:
-        wait_until((folder / "runtime").is_dir)
-        (folder / "runtime/capital_governor.STOP").touch()
+    with started(folder, 10, [sys.executable, "-c", STOPPED, *command(folder, 10)[6:]]) as process:
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 1
     assert "STOP file present" in out

@@ -16,7 +16,7 @@ from capital_governor.contracts.exit_codes import CONFIGURATION, TEMPORARY
 INTERVAL_SECONDS: Final = 0.5
 MARK: Final = "DEMO"
 """A folder without this file is not a demo's, and is left unchanged."""
-PATIENCE_SECONDS: Final = 20.0
+PATIENCE_SECONDS: Final = 60.0
 HOST: Final = "127.0.0.1"
 
 _LOCKS: Final = ("neo_light_fix.lock", "neo_light_fix.agents.lock")

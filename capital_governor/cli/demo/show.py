@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -31,8 +31,10 @@ from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 
 JOURNAL: Final = Path("state", "capital_governor.sqlite3")
 TICK_SECONDS: Final = 0.2
-PATIENCE_SECONDS: Final = 20.0
-"""How long a scene may take beyond its planned time."""
+PATIENCE_CYCLES: Final = 60
+"""How many cycles a scene may take beyond its planned time; in cycles, so that a busy machine fails no scene."""
+SILENCE_SECONDS: Final = 120.0
+"""How long there may be no new cycle."""
 INTERRUPTED: Final = 130
 PICTURE_COLUMNS: Final = 100
 
@@ -57,7 +59,9 @@ class Demo:
     progress: Progress
     started: float
     _seq: int = 0
-    _ticked: float = field(default=0.0)
+    _ticked: float = 0.0
+    _heard: float = 0.0
+    _late_cycles: int = 0
 
     @property
     def elapsed(self) -> float:
@@ -72,13 +76,24 @@ class Demo:
         self.fleet.write(self.root, time.time())
         for entry in self._new_entries():
             self.progress.hear(entry, self.elapsed)
+            self._heard = self.elapsed
+            self._late_cycles += self._late
         return self._failure()
+
+    @property
+    def _late(self) -> bool:
+        """Whether the current scene takes longer than planned."""
+        scene = self.progress.scene
+        if scene is None or self.progress.seen:
+            return False
+        return self.elapsed - self.progress.since > (scene.ends_day - scene.begins_day) * self.seconds / DAYS
 
     def _advance(self, days: float) -> None:
         """Move the fleet's clock, but not beyond the end of a scene whose cycle has not come."""
         progress = self.progress
         if progress.scene is None or (progress.seen and self.fleet.day >= progress.scene.ends_day):
             progress.begin(self.elapsed)
+            self._late_cycles = 0
         if progress.scene is not None:
             self.fleet.run_to(min(self.fleet.day + days, progress.scene.ends_day - (0.0 if progress.seen else 1e-6)))
             progress.day = self.fleet.day
@@ -105,10 +120,8 @@ class Demo:
             said = (self.root / LOG).read_text(errors="replace").strip().rpartition("\n")[2]
             why = f": {said}" if said else ""
             return f"the supervisor ended with exit code {self.supervisor.returncode}{why} (log: {self.root / LOG})"
-        if scene is None or self.progress.seen:
-            return ""
-        plays = (scene.ends_day - scene.begins_day) * self.seconds / DAYS
-        if self.elapsed - self.progress.since <= plays + PATIENCE_SECONDS:
+        silent = self.elapsed - self._heard > SILENCE_SECONDS
+        if scene is None or not (silent or self._late_cycles > PATIENCE_CYCLES):
             return ""
         logs = self.root / "logs"
         return f"the scene {scene.name!r} failed: {scene.awaits} did not come in time; the logs are in {logs}"

@@ -19,8 +19,8 @@ PROJECT: Final = Path(__file__).resolve().parents[3]
 SCRIPT: Final = PROJECT / "neo_light_fix.sh"
 LOG: Final = Path("logs", "neo_light_fix.log")
 STOP_SECONDS: Final = 3
-PATIENCE_SECONDS: Final = 20.0
-"""The supervisor kills agents after STOP_SECONDS, and takes at most about ten seconds more."""
+PATIENCE_SECONDS: Final = 60.0
+"""The supervisor kills agents after STOP_SECONDS, and takes about ten seconds more; longer on a busy machine."""
 
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 """The only variables that child processes get: no setting, token or proxy of the real governor."""

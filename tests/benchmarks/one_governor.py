@@ -33,7 +33,7 @@ from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings, load
 from capital_governor.wording.log_events import log_text
 from tests.benchmarks.measures import both_files, dashboard_apart, medians_in_turn
-from tests.benchmarks.unsafe_governor import unsafe_cycle
+from tests.benchmarks.unsafe_governor import new_client, unsafe_cycle
 
 
 @contextmanager
@@ -98,8 +98,8 @@ def measure(folder: Path, agents: int, turns: int) -> dict[str, float]:
     """Return median seconds.
 
     ``whole``: a cycle that moves; network, status file and log lines are in it. ``alone``: its durable part.
-    ``unsafe`` and ``logging``: an unsafe governor's cycle, without and with its log. ``dashboard``: its answer. The
-    unsafe governor has a dashboard of its own, since by turns the answers of each differ.
+    ``unsafe``: an unsafe governor's cycle. ``dashboard``: its answer. The unsafe governor has a dashboard of its own,
+    since by turns the answers of each differ.
     """
     for name in ("whole", "alone", "unsafe/runtime"):
         (folder / name).mkdir(parents=True)
@@ -111,6 +111,7 @@ def measure(folder: Path, agents: int, turns: int) -> dict[str, float]:
     with (
         dashboard_apart(agents) as dashboard,
         dashboard_apart(agents) as other,
+        new_client(other.url) as client,
         (folder / "unsafe" / "log").open("w") as log,
     ):
         settings = load(folder / "whole", {"NEOLIGHT_DASHBOARD_URL": dashboard.url})
@@ -124,16 +125,15 @@ def measure(folder: Path, agents: int, turns: int) -> dict[str, float]:
                 return seconds
 
             publisher = Publisher(paths, journal, settings.rules())
-            cycle, alone, unsafe, logging = medians_in_turn(
+            cycle, alone, unsafe = medians_in_turn(
                 whole,
                 lambda: publisher.publish(last[0]),
-                lambda: unsafe_cycle(other.url, primary, override),
-                lambda: unsafe_cycle(other.url, primary, override, log),
+                lambda: unsafe_cycle(client, primary, override, log),
                 turns=turns,
             )
         bare = statistics.median(ask_bare(dashboard.url) for _ in range(turns))
     journal.close()
-    return {"whole": cycle, "alone": alone, "unsafe": unsafe, "logging": logging, "dashboard": bare}
+    return {"whole": cycle, "alone": alone, "unsafe": unsafe, "dashboard": bare}
 
 
 if __name__ == "__main__":

@@ -28,9 +28,7 @@ def test_cycle(
     of = f"{agents:,} agents"
     table.add(f"the dashboard's answer on a bare socket, {of}", medians["dashboard"], "ms")
     table.add(f"unsafe cycle, {of}", medians["unsafe"], "ms")
-    table.add(f"unsafe cycle that logs each agent, {of}", medians["logging"], "ms")
     table.add(f"journal and both files alone, {of}", medians["alone"], "ms")
     table.add(f"whole cycle that moves, {of}", medians["whole"], "ms")
     table.add(f"whole cycle above journal and files, {of}", medians["whole"] - medians["alone"], "ms", aim_milliseconds)
     table.add(f"whole cycle / unsafe cycle, {of}", medians["whole"] / medians["unsafe"], "x", aim_ratio)
-    table.add(f"whole cycle / unsafe cycle that logs, {of}", medians["whole"] / medians["logging"], "x")

@@ -1,26 +1,33 @@
 """A governor without any safety, as the former one was: what the whole durable cycle is measured against.
 
-Two requests, a plain parse, the score, clip and normalise, and two files written over what was there. Nothing is
-checked, remembered or made durable. The former one also logged a line for each agent.
+Two requests through a common HTTP library, each on a connection of its own, a plain parse, the score, clip and
+normalise, two files written over what was there, and a log line for each agent. Nothing is checked, remembered or made
+durable.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final, TextIO
+
+import httpx
 
 MIN_ALLOC: Final = 0.05
 MAX_ALLOC: Final = 0.40
 
 
-def unsafe_cycle(url: str, primary: Path, override: Path, log: TextIO | None = None) -> float:
-    """Ask, decide and write; return the seconds it took. With a ``log``, write a line to it for each agent."""
+def new_client(url: str) -> httpx.Client:
+    """Return what asks the dashboard; like the governor's, it opens a connection for each request."""
+    return httpx.Client(base_url=url, trust_env=False, headers={"Connection": "close"}, timeout=10)
+
+
+def unsafe_cycle(client: httpx.Client, primary: Path, override: Path, log: TextIO) -> float:
+    """Ask, decide and write; return the seconds it took."""
     start = time.perf_counter()
-    ask(url, "/status")
-    payload = json.loads(ask(url, "/meta/metrics"))
+    client.get("/status")
+    payload = json.loads(client.get("/meta/metrics").content)
     multiplier = min(1.0, payload["market_regime"]["risk_multiplier"])
     scores = {agent: score(record) * multiplier for agent, record in payload["per_agent"].items()}
     clipped = {agent: max(MIN_ALLOC, min(MAX_ALLOC, value)) for agent, value in scores.items()}
@@ -29,20 +36,10 @@ def unsafe_cycle(url: str, primary: Path, override: Path, log: TextIO | None = N
     document = {"allocations": allocations, "source": "capital_governor", "timestamp": time.time()}
     write(primary, document | {"min_allocation": MIN_ALLOC, "max_allocation": MAX_ALLOC})
     write(override, document)
-    if log is not None:
-        for agent, record in payload["per_agent"].items():
-            parts = f"PnL={record['pnl_7d']:.2f}, Sharpe={record['sharpe_30d']:.3f}, WR={record['winrate_30d']:.3f}"
-            print(f"[capital_governor] {agent}: score={scores[agent]:.4f} ({parts})", file=log, flush=True)
+    for agent, record in payload["per_agent"].items():
+        parts = f"PnL={record['pnl_7d']:.2f}, Sharpe={record['sharpe_30d']:.3f}, WR={record['winrate_30d']:.3f}"
+        print(f"[capital_governor] {agent}: score={scores[agent]:.4f} ({parts})", file=log, flush=True)
     return time.perf_counter() - start
-
-
-def ask(url: str, path: str) -> bytes:
-    """Return what the dashboard answers."""
-    connection = HTTPConnection(url.removeprefix("http://"), timeout=10)
-    connection.request("GET", path)
-    answer = connection.getresponse().read()
-    connection.close()
-    return answer
 
 
 def score(record: dict[str, float]) -> float:

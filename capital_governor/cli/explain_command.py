@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -57,14 +58,11 @@ def _last_decision(path: Path, now: float) -> tuple[Entry, Entry, tuple[Order, .
 
     Raises SystemExit or JournalError.
     """
-    journal = open_sqlite(path, read_only=True)
-    try:
+    with closing(open_sqlite(path, read_only=True)) as journal:
         decided = journal.last_decided(LIVE)
         newest = next(iter(journal.entries(LIVE, last=1)), decided)
         orders = journal.orders(now)
         waiting = journal.unreached(LIVE)
-    finally:
-        journal.close()
     if decided is None or newest is None:
         fail(TEMPORARY, "the journal has no decision yet: `capital-governor once` takes one")
     return decided, newest, orders, None if waiting is None else waiting.generation or None

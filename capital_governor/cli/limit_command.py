@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
+from contextlib import closing
 from pathlib import Path
 
 from capital_governor.adapters.paths import Paths
@@ -63,11 +64,8 @@ def limits(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
         path = Paths(where.root, dry_run).journal(where.journal_path)
         orders: tuple[Order, ...] = ()
         if path.exists():
-            journal = open_sqlite(path, read_only=True)
-            try:
+            with closing(open_sqlite(path, read_only=True)) as journal:
                 orders = journal.orders(time.time())
-            finally:
-                journal.close()
     if as_json:
         show_json({"orders": [order_document(order) for order in orders]})
     else:

@@ -6,7 +6,7 @@ import os
 import pwd
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -115,14 +115,11 @@ def open_desk(root: Path | None, *, dry_run: bool, nothing: str = "") -> Iterato
         if nothing and not found:
             fail(USAGE, nothing)
         # A governor of an older version that still runs could go on with neither the journal nor its orders.
-        journal = open_sqlite(path, upgrade=False, busy_seconds=BUSY_SECONDS)
-        if not found and (problem := locked_out(path)):
-            warn(problem)
-        try:
+        with closing(open_sqlite(path, upgrade=False, busy_seconds=BUSY_SECONDS)) as journal:
+            if not found and (problem := locked_out(path)):
+                warn(problem)
             common_limits = None if where.faults else (where.min_alloc, where.max_alloc)
             yield Desk(journal, paths.primary, common_limits, time.time(), _author(), is_held(paths.lock))
-        finally:
-            journal.close()
 
 
 def _author() -> str:

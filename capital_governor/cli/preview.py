@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,14 +50,11 @@ def _copied(path: Path) -> Store:
     journal = in_memory()
     if not path.exists():
         return journal
-    stored = open_sqlite(path, read_only=True)
-    try:
+    with closing(open_sqlite(path, read_only=True)) as stored:
         for entry in stored.entries(Cycle.book, last=1):
             journal.go_on_from(Cycle.book, Head("the one before", entry.state), stored.last_reached(Cycle.book))
             journal.record(replace(entry, previous="the one before"))
         journal.put_orders(stored.order_history())
-    finally:
-        stored.close()
     return journal
 
 

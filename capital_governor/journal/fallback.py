@@ -201,13 +201,11 @@ class ResilientJournal:
     def entries(self, book: str, *, last: int | None = None, after_seq: int = 0) -> Iterator[Entry]:
         """See ``Journal``; during an episode the entries that are not written back yet, with other sequence numbers."""
         # All are read first: damage found half-way must not leave the caller with only some of them.
-        found = self._try(lambda journal: list(journal.entries(book, last=last, after_seq=after_seq)), None)
-        yield from self._memory.entries(book, last=last, after_seq=after_seq) if found is None else found
+        yield from self._read(lambda journal: list(journal.entries(book, last=last, after_seq=after_seq)))
 
     def reasons(self, book: str, since: float) -> list[Reason]:
         """See ``Journal``; during an episode the reasons that are not written back yet."""
-        found = self._try(lambda journal: journal.reasons(book, since), None)
-        return self._memory.reasons(book, since) if found is None else found
+        return self._read(lambda journal: journal.reasons(book, since))
 
     def first_at(self, book: str) -> float | None:
         """See ``Journal``; None during an episode."""
@@ -232,23 +230,19 @@ class ResilientJournal:
 
     def notices(self, state: NoticeState, count: int) -> list[Notice]:
         """See ``Journal``."""
-        found = self._try(lambda journal: journal.notices(state, count), None)
-        return self._memory.notices(state, count) if found is None else found
+        return self._read(lambda journal: journal.notices(state, count))
 
     def backlog(self) -> Backlog:
         """See ``Journal``."""
-        found = self._try(lambda journal: journal.backlog(), None)
-        return self._memory.backlog() if found is None else found
+        return self._read(lambda journal: journal.backlog())
 
     def knows_notice(self, key: str) -> bool:
         """See ``Journal``."""
-        found = self._try(lambda journal: journal.knows_notice(key), None)
-        return self._memory.knows_notice(key) if found is None else found
+        return self._read(lambda journal: journal.knows_notice(key))
 
     def open_topics(self) -> frozenset[str]:
         """See ``Journal``."""
-        found = self._try(lambda journal: journal.open_topics(), None)
-        return self._memory.open_topics() if found is None else found
+        return self._read(lambda journal: journal.open_topics())
 
     def put_orders(self, orders: Sequence[Order]) -> None:
         """See ``Journal``."""
@@ -285,6 +279,11 @@ class ResilientJournal:
             except _STORAGE as error:
                 self._lose(error)
         return otherwise
+
+    def _read(self, question: Callable[[Journal], T]) -> T:
+        """Return the durable journal's answer, or that of the journal in memory while it is lost."""
+        found = self._try(question, None)
+        return question(self._memory) if found is None else found
 
     def _ask(self, book: str, question: Callable[[Journal], T]) -> T:
         """Return the durable journal's answer if it has all of ``book``, else that of the journal in memory."""

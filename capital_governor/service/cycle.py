@@ -27,7 +27,7 @@ from capital_governor.core.orders import Order, accept_of, hold_of, limits_of
 from capital_governor.core.reason import SILENT_HOLDS
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import Notice, move_notice
-from capital_governor.journal.protocol import Journal, JournalConflictError, Record
+from capital_governor.journal.protocol import LIVE, Journal, JournalConflictError, Record
 from capital_governor.service.publisher import Publisher
 from capital_governor.service.recovery import Recovered, Recovery
 from capital_governor.service.standing import Outcome, Standing, Vitals, status_document
@@ -73,7 +73,7 @@ class Cycle:
         clock: seconds since 1970 UTC.
     """
 
-    book = "live"
+    book = LIVE
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Cycle:
     def _go_on(self, recovered: Recovered) -> str:
         self.state, self._previous = recovered.state, recovered.previous
         self._last_problem = recovered.files_problem
-        self.remarks += recovered.remarks
+        self.remarks = [*recovered.remarks]
         newest = recovered.newest
         if newest is not None:
             # Until the first cycle is completed, the status file shows the last cycle of the last run.

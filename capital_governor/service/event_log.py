@@ -108,9 +108,15 @@ class EventLog:
         for line in lines:
             self._say(line)
 
-    def broken(self, error: str) -> None:
-        """Log a cycle that an unexpected error ended, from its ``except`` block; with one alert per episode."""
-        line = LogEvent.CYCLE_FAILED.line(message=MESSAGES[Reason.INTERNAL_ERROR], problem=error)
+    def broken(self, error: str, *, conflict: bool = False) -> None:
+        """Log a cycle that an error ended, from its ``except`` block; with one alert per episode.
+
+        With ``conflict`` it was ended because another program has written to the journal.
+        """
+        if conflict:
+            line = LogEvent.JOURNAL_CONFLICT.line(problem=error)
+        else:
+            line = LogEvent.CYCLE_FAILED.line(message=MESSAGES[Reason.INTERNAL_ERROR], problem=error)
         self._say(line.begins(self._begin("internal_error")))
         self._broken = True
 

@@ -17,6 +17,7 @@ from capital_governor.adapters.log_output import Sink
 from capital_governor.adapters.paths import Paths
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.journal.fallback import ResilientJournal
+from capital_governor.journal.protocol import JournalConflictError
 from capital_governor.journal.sqlite.file import set_aside
 from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
 from capital_governor.service.cycle import Cycle, tick
@@ -185,8 +186,10 @@ class Governor:
         try:
             return (await self.tick()).fetched
         except Exception as error:  # noqa: BLE001 - the next tick may well succeed
-            text = self._sink.redact(f"{type(error).__name__}: {error}")
-            self._event_log.broken(text)
+            conflict = isinstance(error, JournalConflictError)
+            text = self._sink.redact(str(error) if conflict else f"{type(error).__name__}: {error}")
+            self._event_log.broken(text, conflict=conflict)
+            self._log_remarks()
             await self._say_in_status(lambda: self._cycle.fail(text))
             self._tell_journal()
             await self._post()
@@ -212,12 +215,17 @@ class Governor:
         found = await self._on_disk(self._cycle.recover)
         self._tell_journal()
         self._say(LogEvent.START_FOUND.line(found=found))
-        for remark in self._cycle.remarks:
-            self._say(remark)
+        self._log_remarks()
         self._recovered = True
         # A cycle makes a dozen objects for each agent, nearly all of which are freed without the garbage collector. The
         # rest is collected after the cycle. With 10,000 agents this saves a sixth of the cycle.
         gc.set_threshold(50_000, 10, 10)
+
+    def _log_remarks(self) -> None:
+        """Log what was found while the journal was read."""
+        for remark in self._cycle.remarks:
+            self._say(remark)
+        self._cycle.remarks.clear()
 
     async def close(self, *, goes_on: bool = False) -> None:
         """Finish what is being written, write the end to the status file and close the journal.

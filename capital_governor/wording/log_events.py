@@ -224,6 +224,11 @@ class LogEvent(Enum):
         "Journal can be written again: {cycles:cycles} written back{dropped:dropped}",
         "the journal can be written again",
     )
+    JOURNAL_CONFLICT = _Event(
+        "error",
+        "Journal conflict: {problem}",
+        "another program, such as a second governor, has written to the journal",
+    )
     JOURNAL_WRITABLE = _Event(
         "info", "Journal can be written again", "the journal can be written, and an earlier process had lost it"
     )

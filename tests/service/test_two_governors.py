@@ -121,6 +121,8 @@ def test_a_daemon_says_what_happened_and_goes_on_in_its_next_cycle(tmp_path: Pat
             for said in (lines.getvalue(), str(json.loads(status.read_bytes()))):
                 assert f"another program has recorded a cycle in the journal {settings.journal_path}" in said
                 assert "end one of the two, or give each a journal of its own (CAPITAL_GOVERNOR_JOURNAL)" in said
+            assert "journal_conflict" in lines.getvalue()
+            assert "Traceback" not in lines.getvalue()
             assert loop.run_until_complete(governor.guarded_tick())
         finally:
             loop.run_until_complete(governor.close())

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -104,13 +104,10 @@ class Demo:
         if not path.exists():
             return []
         try:
-            journal = open_sqlite(path, read_only=True)
+            with closing(open_sqlite(path, read_only=True)) as journal:
+                found = list(journal.entries(LIVE, after_seq=self._seq))
         except JournalUnavailableError:  # it is just being made
             return []
-        try:
-            found = list(journal.entries(LIVE, after_seq=self._seq))
-        finally:
-            journal.close()
         self._seq = found[-1].seq if found else self._seq
         return found
 

@@ -230,18 +230,22 @@ def serve(root: Path, dashboard_url: str, capital: float) -> None:
         limit_concurrency=100,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    with contextlib.closing(listener), _signals_end_in_order():
+    server = uvicorn.Server(config)
+    with contextlib.closing(listener), _ended_by_signals(server):
         say(f"serving {root} at http://{HOST}:{listener.getsockname()[1]}/meta/metrics")
         with Sampler(hive.sample, say, LONGEST_SECONDS):
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
     say("stopped")
     log.flush()
 
 
 @contextlib.contextmanager
-def _signals_end_in_order() -> Iterator[None]:
-    """Ignore the signal that uvicorn raises again at its end, which would kill the process."""
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+def _ended_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the server also before it runs, and let it handle both itself at its end.
+
+    uvicorn handles them only while it runs, and then raises them again, which would kill the process.
+    """
+    before = {number: signal.signal(number, server.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

@@ -304,6 +304,29 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
             assert "stopped" in server.log.read_text()
 
 
+EARLY = """
+import signal, sys, uvicorn
+from capital_governor.cli.parser import execute
+run = uvicorn.Server.run
+def run_late(*arguments, **named):
+    signal.raise_signal(int(sys.argv[1]))
+    run(*arguments, **named)
+uvicorn.Server.run = run_late
+sys.exit(execute(["hive", "--root", sys.argv[2]]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_it_serves_is_not_lost(tmp_path: Path, number: signal.Signals) -> None:
+    """One that comes once it has said that it serves, but before its server runs, ends it too."""
+    program = [sys.executable, "-P", "-c", EARLY, str(int(number)), str(tmp_path)]
+    environs = environment(f"http://localhost:{free_port()}")
+    ran = subprocess.run(program, env=environs, stderr=subprocess.PIPE, timeout=PATIENCE_SECONDS, check=False)
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert b"serving" in ran.stderr
+    assert b"stopped" in ran.stderr
+
+
 HANGS = """
 import os, sys, threading
 from capital_governor.cli.parser import execute

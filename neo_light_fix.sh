@@ -1,16 +1,7 @@
 #!/usr/bin/env bash
 # Starts Capital Governor. On first use it makes a virtual environment beside this file.
 # Without a command it supervises: it keeps the governor and the operator's own agents running, and writes their logs.
-#
-# Exit codes of this script's own failures (a program it starts keeps its own):
-#   2   the command is unknown or wrongly used
-#   3   status: no supervisor is running
-#   75  not possible now: another supervisor has the root, or the environment could not be made or filled, for example
-#       without a network; the same command may work later
-#   78  no suitable Python on this machine, no right to write, a wrong setting or a faulty .agents.sh; trying again does
-#       not help
-#
-# It must run with bash 3.2, the version of macOS.
+# The help at the end of this file has all commands and exit codes. It must run with bash 3.2, the version of macOS.
 
 # 'sh neo_light_fix.sh' starts another shell, or bash in POSIX mode.
 case ${BASH_VERSION:+${BASH##*/}} in
@@ -48,11 +39,8 @@ SCRIPT=$(resolve "${BASH_SOURCE[0]}")
 readonly SCRIPT
 readonly PROJECT=${SCRIPT%/*}
 readonly VENV=$PROJECT/.venv
-readonly STAMP=$VENV/neo_light_fix.stamp
-readonly INSTALL_LOG=$VENV/neo_light_fix.log
 
 readonly EXIT_USAGE=2
-readonly EXIT_TRY_LATER=75
 readonly EXIT_PERMANENT=78
 
 # --- messages -----------------------------------------------------------------------------------------------------
@@ -111,167 +99,28 @@ find_python() {
  apt-get install python3 python3-venv; elsewhere see python.org) and run this again"
 }
 
-# For pip and the tests, which start Python without -I: PYTHONPATH and similar variables are for other programs.
-forget_python_settings() {
-    local name
-    for name in ${!PYTHON*}; do
-        unset "$name"
-    done
-}
-
 # --- the virtual environment --------------------------------------------------------------------------------------
-# The stamp's first line is the folder of the environment, the second its state: 'installing' while files change (found
-# later, it means that the installation was interrupted), 'pending' after pip failed, otherwise what is installed.
+# .ci/environment.py judges, makes and fills it.
 
-write_stamp() {
-    printf '%s\n%s\n' "$PROJECT" "$1" >"$STAMP.new"
-    mv -f -- "$STAMP.new" "$STAMP"
-}
+readonly ENVIRONMENT=$PROJECT/.ci/environment.py
+readonly VENV_IS_NOT_FILLED=3
 
-# Prints the name of the lock file, which has versions and hashes of all packages.
-lock_file() {
-    printf '.ci/requirements%s.txt' "${1:+-$1}"
-}
-
-installed_state() {
-    local extra=$1 sum
-    sum=$(cd -- "$PROJECT" && cat pyproject.toml "$(lock_file "$extra")" | cksum)
-    printf 'installed %s [%s]' "$sum" "$extra"
-}
-
-# Succeeds if the environment can be kept. One without a stamp was made by the user, and is kept.
-stamp_is_good() {
-    [[ -e $STAMP ]] || return 0
-    case $(<"$STAMP") in
-        "$PROJECT"$'\n'installing) return 1 ;; # interrupted
-        "$PROJECT"$'\n'?*) return 0 ;;
-        *) return 1 ;; # moved or copied with its folder, or damaged
-    esac
-}
-
-# pip is in a folder named after the Python version, so this also fails if that Python was replaced.
-venv_is_sound() {
-    stamp_is_good &&
-        "$VENV/bin/python" -I -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
-}
-
-venv_is_ready() {
-    local extra=$1 stamp
-    command -v cksum >/dev/null || die "$EXIT_PERMANENT" "cksum is missing: install it (Debian, Ubuntu: coreutils)"
-    [[ -e $STAMP ]] || return 1
-    stamp=$(<"$STAMP")
-    # The test packages include those of a normal run.
-    [[ $stamp == "$PROJECT"$'\n'"$(installed_state "$extra")" ||
-        $stamp == "$PROJECT"$'\n'"$(installed_state test)" ]] && venv_is_sound
-}
-
-# A missing right to write is permanent (78); other failures of the environment may pass (75).
-demand_write() {
-    [[ -w $1 ]] || die "$EXIT_PERMANENT" "cannot write to $1, where the virtual environment has to be made or renewed:\
- let this user write there, or run this once as the one who may"
-}
-
-make_venv() {
-    local python
-    python=$(find_python) || exit "$?"
-    demand_write "$PROJECT"
-    [[ ! -d $VENV ]] || demand_write "$VENV"
-    note "making .venv with $python"
-    { rm -rf -- "$VENV" && mkdir -- "$VENV" && write_stamp installing; } ||
-        die "$EXIT_TRY_LATER" "cannot write $VENV: see above, mend that and run this again"
-    (forget_python_settings && exec "$python" -I -m venv "$VENV" >&2) ||
-        die "$EXIT_TRY_LATER" "$python could not make $VENV: see above"
-}
-
-# The operator's settings of pip and uv may say where packages come from, but not where they go, which versions they
-# have, and for which Python they are.
-pip_install() (
-    forget_python_settings
-    unset PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI
-    unset PIP_DRY_RUN PIP_NO_DEPS PIP_NO_DEPENDENCIES PIP_NO_BUILD_ISOLATION PIP_REQUIREMENT PIP_EDITABLE
-    export PIP_USER=0 PIP_REQUIRE_HASHES=0 PIP_CONSTRAINT=/dev/null PIP_DISABLE_PIP_VERSION_CHECK=1
-    exec "$VENV/bin/python" -I -m pip install --no-user --target= --root=/ --prefix="$VENV" "$@"
-)
-
-uv_install() (
-    forget_python_settings
-    unset UV_SYSTEM_PYTHON UV_CONSTRAINT UV_OVERRIDE UV_REQUIRE_HASHES UV_NO_BUILD_ISOLATION
-    exec uv pip install --python "$VENV/bin/python" "$@"
-)
-
-# Installs the locked packages, then the project as editable, so that a 'git pull' upgrades it. uv is faster, but
-# ignores pip's settings; if it fails, pip is tried.
-install_locked() {
-    local lock
-    lock=$(lock_file "$1")
-    cd -- "$PROJECT" || return
-    if [[ -z ${PIP_INDEX_URL-} ]] && command -v uv >/dev/null; then
-        ! { uv_install --require-hashes -r "$lock" && uv_install --no-deps --no-build-isolation -e .; } || return 0
-    fi
-    pip_install --require-hashes -r "$lock" && pip_install --no-deps --no-build-isolation -e .
-}
-
-# Succeeds if pip could not reach the index. pip tries several times, so only its last attempt counts.
-index_was_out_of_reach() {
-    local said
-    said=$(<"$INSTALL_LOG")
-    [[ $said == *'Retry(total=0,'*'connection broken by'* || $said == *'Max retries exceeded'* ]]
-}
-
-install_project() {
-    local extra=$1 status=0
-    demand_write "$VENV"
-    note "installing into .venv (a minute or so the first time)"
-    write_stamp installing
-    (install_locked "$extra") >"$INSTALL_LOG" 2>&1 || status=$?
-    if ((status != 0)); then
-        # pip has restored what it had replaced, so the environment can be kept.
-        write_stamp pending
-        ! index_was_out_of_reach ||
-            die "$EXIT_TRY_LATER" "the package index cannot be reached: give this machine a network, or name an index\
- that it reaches in PIP_INDEX_URL, and run this again (pip's whole output is in $INSTALL_LOG)"
-        tail -n 20 -- "$INSTALL_LOG" >&2
-        die "$EXIT_TRY_LATER" "pip failed with exit code $status, its whole output is in $INSTALL_LOG: remove the\
- cause and run this again"
-    fi
-    write_stamp "$(installed_state "$extra")"
-}
-
-# The lock is on the project's folder, so it stays when .venv is made again, and it leaves no file. A pip that survives
-# a killed script holds it too. Without flock (not on Linux) or without file locks, two simultaneous first uses may
-# collide.
-lock_project() {
-    local status=0
-    command -v flock >/dev/null || return 0
-    exec 9<"$PROJECT"
-    flock -n 9 2>/dev/null || status=$?
-    ((status == 1)) || return 0
-    note "waiting for another neo_light_fix.sh that is preparing .venv"
-    flock 9 || die "$EXIT_TRY_LATER" "cannot lock $PROJECT"
-}
-
-# A daemon that is started later must not inherit the lock.
-unlock_project() {
-    exec 9<&-
+judge_venv() {
+    "$VENV/bin/python" -I "$ENVIRONMENT" judge "$1" >/dev/null 2>&1
 }
 
 ensure_venv() {
-    local extra=$1
-    if venv_is_ready "$extra"; then
-        return
-    fi
-    lock_project
-    # Another process may have made it while this one waited.
-    if ! venv_is_ready "$extra"; then
-        if ! venv_is_sound; then
-            make_venv
-        fi
-        install_project "$extra"
-    fi
-    unlock_project
+    local extra=$1 python=$VENV/bin/python status=0
+    judge_venv "$extra" || status=$?
+    case $status in
+        0) return ;;
+        "$VENV_IS_NOT_FILLED") ;;
+        *) python=$(find_python) || exit "$?" ;; # it has to be made
+    esac
+    "$python" -I "$ENVIRONMENT" prepare "$extra" || exit "$?"
 }
 
-# --- run and once -------------------------------------------------------------------------------------------------
+# --- run, once, hive, docs, demo, test ----------------------------------------------------------------------------
 
 names_a_root() {
     local argument
@@ -292,17 +141,16 @@ start_program() {
     exec "$VENV/bin/python" -I -m capital_governor "$@"
 }
 
-# --- demo ---------------------------------------------------------------------------------------------------------
-
 # The demo uses neither the settings nor the root of the real governor, and writes only to .demo beside this file.
 show_demo() {
     ensure_venv ''
     exec "$VENV/bin/python" -I -m capital_governor demo "$@"
 }
 
-# --- test ---------------------------------------------------------------------------------------------------------
-
 test_project() {
+    # The checks start Python without -I: PYTHONPATH and similar variables are for other programs.
+    # shellcheck disable=SC2086 # a word for each name
+    unset ${!PYTHON*}
     ensure_venv test
     cd -- "$PROJECT"
     exec "$BASH" -p -- .ci/checks "$@"
@@ -334,7 +182,7 @@ supervisor() {
     choose_root
     case $command in
         supervise | start | restart) ensure_venv '' ;;
-        status) ! venv_is_ready '' || set -- ready ;;
+        status) ! judge_venv '' || set -- ready ;;
     esac
     if "$python" -I -c 'import capital_governor.supervisor' >/dev/null 2>&1; then
         exec "$python" -I -m capital_governor.supervisor "$BASH" "$SCRIPT" "$command" "$@"
@@ -394,7 +242,7 @@ main() {
         '') supervisor supervise ;;
         run | once | hive | docs) start_program "$@" ;;
         demo) show_demo "${@:2}" ;;
-        test) forget_python_settings && test_project "${@:2}" ;;
+        test) test_project "${@:2}" ;;
         logs) take_no_more_than 1 "$@" && supervisor "$@" ;;
         start | stop | restart | status) take_no_more_than 0 "$@" && supervisor "$@" ;;
         help | -h | --help) print_help ;;

@@ -1,7 +1,8 @@
 """A machine for neo_light_fix.sh: a copy of the project whose Python is a recorder, and few tools on PATH.
 
 Only the tools linked into the machine's ``tools`` folder are on PATH, so a Python of the real machine plays no part.
-The recorder executes the script's own probes, with the version and the modules that it pretends to have.
+The recorder executes the script's own probes and .ci/environment.py, with the version and the modules that it pretends
+to have.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.rigs.commands import CommandResult
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TOOLS = ("bash", "cat", "cksum", "dirname", "env", "flock", "mkdir", "mv", "readlink", "rm", "tail")
+TOOLS = ("bash", "cat", "dirname", "env", "readlink")
 CHECKERS = ("ruff", "mypy", "lint-imports", "shellcheck", "pytest")
 
 Call: TypeAlias = list[str]
@@ -38,7 +39,7 @@ BOUND_BY_PERMISSIONS: Call = (
 
 RECORDER = """\
 #!{real_python} -IS
-import json, os, shutil, sys, time, types
+import errno, fcntl, json, os, runpy, shutil, sys, time
 from pathlib import Path
 
 me, arguments = Path(sys.argv[0]), sys.argv[1:]
@@ -49,28 +50,44 @@ def setting(name):
     return path.read_text() if path.exists() else ""
 
 
+def refuse(*_):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
 if "-c" in arguments:
     sys.version_info = {version!r}
-    sys.modules["pip"] = types.ModuleType("pip")
     if not {has_venv!r}:
         sys.modules["ensurepip"] = None
     exec(arguments[arguments.index("-c") + 1])
     sys.exit(0)
 
+if len(arguments) > 1 and arguments[1].endswith("/.ci/environment.py"):
+    sys.version_info = {version!r}
+    sys.executable, sys.argv = str(me), arguments[1:]
+    sys.path.append(str(me.parents[1] / "site-packages"))
+    if setting("no-locks"):
+        fcntl.flock = refuse
+    runpy.run_path(arguments[1], run_name="__main__")
+
 entry = {{"call": [me.name, *arguments], "cwd": os.getcwd(), "environment": dict(os.environ)}}
+entry |= {{"pid": os.getpid(), "parent": os.getppid()}}
 with open({journal!r}, "a") as journal:
     journal.write(json.dumps(entry) + "\\n")
 
 if "venv" in arguments:
     (Path(arguments[-1]) / "bin").mkdir(parents=True)
-    shutil.copy(me, Path(arguments[-1]) / "bin" / "python")
+    (Path(arguments[-1]) / "site-packages/pip").mkdir(parents=True)
+    (Path(arguments[-1]) / "bin/python").symlink_to(me.resolve())
 elif "pip" in arguments:
     print(setting("pip-says") or "pip prints this")
     time.sleep(float(setting("pip-sleeps") or 0))
     python = Path(arguments[arguments.index("--python") + 1]) if "--python" in arguments else me
     for checker in {checkers!r}:
         shutil.copy(me, python.with_name(checker))
-    sys.exit(int(setting("uv-exits" if me.name == "uv" else "pip-exits") or 0))
+    code = int(setting("uv-exits" if me.name == "uv" else "pip-exits") or 0)
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
 else:
     print("out of", me.name)
     time.sleep(float(setting("program-sleeps") or 0))

@@ -162,6 +162,7 @@ def test_packages_go_into_the_environment_whatever_the_operator_has_told_pip(tmp
     (project / "pyproject.toml").write_text(PROJECT)
     line = locked_wheel(tmp_path / "wheels")
     (project / ".ci").mkdir()
+    shutil.copy(REPOSITORY / ".ci/environment.py", project / ".ci")
     (project / ".ci/requirements.txt").write_text(line if genuine else line[:-9] + "00000000\n")
     (tmp_path / "constraints").write_text("locked==2.0\n")
     (project / "backend.py").write_text(BACKEND)
@@ -263,8 +264,7 @@ readlink() {
 
 @pytest.fixture
 def mac(machine: Machine) -> Machine:
-    """A machine without the tools of Linux, whose bash acts as version 3.2 does."""
-    (machine.home / "tools" / "flock").unlink()  # 'setsid' and 'stat' were never there
+    """A machine whose bash acts as version 3.2 does; the tools of Linux are on no machine of these tests."""
     first, rest = machine.script.read_text().split("\n", 1)
     machine.script.write_text(f"{first}\n{BASH_3_2}{rest}")
     return machine
@@ -369,10 +369,7 @@ def test_a_file_system_without_locks_is_named(site: Site, refuses: str) -> None:
 
 def test_a_project_on_a_file_system_without_locks_is_set_up(machine: Machine) -> None:
     """The first use is then not guarded against another at the same time, and works."""
-    flock = machine.home / "tools" / "flock"
-    flock.unlink()
-    flock.write_text("#!/bin/sh\nexit 71\n")
-    flock.chmod(0o755)
+    machine.let("no-locks", 1)
     assert machine.run("once").code == 0
 
 
@@ -423,15 +420,6 @@ def test_a_lock_file_that_cannot_be_read_is_no_supervisor(site: Site) -> None:
     lock.chmod(0)
     stopped = site.run("stop")
     assert (stopped.code, stopped.err) == (0, f"neo_light_fix.sh: no supervisor runs on {site.root}\n")
-
-
-def test_a_machine_without_cksum_is_told_of_the_package(machine: Machine) -> None:
-    """Without it every use would install anew: one line names what to install, and nothing is made."""
-    (machine.home / "tools" / "cksum").unlink()
-    run = machine.run("once")
-    assert (run.code, run.out, run.err.count("\n")) == (78, "", 1), run.err
-    assert "cksum is missing: install it (Debian, Ubuntu: coreutils)" in run.err
-    assert machine.calls() == []
 
 
 def test_a_clone_with_windows_line_ends_has_none(tmp_path: Path) -> None:

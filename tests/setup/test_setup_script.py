@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.rigs.commands import CommandResult
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.script_machine import Machine, finish, install_calls, make_venv_call, program_call
 
 
@@ -254,7 +256,7 @@ def test_an_interrupted_installation_is_made_anew(machine: Machine) -> None:
     assert not debris.exists()
 
 
-@pytest.mark.parametrize("how", ["moved", "python gone", "python too old", "stamp torn", "empty"])
+@pytest.mark.parametrize("how", ["moved", "python gone", "python too old", "pip gone", "stamp torn", "empty"])
 def test_an_unusable_environment_is_made_anew(machine: Machine, how: str) -> None:
     """An environment that was made elsewhere, or whose Python no longer serves, is replaced without a question."""
     machine.run("once")
@@ -268,7 +270,10 @@ def test_an_unusable_environment_is_made_anew(machine: Machine, how: str) -> Non
             (machine.venv / "bin/python").unlink()
         case "python too old":
             machine.add_python("old", (3, 10, 0))
+            (machine.venv / "bin/python").unlink()
             shutil.copy(machine.home / "tools/old", machine.venv / "bin/python")
+        case "pip gone":  # as after Python was replaced by another version
+            shutil.rmtree(machine.venv / "site-packages")
         case "stamp torn":
             (machine.venv / "neo_light_fix.stamp").write_text("")
         case _:
@@ -276,6 +281,54 @@ def test_an_unusable_environment_is_made_anew(machine: Machine, how: str) -> Non
             machine.venv.mkdir()
     assert after.run("once").code == 0
     assert after.calls() == [make_venv_call(after), *install_calls(after), program_call("once")]
+
+
+def test_an_environment_that_proves_unusable_late_is_made_anew(machine: Machine) -> None:
+    """Its own Python, which waited only to fill it, replaces it when the installation before was interrupted."""
+    machine.run("once")
+    machine.calls()
+    (machine.venv / "neo_light_fix.stamp").write_text(f"{machine.project}\ninstalling\n")
+    program = (str(machine.project / ".ci/environment.py"), "prepare", "")
+    run = machine.run("-I", *program, script=machine.venv / "bin/python")
+    assert (run.code, machine.calls()) == (0, [make_venv_call(machine), *install_calls(machine)]), run.err
+    assert machine.run("once") == CommandResult(0, "out of python\n", "")
+
+
+def test_an_environment_that_cannot_be_removed_is_named(machine: Machine) -> None:
+    """One sentence has the file that is in the way; it may be gone at the next use."""
+    kept = machine.venv / "kept"
+    kept.mkdir(parents=True)
+    (kept / "file").touch()
+    kept.chmod(0o555)
+    run = replace(machine, bound=True).run("once")
+    kept.chmod(0o755)
+    assert (run.code, run.out, machine.calls()) == (75, "", [])
+    assert run.err.splitlines()[0] == "neo_light_fix.sh: making .venv with python3"
+    assert re.fullmatch(
+        rf"neo_light_fix.sh: cannot write {re.escape(str(machine.venv))} \(.*Permission denied: .*\): mend that and run"
+        " this again",
+        run.err.splitlines()[1],
+    )
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", ".ci/requirements.txt"])
+def test_an_environment_is_kept_where_a_file_is_missing_that_says_what_it_needs(machine: Machine, name: str) -> None:
+    """What is missing is for pip to say."""
+    machine.run("once")
+    machine.calls()
+    (machine.project / name).unlink()
+    machine.let("pip-exits", 1)
+    assert machine.run("once").code == 75
+    assert machine.calls() == [install_calls(machine)[0]]
+
+
+def test_an_environment_of_an_older_version_is_kept(machine: Machine) -> None:
+    """Its stamp has another checksum: pip runs once more, and finds all packages there."""
+    machine.run("once")
+    machine.calls()
+    (machine.venv / "neo_light_fix.stamp").write_text(f"{machine.project}\ninstalled 2532831133 33662 []\n")
+    assert machine.run("once").code == machine.run("once").code == 0
+    assert machine.calls() == [*install_calls(machine), program_call("once"), program_call("once")]
 
 
 def test_an_environment_made_by_hand_is_kept(machine: Machine) -> None:
@@ -302,6 +355,52 @@ def test_a_failing_pip_is_shown_and_tried_again(machine: Machine) -> None:
     machine.let("pip-exits", 0)
     assert machine.run("once").code == 0
     assert machine.calls() == [*install_calls(machine), program_call("once")]
+
+
+def test_a_killed_pip_is_told_as_a_shell_tells_it(machine: Machine) -> None:
+    """A signal is 128 more than its number, as for a pip that the kernel killed for want of memory."""
+    machine.let("pip-exits", -9)
+    run = machine.run("once")
+    assert run.code == 75
+    assert "pip failed with exit code 137" in run.err
+
+
+def test_an_interrupt_ends_a_first_use_without_a_message(machine: Machine) -> None:
+    """After Ctrl-C there is no traceback, and the script has ended by the signal."""
+    machine.let("pip-sleeps", 60)
+    with machine.start("once") as process:
+        machine.wait_for_call("pip")
+        os.killpg(process.pid, signal.SIGINT)
+        run = finish(process)
+    assert run.code == -signal.SIGINT
+    assert [line.partition(" (")[0] for line in run.err.splitlines()] == [
+        "neo_light_fix.sh: making .venv with python3",
+        "neo_light_fix.sh: installing into .venv",
+    ]
+
+
+def test_a_pip_that_outlives_a_killed_script_keeps_others_waiting(machine: Machine) -> None:
+    """While it still writes into the environment, another use waits, and then makes that anew."""
+    machine.let("pip-sleeps", PATIENCE_SECONDS)
+    with machine.start("once") as process:
+        machine.wait_for_call("pip")
+        pip, installer = machine.entries()[-1]["pid"], machine.entries()[-1]["parent"]
+        assert isinstance(pip, int)
+        assert isinstance(installer, int)
+        os.kill(process.pid, signal.SIGKILL)
+        os.kill(installer, signal.SIGKILL)
+        process.wait(PATIENCE_SECONDS)
+        machine.calls()
+        machine.let("pip-sleeps", 0)
+        with machine.start("once") as second:
+            assert second.stderr
+            assert second.stderr.readline() == (
+                "neo_light_fix.sh: waiting for another neo_light_fix.sh that is preparing .venv\n"
+            )
+            assert machine.calls() == []
+            os.kill(pip, signal.SIGKILL)
+            assert finish(second).code == 0
+    assert machine.calls() == [make_venv_call(machine), *install_calls(machine), program_call("once")]
 
 
 def test_simultaneous_first_uses_make_one_environment(machine: Machine) -> None:

@@ -17,6 +17,7 @@ INTERVAL_SECONDS: Final = 0.5
 MARK: Final = "DEMO"
 """A folder without this file is not a demo's, and is left unchanged."""
 PATIENCE_SECONDS: Final = 60.0
+"""How long a supervisor may take to end; it needs some fifteen seconds, more on a busy machine."""
 HOST: Final = "127.0.0.1"
 
 _LOCKS: Final = ("neo_light_fix.lock", "neo_light_fix.agents.lock")

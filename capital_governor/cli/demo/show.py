@@ -118,7 +118,7 @@ class Demo:
             why = f": {said}" if said else ""
             return f"the supervisor ended with exit code {self.supervisor.returncode}{why} (log: {self.root / LOG})"
         silent = self.elapsed - self._heard > SILENCE_SECONDS
-        if scene is None or not (silent or self._late_cycles > PATIENCE_CYCLES):
+        if scene is None or self.progress.seen or not (silent or self._late_cycles > PATIENCE_CYCLES):
             return ""
         logs = self.root / "logs"
         return f"the scene {scene.name!r} failed: {scene.awaits} did not come in time; the logs are in {logs}"

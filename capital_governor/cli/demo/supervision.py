@@ -12,15 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from capital_governor.cli.demo.demo_root import DemoError
+from capital_governor.cli.demo.demo_root import PATIENCE_SECONDS, DemoError
 from capital_governor.contracts.exit_codes import CONFIGURATION
 
 PROJECT: Final = Path(__file__).resolve().parents[3]
 SCRIPT: Final = PROJECT / "neo_light_fix.sh"
 LOG: Final = Path("logs", "neo_light_fix.log")
 STOP_SECONDS: Final = 3
-PATIENCE_SECONDS: Final = 60.0
-"""The supervisor kills agents after STOP_SECONDS, and takes about ten seconds more; longer on a busy machine."""
 
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 """The only variables that child processes get: no setting, token or proxy of the real governor."""

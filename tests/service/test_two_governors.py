@@ -124,6 +124,11 @@ def test_a_daemon_says_what_happened_and_goes_on_in_its_next_cycle(tmp_path: Pat
             assert "journal_conflict" in lines.getvalue()
             assert "Traceback" not in lines.getvalue()
             assert loop.run_until_complete(governor.guarded_tick())
+            with CycleRig(tmp_path, now=time.time()) as other:
+                other.see(SWAPPED)
+                other.primary.write_text("no allocations")
+            assert not loop.run_until_complete(governor.guarded_tick())
+            assert "primary_not_adopted" in lines.getvalue(), "what it found while it read the journal again"
         finally:
             loop.run_until_complete(governor.close())
             loop.close()

@@ -146,7 +146,7 @@ def lock_project() -> None:
     a file system without locks, two simultaneous first uses may collide.
     """
     lock = os.open(PROJECT, os.O_RDONLY)
-    os.set_inheritable(lock, True)  # noqa: FBT003
+    os.set_inheritable(lock, True)  # noqa: FBT003 - it has no keywords
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -270,7 +270,7 @@ def run(command: tuple[str, ...], output: int, forgotten: tuple[str, ...] = (), 
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith("PYTHON") and name not in forgotten
     }
-    code = subprocess.run(  # noqa: S603
+    code = subprocess.run(  # noqa: S603 - Python, pip or uv
         command,
         cwd=PROJECT,
         env=kept | settings,

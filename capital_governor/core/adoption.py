@@ -18,7 +18,7 @@ def adopt(state: State, found: Publication) -> State:
         state,
         published=found,
         generation=max(state.generation, found.generation),
-        agents=adopted(state.agents, found.shares.keys()),
+        agents=adopted(state.agents, found),
         multipliers={REGIME: found.exposure} | dict(state.multipliers),
         moved_at=found.at,
     )

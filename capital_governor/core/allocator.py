@@ -1,4 +1,4 @@
-"""Scores and limits -> weights: the exact projection, and the limited step towards it."""
+"""Scores and limits -> weights: the exact projection, with groups, and the limited step towards it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Projection:
     floor_scale: float = 1.0
 
 
-def project(scores: Sequence[float], lo: Sequence[float], hi: Sequence[float]) -> Projection:
-    """Return ``w_i = clip(t * s_i, lo_i, hi_i)`` with the one ``t`` that makes ``sum(w) = 1``.
+def project(scores: Sequence[float], lo: Sequence[float], hi: Sequence[float], budget: float = 1.0) -> Projection:
+    """Return ``w_i = clip(t * s_i, lo_i, hi_i)`` with the one ``t`` that makes ``sum(w) = budget``.
 
     Among all weights inside the limits these have the smallest Kullback-Leibler divergence ``sum(w * log(w / s))`` from
     the normalised scores. They are found exactly by variable fixing (Bitran and Hax 1981, Disaggregation and resource
@@ -28,35 +28,120 @@ def project(scores: Sequence[float], lo: Sequence[float], hi: Sequence[float]) -
     then fix at their limits those on the side that violates its limits by more. At most n rounds, few in practice.
 
     Agents with a score of 0 share equally, inside their limits, what is left once all others are at ``hi``. If
-    ``sum(hi) < 1``, every agent gets ``hi``. If ``sum(lo) > 1``, the weights are the floors scaled by ``1 / sum(lo)``.
-    Sums are exactly rounded, so the order of the agents does not matter.
+    ``sum(hi) < budget``, every agent gets ``hi``. If ``sum(lo) > budget``, the weights are the floors scaled by
+    ``budget / sum(lo)``. Sums are exactly rounded, so the order of the agents does not matter.
 
     Args:
         scores: n scores, 0..1; only their ratios matter.
         lo: n floors, 0..1, each at most its ``hi``.
         hi: n caps, 0..1.
+        budget: what is shared, 0..1.
     """
     floors = fsum(lo)
-    if floors > 1.0 + FLOOR_TOLERANCE:
-        scale = 1.0 / floors
+    if floors > budget + FLOOR_TOLERANCE:
+        scale = budget / floors
         return Projection([floor * scale for floor in lo], scale)
-    if floors >= 1.0:
-        # The sum may exceed 1 by float rounding; even that must not be deployed.
-        return Projection([floor / floors for floor in lo])
-    if fsum(hi) <= 1.0:
+    if floors >= budget:
+        # The sum may exceed the budget by float rounding; even that must not be deployed.
+        return Projection([floor * (budget / floors) if floors > 0.0 else 0.0 for floor in lo])
+    if fsum(hi) <= budget:
         return Projection(list(hi))
     scored = [i for i, score in enumerate(scores) if score > 0.0]
     if len(scored) == len(scores):
-        return Projection(_fill(scores, lo, hi, scored, list(lo), 1.0))
+        return Projection(_fill(scores, lo, hi, scored, list(lo), budget))
     others = [i for i, score in enumerate(scores) if not score > 0.0]
     weights = list(lo)
-    left = 1.0 - fsum([lo[i] for i in others])
+    left = budget - fsum([lo[i] for i in others])
     if fsum([hi[i] for i in scored]) >= left:
         return Projection(_fill(scores, lo, hi, scored, weights, left))
     for i in scored:
         weights[i] = hi[i]
-    left = 1.0 - fsum([hi[i] for i in scored])
+    left = budget - fsum([hi[i] for i in scored])
     return Projection(_fill([1.0] * len(scores), lo, hi, others, weights, left))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedProjection:
+    """Weights in the order of the scores.
+
+    Args:
+        weights: n weights.
+        floors: the floors as they took part: scaled where they did not fit into their group, or all together.
+        floor_scale: below 1 if the floors together did not fit.
+        crowded: positions of the groups whose floors did not fit into their cap.
+    """
+
+    weights: list[float]
+    floors: Sequence[float]
+    floor_scale: float = 1.0
+    crowded: tuple[int, ...] = ()
+
+
+def project_groups(
+    scores: Sequence[float],
+    lo: Sequence[float],
+    hi: Sequence[float],
+    group: Sequence[int],
+    caps: Sequence[float],
+) -> GroupedProjection:
+    """Project so that the weights of each group add up to at most its cap.
+
+    Floors of a group that exceed its cap are scaled to it. Project all; fix every group above its cap at the cap,
+    shared out inside by the same projection; project the others on what is left; repeat. A fixed group stays fixed,
+    since what is left for the others only grows, so there is at most one round a group. What caps leave is undeployed.
+
+    Args:
+        scores: n scores.
+        lo: n floors.
+        hi: n caps.
+        group: n positions in ``caps``; -1 for an agent without a group.
+        caps: of the groups.
+    """
+    if not caps:
+        whole = project(scores, lo, hi)
+        floors = lo if whole.floor_scale == 1.0 else [floor * whole.floor_scale for floor in lo]
+        return GroupedProjection(whole.weights, floors, whole.floor_scale)
+    members: list[list[int]] = [[] for _ in caps]
+    for i, number in enumerate(group):
+        if number >= 0:
+            members[number].append(i)
+    floors, crowded = list(lo), []
+    for number, inside in enumerate(members):
+        total = fsum([lo[i] for i in inside])
+        if total > caps[number] + FLOOR_TOLERANCE:
+            crowded.append(number)
+            for i in inside:
+                floors[i] = lo[i] * (caps[number] / total)
+    whole = project(scores, floors, hi)
+    weights, free, left = list(whole.weights), set(range(len(scores))), 1.0
+    open_groups = set(range(len(caps)))
+    while above := [
+        number for number in sorted(open_groups) if fsum(weights[i] for i in members[number]) > caps[number]
+    ]:
+        open_groups.difference_update(above)
+        for number in above:
+            _put(weights, members[number], scores, floors, hi, caps[number])
+            free.difference_update(members[number])
+        left = max(0.0, left - fsum(caps[number] for number in above))
+        _put(weights, sorted(free), scores, floors, hi, left)
+    floor_scale = whole.floor_scale
+    if floor_scale < 1.0:
+        floors = [floor * floor_scale for floor in floors]
+    return GroupedProjection(weights, floors, floor_scale, tuple(crowded))
+
+
+def _put(
+    weights: list[float],
+    some: Sequence[int],
+    scores: Sequence[float],
+    lo: Sequence[float],
+    hi: Sequence[float],
+    budget: float,
+) -> None:
+    """Project only the agents at these positions, on ``budget``, and put their weights in."""
+    part = project([scores[i] for i in some], [lo[i] for i in some], [hi[i] for i in some], budget)
+    for i, weight in zip(some, part.weights, strict=True):
+        weights[i] = weight
 
 
 def _fill(

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from capital_governor.core import allocator, limits, scorer, threshold
-from capital_governor.core.exposure import Exposure, expose
+from capital_governor.core.exposure import Exposure, ceilings, expose
 from capital_governor.core.gate import gate
+from capital_governor.core.groups import group_indices
 from capital_governor.core.hold import Verdict, judge
-from capital_governor.core.membership import Attendance, enrol, on_probation
-from capital_governor.core.model import WHOLE, Agent, Inputs, Memory, Ppm, Publication, Refusal, Rules, Snapshot, State
+from capital_governor.core.membership import Attendance, Enrolment, enrol
+from capital_governor.core.model import WHOLE, Agent, Inputs, Ppm, Publication, Refusal, Rules, Snapshot, State
 from capital_governor.core.publication import decision_id, integer_shares
-from capital_governor.core.reason import Reason
-from capital_governor.core.trace import AgentLimits, Decision, Hold, Trace
+from capital_governor.core.reason import MOVES, Reason
+from capital_governor.core.trace import (
+    AgentLimits,
+    Brake,
+    Decision,
+    Hold,
+    Multiplier,
+    Trace,
+    Trigger,
+    WithheldBy,
+    Withholding,
+)
+from capital_governor.core.withholding import Facts, Plan, plan_of, scaled, withhold, within_limits
+
+NOTHING_PASSES: Final = frozenset({Reason.STOPPED, Reason.FILES_UNWRITABLE})
+"""The holds in which nothing at all is published."""
+_BRAKES: Final = frozenset({Reason.COOLDOWN, Reason.CONFIRMING})
 
 
 def decide(inputs: Inputs, state: State, rules: Rules) -> Decision:
-    """Make one decision: hold, stay, cut or move.
+    """Make one decision: hold, stay, cut, restore or move.
 
     Pure: the same arguments give the same result, to the byte. Raises nothing for inputs that the types allow.
 
@@ -34,12 +51,14 @@ def decide(inputs: Inputs, state: State, rules: Rules) -> Decision:
         # If the clock was set back since the last move, the move counts as made now.
         moved_at=None if state.moved_at is None else min(state.moved_at, inputs.now),
     )
+    above = ceilings(inputs, rules)
     if verdict.attendance is None or isinstance(inputs.payload, Refusal):
-        return _keep_still(verdict, state)
-    exposure = expose(inputs.payload, state.multipliers, inputs.now, rules)
+        return _hold(inputs, state, rules, verdict, above, None)
+    exposure = expose(inputs.payload, state.multipliers, inputs.now, above, rules)
     state = replace(state, multipliers=exposure.known)
-    case = _Case(inputs, inputs.payload, state, rules, verdict, verdict.attendance, exposure)
-    return _allocate(case) if verdict.hold is None else _cut_in_hold(case, verdict.hold)
+    if verdict.hold is not None:
+        return _hold(inputs, state, rules, verdict, above, exposure)
+    return _allocate(_Case(inputs, inputs.payload, state, rules, verdict, verdict.attendance, exposure, above))
 
 
 def commit(decision: Decision) -> State:
@@ -79,7 +98,7 @@ def resolve(inputs: Inputs, state: State, rules: Rules) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """The facts of a cycle with a usable payload; ``state`` already has the new latches and multipliers."""
+    """The facts of a decided cycle; ``state`` already has the new latches and multipliers."""
 
     inputs: Inputs
     snapshot: Snapshot
@@ -88,194 +107,284 @@ class _Case:
     verdict: Verdict
     attendance: Attendance
     exposure: Exposure
+    above: tuple[Multiplier, ...]
 
 
-def _keep_still(verdict: Verdict, state: State) -> Decision:
-    """Return the decision to change nothing because of the hold."""
+def _hold(
+    inputs: Inputs,
+    state: State,
+    rules: Rules,
+    verdict: Verdict,
+    above: tuple[Multiplier, ...],
+    exposure: Exposure | None,
+) -> Decision:
+    """Hold, but publish what a person has tightened, from published values alone; nothing is loosened.
+
+    Args:
+        inputs: of the cycle.
+        state: with new latches and multipliers.
+        rules: of the cycle.
+        verdict: has the hold.
+        above: the ceilings on exposure.
+        exposure: in a hold for agents, where guardian and regime are known: exposure may then fall to this.
+    """
     hold = verdict.hold or Hold(Reason.INTERNAL_ERROR, "neither the members nor a hold could be determined")
     trace = Trace(hold=hold, unusable=verdict.unusable, accepted=verdict.accepted)
-    return Decision(hold.reason, None, state, trace)
+    snapshot, attendance = inputs.payload, verdict.attendance
+    if exposure is not None and attendance is not None and isinstance(snapshot, Snapshot):
+        trace = replace(
+            trace,
+            faulty=attendance.faulty,
+            absent={agent: state.agents[agent].absent for agent in attendance.absent},
+            lapsed=attendance.lapsed,
+            multipliers=exposure.multipliers,
+            exposure=exposure.value,
+            exposure_by=exposure.by,
+            warnings=_warnings(snapshot, exposure),
+        )
+    published = state.published
+    if published is None or hold.reason in NOTHING_PASSES:
+        return Decision(hold.reason, None, state, trace)
+    plan, reason = _under_ceilings(plan_of(published), above)
+    if exposure is not None:
+        plan, fell = threshold.lowered(plan, exposure.value, rules)
+        reason = reason or fell
+    caps = limits.all_caps(plan.lines, inputs.limits, inputs.now, rules)
+    most = within_limits(plan.lines, plan.exposure, caps, rules.groups)
+    shares = {agent: min(share, most[agent]) for agent, share in plan.before.items()}
+    if shares == published.shares and plan.exposure == published.exposure:
+        return Decision(hold.reason, None, state, trace)
+    reason = reason or Reason.CUT_LIMIT
+    return Decision(reason, _publication(inputs, state, rules, reason, plan, shares), state, trace)
 
 
-def _cut_in_hold(case: _Case, hold: Hold) -> Decision:
-    """Hold because of the agents, but publish a cut if one is due, since guardian and regime are known."""
-    agents, exposure = case.state.agents, case.exposure
-    by_agent, _ = _limits(case, agents, on_probation(agents, case.rules))
-    trace = Trace(
-        hold=hold,
-        accepted=case.verdict.accepted,
-        faulty=case.attendance.faulty,
-        absent={agent: agents[agent].absent for agent in case.attendance.absent},
-        limits=by_agent,
-        multipliers=exposure.multipliers,
-        exposure=exposure.value,
-        exposure_by=exposure.by,
-        warnings=_warnings(case, 1.0),
-    )
-    return _cut_or(hold.reason, case, case.state, by_agent, trace)
+def _under_ceilings(plan: Plan, above: tuple[Multiplier, ...]) -> tuple[Plan, Reason | None]:
+    """Return the published plan scaled to the lowest ceiling that is below its exposure."""
+    lowest = min((ceiling.value for ceiling in above), default=1.0)
+    return (scaled(plan, lowest), Reason.CUT_CEILING) if lowest < plan.exposure else (plan, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """The plan that scores and limits ask for; all but ``projection`` in the order of ``limits``."""
+
+    limits: Mapping[Agent, AgentLimits]
+    scores: Mapping[Agent, float]
+    projection: allocator.GroupedProjection
+    projected: Mapping[Agent, float]
+    weights: Mapping[Agent, float]
+    step: float
+    target: Mapping[Agent, Ppm]
+    lines: Mapping[Agent, Ppm]
 
 
 def _allocate(case: _Case) -> Decision:
-    """Score, limit, project, expose, round, cut, compare."""
-    rules, now, published, exposure = case.rules, case.inputs.now, case.state.published, case.exposure
-    enrolment = enrol(case.snapshot, case.state.agents, now=now, founding=published is None, rules=rules)
+    """Score, limit, project, expose, round, compare, withhold."""
+    rules, now, known = case.rules, case.inputs.now, case.state.published
+    enrolment = enrol(
+        case.snapshot,
+        case.state.agents,
+        now=now,
+        published=known,
+        accepted=case.verdict.latches.accepted,
+        rules=rules,
+    )
     agents = enrolment.agents
-    by_agent, unwell = _limits(case, agents, enrolment.probation)
-    scores = {agent: scorer.total(seen, rules) for agent in by_agent if (seen := agents[agent].metrics) is not None}
+    published, cut = (None, None) if known is None else _under_ceilings(plan_of(known), case.above)
+    draft = _draft(case, enrolment, published)
+    proposal = threshold.Proposal(
+        lines=draft.target,
+        exposure=case.exposure.value,
+        limits=draft.limits,
+        floors=draft.projection.floors,
+        pinned={agent for agent in draft.limits if agents[agent].metrics is None},
+    )
+    triggers = threshold.compare(proposal, published, agents, now, rules)
+    brakes = threshold.brakes(case.state, now, rules)
+    reason = _reason(draft, published, triggers, brakes)
+    state = replace(case.state, agents=agents, asked=0)
+    moves, plan = reason in MOVES, published
+    if moves:
+        plan, state = _moved(draft, case.exposure.value, published), replace(state, moved_at=now)
+    elif reason in _BRAKES:
+        state = replace(state, asked=case.state.asked + 1)
+        if published is not None:
+            plan, fell = threshold.lowered(published, case.exposure.value, rules)
+            cut = cut or fell
+    withheld: Mapping[Agent, Withholding] = {}
+    if plan is not None:
+        withheld = withhold(plan, _facts(case, enrolment, draft.limits), published)
+        if not moves and brakes[0].active:
+            withheld = _not_restored(plan, withheld)
+    trace = _trace(case, enrolment, draft, withheld)
+    trace = replace(trace, triggers=triggers, brakes=brakes)
+    if plan is None:
+        return Decision(reason, None, state, trace)
+    shares = {agent: line - withheld[agent].amount if agent in withheld else line for agent, line in plan.lines.items()}
+    if not moves and known is not None:
+        if shares == known.shares and plan.exposure == known.exposure:
+            return Decision(reason, None, state, trace)
+        reason = cut or _withheld_reason(shares, known.shares, withheld)
+    return Decision(reason, _publication(case.inputs, state, rules, reason, plan, shares), state, trace)
 
+
+def _draft(case: _Case, enrolment: Enrolment, published: Plan | None) -> _Draft:
+    """Return the plan that scores and limits ask for, before it is compared."""
+    rules, exposure = case.rules, case.exposure.value
+    by_agent = _limits(case, enrolment)
+    scores = {
+        agent: scorer.total(seen, rules) for agent in by_agent if (seen := enrolment.agents[agent].metrics) is not None
+    }
     lo, hi = [limit.lo for limit in by_agent.values()], [limit.hi for limit in by_agent.values()]
-    projection = allocator.project([scores.get(agent, 0.0) for agent in by_agent], lo, hi)
+    group, group_caps = group_indices(by_agent, rules.groups), [each.cap for each in rules.groups]
+    projection = allocator.project_groups([scores.get(agent, 0.0) for agent in by_agent], lo, hi, group, group_caps)
     stepped, part = projection.weights, 1.0
     if published is not None:
         old = [published.weights.get(agent, 0.0) for agent in by_agent]
         stepped, part = allocator.step(old, projection.weights, hi, rules.max_step)
     projected = dict(zip(by_agent, projection.weights, strict=True))
     weights = projected if part == 1.0 else dict(zip(by_agent, stepped, strict=True))
+    target = integer_shares(projected, hi, exposure, group, group_caps)
+    lines = target if part == 1.0 else integer_shares(weights, hi, exposure, group, group_caps)
+    return _Draft(by_agent, scores, projection, projected, weights, part, target, lines)
 
-    target = integer_shares(projected, hi, exposure.value)
-    shares = target if part == 1.0 else integer_shares(weights, hi, exposure.value)
-    cuts, target_cuts = _gains(shares, unwell, published), _gains(target, unwell, published)
-    final = _less(shares, cuts)
-    proposal = threshold.Proposal(
-        shares=_less(target, target_cuts),
-        cut=sum(target_cuts.values()),
-        exposure=exposure.value,
-        limits=by_agent,
-        floor_scale=projection.floor_scale,
-        unwell=unwell,
+
+def _reason(draft: _Draft, published: Plan | None, triggers: tuple[Trigger, ...], brakes: tuple[Brake, ...]) -> Reason:
+    """Return why this cycle moves or stays, what is withheld apart."""
+    fired = next((trigger.reason for trigger in triggers if trigger.fired), None)
+    if published is not None and draft.lines == published.lines:
+        return Reason.UNCHANGED
+    if fired is None:
+        return Reason.BELOW_THRESHOLD
+    return next((brake.reason for brake in brakes if brake.active), fired)
+
+
+def _moved(draft: _Draft, exposure: float, published: Plan | None) -> Plan:
+    """Return the plan that a move publishes."""
+    return Plan(
+        lines=draft.lines,
+        exposure=exposure,
+        weights=draft.weights,
+        scores=draft.scores,
+        floor_scale=draft.projection.floor_scale,
+        before={} if published is None else published.before,
+        exposure_before=1.0 if published is None else published.exposure,
     )
-    trace = Trace(
+
+
+def _trace(case: _Case, enrolment: Enrolment, draft: _Draft, withheld: Mapping[Agent, Withholding]) -> Trace:
+    agents, exposure = enrolment.agents, case.exposure
+    return Trace(
         accepted=case.verdict.accepted,
         faulty=case.attendance.faulty,
         absent={agent: agents[agent].absent for agent in case.attendance.absent if agents[agent].member},
         retired=enrolment.retired,
-        scores=scores,
-        limits=by_agent,
-        floor_scale=projection.floor_scale,
-        projected=projected,
-        step=part,
-        weights=weights,
+        lapsed=tuple([agent for agent in draft.limits if agents[agent].lapsed]),
+        scores=draft.scores,
+        limits=draft.limits,
+        floor_scale=draft.projection.floor_scale,
+        projected=draft.projected,
+        step=draft.step,
+        weights=draft.weights,
         multipliers=exposure.multipliers,
         exposure=exposure.value,
         exposure_by=exposure.by,
-        target=target,
-        shares=shares,
-        cuts=cuts,
-        triggers=threshold.compare(proposal, published, agents, now, rules),
-        brakes=threshold.brakes(case.state, now, rules),
-        warnings=_warnings(case, projection.floor_scale),
+        target=draft.target,
+        plan=draft.lines,
+        withheld=withheld,
+        warnings=_warnings(case.snapshot, exposure, draft.projection, case.rules),
     )
-    state = replace(case.state, agents=agents)
-    fired = next((trigger.reason for trigger in trace.triggers if trigger.fired), None)
-    if published is not None and final == published.shares:
-        return Decision(Reason.UNCHANGED, None, replace(state, asked=0), trace)
-    if fired is None:
-        return Decision(Reason.BELOW_THRESHOLD, None, replace(state, asked=0), trace)
-    braked = next((brake.reason for brake in trace.brakes if brake.active), None)
-    if braked is not None:
-        return _cut_or(braked, case, replace(state, asked=state.asked + 1), by_agent, trace)
-    move = _publication(
-        case,
-        fired,
-        shares=final,
-        # After a cut the weight follows from the share: weight = share / exposure.
-        weights=weights | {agent: final[agent] / WHOLE / exposure.value for agent in cuts} if cuts else weights,
-        exposure=exposure.value,
-        scores=scores,
-        floor_scale=projection.floor_scale,
-    )
-    return Decision(fired, move, replace(state, asked=0, moved_at=now), trace)
 
 
-def _limits(
-    case: _Case, agents: Mapping[Agent, Memory], probation: Collection[Agent]
-) -> tuple[dict[Agent, AgentLimits], frozenset[Agent]]:
-    """Return the limits of every member, and the faulty or absent members, which may not gain."""
-    unwell = frozenset(agent for agent in (*case.attendance.faulty, *case.attendance.absent) if agents[agent].member)
-    published = case.state.published
-    by_agent = limits.agent_limits(
-        [agent for agent, memory in agents.items() if memory.member],
-        probation=probation,
-        pinned={agent: _published_weight(agent, published) for agent in unwell if agents[agent].metrics is None},
+def _limits(case: _Case, enrolment: Enrolment) -> dict[Agent, AgentLimits]:
+    """Return the limits of every member."""
+    members = [agent for agent, memory in enrolment.agents.items() if memory.member]
+    return limits.agent_limits(
+        members,
+        probation=enrolment.probation,
+        pinned={
+            agent: enrolment.agents[agent].pin or 0.0 for agent in case.attendance.silent if _pinned(enrolment, agent)
+        },
         orders=case.inputs.limits,
         now=case.inputs.now,
         rules=case.rules,
     )
-    return by_agent, unwell
 
 
-def _published_weight(agent: Agent, published: Publication | None) -> float:
-    """Return published share / exposure, the weight that results in the same share."""
-    if published is None:
-        return 0.0
-    if published.exposure == 0.0:
-        return published.weights.get(agent, 0.0)
-    return published.shares.get(agent, 0) / WHOLE / published.exposure
+def _pinned(enrolment: Enrolment, agent: Agent) -> bool:
+    memory = enrolment.agents[agent]
+    return memory.member and memory.metrics is None
 
 
-def _gains(shares: Mapping[Agent, Ppm], unwell: Collection[Agent], published: Publication | None) -> dict[Agent, Ppm]:
-    """Return by how much faulty and absent agents would gain; this is cut from their shares."""
-    before = {} if published is None else published.shares
-    return {agent: gain for agent in sorted(unwell) if (gain := shares[agent] - before.get(agent, 0)) > 0}
-
-
-def _less(shares: Mapping[Agent, Ppm], cuts: Mapping[Agent, Ppm]) -> Mapping[Agent, Ppm]:
-    return {agent: share - cuts.get(agent, 0) for agent, share in shares.items()} if cuts else shares
-
-
-def _cut_or(
-    otherwise: Reason, case: _Case, after: State, by_agent: Mapping[Agent, AgentLimits], trace: Trace
-) -> Decision:
-    """Publish a cut if one is due; else end with the reason ``otherwise``, a brake or a hold."""
-    published = case.state.published
-    due = None if published is None else threshold.cut(published, by_agent, case.exposure.value, case.rules)
-    if published is None or due is None:
-        return Decision(otherwise, None, after, trace)
-    publication = _publication(
-        case,
-        due.reason,
-        shares=due.shares,
-        weights=due.weights,
-        exposure=due.exposure,
-        scores=published.scores,
-        floor_scale=published.floor_scale,
+def _facts(case: _Case, enrolment: Enrolment, by_agent: Mapping[Agent, AgentLimits]) -> Facts:
+    return Facts(
+        caps={agent: limit.hi for agent, limit in by_agent.items()},
+        groups=case.rules.groups,
+        lapsed={agent for agent in by_agent if enrolment.agents[agent].lapsed},
+        unwell=frozenset(case.attendance.silent),
+        withholding=limits.withholding_caps(by_agent, case.inputs.limits, case.inputs.now),
+        max_step=case.rules.max_step,
     )
-    return Decision(due.reason, publication, after, trace)
+
+
+def _not_restored(plan: Plan, withheld: Mapping[Agent, Withholding]) -> dict[Agent, Withholding]:
+    """Withhold as much as is withheld already: a restore waits for COOLDOWN."""
+    more = {
+        agent: Withholding(line - plan.before[agent], WithheldBy.COOLDOWN)
+        for agent, line in plan.lines.items()
+        if line - plan.before[agent] > (withheld[agent].amount if agent in withheld else 0)
+    }
+    return {**withheld, **more}
+
+
+def _withheld_reason(
+    new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], withheld: Mapping[Agent, Withholding]
+) -> Reason:
+    """Return why the shares of an unchanged plan change."""
+    fallen = [agent for agent, share in new.items() if share < old[agent]]
+    if not fallen:
+        return Reason.RESTORE
+    silent = {WithheldBy.LAPSED, WithheldBy.NO_MEMBER}
+    return Reason.CUT_LAPSE if any(withheld[agent].by in silent for agent in fallen) else Reason.CUT_LIMIT
 
 
 def _publication(
-    case: _Case,
-    reason: Reason,
-    *,
-    shares: Mapping[Agent, Ppm],
-    weights: Mapping[Agent, float],
-    exposure: float,
-    scores: Mapping[Agent, float],
-    floor_scale: float,
+    inputs: Inputs, state: State, rules: Rules, reason: Reason, plan: Plan, shares: Mapping[Agent, Ppm]
 ) -> Publication:
-    generation = case.state.generation + 1
+    generation = state.generation + 1
     return Publication(
         generation=generation,
-        decision_id=decision_id(case.inputs.now, generation),
-        at=case.inputs.now,
+        decision_id=decision_id(inputs.now, generation),
+        at=inputs.now,
         reason=reason,
         shares=shares,
         reserve=WHOLE - sum(shares.values()),
-        weights=weights,
-        exposure=exposure,
-        scores=scores,
-        min_alloc=case.rules.min_alloc,
-        max_alloc=case.rules.max_alloc,
-        floor_scale=floor_scale,
+        weights=plan.weights,
+        exposure=plan.exposure,
+        scores=plan.scores,
+        min_alloc=rules.min_alloc,
+        max_alloc=rules.max_alloc,
+        floor_scale=plan.floor_scale,
+        withheld={agent: line - shares[agent] for agent, line in plan.lines.items() if line > shares[agent]},
     )
 
 
-def _warnings(case: _Case, floor_scale: float) -> tuple[str, ...]:
-    snapshot, warnings = case.snapshot, [*case.snapshot.warnings, *case.exposure.warnings]
+def _warnings(
+    snapshot: Snapshot,
+    exposure: Exposure,
+    projection: allocator.GroupedProjection | None = None,
+    rules: Rules | None = None,
+) -> tuple[str, ...]:
+    warnings = [*snapshot.warnings, *exposure.warnings]
     if snapshot.guardian is None:
         warnings.append("the payload has no guardian block: taken as not paused")
     if snapshot.at is None:
         warnings.append("the payload has no time stamp: its age is unknown")
-    if floor_scale < 1.0:
-        warnings.append(f"the floors do not fit: lowered to {floor_scale:.2%} of themselves")
+    if projection is not None and projection.floor_scale < 1.0:
+        warnings.append(f"the floors do not fit: lowered to {projection.floor_scale:.2%} of themselves")
+    if projection is not None and rules is not None:
+        warnings += [
+            f"the floors of group {rules.groups[number].name} exceed its cap, and are scaled to it"
+            for number in projection.crowded
+        ]
     return tuple(warnings)

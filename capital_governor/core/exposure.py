@@ -9,7 +9,10 @@ from typing import Final
 from capital_governor.core.model import (
     DRAWDOWN,
     FUTURE_TOLERANCE_SECONDS,
+    MIN_RESERVE,
+    OPERATOR,
     REGIME,
+    Inputs,
     Regime,
     Rules,
     Snapshot,
@@ -31,7 +34,20 @@ class Exposure:
     warnings: tuple[str, ...] = ()
 
 
-def expose(snapshot: Snapshot, known: Mapping[str, float], now: float, rules: Rules) -> Exposure:
+def ceilings(inputs: Inputs, rules: Rules) -> tuple[Multiplier, ...]:
+    """Return the multipliers that a person sets: the operator's ceiling in force, and 1 - MIN_RESERVE."""
+    order = inputs.ceiling
+    found = []
+    if order is not None and order.in_force(inputs.now):
+        found.append(Multiplier(OPERATOR, order.value, "order"))
+    if rules.min_reserve > 0.0:
+        found.append(Multiplier(MIN_RESERVE, 1.0 - rules.min_reserve, "setting"))
+    return tuple(found)
+
+
+def expose(
+    snapshot: Snapshot, known: Mapping[str, float], now: float, above: tuple[Multiplier, ...], rules: Rules
+) -> Exposure:
     """Return the exposure for a usable payload.
 
     A regime whose own time stamp is older than MAX_AGE or in the future may lower the last known multiplier, but not
@@ -42,6 +58,7 @@ def expose(snapshot: Snapshot, known: Mapping[str, float], now: float, rules: Ru
             drawdown in percent; either may be missing.
         known: the last known value of each multiplier, used if the payload lacks it. Without one, 1 is used.
         now: the time of the decision, in seconds since 1970 UTC.
+        above: the ceilings.
         rules: the line along which drawdown cuts, and MAX_AGE.
     """
     percent = None if snapshot.guardian is None else snapshot.guardian.drawdown_percent
@@ -49,10 +66,10 @@ def expose(snapshot: Snapshot, known: Mapping[str, float], now: float, rules: Ru
     if percent is not None:
         drawdown = Multiplier(DRAWDOWN, drawdown_multiplier(percent, rules), "payload", percent)
     regime, warnings = _regime(snapshot.regime, known, now, rules)
-    multipliers = (regime, drawdown)
+    multipliers = (regime, drawdown, *above)
     smallest = min(multipliers, key=lambda multiplier: multiplier.value)
-    learnt = {multiplier.name: multiplier.value for multiplier in multipliers if multiplier.origin != DEFAULT}
-    warnings += _never_sent(multipliers)
+    learnt = {each.name: each.value for each in (regime, drawdown) if each.origin != DEFAULT}
+    warnings += _never_sent((regime, drawdown))
     return Exposure(smallest.value, smallest.name, multipliers, dict(known) | learnt, tuple(warnings))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Final
 
 from capital_governor.core.model import (
     DRAWDOWN,
+    EVERYBODY,
     REGIME,
     WHOLE,
     Agent,
+    Group,
     Inputs,
     Memory,
     Ppm,
@@ -25,6 +28,8 @@ from capital_governor.core.trace import Decision
 
 MAX_FUTURE_SECONDS: Final = 60.0
 """How far the clock of the payload's producer may be ahead of this machine's."""
+GOOD_RECORDS_TO_RETURN: Final = 3
+"""So many good records in decided cycles in a row end a lapse."""
 
 
 def gate(decision: Decision, inputs: Inputs, state: State, rules: Rules) -> Reason | None:
@@ -39,25 +44,34 @@ def gate(decision: Decision, inputs: Inputs, state: State, rules: Rules) -> Reas
     new = decision.proposal
     if new is None:
         return None
-    if isinstance(inputs.payload, Refusal) or _is_forbidden(inputs, inputs.payload, state, rules):
+    if inputs.stopped or inputs.files_problem:
         return Reason.GATE_FORBIDDEN
-    old = {} if state.published is None else state.published.shares
+    held = isinstance(inputs.payload, Refusal) or _is_held(inputs, inputs.payload, state, rules)
+    old = state.published
+    if held and old is None:
+        return Reason.GATE_FORBIDDEN
+    before = {} if old is None else old.shares
     checks = {
         Reason.GATE_SUM: _adds_up(new),
-        Reason.GATE_EXPOSURE: sum(new.shares.values()) <= ppm(1.0, new.exposure),
+        Reason.GATE_EXPOSURE: sum(new.shares.values()) + sum(new.withheld.values()) <= ppm(1.0, new.exposure),
         Reason.GATE_LIMIT: _within_limits(new, inputs, rules),
-        Reason.GATE_FAULTY_GAIN: _no_gain_unwell(new.shares, old, inputs.payload),
-        Reason.GATE_MULTIPLIER: new.exposure <= _most_exposure(inputs, inputs.payload, state, rules),
-        Reason.GATE_STRANGER: _no_strangers(new.shares, old, inputs.payload, state.agents),
-        Reason.GATE_RISE: not _is_braked(inputs, inputs.payload, state, rules) or _nothing_rises(new.shares, old),
+        Reason.GATE_MULTIPLIER: new.exposure <= _most_exposure(inputs, state, rules, held=held),
+        Reason.GATE_RISE: _rises_rightly(new, old, inputs, state, rules, held=held),
+        Reason.GATE_FAULTY_GAIN: _no_gain_unwell(new.shares, before, inputs.payload),
+        Reason.GATE_STRANGER: held or _none_for_the_silent(new.shares, inputs.payload, state.agents, rules),
         Reason.GATE_GENERATION: new.generation == 1 + max(state.generation, inputs.known_generation),
     }
     return next((reason for reason, passed in checks.items() if not passed), None)
 
 
-def _is_forbidden(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
-    """Whether nothing may be published: stopped, paused, held, or no usable payload."""
-    if inputs.stopped or inputs.files_problem or _paused(inputs, payload):
+def _is_held(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
+    """Whether nothing may rise: paused, held, no usable payload, or most agents faulty or gone."""
+    return _no_usable_payload(inputs, payload, state, rules) or _agents_hold(inputs, payload, state, rules)
+
+
+def _no_usable_payload(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
+    """Whether the fleet is paused or held, or the payload is not to be used."""
+    if _paused(inputs, payload):
         return True
     if inputs.hold is not None and (inputs.hold.until is None or inputs.now < inputs.hold.until):
         return True
@@ -87,26 +101,61 @@ def _paused(inputs: Inputs, payload: Snapshot) -> bool:
 
 
 def _adds_up(new: Publication) -> bool:
-    lines = [*new.shares.values(), new.reserve]
-    return set(map(type, lines)) == {int} and min(lines) >= 0 and sum(lines) == WHOLE
+    lines = [*new.shares.values(), *new.withheld.values(), new.reserve]
+    whole = sum(new.shares.values()) + new.reserve == WHOLE
+    return set(map(type, lines)) == {int} and min(lines) >= 0 and whole and new.withheld.keys() <= new.shares.keys()
 
 
 def _within_limits(new: Publication, inputs: Inputs, rules: Rules) -> bool:
+    """Whether no share is above MAX_ALLOC or an operator's cap, and no group's shares above its cap."""
     caps: dict[Agent, float] = {}
     for order in inputs.limits:
         if order.cap is not None and (order.until is None or inputs.now < order.until):
             caps[order.agent] = min(order.cap, caps.get(order.agent, 1.0))
+    everybody = min(rules.max_alloc, caps.pop(EVERYBODY, 1.0))
     within_caps = all(new.shares.get(agent, 0) <= ppm(cap, new.exposure) for agent, cap in caps.items())
-    return within_caps and max(new.shares.values(), default=0) <= ppm(rules.max_alloc, new.exposure)
+    return (
+        within_caps
+        and max(new.shares.values(), default=0) <= ppm(everybody, new.exposure)
+        and _groups_fit(new, rules.groups)
+    )
 
 
-def _no_gain_unwell(new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], payload: Snapshot) -> bool:
+def _groups_fit(new: Publication, groups: Sequence[Group]) -> bool:
+    """Whether the shares of each group add up to no more than its cap times exposure."""
+    if not groups:
+        return True
+    left, fits = set(new.shares), True
+    for group in groups:
+        mine = {agent for agent in left if any(fnmatchcase(agent, pattern) for pattern in group.patterns)}
+        left -= mine
+        fits &= sum(new.shares[agent] for agent in mine) <= ppm(group.cap, new.exposure)
+    return fits
+
+
+def _no_gain_unwell(new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], payload: Snapshot | Refusal) -> bool:
     """Whether no agent without a good record in this payload gets more than its published share."""
-    return all(new[agent] <= old.get(agent, 0) for agent in new.keys() - payload.metrics.keys())
+    good = () if isinstance(payload, Refusal) else payload.metrics
+    return all(share <= old.get(agent, 0) for agent, share in new.items() if agent not in good)
 
 
-def _most_exposure(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> float:
-    """Return the smallest multiplier, from the payload or else the last known."""
+def _most_exposure(inputs: Inputs, state: State, rules: Rules, *, held: bool) -> float:
+    """Return the most that exposure may be.
+
+    A person's ceilings hold always. The multipliers of a payload are for a rise: at most the published exposure is
+    always allowed, and in a hold no more than that.
+    """
+    ceiling = 1.0 - rules.min_reserve
+    if inputs.ceiling is not None and (inputs.ceiling.until is None or inputs.now < inputs.ceiling.until):
+        ceiling = min(ceiling, inputs.ceiling.value)
+    published = 0.0 if state.published is None else state.published.exposure
+    if held or isinstance(inputs.payload, Refusal):
+        return min(ceiling, published)
+    return min(ceiling, max(published, _payload_exposure(inputs, inputs.payload, state, rules)))
+
+
+def _payload_exposure(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> float:
+    """Return the smallest multiplier of this payload, or else the last known."""
     regime = _regime(payload, inputs.now, state.multipliers.get(REGIME), rules)
     percent = payload.guardian.drawdown_percent if payload.guardian is not None else None
     if percent is None:
@@ -133,34 +182,49 @@ def _regime(payload: Snapshot, now: float, known: float | None, rules: Rules) ->
     return block.risk_multiplier if of_now else min(known, block.risk_multiplier)
 
 
-def _no_strangers(
-    new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], payload: Snapshot, agents: Mapping[Agent, Memory]
+def _none_for_the_silent(
+    new: Mapping[Agent, Ppm], payload: Snapshot | Refusal, agents: Mapping[Agent, Memory], rules: Rules
 ) -> bool:
-    """Whether every name is a member (in the state or by a good record), or published and now at 0."""
-    for agent in new.keys() - payload.metrics.keys():
+    """Whether a decided cycle gives nothing to agents that are no members, or lapsed."""
+    metrics, faults = (payload.metrics, payload.faults) if isinstance(payload, Snapshot) else ({}, {})
+    for agent, share in new.items():
         memory = agents.get(agent)
-        member = memory is not None and memory.member
-        if not member and not (agent in old and new[agent] == 0):
+        if share == 0:
+            continue
+        if agent in metrics:
+            # Its third good record in a row ends a lapse.
+            if memory is not None and memory.lapsed and memory.returned < GOOD_RECORDS_TO_RETURN - 1:
+                return False
+        elif memory is None or not memory.member or memory.lapsed or _lapses(agent, memory, faults, rules):
             return False
     return True
 
 
-def _is_braked(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
-    """Whether a hold for agents, the cool-down or CONFIRM_CYCLES forbids that a share rises."""
-    if _agents_hold(inputs, payload, state, rules):
-        return True
+def _lapses(agent: Agent, memory: Memory, faults: Mapping[Agent, str], rules: Rules) -> bool:
+    """Whether a member without a good record lapses in this cycle."""
+    return agent not in faults and memory.absent >= rules.membership_grace_cycles
+
+
+def _rises_rightly(
+    new: Publication, old: Publication | None, inputs: Inputs, state: State, rules: Rules, *, held: bool
+) -> bool:
+    """Whether nothing rises in a hold or within COOLDOWN, nor above its published plan before CONFIRM_CYCLES."""
+    shares = {} if old is None else old.shares
     cooling = state.moved_at is not None and max(0.0, inputs.now - state.moved_at) < rules.cooldown_seconds
-    return cooling or state.asked + 1 < rules.confirm_cycles
+    if (held or cooling) and not _nothing_rises(new.shares, shares):
+        return False
+    return state.asked + 1 >= rules.confirm_cycles or _nothing_rises(new.shares, {} if old is None else old.plan)
 
 
 def _agents_hold(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
     """Whether most agents are faulty, or half or more of the members have just gone."""
     if inputs.accepts(*AGENT_HOLDS):
         return False
-    members = {agent for agent, memory in state.agents.items() if memory.member}
-    if not members:
+    everyone = {agent for agent, memory in state.agents.items() if memory.member}
+    if not everyone:
         return len(payload.faults) > len(payload.metrics)
-    missed = members - payload.metrics.keys() - set(state.latches.accepted)
+    members = {agent for agent in everyone if not state.agents[agent].lapsed}
+    missed = members - payload.metrics.keys() - set(state.latches.accepted) - set(inputs.released)
     faulty = missed & payload.faults.keys()
     if 2 * len(faulty) > len(members | payload.metrics.keys()):
         return True

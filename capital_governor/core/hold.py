@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from capital_governor.core.membership import Attendance, attendance_of
+from capital_governor.core.membership import Attendance, attendance_of, leaves
 from capital_governor.core.model import (
     FUTURE_TOLERANCE_SECONDS,
     Agent,
@@ -191,7 +191,7 @@ def _judge_agents(
     inputs: Inputs, snapshot: Snapshot, state: State, rules: Rules, latches: Latches, blocks: tuple[str, ...]
 ) -> Verdict:
     attendance = attendance_of(snapshot, state.agents)
-    excused = {agent for agent in latches.accepted if agent in attendance.faulty or agent in attendance.absent}
+    excused = {agent for agent in (*latches.accepted, *inputs.released) if agent in attendance.silent}
     accept = inputs.accepts(*AGENT_HOLDS)
     if accept:
         excused |= attendance.faulty.keys() | set(attendance.absent)
@@ -215,22 +215,29 @@ def _judge_agents(
 def _agents_problem(
     snapshot: Snapshot, state: State, rules: Rules, attendance: Attendance, excused: set[Agent], *, accept: bool
 ) -> Hold | None:
-    emptied = bool(attendance.members) and len(excused) == len(attendance.members)  # only members are excused
+    everyone = (*attendance.members, *attendance.lapsed)
+    emptied = bool(everyone) and len(excused) == len(everyone)  # only members are excused
     records = len(snapshot.metrics) + len(snapshot.faults)
     if not records and not emptied:
         return Hold(Reason.NO_AGENTS, "the payload has no agents")
-    if attendance.members:
+    if everyone:
         bad, of = len(attendance.faulty.keys() - excused), len(attendance.members) + len(attendance.newcomers)
     else:
         bad, of = 0 if accept else len(snapshot.faults), records
     if 2 * bad > of:
         return Hold(Reason.FAULTY_MAJORITY, f"{bad} of {of} agents have a faulty record")
-    grace = rules.membership_grace_cycles
-    leaving = [agent for agent in attendance.absent if state.agents[agent].absent >= grace]
-    if (
-        not attendance.newcomers
-        and len(leaving) == len(attendance.members)
-        and (state.published is None or not emptied)
-    ):
+    lines = () if state.published is None else state.published.shares
+    stays = any(
+        agent not in attendance.silent
+        or not leaves(
+            state.agents[agent],
+            faulty=agent in snapshot.faults,
+            has_line=agent in lines,
+            accepted=agent in excused,
+            rules=rules,
+        )
+        for agent in everyone
+    )
+    if not attendance.newcomers and not stays and (state.published is None or not emptied):
         return Hold(Reason.NO_AGENTS, "the payload has no agent with a good record, and no member is left")
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from capital_governor.core.model import Agent, Limit, Rules, signed
+from capital_governor.core.model import EVERYBODY, Agent, Limit, Rules, signed
 from capital_governor.core.trace import AgentLimits, LimitSource, WeightLimit
 
 
@@ -19,6 +19,8 @@ def agent_limits(
 ) -> dict[Agent, AgentLimits]:
     """Return the limits of every member: ``hi`` is the smallest cap, ``lo`` the largest floor, but at most ``hi``.
 
+    An operator's cap takes part only if it is to be shared out; see ``withholding_caps`` for the others.
+
     Args:
         members: all members.
         probation: members that may have at most MIN_ALLOC yet.
@@ -29,17 +31,15 @@ def agent_limits(
     """
     floor = WeightLimit(rules.min_alloc, LimitSource.MIN_ALLOC)
     cap = WeightLimit(rules.max_alloc, LimitSource.MAX_ALLOC)
-    common = _bind((floor,), (cap,))
-    result = dict.fromkeys(members, common)
     floors: dict[Agent, list[WeightLimit]] = {}
     caps: dict[Agent, list[WeightLimit]] = {}
     for agent in probation:
         caps.setdefault(agent, []).append(WeightLimit(rules.min_alloc, LimitSource.PROBATION))
     for order in orders:
-        if order.until is not None and now >= order.until:
+        if not order.in_force(now):
             continue
         said = signed(order.author, order.until, order.reason)
-        if order.cap is not None:
+        if order.cap is not None and order.share_out:
             caps.setdefault(order.agent, []).append(WeightLimit(order.cap, LimitSource.OPERATOR_CAP, said))
         if order.floor is not None:
             floors.setdefault(order.agent, []).append(WeightLimit(order.floor, LimitSource.OPERATOR_FLOOR, said))
@@ -47,12 +47,37 @@ def agent_limits(
         pin = WeightLimit(weight, LimitSource.PINNED)
         floors.setdefault(agent, []).append(pin)
         caps.setdefault(agent, []).append(pin)
+    common_floors, common_caps = floors.pop(EVERYBODY, []), caps.pop(EVERYBODY, [])
+    result = dict.fromkeys(members, _bind((floor, *common_floors), (cap, *common_caps)))
     for agent in floors.keys() | caps.keys():
         if agent in result:
             # MIN_ALLOC is no floor for a pinned agent: it would raise its weight without any metrics.
-            base = () if agent in pinned else (floor,)
-            result[agent] = _bind((*base, *floors.get(agent, ())), (cap, *caps.get(agent, ())))
+            base = common_floors if agent in pinned else (floor, *common_floors)
+            result[agent] = _bind((*base, *floors.get(agent, ())), (cap, *common_caps, *caps.get(agent, ())))
     return result
+
+
+def withholding_caps(agents: Collection[Agent], orders: Collection[Limit], now: float) -> dict[Agent, WeightLimit]:
+    """Return the operator's cap of each agent that has one which is not to be shared out: the smallest."""
+    return _smallest_caps(agents, [order for order in orders if not order.share_out], now)
+
+
+def all_caps(agents: Collection[Agent], orders: Collection[Limit], now: float, rules: Rules) -> dict[Agent, float]:
+    """Return the most that each agent's weight may be in a hold: MAX_ALLOC and the operator's caps of both kinds."""
+    caps = _smallest_caps(agents, orders, now)
+    return {agent: min(rules.max_alloc, caps[agent].value) if agent in caps else rules.max_alloc for agent in agents}
+
+
+def _smallest_caps(agents: Collection[Agent], orders: Collection[Limit], now: float) -> dict[Agent, WeightLimit]:
+    found: dict[Agent, WeightLimit] = {}
+    for order in orders:
+        if order.cap is None or not order.in_force(now):
+            continue
+        cap = WeightLimit(order.cap, LimitSource.OPERATOR_CAP, signed(order.author, order.until, order.reason))
+        for agent in agents if order.agent == EVERYBODY else (order.agent,):
+            if agent not in found or cap.value < found[agent].value:
+                found[agent] = cap
+    return found
 
 
 def _bind(floors: tuple[WeightLimit, ...], caps: tuple[WeightLimit, ...]) -> AgentLimits:

@@ -1,11 +1,15 @@
-"""Which agents belong to the fleet: joining with a good record, absence, grace, retirement and return."""
+"""Which agents belong to the fleet: joining with a good record, absence, lapse, release and return."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from capital_governor.core.model import DAY_SECONDS, Agent, Memory, Rules, Snapshot
+from capital_governor.core.model import DAY_SECONDS, WHOLE, Agent, Memory, Publication, Rules, Snapshot
+
+RETURN_CYCLES: Final = 3
+"""So many good records in decided cycles in a row end a lapse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,18 +17,22 @@ class Attendance:
     """Which members a payload has; every field is sorted by name.
 
     Args:
-        members: all members.
-        faulty: members with a faulty record, and what is wrong with it.
-        absent: members without a record.
+        members: members that have not lapsed.
+        lapsed: members that have.
+        faulty: members that have not lapsed and have a faulty record, and what is wrong with it.
+        absent: members that have not lapsed and have no record.
         gone: absent members that had a record in the last accepted payload.
-        newcomers: agents with a good record that are not members.
+        newcomers: agents with a good record that are no members, or have lapsed.
+        silent: members without a good record: faulty, absent, or lapsed.
     """
 
     members: tuple[Agent, ...]
+    lapsed: tuple[Agent, ...]
     faulty: Mapping[Agent, str]
     absent: tuple[Agent, ...]
     gone: tuple[Agent, ...]
     newcomers: tuple[Agent, ...]
+    silent: tuple[Agent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +47,68 @@ class Enrolment:
 def attendance_of(snapshot: Snapshot, agents: Mapping[Agent, Memory]) -> Attendance:
     """Return which members a payload has."""
     metrics, faults = snapshot.metrics, snapshot.faults
-    members = tuple(sorted([agent for agent, memory in agents.items() if memory.member]))
+    everyone = sorted([agent for agent, memory in agents.items() if memory.member])
+    lapsed = tuple([agent for agent in everyone if agents[agent].lapsed])
+    members = tuple([agent for agent in everyone if not agents[agent].lapsed]) if lapsed else tuple(everyone)
     known = frozenset(members)
     unwell = sorted(known - metrics.keys())
     absent = tuple(agent for agent in unwell if agent not in faults)
     return Attendance(
         members=members,
+        lapsed=lapsed,
         faulty={agent: faults[agent] for agent in unwell if agent in faults},
         absent=absent,
         gone=tuple(agent for agent in absent if agents[agent].absent == 0),
         newcomers=tuple(sorted(metrics.keys() - known)),
+        silent=tuple(sorted([*unwell, *(agent for agent in lapsed if agent not in metrics)])),
     )
 
 
-def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, founding: bool, rules: Rules) -> Enrolment:
+def leaves(memory: Memory, *, faulty: bool, has_line: bool, accepted: bool, rules: Rules) -> bool:
+    """Return whether a member without a good record ceases to be one in this decided cycle.
+
+    Args:
+        memory: of the member.
+        faulty: it has a record, a faulty one.
+        has_line: it has a published plan line.
+        accepted: the operator has accepted its fault or absence, or released it.
+        rules: has MEMBERSHIP_GRACE and RELEASE_AFTER.
+    """
+    after = rules.release_after_cycles
+    if memory.lapsed:
+        return accepted or (not faulty and after is not None and memory.silent + 1 >= after)
+    if faulty or memory.absent < rules.membership_grace_cycles:
+        return False
+    return accepted or not has_line or after == 0
+
+
+def enrol(
+    snapshot: Snapshot,
+    agents: Mapping[Agent, Memory],
+    *,
+    now: float,
+    published: Publication | None,
+    accepted: Collection[Agent],
+    rules: Rules,
+) -> Enrolment:
     """Return the memory after a decided cycle.
 
-    An agent with a good record becomes a member. A faulty record changes nothing. A member without a record stays for
-    ``membership_grace_cycles`` decided cycles and is then retired. That is remembered for a day, to tell an agent that
-    comes and goes from a new one.
+    An agent with a good record becomes a member. A faulty record changes nothing. A member without a record for more
+    than ``membership_grace_cycles`` decided cycles lapses: it stays a member, and its share becomes 0. A third good
+    record in a row ends that. A member retires if it has no plan line to lapse with, or as ``leaves`` says. That is
+    remembered for a day, to tell an agent that comes and goes from a new one.
 
     Args:
         snapshot: the accepted payload.
         agents: the memory so far.
         now: the time of the decision.
-        founding: nothing is published yet, so members join without probation.
-        rules: has grace and probation.
+        published: what is published; None: members join without probation.
+        accepted: members whose fault or absence the operator has accepted.
+        rules: has grace, probation and RELEASE_AFTER.
     """
     probation = on_probation(agents, rules)
+    founding = published is None
+    lines: Collection[Agent] = () if published is None else published.shares
     updated: dict[Agent, Memory] = {}
     retired: list[Agent] = []
     # The memory is sorted already, so sort only if agents came or went.
@@ -77,7 +119,9 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
             if memory is not None and memory.member:
                 healthy = 0 if memory.tenured else memory.healthy + 1
                 left = None if memory.retired_at is None else min(memory.retired_at, now)
-                updated[agent] = Memory(metrics, memory.member, memory.tenured, healthy, 0, left)
+                lapsed = memory.lapsed and memory.returned + 1 < RETURN_CYCLES
+                returned = memory.returned + 1 if lapsed else 0
+                updated[agent] = Memory(metrics, memory.member, memory.tenured, healthy, 0, left, lapsed, returned)
             else:
                 left = None if memory is None else memory.retired_at
                 updated[agent] = Memory(
@@ -88,14 +132,21 @@ def enrol(snapshot: Snapshot, agents: Mapping[Agent, Memory], *, now: float, fou
         elif memory is None:
             continue
         elif memory.member:
-            if agent in snapshot.faults:
-                updated[agent] = memory._replace(absent=0, retired_at=_not_after(memory.retired_at, now))
-            elif memory.absent < rules.membership_grace_cycles:
-                left, absent = _not_after(memory.retired_at, now), memory.absent + 1
-                updated[agent] = memory._replace(absent=absent, retired_at=left)
-            else:
+            faulty = agent in snapshot.faults
+            pin = _weight_in(published, agent) if memory.metrics is None and memory.pin is None else memory.pin
+            kept = memory._replace(
+                absent=0 if faulty else memory.absent + 1,
+                retired_at=_not_after(memory.retired_at, now),
+                returned=0,
+                silent=memory.silent + 1 if memory.lapsed and not faulty else 0,
+                pin=pin,
+            )
+            if leaves(memory, faulty=faulty, has_line=agent in lines, accepted=agent in accepted, rules=rules):
                 updated[agent] = Memory(member=False, retired_at=now)
                 retired.append(agent)
+            else:
+                gone = not faulty and memory.absent >= rules.membership_grace_cycles
+                updated[agent] = kept._replace(lapsed=memory.lapsed or gone)
         elif (left := _not_after(memory.retired_at, now)) is not None and now - left < DAY_SECONDS:
             updated[agent] = memory._replace(retired_at=left)
     return Enrolment(updated, tuple(retired), frozenset(probation))
@@ -112,11 +163,29 @@ def on_probation(agents: Mapping[Agent, Memory], rules: Rules) -> set[Agent]:
     }
 
 
-def adopted(agents: Mapping[Agent, Memory], names: Collection[Agent]) -> dict[Agent, Memory]:
-    """Return the memory after an allocation file with these names was adopted: all of them are tenured members."""
+def adopted(agents: Mapping[Agent, Memory], found: Publication) -> dict[Agent, Memory]:
+    """Return the memory after an allocation file was adopted: all its agents are tenured members.
+
+    One without metrics is pinned at its weight in that file.
+    """
+    names = found.shares.keys()
     known = {name: agents[name] for name in agents.keys() - set(names)}
     kept = {name: agents[name] if name in agents and agents[name].member else Memory(tenured=True) for name in names}
-    return dict(sorted((known | kept).items()))
+    pinned = {
+        name: memory._replace(pin=_weight_in(found, name)) if memory.metrics is None else memory
+        for name, memory in kept.items()
+    }
+    return dict(sorted((known | pinned).items()))
+
+
+def _weight_in(published: Publication | None, agent: Agent) -> float:
+    """Return plan line / exposure, the weight that results in the same line; its weight if exposure is 0."""
+    if published is None:
+        return 0.0
+    if published.exposure == 0.0:
+        return published.weights.get(agent, 0.0)
+    line = published.shares.get(agent, 0) + published.withheld.get(agent, 0)
+    return line / WHOLE / published.exposure
 
 
 def _not_after(moment: float | None, now: float) -> float | None:

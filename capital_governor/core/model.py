@@ -3,7 +3,8 @@
 Units: ``now``, ``at``, ``until`` are seconds since 1970 UTC, at most those of the year 9999. Weights, ratios and
 exposure are 0..1. Shares and the reserve are integers in millionths of all capital (``Ppm``), so that shares are
 compared exactly.
-A *weight* is a part of what is deployed, a *share* (or allocation) a part of all capital: share = weight x exposure.
+A *weight* is a part of what is deployed, a *share* (or allocation) a part of all capital. The *plan* is what scores and
+limits give each agent: plan line = weight x exposure. A share is its plan line less what is *withheld* from it.
 
 All types are frozen. Metrics and Memory are named tuples, since a cycle makes one of each for each agent, and a frozen
 dataclass takes more than twice as long to make. All others are dataclasses.
@@ -32,7 +33,12 @@ RESERVE: Final = "reserve"
 
 REGIME: Final = "regime"
 DRAWDOWN: Final = "drawdown"
+OPERATOR: Final = "operator"
+MIN_RESERVE: Final = "reserve"
 """The names of the exposure multipliers."""
+
+EVERYBODY: Final = "*"
+"""The agent of a limit that is meant for every agent."""
 
 
 def ppm(weight: float, exposure: float) -> Ppm:
@@ -156,8 +162,25 @@ class OperatorHold:
 
 
 @dataclass(frozen=True, slots=True)
+class Ceiling:
+    """An operator's upper limit on exposure, 0..1; ``until`` None: until it is taken back."""
+
+    value: float
+    author: str
+    reason: str = ""
+    until: float | None = None
+
+    def in_force(self, now: float) -> bool:
+        """Whether it has not expired."""
+        return self.until is None or now < self.until
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
-    """An operator's cap or floor (or both) on one agent's weight; ``until`` None: until it is taken back."""
+    """An operator's cap or floor (or both) on one agent's weight; ``until`` None: until it is taken back.
+
+    What a cap takes is withheld, or with ``share_out`` given to the others: then it is a limit of the projection.
+    """
 
     agent: Agent
     author: str
@@ -165,6 +188,11 @@ class Limit:
     floor: float | None = None
     until: float | None = None
     reason: str = ""
+    share_out: bool = False
+
+    def in_force(self, now: float) -> bool:
+        """Whether it has not expired."""
+        return self.until is None or now < self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +206,8 @@ class Inputs:
         stopped: whether the STOP file exists.
         hold: an operator's hold, expired or not.
         limits: the operator's limits, expired or not.
+        ceiling: the operator's upper limit on exposure, expired or not.
+        released: agents that the operator releases.
         accept: the operator accepts what is missing (a lost block, faulty or vanished members).
         accept_only: the accept is for this hold only; None: for all of them.
         known_generation: the largest generation in any readable allocation file; 0 if there is none.
@@ -194,10 +224,27 @@ class Inputs:
     known_generation: int = 0
     files_problem: str = ""
     accept_only: Reason | None = None
+    ceiling: Ceiling | None = None
+    released: tuple[Agent, ...] = ()
 
     def accepts(self, *holds: Reason) -> bool:
         """Whether the operator's accept ends one of these holds."""
         return self.accept and (self.accept_only is None or self.accept_only in holds)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A named set of agents with a cap on the sum of their weights.
+
+    Args:
+        name: the group's name.
+        cap: 0..1.
+        patterns: names or globs (``Grid*``) of its agents; an agent belongs to the first group that matches.
+    """
+
+    name: str
+    cap: float
+    patterns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +272,9 @@ class Rules:
     drawdown_cut_start_percent: float = 5.0
     drawdown_cut_end_percent: float = 15.0
     drawdown_cut_floor: float = 0.25
+    min_reserve: float = 0.0
+    release_after_cycles: int | None = None
+    groups: tuple[Group, ...] = ()
 
 
 # --- kept between cycles ---------------------------------------------------------------------------------------------
@@ -235,7 +285,22 @@ class Publication:
     """One generation, as the two allocation files have it.
 
     ``sum(shares.values()) + reserve == 1_000_000``. It has everything that is in the files, so that they can be written
-    again to the byte. ``floor_scale`` is below 1 if the floors together did not fit and were lowered.
+    again to the byte.
+
+    Args:
+        generation: its number.
+        decision_id: its name for people.
+        at: when it was decided.
+        reason: why.
+        shares: by agent; an agent with nothing has a line too.
+        reserve: the rest of all capital, what is withheld included.
+        weights: of the plan.
+        exposure: of the plan.
+        scores: of the plan.
+        min_alloc: the setting.
+        max_alloc: the setting.
+        floor_scale: below 1 if the floors together did not fit and were lowered.
+        withheld: what is withheld from each agent's plan line; only agents from which something is.
     """
 
     generation: int
@@ -250,6 +315,12 @@ class Publication:
     min_alloc: float
     max_alloc: float
     floor_scale: float = 1.0
+    withheld: Mapping[Agent, Ppm] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> dict[Agent, Ppm]:
+        """The plan line of each agent: its share and what is withheld from it."""
+        return {agent: share + self.withheld.get(agent, 0) for agent, share in self.shares.items()}
 
 
 class Memory(NamedTuple):
@@ -263,6 +334,10 @@ class Memory(NamedTuple):
             be raised later. 0 if tenured.
         absent: decided cycles in a row without a record.
         retired_at: when it last ceased to be a member; None if it never did, or more than a day ago.
+        lapsed: it was absent for too long; all of its plan line is withheld.
+        returned: decided cycles in a row with a good record since it lapsed.
+        silent: decided cycles in a row without a record since it lapsed.
+        pin: its weight in an adopted file, at which it stays until its first good record.
     """
 
     metrics: Metrics | None = None
@@ -271,6 +346,10 @@ class Memory(NamedTuple):
     healthy: int = 0
     absent: int = 0
     retired_at: float | None = None
+    lapsed: bool = False
+    returned: int = 0
+    silent: int = 0
+    pin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +361,7 @@ class Latches:
         guardian_seen: a payload had a guardian block, so that its absence is a loss.
         timestamp_seen: a payload had a time stamp, so that its absence is a loss.
         gone_cycles: cycles spent in the MEMBERS_GONE hold.
-        accepted: members, sorted, whose fault or absence the operator accepted, until they are healthy again.
+        accepted: members, sorted, whose fault or absence the operator accepted, until they have a good record again.
     """
 
     paused: bool = False
@@ -303,7 +382,7 @@ class State:
         multipliers: the last known value of each exposure multiplier.
         latches: the state of the holds.
         asked: decided cycles in a row that asked for a move and did not get it in full.
-        moved_at: when the last full move was published; cuts do not count.
+        moved_at: when the last move was published; cuts and restores do not count.
     """
 
     published: Publication | None = None

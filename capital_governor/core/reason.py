@@ -19,10 +19,14 @@ class Reason(StrEnum):
     THRESHOLD = "threshold"
     DERISK = "derisk"
     TURNOVER = "turnover"
-    # Cuts: a new generation in which only the reserve rises; published also under a brake or a hold for agents.
-    CUT_LIMIT = "cut_limit"
+    # Cuts: a new generation in which no share rises; a brake does not delay them, and most are published in holds too.
+    CUT_CEILING = "cut_ceiling"
     CUT_EXPOSURE_ZERO = "cut_exposure_zero"
     CUT_DERISK = "cut_derisk"
+    CUT_LIMIT = "cut_limit"
+    CUT_LAPSE = "cut_lapse"
+    # What was withheld is given back, and nothing else changes.
+    RESTORE = "restore"
     # Stays: decided, and the published shares stay.
     UNCHANGED = "unchanged"
     BELOW_THRESHOLD = "below_threshold"
@@ -69,12 +73,14 @@ MOVES: Final = frozenset(
         Reason.TURNOVER,
     }
 )
-CUTS: Final = frozenset({Reason.CUT_LIMIT, Reason.CUT_EXPOSURE_ZERO, Reason.CUT_DERISK})
+CUTS: Final = frozenset(
+    {Reason.CUT_CEILING, Reason.CUT_EXPOSURE_ZERO, Reason.CUT_DERISK, Reason.CUT_LIMIT, Reason.CUT_LAPSE}
+)
 STAYS: Final = frozenset({Reason.UNCHANGED, Reason.BELOW_THRESHOLD, Reason.COOLDOWN, Reason.CONFIRMING})
 AGENT_HOLDS: Final = frozenset({Reason.NO_AGENTS, Reason.FAULTY_MAJORITY, Reason.MEMBERS_GONE})
-"""Holds because of the agents. Guardian and regime are known, so a cut is still published."""
+"""Holds because of the agents. Guardian and regime are known, so that exposure may still fall."""
 SILENT_HOLDS: Final = frozenset({Reason.STOPPED, Reason.PAUSED})
-"""Holds in which the two allocation files are not written, not even to repair them."""
+"""Holds in which the two allocation files are not repaired. A pause lets through an operator's cut, STOP nothing."""
 PAYLOAD_HOLDS: Final = frozenset(
     {Reason.FETCH_FAILED, Reason.PAYLOAD_REFUSED, Reason.PAYLOAD_STALE, Reason.PAYLOAD_FUTURE}
 )

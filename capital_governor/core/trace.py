@@ -53,9 +53,34 @@ class AgentLimits:
     caps: tuple[WeightLimit, ...]
 
 
+class WithheldBy(StrEnum):
+    """What withholds a part of a plan line."""
+
+    LIMIT = "its upper limit"
+    GROUP = "its group's cap"
+    LAPSED = "lapsed"
+    NO_MEMBER = "no member"
+    UNWELL = "its record is faulty or missing"
+    CAP = "operator's cap"
+    STEP = "MAX_STEP"
+    COOLDOWN = "COOLDOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Withholding:
+    """What is withheld from one plan line, and what withholds it."""
+
+    amount: Ppm
+    by: WithheldBy
+    detail: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Multiplier:
-    """One exposure multiplier, 0..1. ``origin`` is "payload", "stale payload", "last known" or "default"."""
+    """One exposure multiplier, 0..1.
+
+    ``origin`` is "payload", "stale payload", "last known", "default", "order" or "setting".
+    """
 
     name: str
     value: float
@@ -91,10 +116,11 @@ class Trace:
     Args:
         hold: the hold, if there was one.
         unusable: the hold that the payload alone would cause, also behind another hold.
-        accepted: what the operator's ``accept`` let pass in this cycle.
+        accepted: what the operator's ``accept`` or ``release`` let pass in this cycle.
         faulty: members whose record is faulty, and what is wrong.
         absent: members without a record, and for how many decided cycles.
         retired: members retired in this cycle.
+        lapsed: members that are lapsed.
         scores: the scores of all members that have metrics.
         limits: the limits of all members on their weights.
         floor_scale: below 1 if the floors together did not fit.
@@ -104,9 +130,9 @@ class Trace:
         multipliers: every exposure multiplier.
         exposure: the smallest of them.
         exposure_by: its name.
-        target: shares of the projected weights, before the cut of faulty and absent agents.
-        shares: shares of the stepped weights, before that cut.
-        cuts: what that cut takes, by agent, from ``shares``.
+        target: plan lines of the projected weights; they are compared with the published plan.
+        plan: plan lines of the stepped weights; a move publishes them.
+        withheld: what is withheld from the plan that is published after this cycle.
         triggers: every threshold with its arithmetic.
         brakes: every brake.
         warnings: what the operator should know, although it causes no hold.
@@ -118,6 +144,7 @@ class Trace:
     faulty: Mapping[Agent, str] = field(default_factory=dict)
     absent: Mapping[Agent, int] = field(default_factory=dict)
     retired: tuple[Agent, ...] = ()
+    lapsed: tuple[Agent, ...] = ()
     scores: Mapping[Agent, float] = field(default_factory=dict)
     limits: Mapping[Agent, AgentLimits] = field(default_factory=dict)
     floor_scale: float = 1.0
@@ -128,8 +155,8 @@ class Trace:
     exposure: float = 1.0
     exposure_by: str = ""
     target: Mapping[Agent, Ppm] = field(default_factory=dict)
-    shares: Mapping[Agent, Ppm] = field(default_factory=dict)
-    cuts: Mapping[Agent, Ppm] = field(default_factory=dict)
+    plan: Mapping[Agent, Ppm] = field(default_factory=dict)
+    withheld: Mapping[Agent, Withholding] = field(default_factory=dict)
     triggers: tuple[Trigger, ...] = ()
     brakes: tuple[Brake, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""An operator's ``accept``: for which hold it is, and whether a cycle uses it. Pure.
+"""An operator's ``accept`` and ``release``: what they are for, and whether a cycle uses them. Pure.
 
 An accept names one hold. The first cycle that would hold for it uses the accept. The accept waits while a cycle cannot
 tell whether the hold goes on (dashboard down, paused, stopped). It lapses when the hold is over or another hold for
@@ -39,6 +39,24 @@ def open_hold(newest_first: Iterable[Decision]) -> Hold | None:
         if cycle.trace.hold is None:
             return None
     return None
+
+
+def ended_releases(releases: Iterable[Order], inputs: Inputs, decision: Decision) -> tuple[Order, ...]:
+    """Return the releases that this cycle has used, or that have lapsed since there is nothing to release.
+
+    They wait while a cycle cannot tell which members have a good record.
+    """
+    hold = decision.trace.hold
+    if hold is not None and hold.reason not in AGENT_HOLDS:
+        return ()
+    ended = []
+    for order in releases:
+        if order.agent in decision.after.latches.accepted:
+            ended.append(order.ended(inputs.now, OrderEnd.USED, "governor", order.agent))
+        else:
+            why = f"{order.agent} has a good record, or is no member"
+            ended.append(order.ended(inputs.now, OrderEnd.LAPSED, "governor", why))
+    return tuple(ended)
 
 
 def apply_accept(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from capital_governor.core.model import Agent, Limit, OperatorHold, signed
+from capital_governor.core.model import Agent, Ceiling, Limit, OperatorHold, signed
 
 
 class OrderKind(StrEnum):
@@ -20,6 +20,8 @@ class OrderKind(StrEnum):
     HOLD = "hold"
     LIMIT = "limit"
     ACCEPT = "accept"
+    EXPOSURE = "exposure"
+    RELEASE = "release"
 
 
 class OrderEnd(StrEnum):
@@ -37,14 +39,15 @@ class Order:
 
     Args:
         key: unique among all orders.
-        kind: hold, limit or accept.
+        kind: hold, limit, accept, exposure or release.
         author: user name of who gave it.
         given_at: seconds since 1970 UTC.
         until: when it expires, seconds since 1970 UTC; None: not before it is taken back.
         reason: the author's reason, safe for a log line.
-        agent: the agent of a limit.
-        cap: the largest weight of a limit, 0..1; None: no cap.
+        agent: the agent of a limit or a release; ``*`` in a limit: every agent.
+        cap: the largest weight of a limit, or the largest exposure, 0..1; None: no cap.
         floor: the smallest weight of a limit, 0..1; None: no floor.
+        share_out: what a limit's cap takes is given to the others, not withheld.
         accepts: the reason of the hold that an accept ends; empty for other orders.
         ended_at: when it ended before it expired; None while it is in force.
         ended_by: who ended it: a user name, or "governor".
@@ -61,6 +64,7 @@ class Order:
     agent: Agent = ""
     cap: float | None = None
     floor: float | None = None
+    share_out: bool = False
     accepts: str = ""
     ended_at: float | None = None
     ended_by: str = ""
@@ -71,9 +75,13 @@ class Order:
     def text(self) -> str:
         """The order in words, with author, end and reason."""
         what = f"accept of {self.accepts}" if self.kind is OrderKind.ACCEPT else self.kind.value
-        if self.kind is OrderKind.LIMIT:
+        if self.kind is OrderKind.RELEASE:
+            what = f"release {self.agent}"
+        elif self.kind in {OrderKind.LIMIT, OrderKind.EXPOSURE}:
             ends = (("--max", self.cap), ("--min", self.floor))
-            what = " ".join(("limit", self.agent, *(f"{name} {value:g}" for name, value in ends if value is not None)))
+            words = [f"{name} {value:g}" for name, value in ends if value is not None]
+            words += ["--share-out"] if self.share_out else []
+            what = " ".join((self.kind.value, *filter(None, (self.agent,)), *words))
         return f"{what} {signed(self.author, self.until, self.reason)}"
 
     def in_force(self, now: float) -> bool:
@@ -98,8 +106,23 @@ def limits_of(orders: Iterable[Order]) -> tuple[Limit, ...]:
     """Return the limits by agent, as ``decide`` takes them."""
     limits = sorted((order for order in orders if order.kind is OrderKind.LIMIT), key=lambda order: order.agent)
     return tuple(
-        Limit(order.agent, order.author, order.cap, order.floor, order.until, order.reason) for order in limits
+        Limit(order.agent, order.author, order.cap, order.floor, order.until, order.reason, order.share_out)
+        for order in limits
     )
+
+
+def ceiling_of(orders: Iterable[Order]) -> Ceiling | None:
+    """Return the newest upper limit on exposure, as ``decide`` takes it."""
+    given = (order for order in orders if order.kind is OrderKind.EXPOSURE)
+    newest = max(given, key=lambda order: order.given_at, default=None)
+    if newest is None or newest.cap is None:
+        return None
+    return Ceiling(newest.cap, newest.author, newest.reason, newest.until)
+
+
+def releases_of(orders: Iterable[Order]) -> tuple[Order, ...]:
+    """Return the releases that no cycle has used."""
+    return tuple(order for order in orders if order.kind is OrderKind.RELEASE)
 
 
 def accept_of(orders: Iterable[Order]) -> Order | None:

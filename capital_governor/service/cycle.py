@@ -19,11 +19,11 @@ from capital_governor.adapters.file_convergence import Convergence, FileOutcome
 from capital_governor.adapters.paths import Paths
 from capital_governor.contracts.allocations import generation_of
 from capital_governor.contracts.payload import parse
-from capital_governor.core.acceptance import apply_accept
+from capital_governor.core.acceptance import apply_accept, ended_releases
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
 from capital_governor.core.model import Inputs, Refusal, Snapshot, State
-from capital_governor.core.orders import Order, accept_of, hold_of, limits_of
+from capital_governor.core.orders import Order, accept_of, ceiling_of, hold_of, limits_of, releases_of
 from capital_governor.core.reason import SILENT_HOLDS
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import Notice, move_notice
@@ -285,16 +285,20 @@ class Cycle:
             stopped=self._stopped(),
             hold=hold_of(orders),
             limits=limits_of(orders),
+            ceiling=ceiling_of(orders),
+            released=tuple(order.agent for order in releases_of(orders)),
             known_generation=generation,
             files_problem=problem,
         )
 
     def _obey(self, inputs: Inputs, orders: tuple[Order, ...]) -> tuple[Inputs, Decision, tuple[Order, ...]]:
-        """Decide, with the operator's accept if there is one; also return that accept if it has ended."""
-        accept = accept_of(orders)
+        """Decide, with the operator's accept if there is one; also return the accept and releases that have ended."""
+        accept, ended = accept_of(orders), ()
         if accept is None:
-            return inputs, self._decide(inputs), ()
-        return apply_accept(accept, inputs, self._decide)
+            decision = self._decide(inputs)
+        else:
+            inputs, decision, ended = apply_accept(accept, inputs, self._decide)
+        return inputs, decision, (*ended, *ended_releases(releases_of(orders), inputs, decision))
 
     def _decide(self, inputs: Inputs) -> Decision:
         decision = decide(inputs, self.state, self._rules)

@@ -293,7 +293,8 @@ class Cycle:
 
     def _obey(self, inputs: Inputs, orders: tuple[Order, ...]) -> tuple[Inputs, Decision, tuple[Order, ...]]:
         """Decide, with the operator's accept if there is one; also return the accept and releases that have ended."""
-        accept, ended = accept_of(orders), ()
+        accept = accept_of(orders)
+        ended: tuple[Order, ...] = ()
         if accept is None:
             decision = self._decide(inputs)
         else:

@@ -28,8 +28,6 @@ from capital_governor.core.trace import (
 )
 from capital_governor.core.withholding import Facts, Plan, plan_of, scaled, withhold, within_limits
 
-NOTHING_PASSES: Final = frozenset({Reason.STOPPED, Reason.FILES_UNWRITABLE})
-"""The holds in which nothing at all is published."""
 _BRAKES: Final = frozenset({Reason.COOLDOWN, Reason.CONFIRMING})
 
 
@@ -120,6 +118,8 @@ def _hold(
 ) -> Decision:
     """Hold, but publish what a person has tightened, from published values alone; nothing is loosened.
 
+    Only a STOP file and files that cannot be written keep that back.
+
     Args:
         inputs: of the cycle.
         state: with new latches and multipliers.
@@ -143,7 +143,7 @@ def _hold(
             warnings=_warnings(snapshot, exposure),
         )
     published = state.published
-    if published is None or hold.reason in NOTHING_PASSES:
+    if published is None or inputs.stopped or inputs.files_problem:
         return Decision(hold.reason, None, state, trace)
     plan, reason = _under_ceilings(plan_of(published), above)
     if exposure is not None:

@@ -24,7 +24,7 @@ from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
 from capital_governor.core.model import Inputs, Refusal, Snapshot, State
 from capital_governor.core.orders import Order, accept_of, ceiling_of, hold_of, limits_of, releases_of
-from capital_governor.core.reason import SILENT_HOLDS
+from capital_governor.core.reason import SILENT_HOLDS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import Notice, move_notice
 from capital_governor.journal.protocol import LIVE, Journal, JournalConflictError, Record
@@ -126,6 +126,10 @@ class Cycle:
         self.state, self._previous = recovered.state, recovered.previous
         self._last_problem = recovered.files_problem
         self.remarks = [*recovered.remarks]
+        published = self.state.published
+        if published is not None and self._publisher.shows(published):
+            # Whether the override carried it is not known; in a pause it is left as it is.
+            self._publisher.settled = published.generation
         newest = recovered.newest
         if newest is not None:
             # Until the first cycle is completed, the status file shows the last cycle of the last run.
@@ -183,7 +187,7 @@ class Cycle:
         self._previous, self.state = record.key, record.after
         if decision.proposal is not None:
             self._publisher.decided(evidence(decision, before))
-        if decision.reason not in SILENT_HOLDS and (convergence is None or decision.proposal is not None):
+        if self._may_write(decision) and (convergence is None or decision.proposal is not None):
             convergence = self._publisher.publish(self.state.published)
         # In every cycle: an adopted generation gets into the journal only now, and a new journal is empty before.
         self._mark_reached()
@@ -314,6 +318,13 @@ class Cycle:
 
     def _stopped(self) -> bool:
         return interlocks.stop_present(self._stop_file)
+
+    def _may_write(self, decision: Decision) -> bool:
+        """Whether the files may be written: not under STOP, and in a pause only what never reached both of them."""
+        hold, published = decision.trace.hold, self.state.published
+        if hold is None or hold.reason not in SILENT_HOLDS:
+            return True
+        return hold.reason is Reason.PAUSED and published is not None and published.generation > self._publisher.settled
 
     @staticmethod
     def _may_publish(decision: Decision) -> bool:

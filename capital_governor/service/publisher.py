@@ -26,11 +26,13 @@ class Publisher:
     Attributes:
         visible: what the agents see; None: nothing of this governor's.
         failed: whether the last attempt to write the primary failed.
+        settled: the generation that has once reached both files; in a pause it is not written again.
     """
 
     def __init__(self, paths: Paths, settings: Settings, stopped: Callable[[], bool]) -> None:
         self.visible: Publication | None = None
         self.failed = False
+        self.settled = 0
         self._paths = paths
         self._policy = settings.override
         self._stopped = stopped
@@ -88,6 +90,8 @@ class Publisher:
         )
         if convergence.primary.outcome in {FileOutcome.WRITTEN, FileOutcome.UNCHANGED}:
             self.show(published)
+            if convergence.override.outcome not in {FileOutcome.FAILED, FileOutcome.STOPPED}:
+                self.settled = published.generation
         self._note_failure(convergence)
         return convergence
 

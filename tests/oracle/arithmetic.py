@@ -2,13 +2,14 @@
 
 Nothing here comes from the program under test. Weights and ratios are 0..1, shares are integers in millionths of all
 capital. The projection looks at every point where an agent meets one of its limits and interpolates between two of
-them, which is slow and plain.
+them, or, with groups, halves its factor until it has it, which is slow and plain.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from tests.oracle.sight import Settings
 
@@ -60,24 +61,95 @@ def drawdown_multiplier(percent: float, settings: Settings) -> float:
     return 1.0 - way * (1.0 - settings.drawdown_cut_floor)
 
 
+Team: TypeAlias = tuple[float, set[str]]
+"""The cap on the sum of some weights, and whose they are; nobody is in two teams."""
+
+
 def project(
-    scores: Mapping[str, float], low: Mapping[str, float], high: Mapping[str, float]
-) -> tuple[dict[str, float], float]:
-    """Return the weights for ``scores`` inside the limits, and the factor by which floors that do not fit shrink."""
-    floors = math.fsum(low.values())
-    if floors > 1 + 1e-9:
-        return {name: value / floors for name, value in low.items()}, 1 / floors
-    if math.fsum(high.values()) < 1:
-        return dict(high), 1.0
-    winners = {name: value for name, value in scores.items() if value > 0}
-    if math.fsum(high[name] if name in winners else low[name] for name in low) >= 1:
+    scores: Mapping[str, float], low: Mapping[str, float], high: Mapping[str, float], teams: Sequence[Team] = ()
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the weights for ``scores`` inside the limits and the teams' caps, and the floors as far as they fit."""
+    floors = dict(low)
+    for cap, team in teams:
+        floors |= _scaled_to({name: floors[name] for name in team}, cap)
+    if math.fsum(floors.values()) > 1 + 1e-9:
+        floors = _scaled_to(floors, 1.0)
+        return dict(floors), floors
+    bound = [(cap, team) for cap, team in teams if math.fsum(high[name] for name in team) > cap]
+    if not bound:
+        return _share_out(scores, floors, high, 1.0), floors
+    return _share_out_in_teams(scores, floors, high, bound), floors
+
+
+def _scaled_to(floors: Mapping[str, float], most: float) -> dict[str, float]:
+    total = math.fsum(floors.values())
+    return {name: value * most / total for name, value in floors.items()} if total > most else dict(floors)
+
+
+def _share_out(
+    scores: Mapping[str, float], low: Mapping[str, float], high: Mapping[str, float], total: float
+) -> dict[str, float]:
+    """Return the weights inside the limits that add up to ``total``, or as near to it as the upper limits allow."""
+    if math.fsum(high[name] for name in low) < total:
+        return {name: high[name] for name in low}
+    winners = {name: scores[name] for name in low if scores[name] > 0}
+    losers = [name for name in low if name not in winners]
+    if math.fsum(high[name] if name in winners else low[name] for name in low) >= total:
         # Those without a score wait at their floors until all the others are at their limits.
-        weights = {name: low[name] for name in low if name not in winners}
-        rest = 1 - math.fsum(weights.values())
-        return weights | _fill(winners, low, high, rest), 1.0
+        weights = {name: low[name] for name in losers}
+        return weights | _fill(winners, low, high, total - math.fsum(weights.values()))
     weights = {name: high[name] for name in winners}
-    rest = 1 - math.fsum(weights.values())
-    return weights | _fill({name: 1.0 for name in low if name not in winners}, low, high, rest), 1.0
+    return weights | _fill(dict.fromkeys(losers, 1.0), low, high, total - math.fsum(weights.values()))
+
+
+def _share_out_in_teams(
+    scores: Mapping[str, float], low: Mapping[str, float], high: Mapping[str, float], teams: Sequence[Team]
+) -> dict[str, float]:
+    """Return the weights that add up to 1 where no team may have more than its cap.
+
+    All have the same factor t, but for the teams that would have too much with it: these have their caps. The factor is
+    halved in until two neighbouring floats are left, first for those with a score; if they do not use up all, they have
+    what they can get, and the others go up from their floors together.
+    """
+
+    def capped(weights: dict[str, float]) -> dict[str, float]:
+        for cap, team in teams:
+            if math.fsum(weights[name] for name in team) > cap:
+                weights |= _share_out(scores, {name: low[name] for name in team}, high, cap)
+        return weights
+
+    def with_factor(t: float) -> dict[str, float]:
+        return capped(
+            {
+                name: min(high[name], max(low[name], t * score)) if score > 0 else low[name]
+                for name, score in scores.items()
+            }
+        )
+
+    def with_losers_at(level: float) -> dict[str, float]:
+        return capped(
+            {
+                name: high[name] if score > 0 else min(high[name], max(low[name], level))
+                for name, score in scores.items()
+            }
+        )
+
+    if math.fsum(with_factor(math.inf).values()) >= 1:
+        return _where_one(with_factor, 2 * max(high[name] / score for name, score in scores.items() if score > 0))
+    return _where_one(with_losers_at, 1.0)
+
+
+def _where_one(weights: Callable[[float], dict[str, float]], most: float) -> dict[str, float]:
+    """Return the weights that add up to 1, or those at ``most`` if they never do; they rise with their argument."""
+    below, above = 0.0, most
+    if math.fsum(weights(above).values()) <= 1:
+        return weights(above)
+    while below < (middle := (below + above) / 2) < above:
+        if math.fsum(weights(middle).values()) > 1:
+            above = middle
+        else:
+            below = middle
+    return weights(below)
 
 
 def _fill(
@@ -109,7 +181,7 @@ def _fill(
 
 
 def round_shares(
-    weights: Mapping[str, float], high: Mapping[str, float], exposure: float
+    weights: Mapping[str, float], high: Mapping[str, float], exposure: float, teams: Sequence[Team] = ()
 ) -> tuple[dict[str, int], bool]:
     """Return the shares, and whether the last digit of a float could have moved a millionth of them."""
     exact = {name: weight * exposure * MILLION for name, weight in weights.items()}
@@ -121,13 +193,19 @@ def round_shares(
         (name for name in shares if shares[name] + 1 <= millionths(high[name], exposure)),
         key=lambda name: (-fraction[name], name),
     )
-    for name in queue[: max(0, left)]:
-        shares[name] += 1
+    lucky: list[str] = []
+    for name in queue:
+        full = any(
+            name in team and sum(shares[other] for other in team) + 1 > millionths(cap, exposure) for cap, team in teams
+        )
+        if len(lucky) < left and not full:
+            shares[name] += 1
+            lucky.append(name)
     delicate = any(on_the_edge(value) for value in [*exact.values(), total])
-    if 0 < left < len(queue):
-        delicate |= fraction[queue[left - 1]] - fraction[queue[left]] < NOISE
+    others = [name for name in queue if name not in lucky]
+    delicate |= any(abs(fraction[name] - fraction[other]) < NOISE for name in lucky for other in others)
     # Whether a whole number has a fraction at all hangs on its last digit.
-    delicate |= any(abs(fraction[name]) < NOISE for name in queue[: max(0, left)])
+    delicate |= any(abs(fraction[name]) < NOISE for name in lucky)
     return shares, delicate
 
 

@@ -6,17 +6,14 @@ of the program, and is written to be read beside the rules: no speed, no traces,
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from tests.oracle.arithmetic import (
-    CRUMB,
     MILLION,
+    Team,
     clip01,
     drawdown_multiplier,
     millionths,
-    on_the_edge,
     project,
     round_shares,
     score,
@@ -24,7 +21,8 @@ from tests.oracle.arithmetic import (
 )
 from tests.oracle.fleet import Fleet
 from tests.oracle.holds import Watch
-from tests.oracle.sight import AGENT_HOLDS, Observation, Outcome, Payload, Person, Published, Settings
+from tests.oracle.sight import AGENT_HOLDS, Observation, Outcome, Payload, Published, Settings
+from tests.oracle.withholding import Plan, after_a_decision, tightened
 
 
 @dataclass(slots=True)
@@ -49,9 +47,7 @@ class Oracle:
         """Take a file that was found as what is published: its agents are members, and not new ones."""
         self.published = found
         self.generation = max(self.generation, found.generation)
-        for name in found.shares:
-            if name not in self.fleet.members():
-                self.fleet.people[name] = Person(member=True, no_probation=True)
+        self.fleet.adopt(found)
         self.known.setdefault("regime", found.exposure)
         self.moved_at = at
 
@@ -66,21 +62,22 @@ class Oracle:
         self.moved_at = None if self.moved_at is None else min(self.moved_at, seen.now)
         reason = self.watch.look(seen, settings)
         if reason is not None:
-            return _hold(reason)
+            return self._tighten(seen, settings, None) or _hold(reason)
         assert isinstance(seen.payload, Payload)
-        exposure = self._exposure(seen.payload, seen.now, settings)
+        exposure = min(self._exposure(seen.payload, seen.now, settings), _ceiling(seen, settings))
         accept = seen.accepts(*AGENT_HOLDS)
-        reason = self.watch.look_at_agents(seen.payload, self.fleet.people, settings, accept=accept)
-        founding = self.published is None
-        may_end = not founding and self.watch.all_excused(self.fleet.members())
+        reason = self.watch.look_at_agents(
+            seen.payload, self.fleet.people, settings, accept=accept, release=seen.release
+        )
+        lines = None if self.published is None else self.published.shares
         if reason is None and not self.fleet.enrol(
-            seen.payload, seen.now, settings, founding=founding, may_end=may_end
+            seen.payload, seen.now, settings, lines=lines, excused=self.watch.excused
         ):
             reason = "no_agents"
         if reason is None:
             return self._decide(seen, seen.payload, settings, exposure)
         self.fleet.look_at_probation(settings)
-        return self._cut(seen, settings, exposure) or _hold(reason)
+        return self._tighten(seen, settings, exposure) or _hold(reason)
 
     def _exposure(self, payload: Payload, now: float, settings: Settings) -> float:
         self._learn_regime(payload, now, settings)
@@ -101,39 +98,41 @@ class Oracle:
     # --- the decision ------------------------------------------------------------------------------------------------
 
     def _decide(self, seen: Observation, payload: Payload, settings: Settings, exposure: float) -> Outcome:
-        low, high = self.fleet.limits(seen, settings, self.published)
+        old = self._under_the_ceilings(seen, settings)
+        low, high = self.fleet.limits(seen, settings)
+        teams = settings.teams(low)
         scores = {name: self._score(name, settings) for name in low}
-        projected, scale = project(scores, low, high)
+        projected, floors = project(scores, low, high, teams)
         weights = self._stepped(projected, high, settings)
-        frozen = {name for name in low if payload.records.get(name) is None}
-        target, target_delicate = round_shares(projected, high, exposure)
-        shares, delicate = round_shares(weights, high, exposure)
+        target, target_delicate = round_shares(projected, high, exposure, teams)
+        lines, delicate = round_shares(weights, high, exposure, teams)
         delicate |= target_delicate
-        target, withheld = self._freeze(target, frozen)
-        final, _ = self._freeze(shares, frozen)
-        for name in final:
-            if final[name] < shares[name]:
-                weights[name] = final[name] / (exposure * MILLION)
-        proposal = self._publication(final, weights, exposure)
-        floors = {name: millionths(low[name] * scale, self._smaller_exposure(exposure)) for name in set(low) - frozen}
-        changes, growth = self._changes(target, withheld)
-        close = delicate and _close_call(changes, growth, settings)
-        reasons = {"first_allocation"}
-        if self.published is not None:
-            reasons = _size_triggers(changes, growth, settings) | self._membership_triggers(seen.now, target)
-            reasons |= self._floor_triggers(target, floors) | self._breaches(exposure, high)
-        old = None if self.published is None else self.published.shares
-        if old in (target, final) or not reasons:
+        reasons, close = {"first_allocation"}, False
+        if old is not None:
+            changes, growth = _changes(target, old)
+            close = (delicate or old.delicate) and _close_call(changes, growth, settings)
+            reasons = _size_triggers(changes, growth, settings) | self._membership_triggers(seen.now, target, old)
+            reasons |= self._floor_triggers(target, floors, old, exposure)
+            reasons |= _breaches(old, exposure, high, settings)
+
+        def leave(plan: Plan) -> Plan:
+            return after_a_decision(plan, old, self.fleet, high, seen, payload, settings)
+
+        if not reasons or (old is not None and old.lines in (target, lines)):
             self.asked = 0
-            return Outcome("stay", _stay(target, final, old or {}, delicate=delicate), close=close)
+            stay = _stay(target, lines, {} if old is None else old.lines, delicate=delicate)
+            return self._adjust(old, None if old is None else leave(old), stay, seen, settings, close=close)
         self.asked += 1
         brakes = self._brakes(seen.now, settings)
         if brakes:
-            return self._cut(seen, settings, exposure) or Outcome("stay", frozenset(brakes), close=close)
+            fallen, sharp = (None, False) if old is None else _fallen(old, exposure, settings)
+            old = fallen
+            stay = frozenset(brakes)
+            return self._adjust(old, None if old is None else leave(old), stay, seen, settings, close=close or sharp)
         self.asked = 0
         self.moved_at = seen.now
-        self._commit(proposal)
-        return Outcome("move", frozenset(reasons), proposal, delicate, close)
+        new = leave(Plan(lines, {}, weights, exposure, delicate))
+        return Outcome("move", frozenset(reasons), self._publish(new), new.delicate, close)
 
     def _score(self, name: str, settings: Settings) -> float:
         record = self.fleet.people[name].record
@@ -149,94 +148,140 @@ class Oracle:
             return dict(projected)
         return {name: min(high[name], start[name] + way * (projected[name] - start[name])) for name in projected}
 
-    def _freeze(self, shares: dict[str, int], frozen: Iterable[str]) -> tuple[dict[str, int], int]:
-        """Let no agent in ``frozen`` have more than is published; say how much that leaves in the reserve."""
-        published = self.published.shares if self.published is not None else {}
-        after = dict(shares)
-        for name in frozen:
-            after[name] = min(shares[name], published.get(name, 0))
-        return after, sum(shares.values()) - sum(after.values())
-
-    def _smaller_exposure(self, exposure: float) -> float:
-        return exposure if self.published is None else min(exposure, self.published.exposure)
-
-    def _changes(self, target: dict[str, int], withheld: int) -> tuple[list[int], int]:
-        """Return the sizes of all changes, the reserve's last, and by how much the reserve grows."""
-        old = self.published.shares if self.published is not None else {}
-        reserve = self.published.reserve if self.published is not None else MILLION
-        growth = MILLION - sum(target.values()) - reserve
-        growth = max(0, growth - withheld) if growth > 0 else growth
-        sizes = [abs(target.get(name, 0) - old.get(name, 0)) for name in set(target) | set(old)]
-        return [*sizes, abs(growth)], growth
-
-    def _membership_triggers(self, now: float, target: dict[str, int]) -> set[str]:
-        old = self.published.shares if self.published is not None else {}
-        reasons = {"member_left"} if set(old) - set(target) else set()
-        if any(not self.fleet.just_back(name, now) for name in set(target) - set(old)):
+    def _membership_triggers(self, now: float, target: dict[str, int], old: Plan) -> set[str]:
+        reasons = {"member_left"} if set(old.lines) - set(target) else set()
+        if any(not self.fleet.just_back(name, now) for name in set(target) - set(old.lines)):
             reasons.add("member_joined")
         return reasons
 
-    def _floor_triggers(self, target: dict[str, int], floors: dict[str, int]) -> set[str]:
-        old = self.published.shares if self.published is not None else {}
-        low = {name for name, floor in floors.items() if name in old and old[name] < floor and old[name] < target[name]}
+    def _floor_triggers(self, target: dict[str, int], floors: dict[str, float], old: Plan, exposure: float) -> set[str]:
+        low = {
+            name
+            for name, line in old.lines.items()
+            if name in floors
+            and self.fleet.people[name].record is not None
+            and line < millionths(floors[name], min(exposure, old.exposure))
+            and line < target[name]
+        }
         return {"below_floor"} if low else set()
 
-    def _breaches(self, exposure: float, high: dict[str, float]) -> set[str]:
-        old, reasons = self.published, set()
-        if old is None:
-            return set()
-        if any(share > millionths(high[name], old.exposure) for name, share in old.shares.items() if name in high):
-            reasons.add("limit_breached")
-        if exposure == 0 < old.exposure:
-            reasons.add("exposure_zero")
-        return reasons
-
     def _brakes(self, now: float, settings: Settings) -> set[str]:
-        brakes = set()
-        if self.moved_at is not None and now - self.moved_at < settings.cooldown_seconds:
-            brakes.add("cooldown")
+        brakes = {"cooldown"} if self._cools_down(now, settings) else set()
         if self.asked < settings.confirm_cycles:
             brakes.add("confirming")
         return brakes
 
-    def _cut(self, seen: Observation, settings: Settings, exposure: float) -> Outcome | None:
-        """Publish the cut that is due in spite of a brake or an agents' hold, if one is."""
-        old = self.published
-        if old is None:
-            return None
-        _, high = self.fleet.limits(seen, settings, self.published)
-        exposure = min(exposure, old.exposure)
-        ratio = exposure / old.exposure if old.exposure > 0 else 1.0
-        scaled = {name: share * ratio for name, share in old.shares.items()}
-        shares = {name: math.floor(value + CRUMB) for name, value in scaled.items()}
-        freed = sum(old.shares.values()) - sum(shares.values())
-        names = {"limit_breached": "cut_limit", "exposure_zero": "cut_exposure_zero"}
-        reasons = {names[reason] for reason in self._breaches(exposure, high)}
-        if freed >= threshold(settings.derisk_threshold):
-            reasons.add("cut_derisk")
-        weights = dict(old.weights)
-        for name, share in shares.items():
-            shares[name] = min(share, millionths(high[name], exposure)) if name in high else 0
-            if name not in high:
-                weights[name] = 0.0
-            elif shares[name] < share:
-                weights[name] = shares[name] / (exposure * MILLION)
-        if not reasons or shares == old.shares:
-            return None
-        proposal = self._publication(shares, weights, exposure)
-        self._commit(proposal)
-        return Outcome("cut", frozenset(reasons), proposal, any(on_the_edge(value) for value in scaled.values()))
+    def _cools_down(self, now: float, settings: Settings) -> bool:
+        return self.moved_at is not None and now - self.moved_at < settings.cooldown_seconds
 
-    def _publication(self, shares: dict[str, int], weights: dict[str, float], exposure: float) -> Published:
-        return Published(self.generation + 1, shares, MILLION - sum(shares.values()), weights, exposure)
+    # --- what passes the brakes and the holds -------------------------------------------------------------------------
 
-    def _commit(self, publication: Published) -> None:
-        self.published = publication
-        self.generation = publication.generation
+    def _under_the_ceilings(self, seen: Observation, settings: Settings) -> Plan | None:
+        """Return what is published at an exposure that operator and settings allow."""
+        return None if self.published is None else Plan.of(self.published).scaled(_ceiling(seen, settings))
+
+    def _adjust(
+        self,
+        old: Plan | None,
+        new: Plan | None,
+        stay: frozenset[str],
+        seen: Observation,
+        settings: Settings,
+        *,
+        close: bool,
+    ) -> Outcome:
+        """Leave the plan as it is in ``old``, and publish that, and what is left of it, where anything changes.
+
+        ``new`` has the shares that should be left; ``stay`` is what a cycle is called that changes nothing.
+        """
+        if old is None or new is None or self.published is None:
+            return Outcome("stay", stay, close=close)
+        if self._cools_down(seen.now, settings):
+            kept = {name: min(share, old.shares[name]) for name, share in new.shares.items()}
+            new = replace(new, shares=kept)
+        reasons = _falls(Plan.of(self.published), seen, settings, old)
+        if any(new.shares[name] < share for name, share in old.shares.items()):
+            reasons.add("cut_withheld")
+        kind = "cut" if reasons else "restore"
+        if not reasons and any(new.shares[name] > share for name, share in old.shares.items()):
+            reasons.add("restore")
+        hardly = all(abs(share - self.published.shares[name]) <= 1 for name, share in new.shares.items())
+        close |= new.delicate and hardly
+        if not reasons:
+            return Outcome("stay", stay, close=close)
+        return Outcome(kind, frozenset(reasons), self._publish(new), new.delicate, close)
+
+    def _tighten(self, seen: Observation, settings: Settings, exposure: float | None) -> Outcome | None:
+        """Publish what a person's tightening takes in a hold, and the fall to ``exposure`` where that is known."""
+        if self.published is None or seen.stopped or seen.files_unwritable:
+            return None
+        old, close = self._under_the_ceilings(seen, settings), False
+        assert old is not None
+        if exposure is not None:
+            old, close = _fallen(old, exposure, settings)
+        new = tightened(old, seen, settings)
+        reasons = _falls(Plan.of(self.published), seen, settings, old)
+        if new.shares != old.shares:
+            reasons.add("cut_tightened")
+        if not reasons:
+            return None
+        hardly = all(abs(share - self.published.shares[name]) <= 1 for name, share in new.shares.items())
+        close |= new.delicate and hardly
+        return Outcome("cut", frozenset(reasons), self._publish(new), new.delicate, close)
+
+    def _publish(self, plan: Plan) -> Published:
+        self.generation += 1
+        withheld = {name: line - plan.shares[name] for name, line in plan.lines.items() if line > plan.shares[name]}
+        reserve = MILLION - sum(plan.shares.values())
+        self.published = Published(self.generation, plan.shares, reserve, plan.weights, plan.exposure, withheld)
+        return self.published
 
 
 def _hold(reason: str) -> Outcome:
     return Outcome("hold", frozenset({reason}))
+
+
+def _ceiling(seen: Observation, settings: Settings) -> float:
+    return min(seen.most_exposure(), 1 - settings.min_reserve)
+
+
+def _fallen(old: Plan, exposure: float, settings: Settings) -> tuple[Plan, bool]:
+    """Return the plan at the new exposure if that is a fall that is due, and whether a millionth decides that."""
+    new = old.scaled(exposure)
+    freed = sum(old.lines.values()) - sum(new.lines.values())
+    least = threshold(settings.derisk_threshold)
+    due = freed >= least or exposure == 0 < old.exposure
+    return (new if due else old), new.delicate and abs(freed - least) <= len(old.lines)
+
+
+def _falls(published: Plan, seen: Observation, settings: Settings, new: Plan) -> set[str]:
+    """Return what let the exposure fall, where the plan itself stays as it is."""
+    if new.exposure >= published.exposure:
+        return set()
+    ceiling = _ceiling(seen, settings)
+    reasons = {"cut_ceiling"} if ceiling < published.exposure else set()
+    if new.exposure < min(ceiling, published.exposure):
+        reasons.add("cut_exposure_zero" if new.exposure == 0 else "cut_derisk")
+    return reasons
+
+
+def _breaches(old: Plan, exposure: float, high: dict[str, float], settings: Settings) -> set[str]:
+    over = [line for name, line in old.lines.items() if name in high and line > millionths(high[name], old.exposure)]
+    reasons = {"limit_breached"} if over or _groups_over(old, settings.teams(old.lines)) else set()
+    if exposure == 0 < old.exposure:
+        reasons.add("exposure_zero")
+    return reasons
+
+
+def _groups_over(old: Plan, teams: list[Team]) -> bool:
+    return any(sum(old.lines[name] for name in team) > millionths(cap, old.exposure) for cap, team in teams)
+
+
+def _changes(target: dict[str, int], old: Plan) -> tuple[list[int], int]:
+    """Return the sizes of all changes of the plan, the reserve's last, and by how much the reserve grows."""
+    growth = sum(old.lines.values()) - sum(target.values())
+    sizes = [abs(target.get(name, 0) - old.lines.get(name, 0)) for name in set(target) | set(old.lines)]
+    return [*sizes, abs(growth)], growth
 
 
 def _stay(target: dict[str, int], final: dict[str, int], old: dict[str, int], *, delicate: bool) -> frozenset[str]:

@@ -58,18 +58,26 @@ class Watch:
             self.paused = False
 
     def look_at_agents(
-        self, payload: Payload, people: Mapping[str, Person], settings: Settings, *, accept: bool
+        self,
+        payload: Payload,
+        people: Mapping[str, Person],
+        settings: Settings,
+        *,
+        accept: bool,
+        release: frozenset[str],
     ) -> str | None:
-        """Return why the agents are in no state to be decided about; or None."""
+        """Return why the agents are in no state to be decided about; or None. Who has lapsed is no member here."""
         good = {name for name, record in payload.records.items() if record is not None}
         faulty = set(payload.records) - good
-        members = {name for name, person in people.items() if person.member}
+        everybody = {name for name, person in people.items() if person.member}
+        members = {name for name in everybody if not people[name].lapsed}
         self.excused |= members - good if accept else set()
+        self.excused |= release
         # It ends with a good record, and with being a member: who is put back by a file found on disk needs another.
-        self.excused = self.excused & members - good
+        self.excused = self.excused & everybody - good
         if not payload.records and not self.all_excused(members):
             return "no_agents"
-        if not accept and _too_many_faulty(good, faulty, members, self.excused):
+        if not accept and _too_many_faulty(good, faulty, members, self.excused, first=not everybody):
             return "faulty_majority"
         if not members and not good:
             return "no_agents"
@@ -121,7 +129,7 @@ def _payload_pauses(seen: Observation) -> bool:
     return file is None or not _file_expired(seen) or not guardian.reason or guardian.reason != file.reason
 
 
-def _too_many_faulty(good: set[str], faulty: set[str], members: set[str], excused: set[str]) -> bool:
-    if not members:
+def _too_many_faulty(good: set[str], faulty: set[str], members: set[str], excused: set[str], *, first: bool) -> bool:
+    if first:
         return 2 * len(faulty) > len(good | faulty)
     return 2 * len((faulty & members) - excused) > len(members | good)

@@ -6,7 +6,10 @@ all capital.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from math import inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,19 @@ class Settings:
     drawdown_cut_start_percent: float
     drawdown_cut_end_percent: float
     drawdown_cut_floor: float
+    min_reserve: float = 0.0
+    release_after: int | None = None
+    groups: tuple[tuple[str, float, tuple[str, ...]], ...] = ()
+    """Each group's name, the cap on the sum of its weights, and who is in it: names or globs."""
+
+    def teams(self, names: Iterable[str]) -> list[tuple[float, set[str]]]:
+        """Return, for each group, its cap and which of ``names`` are in it: each is in the first that matches."""
+        left, found = set(names), []
+        for _, cap, patterns in self.groups:
+            team = {name for name in left if any(fnmatchcase(name, pattern) for pattern in patterns)}
+            left -= team
+            found.append((cap, team))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +84,20 @@ class PauseFile:
 
 @dataclass(frozen=True, slots=True)
 class OperatorLimit:
-    """A cap and a floor that an operator set on one weight; 1 and 0 say nothing."""
+    """A cap and a floor that an operator set on one weight, or on everybody's (``*``); 1 and 0 say nothing.
+
+    What the cap takes is shared out among the others only with ``share_out``.
+    """
 
     agent: str
     cap: float
     floor: float
     until: float
+    share_out: bool = False
+
+    def is_for(self, name: str, now: float) -> bool:
+        """Say whether it limits this agent now."""
+        return self.agent in (name, "*") and now < self.until
 
 
 AGENT_HOLDS = ("no_agents", "faulty_majority", "members_gone")
@@ -85,6 +109,8 @@ class Observation:
     """What one cycle can see. A payload that is a word is the reason why there is none.
 
     ``accept`` lets pass what holds, ``accept_about`` a word: only what the hold of this name is about.
+    ``ceiling`` is the largest exposure that the operator allows, and until when. ``release`` are the agents that a
+    person releases.
     """
 
     now: float
@@ -97,6 +123,13 @@ class Observation:
     known_generation: int = 0
     files_unwritable: bool = False
     accept_about: str = ""
+    ceiling: tuple[float, float] | None = None
+    release: frozenset[str] = frozenset()
+
+    def most_exposure(self) -> float:
+        """Return the exposure that the operator allows now."""
+        most, until = (1.0, inf) if self.ceiling is None else self.ceiling
+        return most if self.now < until else 1.0
 
     def accepts(self, *holds: str) -> bool:
         """Say whether what one of these holds is about shall pass."""
@@ -105,18 +138,23 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One publication."""
+    """One publication: weights and exposure are the plan's; a line of the plan is share + withheld."""
 
     generation: int
     shares: dict[str, int]
     reserve: int
     weights: dict[str, float]
     exposure: float
+    withheld: dict[str, int] = field(default_factory=dict)
+
+    def plan(self) -> dict[str, int]:
+        """Return the lines of the plan."""
+        return {name: share + self.withheld.get(name, 0) for name, share in self.shares.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What has to happen: ``kind`` is hold, stay, cut or move, ``reasons`` are those that all fit.
+    """What has to happen: ``kind`` is hold, stay, cut, restore or move, ``reasons`` are those that all fit.
 
     ``delicate``: the last digit of a float decides, so each share may differ by one millionth; ``close``: and by that
     a threshold may be met or missed.
@@ -131,7 +169,11 @@ class Outcome:
 
 @dataclass(slots=True)
 class Person:
-    """What is remembered of one agent."""
+    """What is remembered of one agent.
+
+    ``pin`` is its weight in the file that it was adopted from. While it has lapsed, ``good_in_a_row`` counts decided
+    cycles in a row with a good record, ``silent_cycles`` those in a row without any.
+    """
 
     record: dict[str, float] | None = None
     member: bool = False
@@ -140,3 +182,7 @@ class Person:
     absent_cycles: int = 0
     retired_at: float | None = None
     on_probation: bool = False
+    pin: float = 0.0
+    lapsed: bool = False
+    good_in_a_row: int = 0
+    silent_cycles: int = 0

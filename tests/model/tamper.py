@@ -56,6 +56,9 @@ DEFAULTS: Final = replace(
     probation_cycles=0,
     membership_grace_cycles=1,
     max_age_seconds=900.0,
+    min_reserve=0.0,
+    release_after=None,
+    groups=(),
 )
 """What a far state begins with: the defaults of the settings, and no brake."""
 

@@ -2,7 +2,7 @@
 
 Nothing here comes from the program under test. Weights and ratios are 0..1, shares are integers in millionths of all
 capital. The projection looks at every point where an agent meets one of its limits and interpolates between two of
-them, or, with groups, halves its factor until it has it, which is slow and plain.
+them, or, with groups, halves the range of the factor until nothing is left of it, which is slow and plain.
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ def _share_out_in_teams(
 ) -> dict[str, float]:
     """Return the weights that add up to 1 where no team may have more than its cap.
 
-    All have the same factor t, but for the teams that would have too much with it: these have their caps. The factor is
-    halved in until two neighbouring floats are left, first for those with a score; if they do not use up all, they have
-    what they can get, and the others go up from their floors together.
+    All have the same factor t, but for the teams that would have too much with it: these have their caps. The range of
+    t is halved until two neighbouring floats are left. Those without a score stay at their floors as long as the others
+    can use up all; if these cannot, they get what they can, and those without a score rise together.
     """
 
     def capped(weights: dict[str, float]) -> dict[str, float]:
@@ -135,7 +135,8 @@ def _share_out_in_teams(
         )
 
     if math.fsum(with_factor(math.inf).values()) >= 1:
-        return _where_one(with_factor, 2 * max(high[name] / score for name, score in scores.items() if score > 0))
+        most = max((high[name] / score for name, score in scores.items() if score > 0), default=0.0)
+        return _where_one(with_factor, 2 * most)
     return _where_one(with_losers_at, 1.0)
 
 

@@ -9,6 +9,7 @@ from math import inf
 from tests.oracle.sight import GuardianBlock, Observation, OperatorLimit, PauseFile, Payload, Settings
 
 NAMES = ("Atlas", "Bolt", "Crest", "Drop Ship", "Echo", "Flux", "Gale", "Hive-2", "Iris", "Juno", "Kite", "Lumen")
+PATTERNS = ("Atlas", "Bolt", "?r*", "D*", "[E-G]*", "*-2", "*o*", "*")
 INTERVAL = 300
 ODD_STEPS = (0, 1, 61, 900, 3600, 40_000, 86_400, 100_000, -400, -90_000)
 MISHAPS = (
@@ -40,28 +41,45 @@ def some_settings(rng: random.Random) -> Settings:
     raw = [rng.choice((0.0, rng.random(), 1.0)) for _ in range(3)] + [0.1]
     parts = (0.40, 0.30, 0.20, 0.10) if rng.random() < 0.5 else tuple(part / sum(raw) for part in raw)
     start, end = rng.choice(((5.0, 15.0), (0.0, 8.0), (3.0, 3.5), (10.0, 60.0)))
-    return Settings(
-        min_alloc=floor,
-        max_alloc=cap,
-        threshold=rng.choice((0.0, 0.01, 0.05, 0.1, 0.1, 0.2, 0.5, 1.0)),
-        derisk_threshold=rng.choice((0.0, 0.01, 0.05, 0.05, 0.1, 0.3, 1.0)),
-        turnover_threshold=rng.choice((0.0, 0.03, 0.1, 0.2, 0.2, 0.5, 1.0)),
-        cooldown_seconds=rng.choice((0.0, 0.0, 0.0, 600.0, 1000.0, 90_000.0)),
-        confirm_cycles=rng.choice((1, 1, 1, 2, 3)),
-        max_step=rng.choice((1.0, 1.0, 1.0, 0.3, 0.1, 0.04, 0.001)),
-        probation_cycles=rng.choice((0, 0, 1, 2, 4)),
-        membership_grace_cycles=rng.randint(0, 4),
-        max_age_seconds=rng.choice((900.0, 600.0, 3600.0)),
-        pnl_weight=parts[0],
-        sharpe_weight=parts[1],
-        winrate_weight=parts[2],
-        drawdown_weight=parts[3],
-        pnl_scale=rng.choice((10_000.0, 500.0)),
-        sharpe_scale=rng.choice((3.0, 1.0)),
-        drawdown_scale_percent=rng.choice((20.0, 50.0)),
-        drawdown_cut_start_percent=start,
-        drawdown_cut_end_percent=end,
-        drawdown_cut_floor=rng.choice((0.25, 0.25, 0.0, 0.6, 1.0)),
+    return changed_settings(
+        Settings(
+            min_alloc=floor,
+            max_alloc=cap,
+            threshold=rng.choice((0.0, 0.01, 0.05, 0.1, 0.1, 0.2, 0.5, 1.0)),
+            derisk_threshold=rng.choice((0.0, 0.01, 0.05, 0.05, 0.1, 0.3, 1.0)),
+            turnover_threshold=rng.choice((0.0, 0.03, 0.1, 0.2, 0.2, 0.5, 1.0)),
+            cooldown_seconds=rng.choice((0.0, 0.0, 0.0, 600.0, 1000.0, 90_000.0)),
+            confirm_cycles=rng.choice((1, 1, 1, 2, 3)),
+            max_step=rng.choice((1.0, 1.0, 1.0, 0.3, 0.1, 0.04, 0.001)),
+            probation_cycles=rng.choice((0, 0, 1, 2, 4)),
+            membership_grace_cycles=rng.randint(0, 4),
+            max_age_seconds=rng.choice((900.0, 600.0, 3600.0)),
+            pnl_weight=parts[0],
+            sharpe_weight=parts[1],
+            winrate_weight=parts[2],
+            drawdown_weight=parts[3],
+            pnl_scale=rng.choice((10_000.0, 500.0)),
+            sharpe_scale=rng.choice((3.0, 1.0)),
+            drawdown_scale_percent=rng.choice((20.0, 50.0)),
+            drawdown_cut_start_percent=start,
+            drawdown_cut_end_percent=end,
+            drawdown_cut_floor=rng.choice((0.25, 0.25, 0.0, 0.6, 1.0)),
+        ),
+        rng,
+    )
+
+
+def changed_settings(settings: Settings, rng: random.Random) -> Settings:
+    """Return settings with another reserve, other groups, and another time until an agent is released."""
+    team = tuple(rng.sample(PATTERNS, rng.randint(1, 3)))
+    rest = tuple(rng.sample(PATTERNS, rng.randint(1, 2)))
+    caps = [rng.choice((0.0, 0.1, 0.3, 1 / 3, 0.5, 0.9, 1.0)) for _ in range(2)]
+    groups = (("first", caps[0], team), ("second", caps[1], rest))
+    return replace(
+        settings,
+        min_reserve=rng.choice((0.0, 0.0, 0.0, 0.03, 0.2, 0.5)),
+        release_after=rng.choice((None, None, 0, 1, 4, 12)),
+        groups=groups[: rng.choice((0, 0, 1, 2))],
     )
 
 
@@ -98,11 +116,13 @@ class Weather:
     file: PauseFile | None = None
     limits: tuple[OperatorLimit, ...] = ()
     hold_until: float | None = None
+    ceiling: tuple[float, float] | None = None
     drawdown: float = 0.0
     multiplier: float = 1.0
     unrest: float = 0.1
     onset: float = 0.01
     jumps: float = 0.05
+    returns: float = 0.25
 
     def __post_init__(self) -> None:
         """Choose the fleet and how restless it is."""
@@ -113,6 +133,7 @@ class Weather:
         self.onset = rng.choice((0.0, 0.005, 0.02, 0.05))
         self.jumps = rng.choice((0.0, 0.05, 0.2))
         self.multiplier = rng.choice((1.0, 0.8, 1.2))
+        self.returns = rng.choice((0.25, 0.25, 0.1))
 
     def next(self) -> Observation:
         """Let one interval pass and return what is seen then."""
@@ -132,6 +153,8 @@ class Weather:
             known_generation=rng.choice((0, 0, 0, 0, 3, 50)),
             files_unwritable="files" in self.mishaps,
             accept_about=rng.choice(("", "", "guardian_lost", "timestamp_lost", "faulty_majority", "members_gone")),
+            ceiling=self.ceiling,
+            release=self._released(),
         )
 
     def _pass_time(self) -> None:
@@ -144,7 +167,7 @@ class Weather:
             if rng.random() < self.unrest:
                 self.records[name] = some_record(rng)
             self.faulty ^= {name} if rng.random() < (0.3 if name in self.faulty else self.onset) else set()
-            self.absent ^= {name} if rng.random() < (0.25 if name in self.absent else self.onset) else set()
+            self.absent ^= {name} if rng.random() < (self.returns if name in self.absent else self.onset) else set()
         if rng.random() < self.onset:
             self.records[rng.choice(NAMES)] = some_record(rng)
         if rng.random() < 0.1 * self.unrest + self.onset:
@@ -181,12 +204,22 @@ class Weather:
         if rng.random() < self.onset * 2:
             floor, cap = sorted((rng.choice((0.0, 0.0, 0.1, 0.3)), rng.choice((0.0, 0.03, 0.2, 0.35, 1.0))))
             until = rng.choice((inf, self.now + 900, self.now - 10))
-            limit = OperatorLimit(rng.choice(NAMES), cap=cap, floor=floor, until=until)
+            agent = rng.choice((*NAMES, "*", "*"))
+            limit = OperatorLimit(agent, cap=cap, floor=floor, until=until, share_out=rng.random() < 0.4)
             if rng.random() < 0.3:
                 limit = replace(limit, floor=0.0) if rng.random() < 0.5 else replace(limit, cap=1.0)
             self.limits = (*self.limits, limit)
         if self.limits and rng.random() < self.onset:
             self.limits = self.limits[1:]
+        if rng.random() < self.onset:
+            most = rng.choice((0.0, 0.3, 0.5, 0.97, 1.0, rng.random()))
+            self.ceiling = rng.choice((None, (most, rng.choice((inf, self.now + 900, self.now - 10)))))
+
+    def _released(self) -> frozenset[str]:
+        rng = self.rng
+        silent = sorted(self.absent | self.faulty)
+        wanted = rng.random() < (0.05 if silent else self.onset / 10)
+        return frozenset({rng.choice((*silent, rng.choice(NAMES)))} if wanted else ())
 
     def _payload(self) -> Payload | str:
         rng, mishaps = self.rng, self.mishaps

@@ -18,6 +18,7 @@ def as_published(publication: Publication) -> Published:
         publication.reserve,
         dict(publication.weights),
         publication.exposure,
+        {name: part for name, part in publication.withheld.items() if part > 0},
     )
 
 
@@ -37,6 +38,9 @@ def assert_same(expected: Outcome, decision: Decision) -> bool:
     for name, share in ours.shares.items():
         assert abs(proposal.shares[name] - share) <= slack, (name, proposal.shares, ours.shares)
     assert proposal.weights.keys() == ours.weights.keys()
+    withheld = {name: part for name, part in proposal.withheld.items() if part > 0}
+    for name in withheld.keys() | ours.withheld.keys():
+        assert abs(withheld.get(name, 0) - ours.withheld.get(name, 0)) <= slack, (name, withheld, ours.withheld)
     for name, weight in ours.weights.items():
         allowed = 1e-9 + 2e-6 * slack / max(ours.exposure, 1e-6)
         assert abs(proposal.weights[name] - weight) <= allowed, (name, proposal.weights, ours.weights)
@@ -44,7 +48,13 @@ def assert_same(expected: Outcome, decision: Decision) -> bool:
 
 
 def kind_of(reason: Reason) -> str:
-    for kind, reasons in (("move", MOVES), ("cut", CUTS), ("hold", HOLDS), ("refusal", GATE_REFUSALS)):
+    for kind, reasons in (
+        ("move", MOVES),
+        ("cut", CUTS),
+        ("restore", {Reason.RESTORE}),
+        ("hold", HOLDS),
+        ("refusal", GATE_REFUSALS),
+    ):
         if reason in reasons:
             return kind
     return "stay"

@@ -62,7 +62,7 @@ class Oracle:
         self.moved_at = None if self.moved_at is None else min(self.moved_at, seen.now)
         reason = self.watch.look(seen, settings)
         if reason is not None:
-            return self._tighten(seen, settings, None) or _hold(reason)
+            return self._hold(reason, seen, settings, None)
         assert isinstance(seen.payload, Payload)
         exposure = min(self._exposure(seen.payload, seen.now, settings), _ceiling(seen, settings))
         accept = seen.accepts(*AGENT_HOLDS)
@@ -77,7 +77,7 @@ class Oracle:
         if reason is None:
             return self._decide(seen, seen.payload, settings, exposure)
         self.fleet.look_at_probation(settings)
-        return self._tighten(seen, settings, exposure) or _hold(reason)
+        return self._hold(reason, seen, settings, exposure)
 
     def _exposure(self, payload: Payload, now: float, settings: Settings) -> float:
         self._learn_regime(payload, now, settings)
@@ -211,6 +211,10 @@ class Oracle:
             return Outcome("stay", stay, close=close)
         return Outcome(kind, frozenset(reasons), self._publish(new), new.delicate, close)
 
+    def _hold(self, reason: str, seen: Observation, settings: Settings, exposure: float | None) -> Outcome:
+        cut = self._tighten(seen, settings, exposure)
+        return Outcome("hold", frozenset({reason}), hold=reason) if cut is None else replace(cut, hold=reason)
+
     def _tighten(self, seen: Observation, settings: Settings, exposure: float | None) -> Outcome | None:
         """Publish what a person's tightening takes in a hold, and the fall to ``exposure`` where that is known."""
         if self.published is None or seen.stopped or seen.files_unwritable:
@@ -235,10 +239,6 @@ class Oracle:
         reserve = MILLION - sum(plan.shares.values())
         self.published = Published(self.generation, plan.shares, reserve, plan.weights, plan.exposure, withheld)
         return self.published
-
-
-def _hold(reason: str) -> Outcome:
-    return Outcome("hold", frozenset({reason}))
 
 
 def _ceiling(seen: Observation, settings: Settings) -> float:

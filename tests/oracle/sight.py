@@ -157,7 +157,7 @@ class Outcome:
     """What has to happen: ``kind`` is hold, stay, cut, restore or move, ``reasons`` are those that all fit.
 
     ``delicate``: the last digit of a float decides, so each share may differ by one millionth; ``close``: and by that
-    a threshold may be met or missed.
+    a threshold may be met or missed. ``hold`` is the hold of this cycle, of one that publishes a cut too.
     """
 
     kind: str
@@ -165,6 +165,7 @@ class Outcome:
     published: Published | None = None
     delicate: bool = False
     close: bool = False
+    hold: str = ""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,63 @@
+"""Two runs of one fleet that differ in a single agent only: in one of them it is silent, faulty or capped at times.
+
+Nobody else's share may depend on that, but through holds about agents, releases and probation; so ``pairs`` has neither
+accepts nor releases, and a comparison ends where one of the two holds because of its agents and the other does not.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import inf
+
+from tests.oracle.decision import Oracle
+from tests.oracle.sight import Observation, OperatorLimit, Payload, Settings
+from tests.oracle.weather import Weather, changed_settings, some_record, some_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One cycle of both runs: ``victim`` is the agent in which they differ."""
+
+    victim: str
+    untouched: Observation
+    touched: Observation
+    settings: Settings
+
+
+def pairs(rng: random.Random, untouched: Oracle, cycles: int) -> Iterator[Pair]:
+    """Yield the cycles of both runs; ``untouched`` is the oracle of the one in which all is well with the victim."""
+    settings, weather = replace(some_settings(rng), probation_cycles=0), Weather(rng)
+    victim = rng.choice(list(weather.records))
+    trouble, troubled = rng.choice(("silent", "faulty", "capped")), False
+    for _ in range(cycles):
+        if rng.random() < 0.02:
+            settings = changed_settings(settings, rng)
+        settings = replace(settings, release_after=None)
+        seen = replace(weather.next(), accept=False, release=frozenset())
+        # What befalls it begins once it has a line, for a plan cannot have a line for who was never seen.
+        if untouched.published is not None and victim in untouched.published.shares:
+            troubled ^= rng.random() < 0.2
+        good = weather.records.setdefault(victim, some_record(rng))
+        if troubled and trouble != "capped":
+            # Its last good record is what the other run goes on with.
+            good = untouched.fleet.people[victim].record or good
+        well = _with_record(seen, victim, good)
+        yield Pair(victim, well, _troubled(well, victim, trouble) if troubled else well, settings)
+
+
+def _troubled(seen: Observation, victim: str, trouble: str) -> Observation:
+    if trouble == "capped":
+        limit = OperatorLimit(victim, cap=0.03, floor=0.0, until=inf)
+        return replace(seen, operator_limits=(*seen.operator_limits, limit))
+    if trouble == "faulty" or not isinstance(seen.payload, Payload):
+        return _with_record(seen, victim, None)
+    records = {name: record for name, record in seen.payload.records.items() if name != victim}
+    return replace(seen, payload=replace(seen.payload, records=records))
+
+
+def _with_record(seen: Observation, victim: str, record: dict[str, float] | None) -> Observation:
+    if not isinstance(seen.payload, Payload):
+        return seen
+    return replace(seen, payload=replace(seen.payload, records={**seen.payload.records, victim: record}))

@@ -277,6 +277,168 @@ def returns_in_steps() -> tuple[Scenario, Result]:
     return s.cycles(4), Result("restore", frozenset({"restore"}), shares, withheld)
 
 
+# --- clauses that the cases above do not reach ---
+
+
+THREE: Final = {"B": 0.4, "C": 0.4, "D": 0.2}
+"""Shares where A is gone: B, C and D in proportion, B at MAX_ALLOC."""
+
+
+def group_under_a_brake() -> tuple[Scenario, Result]:
+    """A group's cap is set under a cool-down: both lines of it are withheld in part, in proportion."""
+    s = Scenario(four())
+    s.change(cooldown_seconds=86_400.0)
+    s.cycles()
+    s.change(groups=(("pair", 0.35, ("A", "B")),))
+    shares, withheld = {"A": 0.2, "B": 0.15, "C": 0.2, "D": 0.1}, {"A": 0.2, "B": 0.15}
+    return s.cycles(), Result("cut", frozenset({"cut_withheld"}), shares, withheld)
+
+
+def group_and_cap_in_a_hold() -> tuple[Scenario, Result]:
+    """In a hold, too, a cap on A does not give the room of its group to B."""
+    s = Scenario(four()).cycles()
+    s.payload = "fetch_failed"
+    s.change(groups=(("pair", 0.35, ("A", "B")),))
+    s.limit(cap("A", 0.1))
+    shares, withheld = {"A": 0.1, "B": 0.15, "C": 0.2, "D": 0.1}, {"A": 0.3, "B": 0.15}
+    return s.cycles(), Result("cut", frozenset({"cut_tightened"}), shares, withheld)
+
+
+def released_when_its_grace_ends() -> tuple[Scenario, Result]:
+    """A person releases an absent agent: its part is shared out when the grace ends."""
+    s = Scenario(four()).cycles()
+    s.absent = {"A"}
+    s.orders["release"] = frozenset({"A"})
+    s.cycles()
+    del s.orders["release"]
+    return s.cycles(3), Result("move", frozenset({"member_left", "threshold", "turnover"}), THREE)
+
+
+def released_after_it_lapsed() -> tuple[Scenario, Result]:
+    """A person releases one that has lapsed: its part is shared out in the next decided cycle."""
+    s = Scenario(four()).cycles()
+    lapse(s, "A")
+    s.orders["release"] = frozenset({"A"})
+    return s.cycles(), Result("move", frozenset({"member_left", "threshold", "turnover"}), THREE)
+
+
+def good_record_before_the_release() -> tuple[Scenario, Result]:
+    """A good record ends a release that has not come about yet: falling silent again, the agent lapses."""
+    s = Scenario(four()).cycles()
+    s.absent = {"A"}
+    s.orders["release"] = frozenset({"A"})
+    s.cycles()
+    del s.orders["release"]
+    s.absent = set()
+    s.cycles()
+    lapse(s, "A")
+    return s, quiet({"A": 0, "B": 0.3, "C": 0.2, "D": 0.1}, {"A": 0.4})
+
+
+def released_in_time() -> tuple[Scenario, Result]:
+    """RELEASE_AFTER 2: it lapses in the 4th cycle of its absence, and its part is shared out in the 6th."""
+    s = Scenario(four())
+    s.change(release_after=2)
+    s.cycles()
+    s.absent = {"A"}
+    return s.cycles(6), Result("move", frozenset({"member_left", "threshold", "turnover"}), THREE)
+
+
+def not_yet_released_in_time() -> tuple[Scenario, Result]:
+    """The cycle before."""
+    s = Scenario(four())
+    s.change(release_after=2)
+    s.cycles()
+    s.absent = {"A"}
+    return s.cycles(5), quiet({"A": 0, "B": 0.3, "C": 0.2, "D": 0.1}, {"A": 0.4})
+
+
+def no_lapse_at_all() -> tuple[Scenario, Result]:
+    """RELEASE_AFTER 0: its part is shared out when the grace ends."""
+    s = Scenario(four())
+    s.change(release_after=0)
+    s.cycles()
+    s.absent = {"A"}
+    return s.cycles(4), Result("move", frozenset({"member_left", "threshold", "turnover"}), THREE)
+
+
+def two_good_records() -> tuple[Scenario, Result]:
+    """Two good records, a faulty one and two good ones again do not end a lapse."""
+    s = Scenario(four()).cycles()
+    lapse(s, "A")
+    s.absent = set()
+    s.cycles(2)
+    s.faulty = {"A"}
+    s.cycles()
+    s.faulty = set()
+    return s.cycles(2), quiet({"A": 0, "B": 0.3, "C": 0.2, "D": 0.1}, {"A": 0.4})
+
+
+def three_good_records() -> tuple[Scenario, Result]:
+    """The third good record in a row ends a lapse, and all is given back."""
+    s = Scenario(four()).cycles()
+    lapse(s, "A")
+    s.absent = set()
+    return s.cycles(3), Result("restore", frozenset({"restore"}), four())
+
+
+def restore_waits_for_the_cooldown() -> tuple[Scenario, Result]:
+    """A cap is taken back within COOLDOWN of the last move."""
+    s = Scenario(four())
+    s.change(cooldown_seconds=86_400.0)
+    s.cycles()
+    s.limit(cap("D", 0.02))
+    s.cycles()
+    s.limit()
+    return s.cycles(2), quiet({"A": 0.4, "B": 0.3, "C": 0.2, "D": 0.02}, {"D": 0.08})
+
+
+def restore_does_not_wait_for_confirmation() -> tuple[Scenario, Result]:
+    """A cap is taken back while a move waits for CONFIRM_CYCLES."""
+    s = Scenario(four())
+    s.change(confirm_cycles=3)
+    s.cycles(3)
+    s.limit(cap("D", 0.02))
+    s.cycles()
+    s.limit()
+    s.scores["B"] = 0.0
+    return s.cycles(), Result("restore", frozenset({"restore"}), four())
+
+
+def small_ceiling() -> tuple[Scenario, Result]:
+    """An operator's exposure is kept at once, however small the fall."""
+    s = Scenario(four()).cycles()
+    s.orders["ceiling"] = (0.99, inf)
+    shares = {"A": 0.396, "B": 0.297, "C": 0.198, "D": 0.099}
+    return s.cycles(), Result("cut", frozenset({"cut_ceiling"}), shares, exposure=0.99)
+
+
+def exposure_falls_in_a_hold_for_agents() -> tuple[Scenario, Result]:
+    """Most records are faulty, and exposure falls by more than DERISK_THRESHOLD of the plan."""
+    s = Scenario(four()).cycles()
+    s.faulty, s.multiplier = {"A", "B", "C"}, 0.5
+    shares = {"A": 0.2, "B": 0.15, "C": 0.1, "D": 0.05}
+    return s.cycles(), Result("cut", frozenset({"cut_derisk"}), shares, exposure=0.5)
+
+
+def exposure_falls_little_in_a_hold_for_agents() -> tuple[Scenario, Result]:
+    """Most records are faulty, and exposure falls by less."""
+    s = Scenario(four()).cycles()
+    s.faulty, s.multiplier = {"A", "B", "C"}, 0.96
+    return s.cycles(), Result("hold", frozenset({"faulty_majority"}), four())
+
+
+def lapsed_ones_are_no_faulty_majority() -> tuple[Scenario, Result]:
+    """Three of four lapse one after another, then have faulty records; the fourth moves exposure as ever."""
+    s = Scenario(four()).cycles()
+    for name in "ABC":
+        s.absent |= {name}
+        s.cycles(20)
+    s.absent, s.faulty, s.multiplier = set(), {"A", "B", "C"}, 0.5
+    shares, withheld = {"A": 0, "B": 0, "C": 0, "D": 0.05}, {"A": 0.2, "B": 0.15, "C": 0.1}
+    return s.cycles(2), quiet(shares, withheld, 0.5)
+
+
 EXAMPLES: Final[tuple[Callable[[], tuple[Scenario, Result]], ...]] = (
     small_line_lapses,
     silence_leaves_drift,
@@ -304,4 +466,20 @@ EXAMPLES: Final[tuple[Callable[[], tuple[Scenario, Result]], ...]] = (
     group_and_cap,
     cap_on_everybody,
     returns_in_steps,
+    group_under_a_brake,
+    group_and_cap_in_a_hold,
+    released_when_its_grace_ends,
+    released_after_it_lapsed,
+    good_record_before_the_release,
+    released_in_time,
+    not_yet_released_in_time,
+    no_lapse_at_all,
+    two_good_records,
+    three_good_records,
+    restore_waits_for_the_cooldown,
+    restore_does_not_wait_for_confirmation,
+    small_ceiling,
+    exposure_falls_in_a_hold_for_agents,
+    exposure_falls_little_in_a_hold_for_agents,
+    lapsed_ones_are_no_faulty_majority,
 )

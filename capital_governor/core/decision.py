@@ -12,7 +12,7 @@ from capital_governor.core.gate import gate
 from capital_governor.core.groups import group_indices
 from capital_governor.core.hold import Verdict, judge
 from capital_governor.core.membership import Attendance, Enrolment, enrol
-from capital_governor.core.model import WHOLE, Agent, Inputs, Ppm, Publication, Refusal, Rules, Snapshot, State
+from capital_governor.core.model import WHOLE, Agent, Inputs, Ppm, Publication, Refusal, Rules, Snapshot, State, ppm
 from capital_governor.core.publication import decision_id, integer_shares
 from capital_governor.core.reason import MOVES, Reason
 from capital_governor.core.trace import (
@@ -149,8 +149,11 @@ def _hold(
     if exposure is not None:
         plan, fell = threshold.lowered(plan, exposure.value, rules)
         reason = reason or fell
-    caps = limits.all_caps(plan.lines, inputs.limits, inputs.now, rules)
-    most = within_limits(plan.lines, plan.exposure, caps, rules.groups)
+    shared = limits.shared_caps(plan.lines, inputs.limits, inputs.now, rules)
+    most = within_limits(plan.lines, plan.exposure, shared, rules.groups)
+    caps = limits.withholding_caps(plan.lines, inputs.limits, inputs.now)
+    for agent in caps.keys() & most.keys():
+        most[agent] = min(most[agent], ppm(caps[agent].value, plan.exposure))
     shares = {agent: min(share, most[agent]) for agent, share in plan.before.items()}
     if shares == published.shares and plan.exposure == published.exposure:
         return Decision(hold.reason, None, state, trace)

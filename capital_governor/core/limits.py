@@ -62,9 +62,9 @@ def withholding_caps(agents: Collection[Agent], orders: Collection[Limit], now: 
     return _smallest_caps(agents, [order for order in orders if not order.share_out], now)
 
 
-def all_caps(agents: Collection[Agent], orders: Collection[Limit], now: float, rules: Rules) -> dict[Agent, float]:
-    """Return the most that each agent's weight may be in a hold: MAX_ALLOC and the operator's caps of both kinds."""
-    caps = _smallest_caps(agents, orders, now)
+def shared_caps(agents: Collection[Agent], orders: Collection[Limit], now: float, rules: Rules) -> dict[Agent, float]:
+    """Return the most that each agent's weight may be in a hold: MAX_ALLOC, and operator's caps to be shared out."""
+    caps = _smallest_caps(agents, [order for order in orders if order.share_out], now)
     return {agent: min(rules.max_alloc, caps[agent].value) if agent in caps else rules.max_alloc for agent in agents}
 
 

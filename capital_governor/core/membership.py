@@ -76,7 +76,7 @@ def leaves(memory: Memory, *, faulty: bool, has_line: bool, accepted: bool, rule
     """
     after = rules.release_after_cycles
     if memory.lapsed:
-        return accepted or (not faulty and after is not None and memory.silent + 1 >= after)
+        return accepted or not has_line or (not faulty and after is not None and memory.silent + 1 >= after)
     if faulty or memory.absent < rules.membership_grace_cycles:
         return False
     return accepted or not has_line or after == 0

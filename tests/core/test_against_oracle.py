@@ -14,6 +14,8 @@ from capital_governor.core.decision import commit, decide
 from capital_governor.core.gate import gate
 from capital_governor.core.model import (
     WHOLE,
+    Ceiling,
+    Group,
     Guardian,
     Inputs,
     Limit,
@@ -31,7 +33,7 @@ from capital_governor.core.reason import GATE_REFUSALS, Reason
 from capital_governor.journal.codec import decode, encode
 from tests.oracle.comparison import as_published, assert_same
 from tests.oracle.decision import Oracle
-from tests.oracle.sight import Observation
+from tests.oracle.sight import Observation, Settings
 from tests.oracle.weather import NAMES, Weather, some_settings
 
 pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
@@ -59,6 +61,7 @@ def inputs_of(seen: Observation) -> Inputs:
                 cap=None if limit.cap >= 1 else limit.cap,
                 floor=None if limit.floor <= 0 else limit.floor,
                 until=finite(limit.until),
+                share_out=limit.share_out,
             )
             for limit in seen.operator_limits
         ),
@@ -66,7 +69,16 @@ def inputs_of(seen: Observation) -> Inputs:
         accept_only=Reason(seen.accept_about) if seen.accept_about else None,
         known_generation=seen.known_generation,
         files_problem="a folder lies in the way" if seen.files_unwritable else "",
+        ceiling=None if seen.ceiling is None else Ceiling(seen.ceiling[0], "ann", until=finite(seen.ceiling[1])),
+        released=tuple(sorted(seen.release)),
     )
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Say the oracle's settings in the words of the program."""
+    given = asdict(settings) | {"release_after_cycles": settings.release_after}
+    del given["release_after"]
+    return Rules(**given | {"groups": tuple(Group(*group) for group in settings.groups)})
 
 
 def payload_of(seen: Observation) -> Snapshot | Refusal:
@@ -133,7 +145,7 @@ def run(seed: int, tally: Tally) -> None:
         if rng.random() < 0.02:
             other = some_settings(rng)
             settings = replace(settings, min_alloc=other.min_alloc, max_alloc=other.max_alloc)
-        seen, rules = weather.next(), Rules(**asdict(settings))
+        seen, rules = weather.next(), rules_of(settings)
         inputs = inputs_of(seen)
         decision = decide(inputs, state, rules)
         expected = oracle.step(seen, settings)

@@ -201,7 +201,7 @@ class Oracle:
             new = replace(new, shares=kept)
         reasons = _falls(Plan.of(self.published), seen, settings, old)
         if any(new.shares[name] < share for name, share in old.shares.items()):
-            reasons.add("cut_withheld")
+            reasons |= {"cut_limit", "cut_lapse"}
         kind = "cut" if reasons else "restore"
         if not reasons and any(new.shares[name] > share for name, share in old.shares.items()):
             reasons.add("restore")
@@ -226,7 +226,7 @@ class Oracle:
         new = tightened(old, seen, settings)
         reasons = _falls(Plan.of(self.published), seen, settings, old)
         if new.shares != old.shares:
-            reasons.add("cut_tightened")
+            reasons.add("cut_limit")
         if not reasons:
             return None
         hardly = all(abs(share - self.published.shares[name]) <= 1 for name, share in new.shares.items())

@@ -94,7 +94,7 @@ def cap_leaves_drift() -> tuple[Scenario, Result]:
     s.scores["B"] = 0.33
     s.cycles()
     s.limit(cap("D", 0.05))
-    cut = Result("cut", frozenset({"cut_withheld"}), {"A": 0.4, "B": 0.3, "C": 0.2, "D": 0.05}, {"D": 0.05})
+    cut = Result("cut", frozenset({"cut_limit", "cut_lapse"}), {"A": 0.4, "B": 0.3, "C": 0.2, "D": 0.05}, {"D": 0.05})
     return s.cycles(), cut
 
 
@@ -291,7 +291,7 @@ def group_under_a_brake() -> tuple[Scenario, Result]:
     s.cycles()
     s.change(groups=(("pair", 0.35, ("A", "B")),))
     shares, withheld = {"A": 0.2, "B": 0.15, "C": 0.2, "D": 0.1}, {"A": 0.2, "B": 0.15}
-    return s.cycles(), Result("cut", frozenset({"cut_withheld"}), shares, withheld)
+    return s.cycles(), Result("cut", frozenset({"cut_limit", "cut_lapse"}), shares, withheld)
 
 
 def group_and_cap_in_a_hold() -> tuple[Scenario, Result]:
@@ -301,7 +301,7 @@ def group_and_cap_in_a_hold() -> tuple[Scenario, Result]:
     s.change(groups=(("pair", 0.35, ("A", "B")),))
     s.limit(cap("A", 0.1))
     shares, withheld = {"A": 0.1, "B": 0.15, "C": 0.2, "D": 0.1}, {"A": 0.3, "B": 0.15}
-    return s.cycles(), Result("cut", frozenset({"cut_tightened"}), shares, withheld)
+    return s.cycles(), Result("cut", frozenset({"cut_limit"}), shares, withheld)
 
 
 def released_when_its_grace_ends() -> tuple[Scenario, Result]:

@@ -37,8 +37,8 @@ EXITS: Final[Mapping[Reason, str]] = {
     Reason.NO_AGENTS: "the next payload with agents: let one report there, or, where members are published, "
     "`capital-governor accept`",
     Reason.FAULTY_MAJORITY: "the next payload with more good records, or `capital-governor accept`",
-    Reason.MEMBERS_GONE: "they return, or it lasts 4 x MEMBERSHIP_GRACE cycles (4 where that is 0), or "
-    "`capital-governor accept`",
+    Reason.MEMBERS_GONE: "they return, or it lasts 4 x MEMBERSHIP_GRACE cycles (4 where that is 0), after which they "
+    "lapse when their grace is over, or `capital-governor accept`",
     Reason.INTERNAL_ERROR: "the next cycle that ends without an unexpected error",
 }
 """What ends each hold, in words for the operator."""
@@ -47,7 +47,8 @@ CAUSES: Final[Mapping[Reason, str]] = {
     Reason.STOPPED: "The file `runtime/capital_governor.STOP` exists. Neither allocation file is written, not even to "
     "repair it.",
     Reason.PAUSED: "Guardian has paused the fleet, in the payload or in `state/guardian_pause.json` (until its "
-    "`until`); or that file cannot be read. Neither allocation file is written, not even to repair it.",
+    "`until`); or that file cannot be read. Neither allocation file is written, not even to repair it, but for a cut "
+    "that a person orders.",
     Reason.OPERATOR_HOLD: "An operator ordered it with `capital-governor hold`.",
     Reason.FILES_UNWRITABLE: "A folder or something else that is no file stands where an allocation file belongs, or "
     "the disk refuses to write the primary. The last decision waits, nothing more is decided, and no move is reported "

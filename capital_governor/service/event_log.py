@@ -19,11 +19,17 @@ from capital_governor.wording.log_lines import (
     decided_lines,
     fleet_range_line,
     hold_line,
+    lapse_over_line,
+    lapsed_line,
+    released_line,
+    retired_lines,
     shown_shares,
     unwell_texts,
     waiting_line,
+    withheld_lines,
 )
 from capital_governor.wording.reason_texts import MESSAGES, Announcement, message
+from capital_governor.wording.withheld_texts import cause_text
 
 DEGRADED_AFTER: Final = 10
 """So many cycles in a row without a usable payload are logged as degraded mode."""
@@ -51,9 +57,17 @@ class EventLog:
         say: takes each line.
         rules: for thresholds and limits in the text.
         told: the topics of the open episodes of which an earlier process has sent a message.
+        interval_seconds: between cycles, for times in the text; None: they are told in cycles only.
     """
 
-    def __init__(self, say: Callable[[Line], object], rules: Rules, told: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        say: Callable[[Line], object],
+        rules: Rules,
+        told: Iterable[str] = (),
+        *,
+        interval_seconds: float | None = None,
+    ) -> None:
         self._say = say
         self._rules = rules
         self._hold: Reason | None = None
@@ -65,7 +79,10 @@ class EventLog:
         self._rival_at: float | None = None
         self._told = set(told)
         self._broken = False
-        self._limits: dict[str, Order] = {}
+        self._orders: dict[str, Order] = {}
+        self._interval_seconds = interval_seconds
+        self._withheld: dict[Agent, str] = {}
+        self._alerted: dict[str, float] = {}
 
     def cycle(self, outcome: Outcome) -> None:
         """Log one completed cycle."""
@@ -80,24 +97,31 @@ class EventLog:
         for told in late:  # decided in an earlier cycle
             self._say_all(announcement_lines(told, self._rules))
         self._tell_orders(outcome)
-        self._tell_hold(hold, hold_line(decision, self._rules))
+        now = outcome.inputs.now
+        line = hold_line(decision, self._rules, now=now, interval_seconds=self._interval_seconds)
+        self._tell_hold(hold, line, now)
         if isinstance(payload, Snapshot) and outcome.fetched:
             self._tell_daily(decision.trace.warnings, outcome.inputs.now)
             if decision.trace.hold is None or decision.trace.hold.reason in AGENT_HOLDS:
                 # Only here it is known which agents are missing or faulty: other holds come before that check.
                 self._tell_unwell(unwell_texts(decision, payload), payload, decision.trace.retired)
+        self._say_all(retired_lines(decision, outcome.before, self._rules))
+        self._tell_lapsed(outcome)
         if decision.trace.limits:
             self._tell_fleet(len(decision.trace.limits))
         if decision.trace.hold is None or decision.proposal is not None:
             self._say_all(decided_lines(decision, self._rules))
         self._tell_move(outcome, outcome.announcements[len(late) :])
+        if decision.trace.hold is None:
+            self._say_all(withheld_lines(decision, self._withheld, self._rules))
+            self._withheld = {agent: cause_text(found) for agent, found in decision.trace.withheld.items()}
         self._tell_files(outcome)
         if self._broken or "internal_error" in self._told:
             self._say(LogEvent.CYCLES_SUCCEED.line().ends(self._end("internal_error")))
             self._broken = False
 
     def _tell_move(self, outcome: Outcome, announcements: Iterable[Announcement]) -> None:
-        """Log the move or cut that this cycle decided, or that the agents cannot see it yet."""
+        """Log the move, cut or restore that this cycle decided, or that the agents cannot see it yet."""
         for told in announcements:
             self._say_all(announcement_lines(told, self._rules))
         proposed = outcome.decision.proposal
@@ -162,8 +186,20 @@ class EventLog:
         if self._failures == DEGRADED_AFTER:
             self._say(LogEvent.DEGRADED.line(cycles=DEGRADED_AFTER).begins(self._begin("degraded")))
 
-    def _tell_hold(self, hold: Reason | None, line: Line) -> None:
-        """Log a hold when its reason changes; alert the operator once per reason until no hold is left."""
+    def _repeat(self, topic: str, now: float) -> str:
+        """Return the topic for an alert that is repeated daily while its episode lasts; empty if it is not due."""
+        last = self._alerted.setdefault(topic, now) if topic in self._told else now - DAY_SECONDS
+        if now - last < DAY_SECONDS:
+            return ""
+        self._alerted[topic] = now
+        self._told.add(topic)
+        return topic
+
+    def _tell_hold(self, hold: Reason | None, line: Line, now: float) -> None:
+        """Log a hold when its reason changes; alert the operator once per reason until no hold is left.
+
+        The alert of a hold because of the agents is repeated daily.
+        """
         if hold is None:
             known = [reason for reason in ALERTED_HOLDS if reason.value in self._told]
             if self._hold is not None and self._hold not in known:
@@ -171,18 +207,47 @@ class EventLog:
             for reason in sorted(known):
                 self._say(LogEvent.HOLD_OVER.line(reason=reason.value).ends(self._end(reason.value)))
         else:
-            topic = self._begin(hold.value) if hold in ALERTED_HOLDS else ""
+            topic = ""
+            if hold in AGENT_HOLDS:
+                topic = self._repeat(hold.value, now)
+            elif hold in ALERTED_HOLDS:
+                topic = self._begin(hold.value)
             self._say(replace(line, topic=topic, repeated=hold is self._hold and not topic))
         self._hold = hold
 
+    def _tell_lapsed(self, outcome: Outcome) -> None:
+        """Log which agents lapse, are back or are released, and alert the operator; daily while one is lapsed.
+
+        A lapse is one episode for all agents: it is over when none is lapsed any more.
+        """
+        decision, before, now = outcome.decision, outcome.before, outcome.inputs.now
+        after, published = decision.after.agents, outcome.published
+        was = {agent for agent, memory in before.agents.items() if memory.lapsed}
+        lapsed = {agent for agent, memory in after.items() if memory.lapsed}
+        released = released_line(decision, before)
+        if released is not None:
+            self._say(released.ends("released" if lapsed else self._end("lapsed") or "released"))
+        back = sorted(agent for agent in was - lapsed if agent not in decision.trace.retired)
+        if back:
+            # The topic of the episode is closed only by the last one.
+            topic = "lapse over" if lapsed else self._end("lapsed")
+            self._say(lapse_over_line(back, published).ends(topic))
+        elif not lapsed:
+            self._end("lapsed")
+        if new := lapsed - was:
+            self._told.discard("lapsed")
+        if lapsed and (topic := self._repeat("lapsed", now)):
+            self._say(lapsed_line(new or lapsed, published, self._rules).begins(topic))
+
     def _tell_orders(self, outcome: Outcome) -> None:
-        """Log the beginning and end of each limit, and whether an accept was used or lapsed."""
-        limits = {order.key: order for order in outcome.orders if order.kind is OrderKind.LIMIT}
-        for key in self._limits.keys() - limits.keys():
-            self._say(LogEvent.ORDER_OVER.line(order=self._limits[key].text))
-        for key in limits.keys() - self._limits.keys():
-            self._say(LogEvent.ORDER_BEGAN.line(order=limits[key].text))
-        self._limits = limits
+        """Log the beginning and end of each limit and ceiling, and whether an accept or a release was used."""
+        kinds = {OrderKind.LIMIT, OrderKind.EXPOSURE}
+        orders = {order.key: order for order in outcome.orders if order.kind in kinds}
+        for key in self._orders.keys() - orders.keys():
+            self._say(LogEvent.ORDER_OVER.line(order=self._orders[key].text))
+        for key in orders.keys() - self._orders.keys():
+            self._say(LogEvent.ORDER_BEGAN.line(order=orders[key].text))
+        self._orders = orders
         for order in outcome.ended_orders:
             if order.end is OrderEnd.USED:
                 self._say(LogEvent.ORDER_USED.line(order=order.text, detail=order.end_detail))

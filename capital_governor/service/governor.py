@@ -113,7 +113,8 @@ class Governor:
         self._log = logs.get_logger().bind()  # bound once, since a cycle of a large fleet writes many lines
         self._sink = sink
         self._rules = settings.rules()
-        self._event_log = EventLog(self._say, self._rules)
+        self._interval_seconds = settings.interval_seconds
+        self._event_log = EventLog(self._say, self._rules, interval_seconds=self._interval_seconds)
         self._dashboard = dashboard_of(settings)
         self._journal = journal
         self._news = news
@@ -210,7 +211,8 @@ class Governor:
     async def _recover(self) -> None:
         """Continue where the last run ended, also with the open alerts."""
         if self._notifications is not None and not self._informed:
-            self._event_log = EventLog(self._say, self._rules, await self._on_disk(self._journal.open_topics))
+            told = await self._on_disk(self._journal.open_topics)
+            self._event_log = EventLog(self._say, self._rules, told, interval_seconds=self._interval_seconds)
             self._informed = True
         found = await self._on_disk(self._cycle.recover)
         self._tell_journal()

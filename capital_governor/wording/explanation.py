@@ -7,12 +7,14 @@ from dataclasses import asdict
 from typing import Final
 
 from capital_governor.core.decision import score_of
-from capital_governor.core.model import WHOLE, Agent, Inputs, Ppm, Rules, State
+from capital_governor.core.membership import RETURN_CYCLES
+from capital_governor.core.model import EVERYBODY, WHOLE, Agent, Inputs, Ppm, Rules, State
 from capital_governor.core.orders import Order, OrderKind, limits_of
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import AgentLimits, Decision, Trigger
 from capital_governor.wording.amounts import count_text, ratio_text
 from capital_governor.wording.reason_texts import brake_text, message
+from capital_governor.wording.withheld_texts import cause_text, end_text
 
 _ROUNDING: Final = 1e-9
 """A weight may miss a limit by this much through float rounding."""
@@ -21,7 +23,8 @@ _ROUNDING: Final = 1e-9
 def explanation_document(agent: Agent, before: State, rules: Rules, decision: Decision) -> dict[str, object] | None:
     """Return how ``agent`` came by its share in this decision, as plain data; None if it played no part in it.
 
-    Shares are 0..1. ``limits`` lists every limit of the agent; ``triggers`` and ``brakes`` are of the whole fleet.
+    Shares are 0..1; ``share_after`` is ``plan_published`` less ``withheld``. ``limits`` lists every limit of the agent;
+    ``triggers`` and ``brakes`` are of the whole fleet.
     """
     trace = decision.trace
     published = before.published.shares.get(agent) if before.published else None
@@ -29,6 +32,7 @@ def explanation_document(agent: Agent, before: State, rules: Rules, decision: De
     if agent not in trace.limits and published is None and proposed is None:
         return None
     seen, score = decision.after.agents.get(agent), score_of(agent, decision, rules)
+    known, withheld = decision.proposal or decision.after.published, trace.withheld.get(agent)
     return {
         "agent": agent,
         "reason": decision.reason.value,
@@ -38,6 +42,7 @@ def explanation_document(agent: Agent, before: State, rules: Rules, decision: De
         "share_after": _share(proposed),
         "fault": trace.faulty.get(agent),
         "absent_cycles": trace.absent.get(agent),
+        "lapsed": seen is not None and seen.lapsed,
         "metrics": seen.metrics._asdict() if seen is not None and seen.metrics is not None else None,
         "score": None if score is None else score._asdict(),
         "limits": asdict(trace.limits[agent]) if agent in trace.limits else None,
@@ -49,7 +54,11 @@ def explanation_document(agent: Agent, before: State, rules: Rules, decision: De
         "exposure": trace.exposure,
         "exposure_by": trace.exposure_by,
         "share_wanted": _share(trace.target.get(agent)),
-        "share_cut": _share(trace.cuts.get(agent)),
+        "plan": _share(trace.plan.get(agent)),
+        "plan_published": _share(None if known is None else known.plan.get(agent)),
+        "withheld": _share(0 if known is None else known.withheld.get(agent, 0)),
+        "withheld_by": None if withheld is None else cause_text(withheld),
+        "withheld_ends": None if withheld is None else end_text(agent, withheld, rules),
         "triggers": [asdict(trigger) for trigger in trace.triggers],
         "brakes": [asdict(brake) for brake in trace.brakes],
     }
@@ -68,6 +77,7 @@ def explanation_lines(agent: Agent, before: State, rules: Rules, decision: Decis
         yield f"record     faulty, so it may not gain: {trace.faulty[agent]}"
     if agent in trace.absent:
         yield f"record     {_absence(trace.absent[agent], rules)}: it may not gain"
+    yield from _lapse_lines(agent, rules, decision)
     yield from _score_lines(agent, rules, decision)
     if agent in trace.limits:
         yield from _weight_lines(agent, trace.limits[agent], decision)
@@ -75,15 +85,41 @@ def explanation_lines(agent: Agent, before: State, rules: Rules, decision: Decis
         each = ", ".join(f"{m.name} {m.value:.6g} ({m.origin})" for m in trace.multipliers)
         by = f"set by {trace.exposure_by}: the smallest of" if trace.exposure < 1.0 else "lowered by nothing:"
         yield f"exposure   {trace.exposure:.6g}, {by} {each}"
-    if agent in trace.shares:
-        cut = f", cut by {_percent(trace.cuts[agent])} since it may not gain" if agent in trace.cuts else ""
-        if trace.shares[agent] - trace.cuts.get(agent, 0) != after:
-            cut += ", not published"
-        yield f"share      {trace.weights[agent]:.6f} x {trace.exposure:.6g} = {_percent(trace.shares[agent])}{cut}"
+    yield from _share_lines(agent, rules, decision)
     for trigger in trace.triggers:
         yield f"threshold  {_trigger_text(trigger)}"
     for brake in trace.brakes:
         yield f"brake      {brake.reason.value}: {f'on: {brake_text(brake)}' if brake.active else 'off'}"
+
+
+def _lapse_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:
+    memory = decision.after.agents.get(agent)
+    if memory is None or not memory.lapsed:
+        return
+    now = f"{memory.returned} of {RETURN_CYCLES} good records in a row to end that"
+    if not memory.returned and agent not in decision.trace.faulty:
+        now = f"{count_text(memory.silent, 'decided cycle')} without a record since then"
+    yield f"record     lapsed after more than {count_text(rules.membership_grace_cycles, 'cycle')} without one: {now}"
+
+
+def _share_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:
+    """Yield the plan line of this decision, the published one, and what is withheld from that, by what and how long."""
+    trace, known = decision.trace, decision.proposal or decision.after.published
+    line = None if known is None else known.plan.get(agent)
+    if agent in trace.plan:
+        stays = "" if trace.plan[agent] == line else ", not published"
+        product = f"{trace.weights[agent]:.6f} x {trace.exposure:.6g}"
+        yield f"plan       {product} = {_percent(trace.plan[agent])}{stays}"
+        if stays:
+            yield f"             published: {_percent(line)}"
+    if known is None or not known.withheld.get(agent):
+        return
+    withheld = trace.withheld.get(agent)
+    amount = _percent(known.withheld[agent])
+    yield f"withheld   {amount}" + ("" if withheld is None else f": {cause_text(withheld)}")
+    if withheld is not None:
+        yield f"             ends with: {end_text(agent, withheld, rules)}"
+    yield f"share      {_percent(line)} - {amount} = {_percent(known.shares[agent])}; the reserve has the difference"
 
 
 def left_out(version: str, *, derived: bool) -> str:
@@ -96,7 +132,7 @@ def left_out(version: str, *, derived: bool) -> str:
 
 def limits_to_come(agent: Agent, orders: Iterable[Order], decided: Inputs) -> tuple[Order, ...]:
     """Return the operator's limits for ``agent`` that were given after the decision."""
-    own = (order for order in orders if order.kind is OrderKind.LIMIT and order.agent == agent)
+    own = (order for order in orders if order.kind is OrderKind.LIMIT and order.agent in {agent, EVERYBODY})
     return tuple(order for order in own if limits_of((order,))[0] not in decided.limits)
 
 

@@ -31,6 +31,7 @@ IN_WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     ),
     "log lines": lambda number: "1 log line was" if number == 1 else f"{number} log lines were",
     "more": lambda number: f" and {number} more" if number else "",
+    "percents": lambda shares: ", ".join(f"{agent} {share:.1%}" for agent, share in shares.items()),
     "ratio": ratio_text,
     "reserve": lambda share: f"; the bounds leave {ratio_text(share)} in reserve" if share > 0 else "",
 }
@@ -126,8 +127,39 @@ class LogEvent(Enum):
     AGENT_LEFT = _Event(
         "info", "{agent}: no longer in the payload", "the agent with the faulty record has left the payload"
     )
+    AGENTS_LAPSED = _Event(
+        "warning",
+        "Lapsed, no record in more than {cycles} decided cycles: {shares:percents}{more:more}. Their shares are 0:"
+        " {withheld:.1%} of all capital is withheld in the reserve and goes to nobody. Ends with: {ends_with}",
+        "agents lapse; again each day while one is lapsed",
+    )
+    LAPSE_OVER = _Event(
+        "info",
+        "Lapse is over: {plan:percents}{more:more} planned, {shares:percents}{more:more} published now",
+        "lapsed agents have had three good records in a row",
+    )
     AGENT_RETIRED = _Event(
-        "warning", "{agent}: absent for too long, no longer a member", "a member is retired, which frees its share"
+        "warning", "{agent}: no longer a member: {cause}", "a member is retired; the next move shares out its part"
+    )
+    AGENTS_RELEASED = _Event(
+        "warning",
+        "Released, no longer members: {shares:percents}{more:more}. The next move shares this out among the others",
+        "members with a part in the plan are retired",
+    )
+    AGENT_WITHHELD = _Event(
+        "info",
+        "{agent}: {withheld:.4f} of its plan {plan:.4f} is withheld: {cause}. Ends with: {ends_with}",
+        "a part of an agent's plan begins to be withheld, or something else withholds it; at most 20 lines a cycle",
+    )
+    AGENT_RESTORED = _Event(
+        "info",
+        "{agent}: nothing of its plan is withheld any more",
+        "nothing of an agent's plan is withheld any more; at most 20 lines a cycle",
+    )
+    WITHHELD_LEFT_OUT = _Event(
+        "info",
+        "... and {left_out} more agents: `explain AGENT` says what is withheld from each",
+        "this changes for more than 20 agents in a cycle",
     )
 
     # the decision
@@ -139,19 +171,25 @@ class LogEvent(Enum):
     MOVE_MADE = _Event(
         "info",
         "{message}{evidence:after colon}",
-        "a move or a cut is in the primary file: its reason",
+        "a move, a cut or a restore is in the primary file: its reason",
         ("reason", "generation"),
     )
     OLD_SHARES = _Event(
         "info",
         "Old: {shares}{more:more}",
-        "a move or a cut is in the primary file: the shares before, the 50 largest",
+        "a move, a cut or a restore is in the primary file: the shares before, the 50 largest",
         ("generation",),
     )
     NEW_SHARES = _Event(
         "info",
         "New: {shares}{more:more}",
-        "a move or a cut is in the primary file: the shares after, the 50 largest",
+        "a move, a cut or a restore is in the primary file: the shares after, the 50 largest",
+        ("generation",),
+    )
+    WITHHELD = _Event(
+        "info",
+        "Withheld: {shares}{more:more}",
+        "a publication is in the primary file and something is withheld: from whom, the 50 largest",
         ("generation",),
     )
     MOVE_WAITS = _Event(
@@ -173,6 +211,13 @@ class LogEvent(Enum):
         "a hold begins; while it lasts, at DEBUG",
         ("reason",),
     )
+    AGENTS_HOLD_BEGAN = _Event(
+        "warning",
+        "{message}: {detail:as sentence} Without a good record: {shares:percents}{more:more}, in all {total:.1%} of all"
+        " capital. {then} Ends with: {ends_with}",
+        "a hold because of the agents begins, and again each day; while it lasts, at DEBUG",
+        ("reason",),
+    )
     GATE_REFUSED = _Event(
         "error", "{message}", "the gate begins to refuse proposals; while that lasts, at DEBUG", ("reason",)
     )
@@ -183,11 +228,13 @@ class LogEvent(Enum):
     )
 
     # the operator's orders
-    ORDER_BEGAN = _Event("info", "Operator's order: {order}", "a limit comes into force")
-    ORDER_OVER = _Event("info", "Operator's order is over: {order}", "a limit is no longer in force")
-    ORDER_USED = _Event("info", "Operator's order used: {order}: {detail}", "an accept has ended a hold")
+    ORDER_BEGAN = _Event("info", "Operator's order: {order}", "a limit or a ceiling on exposure comes into force")
+    ORDER_OVER = _Event(
+        "info", "Operator's order is over: {order}", "a limit or a ceiling on exposure is no longer in force"
+    )
+    ORDER_USED = _Event("info", "Operator's order used: {order}: {detail}", "an accept or a release has been used")
     ORDER_ENDED = _Event(
-        "warning", "Operator's order {end}: {order}: {detail}", "an accept ends without having been used"
+        "warning", "Operator's order {end}: {order}: {detail}", "an accept or a release ends without having been used"
     )
 
     # files and journal

@@ -1,4 +1,4 @@
-"""The texts of messages to the operator: moves, cuts, alerts and the digest. Pure."""
+"""The texts of messages to the operator: moves, cuts, restores, alerts and the digest. Pure."""
 
 from __future__ import annotations
 
@@ -6,25 +6,44 @@ from datetime import UTC, datetime
 from typing import Final
 
 from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, Rules, State
-from capital_governor.core.trace import Decision
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Decision, WithheldBy
 from capital_governor.wording.amounts import count_text
 from capital_governor.wording.log_events import Line
 from capital_governor.wording.reason_texts import evidence, message
+from capital_governor.wording.withheld_texts import withheld_text
 
 LONGEST_NOTICE: Final = 4096
 """The longest Telegram message, counted in UTF-16 units, which are never fewer than characters."""
 
 
-def telegram_text(decision: Decision, before: State, rules: Rules) -> str:
-    """Return the message about a move or cut, in at most LONGEST_NOTICE characters.
+def has_notice(decision: Decision, before: State) -> bool:
+    """Return whether the operator gets a message about what this decision publishes.
 
-    A line for each agent by falling share, one for the reserve if there is any, and one that says what drove it. Of a
-    fleet that does not fit, the smallest shares are added up in one line.
+    Not about a step of MAX_STEP on the way to a whole restore: the log has it, and the last step is told.
+    """
+    new, old = decision.proposal, before.published
+    if new is None:
+        return False
+    if decision.reason is not Reason.RESTORE or old is None:
+        return True
+    risen = [agent for agent, share in new.shares.items() if share > old.shares.get(agent, 0)]
+    withheld = decision.trace.withheld
+    return not all(agent in withheld and withheld[agent].by is WithheldBy.STEP for agent in risen)
+
+
+def telegram_text(decision: Decision, before: State, rules: Rules) -> str:
+    """Return the message about a move, cut or restore, in at most LONGEST_NOTICE characters.
+
+    A line for each agent by falling share, one for the reserve if there is any, one for what is withheld, and one that
+    says what drove it. Of a fleet that does not fit, the smallest shares are added up in one line.
     """
     new = decision.proposal
     if new is None:
         raise ValueError(f"a decision that publishes nothing is no move: {decision.reason}")
     tail = [f"Reserve: {_percent(new.reserve)}"] if new.reserve else []
+    if new.withheld:
+        tail.append(f"Withheld, in the reserve: {withheld_text(new, decision.trace)}")
     tail.append(message(decision.reason, rules) + evidence(decision, before))
     return _shares_notice("🎯 Capital Reallocation:", new, tail)
 

@@ -13,6 +13,9 @@ from capital_governor.core.trace import Brake, Decision
 from capital_governor.wording.amounts import ratio_text
 from capital_governor.wording.log_events import WAITING
 
+NAMED_CHANGES: Final = 5
+"""So many agents are named in the figures of a cut or restore, the largest changes first."""
+
 MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.FIRST_ALLOCATION: "Reallocation triggered (first allocation)",
     Reason.LIMIT_BREACHED: "Reallocation triggered (a published share is above its limit)",
@@ -23,9 +26,12 @@ MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.THRESHOLD: "Reallocation triggered (change >= {threshold})",
     Reason.DERISK: "Reallocation triggered (reserve must grow >= {derisk})",
     Reason.TURNOVER: "Reallocation triggered (turnover >= {turnover})",
-    Reason.CUT_LIMIT: "Shares cut (a published share is above its limit)",
+    Reason.CUT_CEILING: "Shares cut (exposure is above its ceiling)",
     Reason.CUT_EXPOSURE_ZERO: "Shares cut (exposure is 0)",
     Reason.CUT_DERISK: "Shares cut (lower exposure frees >= {derisk})",
+    Reason.CUT_LIMIT: "Shares cut (a published share is above its limit)",
+    Reason.CUT_LAPSE: "Shares cut (an agent has lapsed or left the fleet)",
+    Reason.RESTORE: "Shares restored (less is withheld)",
     Reason.UNCHANGED: "No reallocation needed (the proposal is what is published)",
     Reason.BELOW_THRESHOLD: "No reallocation needed (no change is worth a move)",
     Reason.COOLDOWN: "Reallocation wanted, but cooling down since the last move",
@@ -48,7 +54,7 @@ MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.GATE_LIMIT: "Gate refused the proposal (a share is above its limit)",
     Reason.GATE_FAULTY_GAIN: "Gate refused the proposal (a faulty or absent agent would gain)",
     Reason.GATE_MULTIPLIER: "Gate refused the proposal (exposure is above a multiplier)",
-    Reason.GATE_STRANGER: "Gate refused the proposal (a name that is no member)",
+    Reason.GATE_STRANGER: "Gate refused the proposal (an agent that has lapsed or is no member would have a share)",
     Reason.GATE_RISE: "Gate refused the proposal (a share would rise under a brake or a hold)",
     Reason.GATE_FORBIDDEN: "Gate refused the proposal (nothing may move now)",
     Reason.GATE_GENERATION: "Gate refused the proposal (its generation is not the next)",
@@ -73,16 +79,16 @@ def figures(value: Ppm, limit: Ppm) -> tuple[str, str]:
 
 
 def reason_kind(reason: Reason) -> str:
-    """Return the kind of a reason: move, cut, stay, hold or refused."""
+    """Return the kind of a reason: move, cut, restore, stay, hold or refused."""
     for kind, reasons in (("move", MOVES), ("cut", CUTS), ("hold", HOLDS), ("refused", GATE_REFUSALS)):
         if reason in reasons:
             return kind
-    return "stay"
+    return "restore" if reason is Reason.RESTORE else "stay"
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A move or cut that the agents can see, since it is in the primary file.
+    """A move, cut or restore that the agents can see, since it is in the primary file.
 
     Args:
         publication: what is in the file.
@@ -101,15 +107,16 @@ def waiting_text(generation: int) -> str:
 
 
 def evidence(decision: Decision, before: State) -> str:
-    """Return the first trigger that fired with its figures; a change with its sign."""
+    """Return the first trigger that fired with its figures; a change with its sign.
+
+    Of a cut or restore: the exposure, and the shares that changed otherwise.
+    """
     fired = next((trigger for trigger in decision.trace.triggers if trigger.fired), None)
     new, old = decision.proposal, before.published
     if new is None or old is None:
         return ""
-    if decision.reason in CUTS:
-        freed = (new.reserve - old.reserve) / WHOLE
-        from_to = f"{ratio_text(old.exposure)} to {ratio_text(new.exposure)}"
-        return f": exposure {from_to}, {freed:.4f} more in reserve"
+    if decision.reason in CUTS | {Reason.RESTORE}:
+        return f": {_changes_text(new, old)}"
     if fired is None or fired.reason is Reason.EXPOSURE_ZERO:  # the figures add nothing to the sentence
         return ""
     if fired.reason in {Reason.MEMBER_LEFT, Reason.MEMBER_JOINED}:
@@ -117,7 +124,7 @@ def evidence(decision: Decision, before: State) -> str:
     sign = ""
     if fired.reason is Reason.THRESHOLD:
         is_reserve = fired.subject == RESERVE
-        rise = new.reserve - old.reserve if is_reserve else _line(new, fired.subject) - _line(old, fired.subject)
+        rise = _growth(new, old) if is_reserve else _line(new, fired.subject) - _line(old, fired.subject)
         sign = "+" if rise > 0 else "-"
     subject = f"{fired.subject} " if fired.subject else ""
     value, limit = figures(fired.value, fired.limit)
@@ -125,7 +132,35 @@ def evidence(decision: Decision, before: State) -> str:
 
 
 def _line(publication: Publication, agent: Agent) -> Ppm:
-    return publication.shares.get(agent, 0)
+    return publication.shares.get(agent, 0) + publication.withheld.get(agent, 0)
+
+
+def _growth(new: Publication, old: Publication) -> Ppm:
+    """Return by how much the reserve of the plan grows: what is withheld plays no part."""
+    return sum(old.plan.values()) - sum(new.plan.values())
+
+
+def _changes_text(new: Publication, old: Publication) -> str:
+    """Return how exposure changes, whose shares change besides, and what that makes of the reserve."""
+    parts = []
+    changed = {agent: share for agent, share in new.shares.items() if share != old.shares.get(agent, 0)}
+    if new.exposure != old.exposure:
+        parts.append(f"exposure {ratio_text(old.exposure)} to {ratio_text(new.exposure)}")
+        # A lower exposure lowers all shares; the others are those from which more is withheld, too.
+        changed = {agent: changed[agent] for agent in changed if _withheld(new, agent) > _withheld(old, agent)}
+    ranked = sorted(changed, key=lambda agent: (-abs(changed[agent] - old.shares.get(agent, 0)), agent))
+    for agent in ranked[:NAMED_CHANGES]:
+        was, now = figures(old.shares.get(agent, 0), changed[agent])
+        parts.append(f"{agent} {was} to {now}")
+    if len(ranked) > NAMED_CHANGES:
+        parts.append(f"{len(ranked) - NAMED_CHANGES} more")
+    freed = new.reserve - old.reserve
+    amount, _ = figures(abs(freed), 0)
+    return ", ".join([*parts, f"{amount} {'more' if freed > 0 else 'less'} in reserve"])
+
+
+def _withheld(publication: Publication, agent: Agent) -> Ppm:
+    return publication.withheld.get(agent, 0)
 
 
 def brake_text(brake: Brake) -> str:

@@ -89,7 +89,7 @@ def test_a_move_is_explained_from_score_to_share() -> None:
     assert "cap        0.4000 MAX_ALLOC" in told
     assert "weight     0.240000, between its limits" in told
     assert "exposure   0.8, set by regime: the smallest of regime 0.8 (payload), drawdown 1 (payload)" in told
-    assert "share      0.240000 x 0.8 = 19.2000%" in told
+    assert "plan       0.240000 x 0.8 = 19.2000%" in told
     assert "threshold  threshold (Ada): 0.208000 >= 0.100000: yes" in told
     assert "threshold  derisk (reserve): 0.200000 >= 0.050000: yes" in told
     assert "threshold  member_left: 0 agents: no" in told
@@ -123,13 +123,14 @@ def test_a_score_is_explained_part_by_part() -> None:
 def test_a_share_that_stays_on_paper_says_so() -> None:
     """Under a brake the computed share is not the published one, and its line says that."""
     told = lines("Ada", observe(SWAPPED), settled(), replace(PLAIN, cooldown_seconds=9e9))
-    assert "share      0.240000 x 1 = 24.0000%, not published" in told
+    assert "plan       0.240000 x 1 = 24.0000%, not published" in told
+    assert "             published: 40.0000%" in told
     assert told[0] == "Ada: 40.0000% before, 40.0000% after"
 
 
 def test_the_limit_that_binds_is_marked() -> None:
     """Every limit that spoke is listed, with author and reason, and the one that set the weight is marked."""
-    inputs = replace(observe(), limits=(Limit("Ada", "night shift", cap=0.3, reason="odd fills"),))
+    inputs = replace(observe(), limits=(Limit("Ada", "night shift", cap=0.3, reason="odd fills", share_out=True),))
     told = lines("Ada", inputs, settled())
     assert "cap        0.4000 MAX_ALLOC" in told
     assert "cap        0.3000 operator's cap by night shift: odd fills (binds)" in told
@@ -163,13 +164,50 @@ def test_a_step_is_explained() -> None:
 
 
 def test_a_faulty_agent_is_told_why_it_may_not_gain() -> None:
-    """The fault is quoted, and what the cut took from its share."""
+    """The fault is quoted, and what is withheld from its plan line, why, and what ends that."""
     before = settled({"Ada": 0.3, "Bob": 0.5, "Cyd": 0.2}, {"Ada": 300_000, "Bob": 460_000, "Cyd": 240_000})
     told = lines("Ada", observe({"Bob": 0.1, "Cyd": 0.1}, faulty=("Ada",)), before)
     assert "record     faulty, so it may not gain: sharpe_30d is missing" in told
     # Ada's last good score is three times the others': it would be at its cap of 0.40, and has 0.30
-    assert "share      0.400000 x 1 = 40.0000%, cut by 10.0000% since it may not gain" in told
+    at = told.index("plan       0.400000 x 1 = 40.0000%")
+    assert told[at + 1 : at + 4] == [
+        "withheld   10.0000%: its record is faulty or missing",
+        "             ends with: its next good record",
+        "share      40.0000% - 10.0000% = 30.0000%; the reserve has the difference",
+    ]
     assert told[0] == "Ada: 30.0000% before, 30.0000% after"
+
+
+def test_a_cap_that_withholds_names_who_ordered_it() -> None:
+    """A cap that is not shared out is no limit of the weight; it withholds, and its end is named."""
+    inputs = replace(observe(), limits=(Limit("Ada", "night shift", cap=0.1, reason="odd fills"),))
+    told = lines("Ada", inputs, settled())
+    assert told[0] == "Ada: 40.0000% before, 10.0000% after"
+    assert "withheld   30.0000%: operator's cap by night shift: odd fills" in told
+    assert "             ends with: the end of the order, or `capital-governor unlimit`" in told
+    found = document("Ada", inputs, settled())
+    assert (found["plan"], found["plan_published"], found["withheld"], found["share_after"]) == (0.4, 0.4, 0.3, 0.1)
+    assert found["withheld_by"] == "operator's cap by night shift: odd fills"
+    assert document("Bob", inputs, settled())["withheld_by"] is None
+
+
+def test_a_lapsed_agent_is_told_what_ends_that() -> None:
+    """After the grace the whole plan line is withheld, until three good records or a release."""
+    state = settled()
+    for _ in range(4):
+        before = state
+        decision, state = cycle(observe({"Ada": 0.5, "Bob": 0.3}), before)
+    told = list(explanation_lines("Cyd", before, PLAIN, decision))
+    assert told[0] == "Cyd: 24.0000% before, 0.0000% after"
+    assert (
+        "record     lapsed after more than 3 cycles without one: 0 decided cycles without a record since then" in told
+    )
+    assert "withheld   24.0000%: lapsed" in told
+    assert "             ends with: 3 good records in a row, or `capital-governor release Cyd`" in told
+    before = state
+    decision, _ = cycle(observe(), before)
+    told = list(explanation_lines("Cyd", before, PLAIN, decision))
+    assert any(line.endswith("1 of 3 good records in a row to end that") for line in told)
 
 
 def test_an_absent_agent_is_told_how_long_it_may_stay_away() -> None:

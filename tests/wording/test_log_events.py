@@ -125,6 +125,7 @@ VALUES: Final[dict[str, list[object]]] = {
     "dropped": [0, 1, 7],
     "log lines": [1, 3],
     "more": [0, 2],
+    "percents": [{}, {"Ada": 0.125, "Bob": 0.2}],
     "ratio": [0.1, 0.125],
     "reserve": [0.0, 0.2],
 }
@@ -140,6 +141,7 @@ WORDS: Final = {
     ],
     "log lines": ["1 log line was", "3 log lines were"],
     "more": ["", " and 2 more"],
+    "percents": ["", "Ada 12.5%, Bob 20.0%"],
     "ratio": ["0.10", "0.125"],
     "reserve": ["", "; the bounds leave 0.20 in reserve"],
 }

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from capital_governor.core.model import Inputs, Rules, State
+from capital_governor.core.model import Inputs, Limit, Rules, State
 from capital_governor.wording.log_events import LogEvent
-from capital_governor.wording.notice_texts import alert_text, telegram_text
+from capital_governor.wording.notice_texts import alert_text, has_notice, telegram_text
 from tests.rigs.builders import PLAIN, cycle, observe, settled
 
 SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
@@ -56,6 +56,35 @@ def test_a_cut_is_told_as_one() -> None:
     text = told(observe(SWAPPED, risk=0.5), settled(), replace(PLAIN, cooldown_seconds=3600.0))
     assert text[0] == "🎯 Capital Reallocation:"
     assert text[-1] == "Shares cut (lower exposure frees >= 0.05): exposure 1.00 to 0.50, 0.5000 more in reserve"
+
+
+def test_what_is_withheld_is_told_with_its_cause() -> None:
+    """A cap's message has the shares, what is withheld from whom and by whom, and the change."""
+    inputs = replace(observe(), limits=(Limit("Ada", "night shift", cap=0.1),))
+    assert told(inputs, settled()) == [
+        "🎯 Capital Reallocation:",
+        "Bob: 36.0%",
+        "Cyd: 24.0%",
+        "Ada: 10.0%",
+        "Reserve: 30.0%",
+        "Withheld, in the reserve: Ada 30.0% (operator's cap by night shift)",
+        "Shares cut (a published share is above its limit): Ada 0.4000 to 0.1000, 0.3000 more in reserve",
+    ]
+
+
+def test_steps_of_a_restore_are_not_sent_and_its_end_is() -> None:
+    """With MAX_STEP 0.12 a cap's 0.30 come back as 0.12, 0.12 and 0.06: only the last is for the phone."""
+    rules = replace(PLAIN, max_step=0.12)
+    decision, state = cycle(replace(observe(), limits=(Limit("Ada", "night shift", cap=0.1),)), settled(), rules)
+    assert has_notice(decision, settled())
+    sent = []
+    for _ in range(3):
+        before = state
+        decision, state = cycle(observe(), before, rules)
+        assert state.published is not None
+        sent.append((state.published.shares["Ada"], has_notice(decision, before)))
+    assert sent == [(220_000, False), (340_000, False), (400_000, True)]
+    assert not has_notice(cycle(observe(), state, rules)[0], state)
 
 
 def test_a_stay_is_nothing_to_tell() -> None:

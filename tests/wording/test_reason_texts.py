@@ -16,7 +16,7 @@ from capital_governor.contracts.payload import parse
 from capital_governor.core.decision import decide, refuse
 from capital_governor.core.fleet_range import fleet_range
 from capital_governor.core.hold import EXITS
-from capital_governor.core.model import Guardian, Inputs, Metrics, Refusal, Rules, Snapshot, State
+from capital_governor.core.model import Guardian, Inputs, Limit, Metrics, Refusal, Rules, Snapshot, State
 from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.wording.amounts import count_text
@@ -27,9 +27,11 @@ from capital_governor.wording.log_lines import (
     decided_lines,
     fleet_range_line,
     hold_line,
+    lapsed_line,
     shown_shares,
     start_lines,
     unwell_texts,
+    withheld_lines,
 )
 from capital_governor.wording.reason_texts import MESSAGES, Announcement, evidence, message, reason_kind
 from tests.rigs.builders import FLEET, NOW, PLAIN, cycle, examples, observe, settled, snapshot
@@ -76,8 +78,15 @@ def test_every_hold_has_an_exit_and_nothing_else_has() -> None:
 
 
 def test_every_reason_is_of_exactly_one_kind() -> None:
-    """Moves, cuts, stays, holds and refusals share no reason and leave none out."""
-    kinds = {"move": MOVES, "cut": CUTS, "stay": STAYS, "hold": HOLDS, "refused": GATE_REFUSALS}
+    """Moves, cuts, restores, stays, holds and refusals share no reason and leave none out."""
+    kinds = {
+        "move": MOVES,
+        "cut": CUTS,
+        "restore": {Reason.RESTORE},
+        "stay": STAYS,
+        "hold": HOLDS,
+        "refused": GATE_REFUSALS,
+    }
     for reason in Reason:
         assert [kind for kind, reasons in kinds.items() if reason in reasons] == [reason_kind(reason)]
 
@@ -243,6 +252,58 @@ def test_a_cut_is_told_with_its_own_figures() -> None:
     assert told[-1] == "New: {'Ada': 0.27, 'Bob': 0.36, 'Cyd': 0.27}"
     assert told[-3].startswith("Shares cut (lower exposure frees >= 0.05)")
     assert "Bob -0.2200" not in told[-3]
+
+
+def test_a_cut_and_a_restore_name_the_agent_and_its_shares() -> None:
+    """A cap is told from -> to with what the reserve gains, and its end likewise."""
+    capped = replace(observe(), limits=(Limit("Ada", "night shift", cap=0.1),))
+    first = settled()
+    decision, state = cycle(capped, first)
+    assert texts(decision, first)[-4:] == [
+        "Shares cut (a published share is above its limit): Ada 0.4000 to 0.1000, 0.3000 more in reserve",
+        "Old: {'Ada': 0.4, 'Bob': 0.36, 'Cyd': 0.24}",
+        "New: {'Ada': 0.1, 'Bob': 0.36, 'Cyd': 0.24}",
+        "Withheld: {'Ada': 0.3}",
+    ]
+    decision, _ = cycle(observe(), state)
+    assert decision.reason is Reason.RESTORE
+    assert texts(decision, state)[-3:] == [
+        "Shares restored (less is withheld): Ada 0.1000 to 0.4000, 0.3000 less in reserve",
+        "Old: {'Ada': 0.1, 'Bob': 0.36, 'Cyd': 0.24}",
+        "New: {'Ada': 0.4, 'Bob': 0.36, 'Cyd': 0.24}",
+    ]
+
+
+def test_what_is_withheld_is_logged_when_its_cause_changes() -> None:
+    """One line when a cap begins to withhold, none while it does, one when nothing is withheld any more."""
+    decision, state = cycle(replace(observe(), limits=(Limit("Ada", "night shift", cap=0.1),)), settled())
+    cause = "operator's cap by night shift"
+    assert [line.text for line in withheld_lines(decision, {}, PLAIN)] == [
+        (
+            f"Ada: 0.3000 of its plan 0.4000 is withheld: {cause}. Ends with: the end of the order, or"
+            " `capital-governor unlimit`"
+        )
+    ]
+    assert list(withheld_lines(decision, {"Ada": cause}, PLAIN)) == []
+    restored, _ = cycle(observe(), state)
+    told = [line.text for line in withheld_lines(restored, {"Ada": cause}, PLAIN)]
+    assert told == ["Ada: nothing of its plan is withheld any more"]
+
+
+def test_a_hold_for_gone_members_says_when_their_capital_goes() -> None:
+    """3 cycles of grace: 12 held ones from the first on, then 4 decided ones; 15 x 300 s after 22:00 is 23:15."""
+    decision, _ = cycle(observe({"Ada": 0.5}), settled())
+    text = hold_line(decision, PLAIN, now=NOW, interval_seconds=300.0).text
+    assert "Without a good record: Bob 36.0%, Cyd 24.0%, in all 60.0% of all capital. " in text
+    assert "if nothing changes, they go to the reserve in 15 cycles, at 2025-11-03 23:15:00 UTC, and to nobody" in text
+    state = settled()
+    for number in range(16):
+        decision, state = cycle(observe({"Ada": 0.5}, now=NOW + 300.0 * number), state)
+        assert state.published is not None
+        assert (state.published.shares["Bob"] == 0) == (number == 15)
+    lapsed = lapsed_line(["Bob", "Cyd"], state.published, PLAIN).text
+    assert lapsed.startswith("Lapsed, no record in more than 3 decided cycles: Bob 36.0%, Cyd 24.0%. ")
+    assert "60.0% of all capital is withheld in the reserve and goes to nobody. Ends with: 3 good records" in lapsed
 
 
 # --- bounded and unbreakable ------------------------------------------------------------------------------------------

@@ -67,11 +67,15 @@ def fleet_range_line(room: FleetRange, rules: Rules) -> Line:
 
 
 def unwell_texts(decision: Decision, payload: Snapshot) -> dict[Agent, str]:
-    """Return what is wrong, by agent: faulty or absent members, and other agents with a faulty record."""
+    """Return what is wrong, by agent: faulty, absent or lapsed members, and other agents with a faulty record."""
     trace = decision.trace
     texts = {agent: f"faulty record, not admitted: {fault}" for agent, fault in payload.faults.items()}
     texts |= {agent: f"faulty record, may not gain: {fault}" for agent, fault in trace.faulty.items()}
     texts |= dict.fromkeys(trace.absent, "no record, may not gain")
+    for agent in trace.lapsed:
+        if agent not in payload.metrics:
+            fault = payload.faults.get(agent)
+            texts[agent] = "no record, lapsed" if fault is None else f"faulty record, lapsed: {fault}"
     return texts
 
 

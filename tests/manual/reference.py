@@ -161,7 +161,7 @@ def reasons() -> Iterator[str]:
         rows = [(f"`{reason.value}`", message(reason, Rules())) for reason in Reason if reason in kind]
         return table(("reason", "message"), rows)
 
-    yield from (told(MOVES), told(CUTS), told(STAYS))
+    yield from (told(MOVES), told(CUTS), told(frozenset({Reason.RESTORE})), told(STAYS))
     holds = [reason for reason in Reason if reason in HOLDS]
     yield "".join(
         item(f"`{reason.value}`: {message(reason, Rules())}. {CAUSES[reason]} *Ends with:* {EXITS[reason]}.")

@@ -83,7 +83,8 @@ def test_standing_of_status() -> None:
 
 def test_every_reason_is_in_the_reference() -> None:
     """Every reason is there once, under the kind that the JSON of `once` gives it."""
-    kinds = {"Moves": "move", "Cuts": "cut", "Stays": "stay", "Holds": "hold", "Refusals": "refused"}
+    kinds = {"Moves": "move", "Cuts": "cut", "Restores": "restore", "Stays": "stay", "Holds": "hold"}
+    kinds["Refusals"] = "refused"
     _, *parts = re.split(rf"^({'|'.join(kinds)})\b", section("reference", "Reasons"), flags=re.MULTILINE)
     told = [
         (reason, kinds[lead])

@@ -54,7 +54,7 @@ MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.GATE_LIMIT: "Gate refused the proposal (a share is above its limit)",
     Reason.GATE_FAULTY_GAIN: "Gate refused the proposal (a faulty or absent agent would gain)",
     Reason.GATE_MULTIPLIER: "Gate refused the proposal (exposure is above a multiplier)",
-    Reason.GATE_STRANGER: "Gate refused the proposal (an agent that has lapsed or is no member would have a share)",
+    Reason.GATE_STRANGER: "Gate refused the proposal (a share for a lapsed agent, or for no member)",
     Reason.GATE_RISE: "Gate refused the proposal (a share would rise under a brake or a hold)",
     Reason.GATE_FORBIDDEN: "Gate refused the proposal (nothing may move now)",
     Reason.GATE_GENERATION: "Gate refused the proposal (its generation is not the next)",

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from capital_governor.core.model import Group
+from capital_governor.settings.group_list import read_groups
+
 UNITS: Final = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _COUNT: Final = re.compile(r"[+-]?[0-9]{1,15}")
@@ -62,6 +65,14 @@ def _count(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise ValueError("is not a whole number")
+
+
+def _count_or_never(value: object) -> int | None:
+    return None if value == "never" else int(COUNT.read(value))
+
+
+def _groups(value: object) -> tuple[Group, ...]:
+    return read_groups(value, RATIO.read)
 
 
 def _size(value: object) -> int:
@@ -202,11 +213,19 @@ HOUR: Final = _numbers("an hour of the day in UTC, 0 to 23", _count, low=0, high
 TOPIC: Final = _numbers("a topic's number: a whole number above 0", _count, low=1, high=(1 << 31) - 1)
 DAYS: Final = _numbers("days: a number above 0", _number, above=0)
 COUNT: Final = _numbers("a whole number from 0 to 1,000,000", _count, low=0, high=1_000_000)
+COUNT_OR_NEVER: Final = Kind(
+    "the word never, or a whole number from 0 to 1,000,000", "never, 0..1000000", _count_or_never
+)
 POSITIVE_COUNT: Final = _numbers("a whole number from 1 to 1,000,000", _count, low=1, high=1_000_000)
 SIZE: Final = _numbers(
     "a whole number of bytes, KiB, MiB or GiB, 1024 to 1 GiB", _size, low=UNITS["KIB"], high=UNITS["GIB"]
 )
 SWITCH: Final = Kind("0 or 1", "0, 1", _switch)
+GROUPS: Final = Kind(
+    "groups with caps from 0 to 1, such as crypto=0.5:CryptoTrend,Grid*; sports=0.2:Sports*",
+    "name=0..1:agent,agent; ...",
+    _groups,
+)
 OVERRIDE: Final = _words("assert, report or off", "assert", "report", "off")
 FORMAT: Final = _words("console or json", "console", "json")
 LEVEL: Final = _words("DEBUG, INFO, WARNING or ERROR", "DEBUG", "INFO", "WARNING", "ERROR", upper=True)

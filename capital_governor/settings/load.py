@@ -10,8 +10,9 @@ from typing import Any, Final, Literal
 from pydantic import PrivateAttr, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from capital_governor.core.model import Rules
+from capital_governor.core.model import Group, Rules
 from capital_governor.settings.faults import HIDDEN, SettingsError, conflicts, plain, telling_parts
+from capital_governor.settings.group_list import groups_text
 from capital_governor.settings.kinds import UNITS
 from capital_governor.settings.sources import find
 from capital_governor.settings.variables import VARIABLES, variables
@@ -40,6 +41,8 @@ class Settings(BaseSettings):
     interval_seconds: float = _default("interval_seconds")
     min_alloc: float = _default("min_alloc")
     max_alloc: float = _default("max_alloc")
+    min_reserve: float = _default("min_reserve")
+    groups: tuple[Group, ...] = _default("groups")
     threshold: float = _default("threshold")
     derisk_threshold: float = _default("derisk_threshold")
     turnover_threshold: float = _default("turnover_threshold")
@@ -48,6 +51,7 @@ class Settings(BaseSettings):
     max_step: float = _default("max_step")
     probation_cycles: int = _default("probation_cycles")
     membership_grace_cycles: int = _default("membership_grace_cycles")
+    release_after_cycles: int | None = _default("release_after_cycles")
     max_age_set_seconds: float | None = _default("max_age_set_seconds")
     pnl_weight: float = _default("pnl_weight")
     sharpe_weight: float = _default("sharpe_weight")
@@ -133,8 +137,12 @@ class Settings(BaseSettings):
 
     def _text(self, field: str) -> str:
         value: Any = self.max_age_seconds if field == "max_age_set_seconds" else getattr(self, field)
-        if value is None:
+        if field == "release_after_cycles" and value is None:
+            return "never"
+        if value is None or value == ():
             return NOT_SET
+        if field == "groups":
+            return groups_text(value)
         if isinstance(value, SecretStr):
             return HIDDEN
         if field == "fetch_max_bytes" and value % UNITS["MIB"] == 0:

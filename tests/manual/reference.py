@@ -144,8 +144,8 @@ def default(field: str) -> str:
         return "current folder"
     if field == "max_age_set_seconds":
         return f"{Settings().max_age_seconds:g}"
-    if value is None:
-        return "not set"
+    if value is None or value == ():
+        return "never" if field == "release_after_cycles" else "not set"
     if field == "fetch_max_bytes":
         return f"{value // UNITS['MIB']} MiB"
     if isinstance(value, bool):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from capital_governor.core.model import Rules
+from capital_governor.core.model import Group, Rules
 from capital_governor.settings.faults import SettingsError
 from capital_governor.settings.load import Settings, load
 from capital_governor.settings.sources import check_root
@@ -66,6 +66,8 @@ def test_defaults(tmp_path: Path) -> None:
             INTERVAL="300",
             MIN_ALLOC="0.05",
             MAX_ALLOC="0.4",
+            MIN_RESERVE="0",
+            GROUPS="(not set)",
             THRESHOLD="0.1",
             DERISK_THRESHOLD="0.05",
             TURNOVER_THRESHOLD="0.2",
@@ -74,6 +76,7 @@ def test_defaults(tmp_path: Path) -> None:
             MAX_STEP="1",
             PROBATION="0",
             MEMBERSHIP_GRACE="3",
+            RELEASE_AFTER="never",
             MAX_AGE="900",
             PNL_WEIGHT="0.4",
             SHARPE_WEIGHT="0.3",
@@ -108,6 +111,8 @@ def test_every_rule_is_a_setting(tmp_path: Path) -> None:
     changed = own(
         MIN_ALLOC="0.01",
         MAX_ALLOC="0.9",
+        MIN_RESERVE="0.07",
+        GROUPS="crypto=0.5:CryptoTrend,Grid*; sports=0.2:Sports*",
         THRESHOLD="0.11",
         DERISK_THRESHOLD="0.06",
         TURNOVER_THRESHOLD="0.21",
@@ -116,6 +121,7 @@ def test_every_rule_is_a_setting(tmp_path: Path) -> None:
         MAX_STEP="0.5",
         PROBATION="7",
         MEMBERSHIP_GRACE="4",
+        RELEASE_AFTER="5",
         MAX_AGE="1234.5",
         PNL_WEIGHT="0.1",
         SHARPE_WEIGHT="0.2",
@@ -130,7 +136,10 @@ def test_every_rule_is_a_setting(tmp_path: Path) -> None:
     )
     assert len(changed) == len(fields(Rules))
     assert load(tmp_path, changed).rules() == Rules(
-        0.01, 0.9, 0.11, 0.06, 0.21, 60, 2, 0.5, 7, 4, 1234.5, 0.1, 0.2, 0.3, 0.4, 1e6, 4, 30, 6, 16, 0
+        *(0.01, 0.9, 0.11, 0.06, 0.21, 60, 2, 0.5, 7, 4, 1234.5, 0.1, 0.2, 0.3, 0.4, 1e6, 4, 30, 6, 16, 0),
+        min_reserve=0.07,
+        release_after_cycles=5,
+        groups=(Group("crypto", 0.5, ("CryptoTrend", "Grid*")), Group("sports", 0.2, ("Sports*",))),
     )
 
 
@@ -152,6 +161,10 @@ def test_max_age_follows_the_interval(tmp_path: Path, interval: str, age: float)
         ("MAX_ALLOC", "1", "max_alloc", 1),
         ("THRESHOLD", "0", "threshold", 0),
         ("DRAWDOWN_CUT_START", "15", "drawdown_cut_start_percent", 15),
+        ("RELEASE_AFTER", "never", "release_after_cycles", None),
+        ("RELEASE_AFTER", "0", "release_after_cycles", 0),
+        ("GROUPS", " a = 1 : Ada , B?? ", "groups", (Group("a", 1.0, ("Ada", "B??")),)),
+        ("GROUPS", "a=0:*;b=.25:desk 1:Ada", "groups", (Group("a", 0.0, ("*",)), Group("b", 0.25, ("desk 1:Ada",)))),
         ("FETCH_DEADLINE", "300", "fetch_deadline_seconds", 300),
         ("FETCH_MAX_BYTES", "1024", "fetch_max_bytes", 1024),
         ("FETCH_MAX_BYTES", "512KiB", "fetch_max_bytes", 524_288),
@@ -193,8 +206,17 @@ def test_dashboard_url(tmp_path: Path, url: str, kept: str) -> None:
 # --- what is refused ------------------------------------------------------------------------------------------------
 
 NUMBERS = [
-    *("INTERVAL", "MIN_ALLOC", "MAX_ALLOC", "THRESHOLD", "DERISK_THRESHOLD", "TURNOVER_THRESHOLD", "COOLDOWN"),
-    *("CONFIRM_CYCLES", "MAX_STEP", "PROBATION", "MEMBERSHIP_GRACE", "MAX_AGE"),
+    *(
+        "INTERVAL",
+        "MIN_ALLOC",
+        "MAX_ALLOC",
+        "MIN_RESERVE",
+        "THRESHOLD",
+        "DERISK_THRESHOLD",
+        "TURNOVER_THRESHOLD",
+        "COOLDOWN",
+    ),
+    *("CONFIRM_CYCLES", "MAX_STEP", "PROBATION", "MEMBERSHIP_GRACE", "RELEASE_AFTER", "MAX_AGE"),
     *("PNL_WEIGHT", "SHARPE_WEIGHT", "WINRATE_WEIGHT", "DRAWDOWN_WEIGHT"),
     *("PNL_SCALE", "SHARPE_SCALE", "DRAWDOWN_SCALE"),
     *("DRAWDOWN_CUT_START", "DRAWDOWN_CUT_END", "DRAWDOWN_CUT_FLOOR"),
@@ -238,6 +260,7 @@ def test_no_number(tmp_path: Path, name: str, text: str) -> None:
         ("MIN_ALLOC", "1.01", "a number from 0 to 1"),
         ("MAX_ALLOC", "0", "a number above 0, at most 1"),
         ("MAX_ALLOC", "40", "a number above 0, at most 1"),
+        ("MIN_RESERVE", "1.01", "a number from 0 to 1"),
         ("THRESHOLD", "1.0001", "a number from 0 to 1"),
         ("DERISK_THRESHOLD", "5", "a number from 0 to 1"),
         ("TURNOVER_THRESHOLD", "2", "a number from 0 to 1"),
@@ -248,6 +271,8 @@ def test_no_number(tmp_path: Path, name: str, text: str) -> None:
         ("MAX_STEP", "1.1", "a number above 0, at most 1"),
         ("PROBATION", "0.5", "a whole number from 0 to 1,000,000"),
         ("MEMBERSHIP_GRACE", "1000001", "a whole number from 0 to 1,000,000"),
+        ("RELEASE_AFTER", "1000001", "the word never, or a whole number from 0 to 1,000,000"),
+        ("RELEASE_AFTER", "Never", "the word never, or a whole number from 0 to 1,000,000"),
         ("MAX_AGE", "0", "seconds: a number above 0"),
         ("PNL_WEIGHT", "1.5", "a number from 0 to 1"),
         ("PNL_SCALE", "0", "a number above 0"),
@@ -750,6 +775,7 @@ def test_example_is_complete(tmp_path: Path) -> None:
     assert empty == {
         *("NEOLIGHT_ROOT", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "TELEGRAM_TOPIC_ID"),
         "CAPITAL_GOVERNOR_DASHBOARD_TOKEN",
+        "CAPITAL_GOVERNOR_GROUPS",
         *("CAPITAL_GOVERNOR_MAX_AGE", "CAPITAL_GOVERNOR_HEARTBEAT_URL", "CAPITAL_GOVERNOR_DIGEST_HOUR"),
     }
 
@@ -761,7 +787,7 @@ def test_example_uncommented_loads(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(text, encoding="utf-8")
     settings = load(tmp_path, {})
     assert settings.masked() == plain
-    assert list(settings.origins.values()).count(".env") == len(variables()) - 8
+    assert list(settings.origins.values()).count(".env") == len(variables()) - 9
 
 
 def test_light_import() -> None:

@@ -15,6 +15,8 @@ from capital_governor.contracts.instants import Instant, read_instant
 from capital_governor.contracts.text import clean
 from capital_governor.core.model import Pause, utc_text
 
+STOP_FILE: Final = Path("runtime", "capital_governor.STOP")
+"""Relative to the root."""
 PAUSE_MAX_BYTES: Final = 1024 * 1024
 
 

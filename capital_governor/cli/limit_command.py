@@ -9,17 +9,18 @@ from pathlib import Path
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
-from capital_governor.cli.order_desk import Desk, open_desk, order_seconds
+from capital_governor.cli.figures import percent
+from capital_governor.cli.order_desk import Desk, open_desk, order_ratio, order_seconds
+from capital_governor.cli.order_effect import cut_lines
 from capital_governor.cli.output import fail, show_json, warn, write_stdout
-from capital_governor.cli.place import place, published_shares
+from capital_governor.cli.place import place, published, published_shares
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.contracts.status import order_document
-from capital_governor.contracts.text import RESERVED_NAMES, clean, escape_name, valid_name
-from capital_governor.core.model import Agent, State
+from capital_governor.contracts.text import RESERVED_NAMES, escape_name, valid_name
+from capital_governor.core.model import EVERYBODY, WHOLE, Agent, State
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.journal.protocol import LIVE
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
-from capital_governor.settings.kinds import RATIO
 
 
 def limit(
@@ -30,26 +31,41 @@ def limit(
     reason: str,
     root: Path | None,
     *,
+    share_out: bool,
     dry_run: bool,
+    as_json: bool,
 ) -> int:
-    """Set a cap or a floor for one agent's weight. Raises SystemExit 2 for a wrong value or name."""
+    """Set a cap or a floor for the weight of one agent or of all, or show what limits it.
+
+    Raises SystemExit 2 for a wrong value, a wrong name, or options that need --max or --min.
+    """
     highest, lowest = _weight("--max", cap), _weight("--min", floor)
+    if highest is None and share_out:
+        fail(USAGE, f"limit {escape_name(agent)}: --share-out needs --max, since it shares out what a cap takes")
     if highest is None and lowest is None:
-        fail(USAGE, f"limit {escape_name(agent)}: give --max, --min or both; `unlimit` takes limits back")
+        if duration is not None or reason:
+            fail(USAGE, f"limit {escape_name(agent)}: give --max, --min or both; `unlimit` takes limits back")
+        check_limited(agent)
+        return _show(agent, root, dry_run=dry_run, as_json=as_json)
+    if as_json:
+        fail(USAGE, "limit takes --json only without --max and --min, where it shows the limits in force")
     if highest is not None and lowest is not None and lowest > highest:
         fail(USAGE, f"--min {lowest:g} is above --max {highest:g}: give a floor that is not above the cap")
-    _check_name(agent)
+    check_limited(agent)
     seconds = order_seconds(duration)
     with open_desk(root, dry_run=dry_run) as desk:
         _warn_unknown(desk, agent)
         _warn_useless(desk, lowest, highest)
-        desk.give(desk.order(OrderKind.LIMIT, seconds, reason, agent=agent, cap=highest, floor=lowest))
+        order = desk.order(
+            OrderKind.LIMIT, seconds, reason, agent=agent, cap=highest, floor=lowest, share_out=share_out
+        )
+        desk.give(order, effect=lambda: _effect(desk, order))
     return OK
 
 
 def unlimit(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
     """Remove the limits of one agent. Raises SystemExit 2 if there are none."""
-    _check_name(agent)
+    check_limited(agent)
     nothing = f"the operator has set no limits on {agent}; `capital-governor limits` lists those there are"
     with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
         if not desk.take_back(lambda old: old.kind is OrderKind.LIMIT and old.agent == agent):
@@ -73,9 +89,49 @@ def limits(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     return OK
 
 
+def _effect(desk: Desk, order: Order) -> tuple[str, ...]:
+    if order.cap is None:
+        return ("shares change with the next move at the earliest",)
+    if order.share_out:
+        return (*cut_lines(desk), "what it takes goes to the others with the next move, and to the reserve until then")
+    return (*cut_lines(desk), "what it takes stays in the reserve until the limit ends")
+
+
+def _show(agent: Agent, root: Path | None, *, dry_run: bool, as_json: bool) -> int:
+    with explained():
+        where = place(root)
+        paths = Paths(where.root, dry_run)
+        path = paths.journal(where.journal_path)
+        orders: tuple[Order, ...] = ()
+        if path.exists():
+            with closing(open_sqlite(path, read_only=True)) as journal:
+                orders = tuple(
+                    order
+                    for order in journal.orders(time.time())
+                    if order.kind is OrderKind.LIMIT and order.agent in {agent, EVERYBODY}
+                )
+        found, problem = published(paths.primary)
+    if problem:
+        warn(problem)
+    share = None if found is None or agent not in found.shares else found.shares[agent] / WHOLE
+    withheld = 0.0 if found is None else found.withheld.get(agent, 0) / WHOLE
+    if as_json:
+        documents = [order_document(order) for order in orders]
+        show_json({"agent": agent, "share": share, "withheld": withheld, "orders": documents})
+        return OK
+    lines = [order.text for order in orders] or [f"the operator has set no limits on {agent}"]
+    if agent != EVERYBODY:
+        kept = f", {percent(withheld)} more is withheld" if withheld else ""
+        lines.insert(
+            0, f"{agent}: no share is published" if share is None else f"{agent}: share {percent(share)}{kept}"
+        )
+    write_stdout("".join(f"{line}\n" for line in lines))
+    return OK
+
+
 def _warn_unknown(desk: Desk, agent: Agent) -> None:
     """Warn if no agent has that name yet; one may join later."""
-    if agent in published_shares(desk.primary)[0]:
+    if agent == EVERYBODY or agent in published_shares(desk.primary)[0]:
         return  # the common case, faster than reading the journal
     head = desk.journal.head(LIVE)
     state = State() if head is None else head.state
@@ -90,9 +146,9 @@ def _warn_unknown(desk: Desk, agent: Agent) -> None:
 
 def _warn_useless(desk: Desk, floor: float | None, cap: float | None) -> None:
     """Warn if the settings are stricter than the limit."""
-    if desk.common_limits is None:
+    if desk.limits is None:
         return
-    min_alloc, max_alloc = desk.common_limits
+    min_alloc, max_alloc = desk.limits.min_alloc, desk.limits.max_alloc
     if cap is not None and cap > max_alloc:
         warn(f"--max {cap:g} is above MAX_ALLOC {max_alloc:g}, which stays the cap")
     if floor is not None and floor > max_alloc:
@@ -102,15 +158,17 @@ def _warn_useless(desk: Desk, floor: float | None, cap: float | None) -> None:
 
 
 def _weight(option: str, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return float(RATIO.read(text))
-    except ValueError:
-        fail(USAGE, f"{option} {clean(text, 40)!r} is not a number from 0 to 1; 0.1 is a tenth of what is deployed")
+    return None if text is None else order_ratio(option, text, "0.1 is a tenth of what is deployed")
 
 
-def _check_name(agent: str) -> None:
+def check_limited(agent: str) -> None:
+    """Raise SystemExit 2 if no limit can be on that: neither an agent's name nor everybody."""
+    if agent != EVERYBODY:
+        check_name(agent)
+
+
+def check_name(agent: str) -> None:
+    """Raise SystemExit 2 if no agent can have that name."""
     if not valid_name(agent):
         rule = "a name has 1 to 64 of A-Z a-z 0-9 space _ . : - with a letter or digit first"
         fail(USAGE, f"{escape_name(agent)!r} cannot be an agent: {rule}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from capital_governor.adapters.interlocks import STOP_FILE, stop_present
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.permissions import locked_out
@@ -19,12 +20,13 @@ from capital_governor.cli.output import fail, warn, write_stdout
 from capital_governor.cli.place import place
 from capital_governor.contracts.exit_codes import USAGE
 from capital_governor.contracts.text import clean
-from capital_governor.core.model import Agent
+from capital_governor.core.model import Agent, Rules
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.journal.protocol import new_key
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.settings.durations import duration_seconds
+from capital_governor.settings.kinds import RATIO
 
 BUSY_SECONDS: Final = 5.0
 
@@ -33,16 +35,25 @@ BUSY_SECONDS: Final = 5.0
 class Desk:
     """An open journal for orders.
 
-    ``running`` is whether a governor is there to obey it, ``primary`` the file of what is published,
-    ``common_limits`` are MIN_ALLOC and MAX_ALLOC, None where the settings are faulty.
+    Args:
+        journal: where the orders are.
+        primary: the file of what is published.
+        limits: the rules that limit shares in every cycle; None where the settings are faulty.
+        interval_seconds: between two cycles; None where the settings are faulty.
+        now: the time, in seconds since 1970 UTC.
+        author: user name of who gives orders.
+        running: whether a governor is there to obey; None if that cannot be seen.
+        stopped: whether the STOP file is there.
     """
 
     journal: Store
     primary: Path
-    common_limits: tuple[float, float] | None
+    limits: Rules | None
+    interval_seconds: float | None
     now: float
     author: str
     running: bool | None
+    stopped: bool
 
     def order(
         self,
@@ -53,6 +64,7 @@ class Desk:
         agent: Agent = "",
         cap: float | None = None,
         floor: float | None = None,
+        share_out: bool = False,
         accepts: str = "",
     ) -> Order:
         """Return an order of this process's user for ``seconds``; None: until taken back."""
@@ -66,39 +78,59 @@ class Desk:
             agent=agent,
             cap=cap,
             floor=floor,
+            share_out=share_out,
             accepts=accepts,
         )
 
-    def give(self, order: Order, detail: str = "") -> None:
-        """Store the order, end the one that it replaces, and show both."""
+    def give(self, order: Order, detail: str = "", effect: Callable[[], Sequence[str]] = tuple) -> None:
+        """Store the order, end the one that it replaces, and show both.
+
+        Args:
+            order: to store.
+            detail: follows the order.
+            effect: called when the order is stored; returns lines on what it does to capital.
+        """
 
         def ends(old: Order) -> Order | None:
             same = (old.kind, old.agent) == (order.kind, order.agent)
             return old.ended(self.now, OrderEnd.REPLACED, self.author) if same else None
 
         replaced = self.journal.change_orders(self.now, ends, order)
-        self._show(order.text + (f": {detail}" if detail else ""), *(f"replaces: {old.text}" for old in replaced))
+        shown = (order.text + (f": {detail}" if detail else ""), *(f"replaces: {old.text}" for old in replaced))
+        write_stdout("".join(f"{line}\n" for line in (*shown, *effect(), *self._timing(tightens(order)))))
 
-    def take_back(self, which: Callable[[Order], bool]) -> bool:
-        """End and show the orders in force for which ``which`` is True; return whether there were any."""
+    def take_back(self, which: Callable[[Order], bool], *effect: str) -> bool:
+        """End and show the orders in force for which ``which`` is True; return whether there were any.
+
+        Args:
+            which: of the orders in force.
+            effect: lines on what their end does to capital.
+        """
         ended = self.journal.change_orders(
             self.now, lambda old: old.ended(self.now, OrderEnd.TAKEN_BACK, self.author) if which(old) else None
         )
         if ended:
-            self._show(*(f"taken back: {old.text}" for old in ended))
+            taken = (f"taken back: {old.text}" for old in ended)
+            write_stdout("".join(f"{line}\n" for line in (*taken, *effect, *self._timing(in_holds=False))))
         return bool(ended)
 
-    def _show(self, *lines: str) -> None:
-        write_stdout("".join(f"{line}\n" for line in (*lines, self._effect())))
-
-    def _effect(self) -> str:
+    def _timing(self, in_holds: bool) -> Iterator[str]:  # noqa: FBT001 - the only argument
+        """Yield when an order takes effect; ``in_holds``: in every hold but STOP, and so at a known time."""
         if self.running is None:
-            return "whether a governor is running cannot be seen; it takes effect in the next cycle"
-        return (
-            "a governor is running: it takes effect in its next cycle"
-            if self.running
-            else "no governor is running: it takes effect when one is, or with `once`"
-        )
+            yield "whether a governor is running cannot be seen; it takes effect in the next cycle"
+        elif not self.running:
+            yield "no governor is running: it takes effect when one is, or with `once`"
+        else:
+            begins = "" if self.interval_seconds is None else f", which begins within {self.interval_seconds:g} s"
+            until = f"{begins}, in every hold but STOP" if in_holds else ""
+            yield f"a governor is running: it takes effect in its next cycle{until}"
+        if self.stopped and in_holds:
+            yield "the STOP file is there: nothing changes until it is removed"
+
+
+def tightens(order: Order) -> bool:
+    """Whether the order is one that is obeyed in holds too."""
+    return order.kind in {OrderKind.EXPOSURE, OrderKind.LIMIT} and order.cap is not None
 
 
 @contextmanager
@@ -118,8 +150,16 @@ def open_desk(root: Path | None, *, dry_run: bool, nothing: str = "") -> Iterato
         with closing(open_sqlite(path, upgrade=False, busy_seconds=BUSY_SECONDS)) as journal:
             if not found and (problem := locked_out(path)):
                 warn(problem)
-            common_limits = None if where.faults else (where.min_alloc, where.max_alloc)
-            yield Desk(journal, paths.primary, common_limits, time.time(), _author(), is_held(paths.lock))
+            yield Desk(
+                journal=journal,
+                primary=paths.primary,
+                limits=None if where.faults else where.limits,
+                interval_seconds=None if where.faults else where.interval_seconds,
+                now=time.time(),
+                author=_author(),
+                running=is_held(paths.lock),
+                stopped=stop_present(where.root / STOP_FILE),
+            )
 
 
 def _author() -> str:
@@ -129,6 +169,14 @@ def _author() -> str:
         return clean(pwd.getpwuid(number).pw_name) or f"user {number}"
     except KeyError:
         return f"user {number}"
+
+
+def order_ratio(option: str, text: str, example: str) -> float:
+    """Return the value of an option, 0..1. Raises SystemExit 2, with the example, if it is none."""
+    try:
+        return float(RATIO.read(text))
+    except ValueError:
+        fail(USAGE, f"{option} {clean(text, 40)!r} is not a number from 0 to 1; {example}")
 
 
 def order_seconds(text: str | None) -> float | None:

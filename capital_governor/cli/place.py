@@ -7,7 +7,7 @@ from pathlib import Path
 from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.cli.output import warn
 from capital_governor.contracts.allocations import NotOurs, read_primary
-from capital_governor.core.model import WHOLE
+from capital_governor.core.model import WHOLE, Publication
 from capital_governor.settings.sources import Place, find_place
 
 
@@ -22,13 +22,19 @@ def place(root: Path | None) -> Place:
     return found
 
 
-def published_shares(primary: Path) -> tuple[dict[str, float], str]:
-    """Return the shares in the primary file, 0..1, and what is wrong with it."""
+def published(primary: Path) -> tuple[Publication | None, str]:
+    """Return what the primary file has, None if it is not there or wrong, and what is wrong with it."""
     try:
         content = read_bounded(primary)
     except OSError as error:
-        return {}, f"{primary}: {error.strerror}"
+        return None, f"{primary}: {error.strerror}"
     found = None if content is None else read_primary(content)
     if isinstance(found, NotOurs):
-        return {}, f"{primary}: {found.detail}"
-    return {} if found is None else {agent: share / WHOLE for agent, share in found.shares.items()}, ""
+        return None, f"{primary}: {found.detail}"
+    return found, ""
+
+
+def published_shares(primary: Path) -> tuple[dict[str, float], str]:
+    """Return the shares in the primary file, 0..1, and what is wrong with it."""
+    found, problem = published(primary)
+    return {} if found is None else {agent: share / WHOLE for agent, share in found.shares.items()}, problem

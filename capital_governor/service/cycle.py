@@ -36,7 +36,6 @@ from capital_governor.wording.log_events import Line
 from capital_governor.wording.notice_texts import telegram_text
 from capital_governor.wording.reason_texts import evidence
 
-STOP_FILE = Path("runtime", "capital_governor.STOP")
 PAUSE_FILE = Path("state", "guardian_pause.json")
 PRUNE_CYCLES: Final = 12
 """Old entries are deleted once in so many completed cycles."""
@@ -91,7 +90,7 @@ class Cycle:
         self._rules = settings.rules()
         self._journal = journal
         self._clock = clock
-        self._stop_file, self._pause_file = settings.root / STOP_FILE, settings.root / PAUSE_FILE
+        self._stop_file, self._pause_file = settings.root / interlocks.STOP_FILE, settings.root / PAUSE_FILE
         self._publisher = Publisher(self.paths, settings, self._stopped)
         self._last_problem = ""
         self._resumed = False

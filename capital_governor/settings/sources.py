@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capital_governor.core.model import Rules
 from capital_governor.settings.dotenv import read_env_file
 from capital_governor.settings.faults import (
     SettingsError,
@@ -47,7 +48,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a command that only reads or gives an order needs: the root, its journal and the common limits.
+    """What a command that only reads or gives an order needs: the root, its journal, the interval and the limits.
 
     Other wrong settings must not keep an operator from controlling a running governor, so they are only in ``faults``.
     """
@@ -55,8 +56,9 @@ class Place:
     root: Path
     journal_path: Path
     faults: tuple[str, ...]
-    min_alloc: float
-    max_alloc: float
+    interval_seconds: float
+    limits: Rules
+    """Only the rules that limit shares in every cycle: MIN_ALLOC, MAX_ALLOC, MIN_RESERVE and GROUPS."""
 
 
 def find(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Found:
@@ -113,7 +115,8 @@ def find_place(root: Path | None = None, environ: Mapping[str, str] | None = Non
     if unusable := found.root_faults or found.journal_faults:
         raise SettingsError(unusable)
     folder, values = found.values["root"], found.values
-    return Place(folder, folder / values["journal"], found.faults, values["min_alloc"], values["max_alloc"])
+    limits = Rules(**{name: values[name] for name in ("min_alloc", "max_alloc", "min_reserve", "groups")})
+    return Place(folder, folder / values["journal"], found.faults, values["interval_seconds"], limits)
 
 
 def check_root(root: Path) -> str | None:

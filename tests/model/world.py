@@ -16,6 +16,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
+from capital_governor.adapters.interlocks import STOP_FILE
 from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
@@ -25,7 +26,7 @@ from capital_governor.journal.notices import NoticeState
 from capital_governor.journal.protocol import Entry, new_key
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
-from capital_governor.service.cycle import STOP_FILE, Cycle
+from capital_governor.service.cycle import Cycle
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings
 from tests.model import documents

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
+from capital_governor.adapters.interlocks import STOP_FILE
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.journal.protocol import Entry
-from capital_governor.service.cycle import PAUSE_FILE, STOP_FILE, Cycle
+from capital_governor.service.cycle import PAUSE_FILE, Cycle
 from capital_governor.service.event_log import EventLog
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings, load

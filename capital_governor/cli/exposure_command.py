@@ -1,0 +1,84 @@
+"""``exposure``: the operator's upper limit on exposure: give it, show it, take it back."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from capital_governor.adapters.paths import Paths
+from capital_governor.cli.failures import explained
+from capital_governor.cli.figures import percent
+from capital_governor.cli.order_desk import open_desk, order_ratio, order_seconds
+from capital_governor.cli.order_effect import cut_lines
+from capital_governor.cli.output import fail, show_json, warn, write_stdout
+from capital_governor.cli.place import place, published
+from capital_governor.contracts.exit_codes import OK, USAGE
+from capital_governor.contracts.status import order_document
+from capital_governor.core.orders import Order, OrderKind
+from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
+
+RISES: Final = "exposure may rise with the next move; until then no share rises"
+
+
+def exposure(
+    cap: str | None,
+    duration: str | None,
+    reason: str,
+    root: Path | None,
+    *,
+    lift: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Limit exposure, lift that limit, or show it. Raises SystemExit 2 for a wrong value or options that exclude."""
+    if lift:
+        if cap is not None or duration is not None or reason or as_json:
+            fail(USAGE, "exposure --lift takes neither --max nor --for, --reason or --json; give it alone")
+        return _lift(root, dry_run=dry_run)
+    if cap is None:
+        if duration is not None or reason:
+            fail(USAGE, "exposure: --for and --reason need --max; without options the command shows the order in force")
+        return _show(root, dry_run=dry_run, as_json=as_json)
+    if as_json:
+        fail(USAGE, "exposure --max takes no --json; `exposure --json` shows the order in force")
+    highest = order_ratio("--max", cap, "0.5 is half of all capital")
+    seconds = order_seconds(duration)
+    with open_desk(root, dry_run=dry_run) as desk:
+        desk.give(desk.order(OrderKind.EXPOSURE, seconds, reason, cap=highest), effect=lambda: cut_lines(desk))
+    return OK
+
+
+def _lift(root: Path | None, *, dry_run: bool) -> int:
+    nothing = "there is no exposure order to take back; `capital-governor limits` lists the orders in force"
+    with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
+        if not desk.take_back(lambda old: old.kind is OrderKind.EXPOSURE, RISES):
+            fail(USAGE, nothing)
+    return OK
+
+
+def _show(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
+    with explained():
+        where = place(root)
+        paths = Paths(where.root, dry_run)
+        path = paths.journal(where.journal_path)
+        orders: tuple[Order, ...] = ()
+        if path.exists():
+            with closing(open_sqlite(path, read_only=True)) as journal:
+                orders = tuple(order for order in journal.orders(time.time()) if order.kind is OrderKind.EXPOSURE)
+        found, problem = published(paths.primary)
+    if problem:
+        warn(problem)
+    if as_json:
+        show_json(
+            {
+                "exposure": None if found is None else found.exposure,
+                "orders": [order_document(order) for order in orders],
+            }
+        )
+        return OK
+    now = "nothing is published" if found is None else f"published exposure {percent(found.exposure)}"
+    words = [order.text for order in orders] or ["the operator has set no limit on exposure"]
+    write_stdout("".join(f"{line}\n" for line in (now, *words)))
+    return OK

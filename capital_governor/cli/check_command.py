@@ -13,15 +13,17 @@ from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.permissions import denied
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.cli.failures import explained
+from capital_governor.cli.group_catch import group_documents, group_warnings
 from capital_governor.cli.once_table import fleet_range_document
 from capital_governor.cli.output import show_json
 from capital_governor.cli.preview import preview
 from capital_governor.cli.run_command import set_up_logs
 from capital_governor.cli.terminal_page import new_page
 from capital_governor.contracts.exit_codes import CONFIGURATION, OK, TEMPORARY
+from capital_governor.contracts.text import valid_name
 from capital_governor.core.fleet_range import fleet_range
 from capital_governor.core.hold import EXITS
-from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Refusal, Snapshot
+from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Agent, Refusal, Snapshot
 from capital_governor.core.reason import PAYLOAD_HOLDS
 from capital_governor.journal.protocol import JournalCorruptError, JournalUnavailableError
 from capital_governor.journal.sqlite.sqlite_driver import in_memory
@@ -45,6 +47,7 @@ def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
     payload, reason, hold = outcome.inputs.payload, outcome.decision.reason, outcome.decision.trace.hold
     snapshot = payload if isinstance(payload, Snapshot) else None
     members = _fleet(outcome, snapshot)
+    known = _known(outcome, snapshot)
     document: dict[str, Any] = {
         "root": str(settings.root),
         "dashboard": settings.dashboard_url,
@@ -66,9 +69,11 @@ def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
                     *token_warnings(settings),
                     *(snapshot.warnings if snapshot else ()),
                     *outcome.decision.trace.warnings,
+                    *group_warnings(known, rules.groups),
                 )
             )
         ),
+        "groups": group_documents(known, rules.groups),
         "next": {
             "reason": reason.value,
             "message": message(reason, rules),
@@ -113,6 +118,15 @@ def _fleet(outcome: Outcome, snapshot: Snapshot | None) -> int:
     return members or (0 if snapshot is None else len(snapshot.metrics))
 
 
+def _known(outcome: Outcome, snapshot: Snapshot | None) -> list[Agent]:
+    """Return the agents in the payload and in what is published, sorted."""
+    published = outcome.decision.after.published
+    names = set() if published is None else set(published.shares)
+    if snapshot is not None:
+        names |= snapshot.metrics.keys() | {name for name in snapshot.faults if valid_name(name)}
+    return sorted(names)
+
+
 def _described(payload: Snapshot, settings: Settings) -> str:
     text = f"{len(payload.metrics)} good and {len(payload.faults)} faulty records"
     if payload.at is None:
@@ -138,6 +152,10 @@ def show_check(document: Mapping[str, Any]) -> None:
             page.labelled("telegram", document["telegram"])
         for agent, fault in document["faults"].items():
             page.labelled("faulty", f"{agent}: {fault}", "yellow")
+        for group in document["groups"]:
+            page.labelled(
+                "group", f"{group['name']} at most {group['cap']:g}: {', '.join(group['agents']) or 'no agent'}"
+            )
         for warning in document["warnings"]:
             page.labelled("warning", warning, "yellow")
         room = document["leeway"]

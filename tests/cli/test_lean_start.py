@@ -68,6 +68,7 @@ def test_the_heavy_libraries_are_there_to_be_loaded() -> None:
 
 LEFT_OUT = {"pydantic", "pydantic_settings", "httpx", "structlog", "rich", "filelock", "asyncio", "uvicorn", "telegram"}
 HURRIED = ["status", "hold --for 1h", "limits", "resume", "limit SmartTrader --max 0.1", "unlimit SmartTrader"]
+HURRIED += ["exposure --max 0.5", "exposure", "exposure --lift", "limit SmartTrader"]
 
 
 def test_what_is_typed_in_a_hurry_loads_little(tmp_path: Path) -> None:

@@ -333,6 +333,83 @@ def test_a_name_that_may_be_a_slip_is_warned_of(place: Place) -> None:
     assert place.call("limit", "RangeTrader", "--max", "0.1").err == ""
 
 
+def test_exposure_says_what_it_does_and_is_obeyed(place: Place) -> None:
+    """The answer has exposure and each share before and after; a cycle without a payload then publishes just these."""
+    assert place.call("once").code == 0
+    before = place.shares()
+    assert place.call("exposure").out == "published exposure 100.00%\nthe operator has set no limit on exposure\n"
+    said = place.call("exposure", "--max", "0.5", "--reason", "election")
+    assert (said.code, said.err) == (0, "")
+    lines = said.out.splitlines()
+    assert lines[:2] == [f"exposure --max 0.5 by {ME}: election", "exposure 100.00% -> at most 50.00%"]
+    assert lines[-1] == "no governor is running: it takes effect when one is, or with `once`"
+    assert "reserve 0.00% -> 50.00%" in lines
+    place.dashboard.next(fixed(b"", status="401 Unauthorized"))
+    place.call("once")
+    after = place.shares()
+    for agent, share in before.items():
+        assert after[agent] == pytest.approx(share / 2, abs=1.1e-6)
+        assert f"{agent} {share:.2%} -> {after[agent]:.2%}" in lines
+    shown = place.call("exposure", "--json").json
+    assert (shown["exposure"], [order["max"] for order in shown["orders"]]) == (0.5, [0.5])
+    lifted = place.call("exposure", "--lift")
+    assert lifted.out.splitlines()[:2] == [
+        f"taken back: exposure --max 0.5 by {ME}: election",
+        "exposure may rise with the next move; until then no share rises",
+    ]
+    assert place.call("once").code == 0
+    assert place.shares() == before
+
+
+def test_a_limit_without_options_shows_the_agent(place: Place) -> None:
+    """Its share, its own limits and those of everybody; the answer of a limit says where its capital goes."""
+    assert place.call("once").code == 0
+    share = place.shares()["RangeTrader"]
+    first = f"RangeTrader: share {share:.2%}\n"
+    assert place.call("limit", "RangeTrader").out == f"{first}the operator has set no limits on RangeTrader\n"
+    said = place.call("limit", "RangeTrader", "--max", "0.1")
+    assert f"RangeTrader {share:.2%} -> 10.00%" in said.out.splitlines()
+    assert "what it takes stays in the reserve until the limit ends" in said.out.splitlines()
+    assert place.call("limit", "*", "--max", "0.2").err == ""
+    assert place.call("limit", "SmartTrader").out.splitlines()[1:] == [f"limit * --max 0.2 by {ME}"]
+    assert len(place.call("limit", "RangeTrader", "--json").json["orders"]) == 2
+    assert place.call("unlimit", "*").code == 0
+
+
+def test_release_needs_a_member_without_a_good_record(place: Place) -> None:
+    """It is refused while the last record was good; a silent agent's answer says what is shared out and when."""
+    assert place.call("once").code == 0
+    refused = place.call("release", "RangeTrader")
+    assert refused.code == 2
+    assert "RangeTrader had a good record in the last payload" in refused.err
+    assert "`limit RangeTrader --max 0`" in refused.err
+    place.dashboard.next(fresh(change=lambda said: said["agents"].pop("RangeTrader")))
+    place.call("once")
+    share = place.shares()["RangeTrader"]
+    released = place.call("release", "RangeTrader")
+    assert released.code == 0, released.err
+    effect = f"RangeTrader: its part of the plan, {share:.2%}, is shared out when MEMBERSHIP_GRACE is over, unless"
+    assert any(line.startswith(effect) for line in released.out.splitlines())
+    assert f"release RangeTrader by {ME}" in place.call("limits").out
+
+
+def test_check_shows_what_each_group_catches(place: Place) -> None:
+    """Each group with its agents, and a warning for an agent without a group and for a glob without an agent."""
+    groups = "traders=0.6:*Trader,Grid*; rest=0.2:Smart*,ScoutBot"
+    found = place.call("check", "--json", CAPITAL_GOVERNOR_GROUPS=groups).json
+    assert found["groups"] == [
+        {"name": "traders", "cap": 0.6, "agents": ["RangeTrader", "SmartTrader"]},
+        {"name": "rest", "cap": 0.2, "agents": ["ScoutBot"]},
+    ]
+    assert found["warnings"][-3:] == [
+        "group traders: Grid* matches no agent now",
+        "group rest: Smart* catches no agent: each that it matches is in a group before it",
+        "in no group of CAPITAL_GOVERNOR_GROUPS: DropshipAgent",
+    ]
+    assert found["ok"] is True
+    assert place.call("check", "--json").json["groups"] == []
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -348,7 +425,19 @@ def test_a_name_that_may_be_a_slip_is_warned_of(place: Place) -> None:
         ("limit Ada --max 1_0", "--max '1_0' is not a number from 0 to 1"),
         ("limit Ada --max ten", "--max 'ten' is not a number from 0 to 1"),
         ("limit Ada --min 0.3 --max 0.2", r"--min 0\.3 is above --max 0\.2"),
-        ("limit Ada", "limit Ada: give --max, --min or both"),
+        ("limit Ada --for 2h", "limit Ada: give --max, --min or both"),
+        ("limit Ada --min 0.1 --share-out", "limit Ada: --share-out needs --max"),
+        ("limit Ada --max 0.1 --json", "limit takes --json only without --max and --min"),
+        ("limit ** --max 0.1", r"'\*\*' cannot be an agent"),
+        ("exposure --max 1.1", r"--max '1\.1' is not a number from 0 to 1; 0\.5 is half of all capital"),
+        ("exposure --max nan", "--max 'nan' is not a number from 0 to 1"),
+        ("exposure --for 2h", "exposure: --for and --reason need --max"),
+        ("exposure --max 0.5 --for 0h", "--for '0h' is no time at all"),
+        ("exposure --max 0.5 --json", "exposure --max takes no --json"),
+        ("exposure --lift --max 0.5", "exposure --lift takes neither --max"),
+        ("exposure --lift", "there is no exposure order to take back"),
+        ("release Ada", "Ada is no member of the fleet: there is nothing to release"),
+        ("release *", r"'\*' cannot be an agent"),
         ("limit Ada --max 0.1 --for soon", "--for 'soon' is not a duration: write 90s, 15m"),
         ("limit Ada --max 0.1 --for 0h", "--for '0h' is no time at all"),
         ("hold --for -2h", "--for '-2h' is not a duration"),

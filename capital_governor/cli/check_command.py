@@ -18,7 +18,7 @@ from capital_governor.cli.once_table import fleet_range_document
 from capital_governor.cli.output import show_json
 from capital_governor.cli.preview import preview
 from capital_governor.cli.run_command import set_up_logs
-from capital_governor.cli.terminal_page import new_page
+from capital_governor.cli.terminal_page import Page, new_page
 from capital_governor.contracts.exit_codes import CONFIGURATION, OK, TEMPORARY
 from capital_governor.contracts.text import valid_name
 from capital_governor.core.fleet_range import fleet_range
@@ -150,14 +150,7 @@ def show_check(document: Mapping[str, Any]) -> None:
             page.labelled("journal", document["journal"], "red")
         if document["telegram"] is not None:
             page.labelled("telegram", document["telegram"])
-        for agent, fault in document["faults"].items():
-            page.labelled("faulty", f"{agent}: {fault}", "yellow")
-        for group in document["groups"]:
-            page.labelled(
-                "group", f"{group['name']} at most {group['cap']:g}: {', '.join(group['agents']) or 'no agent'}"
-            )
-        for warning in document["warnings"]:
-            page.labelled("warning", warning, "yellow")
+        _show_findings(page, document)
         room = document["leeway"]
         if room is not None:
             page.labelled("leeway", room["text"], "yellow" if room["frozen"] else "")
@@ -170,3 +163,13 @@ def show_check(document: Mapping[str, Any]) -> None:
             page.line("Ready" + (", but held" if held else ""), "bold yellow" if held else "bold green")
         else:
             page.line("Not ready", "bold red")
+
+
+def _show_findings(page: Page, document: Mapping[str, Any]) -> None:
+    """Print faulty records, groups and warnings."""
+    for agent, fault in document["faults"].items():
+        page.labelled("faulty", f"{agent}: {fault}", "yellow")
+    for group in document["groups"]:
+        page.labelled("group", f"{group['name']} at most {group['cap']:g}: {', '.join(group['agents']) or 'no agent'}")
+    for warning in document["warnings"]:
+        page.labelled("warning", warning, "yellow")

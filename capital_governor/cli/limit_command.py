@@ -23,7 +23,7 @@ from capital_governor.journal.protocol import LIVE
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 
 
-def limit(
+def limit(  # noqa: PLR0913 - one argument per option
     agent: Agent,
     cap: str | None,
     floor: str | None,

@@ -55,7 +55,7 @@ class Desk:
     running: bool | None
     stopped: bool
 
-    def order(
+    def order(  # noqa: PLR0913 - one keyword per field, as in a dataclass
         self,
         kind: OrderKind,
         seconds: float | None,

@@ -121,7 +121,7 @@ class Desk:
         elif not self.running:
             yield "no governor is running: it takes effect when one is, or with `once`"
         else:
-            begins = "" if self.interval_seconds is None else f", which begins within {self.interval_seconds:g} s"
+            begins = "" if self.interval_seconds is None else f", within {self.interval_seconds:g} s"
             until = f"{begins}, in every hold but STOP" if in_holds else ""
             yield f"a governor is running: it takes effect in its next cycle{until}"
         if self.stopped and in_holds:

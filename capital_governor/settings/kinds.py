@@ -223,7 +223,7 @@ SIZE: Final = _numbers(
 SWITCH: Final = Kind("0 or 1", "0, 1", _switch)
 GROUPS: Final = Kind(
     "groups with caps from 0 to 1, such as crypto=0.5:CryptoTrend,Grid*; sports=0.2:Sports*",
-    "name=0..1:agent,agent; ...",
+    "name=0..1:agent; ...",
     _groups,
 )
 OVERRIDE: Final = _words("assert, report or off", "assert", "report", "off")

@@ -47,7 +47,7 @@ def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 _REASONS: Final = [reason.value for reason in Reason]
-_PUBLISHING: Final = [reason.value for reason in Reason if reason in MOVES | CUTS]
+_PUBLISHING: Final = [reason.value for reason in Reason if reason in MOVES | CUTS | {Reason.RESTORE}]
 
 _BOTH: Final = {
     "allocations": _by_agent(

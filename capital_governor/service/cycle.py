@@ -33,7 +33,7 @@ from capital_governor.service.recovery import Recovered, Recovery
 from capital_governor.service.standing import Outcome, Standing, Vitals, status_document
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line
-from capital_governor.wording.notice_texts import telegram_text
+from capital_governor.wording.notice_texts import has_notice, telegram_text
 from capital_governor.wording.reason_texts import evidence
 
 PAUSE_FILE = Path("state", "guardian_pause.json")
@@ -310,8 +310,8 @@ class Cycle:
         return decision if refusal is None else refuse(decision, self.state, refusal)
 
     def _notices(self, decision: Decision, before: State) -> tuple[Notice, ...]:
-        """Return the message about a move or cut, to be sent once the agents can see it."""
-        if not self._notify or decision.proposal is None:
+        """Return the message about a move, cut or restore, to be sent once the agents can see it."""
+        if not self._notify or decision.proposal is None or not has_notice(decision, before):
             return ()
         return (move_notice(decision.proposal, telegram_text(decision, before, self._rules)),)
 

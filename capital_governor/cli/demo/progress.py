@@ -93,7 +93,7 @@ class Progress:
             yield from ((f"{agent}: {text}", "fault") for agent, text in unwell.items() if agent not in self._unwell)
             yield from ((f"{agent}: healthy again", "stay") for agent in self._unwell if agent not in unwell)
             self._unwell = unwell
-        if reason in MOVES | CUTS:
+        if reason in MOVES | CUTS | {Reason.RESTORE}:
             yield sentence + evidence(entry.decision, entry.state), "move"
             yield shares_text(entry), "move"
         elif reason is not self._reason and not {reason, self._reason} <= STAYS:

@@ -6,11 +6,11 @@ from typing import Final
 
 from capital_governor.cli.figures import percent
 from capital_governor.cli.order_desk import Desk
+from capital_governor.cli.place import published
 from capital_governor.core.decision import resolve
-from capital_governor.core.model import WHOLE, Inputs, Ppm, Publication, Refusal, Rules
+from capital_governor.core.model import WHOLE, Inputs, Ppm, Publication, Refusal, Rules, State
 from capital_governor.core.orders import ceiling_of, limits_of
 from capital_governor.core.reason import Reason
-from capital_governor.journal.protocol import LIVE, JournalError
 
 MOST_AGENTS: Final = 20
 """So many agents are listed, those that lose most."""
@@ -20,27 +20,27 @@ MOVE_TOO: Final = "a move in the same cycle may change shares as well, within al
 def cut_lines(desk: Desk) -> tuple[str, ...]:
     """Return what the next cycle cuts at least, by all orders in force: from published values alone, as in a hold.
 
-    The order is stored already. A journal that cannot be read leaves the effect unknown, and the order valid.
+    The order is stored already. What is published is read from the primary file: faster than from the journal. A file
+    that cannot be read leaves the effect unknown, and the order valid.
     """
-    try:
-        head = desk.journal.head(LIVE)
-        orders = desk.journal.orders(desk.now)
-    except JournalError as error:
-        return (f"what it cuts cannot be shown: {error}",)
-    if head is None or head.state.published is None:
+    found, problem = published(desk.primary)
+    if problem:
+        return (f"what it cuts cannot be shown: {problem}",)
+    if found is None:
         return ("nothing is published yet: it applies from the first allocation on",)
     # Without readable settings only the orders count.
     rules = Rules(min_alloc=0.0, max_alloc=1.0) if desk.limits is None else desk.limits
+    orders = desk.journal.orders(desk.now)
     inputs = Inputs(
         now=desk.now,
         payload=Refusal(Reason.FETCH_FAILED, ""),
         limits=limits_of(orders),
         ceiling=ceiling_of(orders),
     )
-    after = resolve(inputs, head.state, rules).proposal
+    after = resolve(inputs, State(published=found), rules).proposal
     if after is None:
         return ("no published share is above it: nothing is cut",)
-    return (*_differences(head.state.published, after), MOVE_TOO)
+    return (*_differences(found, after), MOVE_TOO)
 
 
 def _differences(before: Publication, after: Publication) -> list[str]:

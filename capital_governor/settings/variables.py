@@ -58,7 +58,7 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "min_alloc": _own("MIN_ALLOC", kinds.RATIO, 0.05, "weight", "floor of each agent's weight"),
     "max_alloc": _own("MAX_ALLOC", kinds.POSITIVE_RATIO, 0.40, "weight", "cap of each agent's weight"),
     "min_reserve": _own("MIN_RESERVE", kinds.RATIO, 0.0, "share", "reserve that is kept in any case"),
-    "groups": _own("GROUPS", kinds.GROUPS, (), "groups", "caps on weights of several agents together"),
+    "groups": _own("GROUPS", kinds.GROUPS, (), "groups", "caps on several agents together"),
     "threshold": _own("THRESHOLD", kinds.RATIO, 0.10, "share", "change of one share that causes a move"),
     "derisk_threshold": _own(
         "DERISK_THRESHOLD", kinds.RATIO, 0.05, "share", "growth of the reserve that causes a move"
@@ -78,7 +78,7 @@ VARIABLES: Final[Mapping[str, Variable]] = {
         "MEMBERSHIP_GRACE", kinds.COUNT, 3, "cycles", "cycles without a record until an agent lapses"
     ),
     "release_after_cycles": _own(
-        "RELEASE_AFTER", kinds.COUNT_OR_NEVER, None, "cycles", "then, until its part is shared out; 0: at once"
+        "RELEASE_AFTER", kinds.COUNT_OR_NEVER, None, "cycles", "then, until its part is shared out"
     ),
     "max_age_set_seconds": _own(
         "MAX_AGE", kinds.AGE, None, "s", "oldest payload that is used; default 3 intervals, if more"

@@ -136,7 +136,7 @@ def test_ranges_of_settings(tmp_path: Path) -> None:
             assert refused(name, float(match[3]) * (1 + 1e-9) + 1e-9 + (step if step == 1.0 else 0.0)), name
         else:
             assert not refused(name, 1e15), name
-    assert checked == 28
+    assert checked == 29
 
 
 def test_words_of_settings(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 class Driver(Protocol):
-    """One open connection to the database of one journal, with its schema up to date.
+    """One open connection to the database of one journal, with its schema up to date, or readable as if it were.
 
     Statements are in the SQL that SQLite (from 3.35) and PostgreSQL share, with ``?`` for a parameter. Blobs are bytes,
     times and weights are floats, yes and no are the integers 1 and 0. Every method raises a JournalError if the storage
@@ -18,6 +18,10 @@ class Driver(Protocol):
     @property
     def place(self) -> str:
         """How messages name the journal."""
+
+    @property
+    def older_orders(self) -> bool:
+        """Whether the table of orders is that of an older schema, which has no ``share_out``."""
 
     def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Return all rows of a query, or of a statement that returns rows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 """Raise it with every change of a table or stored type, and add the upgrade to ``sqlite/upgrades.py``."""
 
 _TABLES: Final[Mapping[str, str]] = {
@@ -52,7 +52,8 @@ _TABLES: Final[Mapping[str, str]] = {
         ended_at {real},             -- NULL: in force, unless until is over
         ended_by TEXT NOT NULL,
         ended TEXT NOT NULL,         -- taken back, replaced, used or lapsed; empty: not before its time
-        end_detail TEXT NOT NULL)""",
+        end_detail TEXT NOT NULL,
+        share_out INTEGER NOT NULL DEFAULT 0)  -- of a limit: 1 if what its cap takes is given to the others""",
 }
 _INDICES: Final[Mapping[str, str]] = {
     "publications_at": "publications (at)",

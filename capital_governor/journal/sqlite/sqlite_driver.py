@@ -26,8 +26,8 @@ def open_sqlite(path: Path, *, read_only: bool = False, upgrade: bool = True, bu
         read_only: make and change nothing, and see what was committed. For one command, with or without a running
             governor; not for the life of a process.
         upgrade: upgrade a journal of an older schema. If the disk refuses that, the journal can be read, and writing
-            raises JournalUnavailableError. Without ``upgrade`` such a journal can be read and its orders can be
-            written, while a governor of the older version writes it.
+            raises JournalUnavailableError. Without ``upgrade`` such a journal can be read, and orders that
+            a governor of the older version obeys can be written, while it runs.
         busy_seconds: how long each transaction waits for a locked database.
 
     Raises:
@@ -67,6 +67,11 @@ class SqliteDriver:
     def place(self) -> str:
         """See ``Driver``."""
         return IN_MEMORY if self._path is None else f"the journal {self._path}"
+
+    @property
+    def older_orders(self) -> bool:
+        """See ``Driver``. Asked anew each time, since a governor that starts beside this may upgrade the journal."""
+        return not self.rows("SELECT 1 FROM pragma_table_info('orders') WHERE name = 'share_out'")
 
     def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """See ``Driver``."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Final
 
-from capital_governor.journal.tables import SCHEMA_VERSION, create_all, create_index, create_table
+from capital_governor.journal.tables import SCHEMA_VERSION, TABLES, create_all, create_index, create_table
 
 TYPES: Final = {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT", "real": "REAL", "blob": "BLOB"}
 """AUTOINCREMENT: a number is never used twice, so that a remembered one stays valid."""
@@ -16,10 +16,11 @@ OLDER_TABLES: Final[Mapping[int, frozenset[str]]] = {
     1: _BEFORE_ORDERS,
     2: _BEFORE_ORDERS | {"orders"},
     3: _BEFORE_ORDERS | {"orders"},
+    4: TABLES,
 }
 """By schema, the tables that a journal must have."""
-OLDER_WITH_ORDERS: Final = frozenset({2, 3})
-"""The older schemas whose table of orders is that of today."""
+OLDER_WITH_ORDERS: Final = frozenset({2, 3, 4})
+"""The older schemas with a table of orders, to which a command adds orders while a governor of that version runs."""
 
 _NEW_COLUMNS: Final = (
     "key TEXT NOT NULL DEFAULT ''",
@@ -49,22 +50,31 @@ _TO_DERIVED: Final = (
     *(create_index(name) for name in ("cycles_at", "publications_at", "publications_reached", "states_published")),
 )
 """Schema 4 stores each publication once, and no trace."""
-_UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {1: _TO_ORDERS, 2: (), 3: _TO_DERIVED}
-"""By schema, the statements that upgrade to the next; from 2 to 3 only the content of rows changed."""
+_TO_SHARE_OUT: Final = (
+    "ALTER TABLE orders ADD COLUMN share_out INTEGER NOT NULL DEFAULT 0",
+    "UPDATE orders SET share_out = 1 WHERE cap IS NOT NULL",
+)
+"""What a cap took was always shared out before schema 5; so is what an older cap takes, and the upgrade moves nothing."""
+_UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
+    1: _TO_ORDERS + _TO_DERIVED,
+    2: _TO_DERIVED + _TO_SHARE_OUT,
+    3: _TO_DERIVED + _TO_SHARE_OUT,
+    4: _TO_SHARE_OUT,
+}
+"""By schema, the statements that upgrade to the current one; from 2 to 3 only the content of rows changed."""
 
 
 def statements(version: int) -> Iterator[str]:
     """Yield the statements that upgrade from this schema to the current one; schema 0 is an empty file."""
     if version == 0:
         yield from create_all(TYPES)
-        return
-    for older in range(version, SCHEMA_VERSION):
-        yield from _UPGRADES[older]
+    elif version < SCHEMA_VERSION:
+        yield from _UPGRADES[version]
 
 
 def views(version: int) -> Iterator[str]:
     """Yield the views through which a journal of this schema reads like the current one, without changing it."""
-    if version == SCHEMA_VERSION:
+    if version >= 4:  # noqa: PLR2004 - the first schema with the tables of today, but for a column of orders
         return
     more = "'' AS key, '' AS previous, NULL AS unseen, '' AS version"
     yield f"CREATE TEMP VIEW cycles AS SELECT *, {more} FROM main.cycles"  # noqa: S608 - constants

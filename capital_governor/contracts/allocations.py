@@ -109,8 +109,11 @@ def _publication(document: dict[str, Any]) -> Publication:
     deployed, kept = sum(shares.values()), _millionths(reserve)
     if deployed + kept != WHOLE:
         raise ValueError("allocations and reserve do not add up to 1")
-    if deployed > ppm(1.0, exposure):
-        raise ValueError("allocations deploy more than exposure allows")
+    withheld = _withheld(document)
+    if not withheld.keys() <= shares.keys():
+        raise ValueError("withheld names an agent that allocations do not")
+    if deployed + sum(withheld.values()) > ppm(1.0, exposure):
+        raise ValueError("allocations and what is withheld are more than exposure allows")
     return Publication(
         generation=generation,
         decision_id=decision_id,
@@ -124,7 +127,14 @@ def _publication(document: dict[str, Any]) -> Publication:
         min_alloc=low,
         max_alloc=high,
         floor_scale=floor_scale,
+        withheld=withheld,
     )
+
+
+def _withheld(document: dict[str, Any]) -> dict[Agent, Ppm]:
+    """Return what is withheld from each agent; nothing if the file does not say. Raises ValueError."""
+    found = _numbers(document, "withheld") if "withheld" in document else {}
+    return {agent: amount for agent, part in found.items() if (amount := _millionths(part))}
 
 
 def _adopted(document: dict[str, Any]) -> Publication:

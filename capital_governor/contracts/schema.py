@@ -57,25 +57,31 @@ _BOTH: Final = {
     "reserve": _ratio("the part of all capital that no agent has"),
     "source": {"const": SOURCE, "description": "who wrote the file; do not use a file of another source"},
     "timestamp": _time("when this was decided (the same until the next move)"),
-    "generation": _count("1, 2, 3 ...: one more with each move or cut; numbers may be skipped", 1),
+    "generation": _count("1, 2, 3 ...: one more with each move, cut or restore; numbers may be skipped", 1),
     "decision_id": _text("time and generation, for people") | {"minLength": 1, "maxLength": 200},
     "exposure": _ratio("the part of all capital that may be deployed"),
 }
+_WITHHELD: Final = _by_agent(
+    {"type": "number", "minimum": 0, "maximum": 1},
+    "agent to what is withheld from its plan line; the reserve has it, and share + withheld is the plan line",
+)
 _PRIMARY: Final = _BOTH | {
     "min_allocation": _ratio("CAPITAL_GOVERNOR_MIN_ALLOC at that time"),
     "max_allocation": _ratio("CAPITAL_GOVERNOR_MAX_ALLOC at that time"),
     "floor_scale": _ratio("1; less where all floors together did not fit: each was multiplied by this"),
     "reason": {"enum": _PUBLISHING, "description": "why it moved"},
-    "weights": _by_agent(_WEIGHT, "agent to weight, its part of what is deployed"),
+    "weights": _by_agent(_WEIGHT, "agent to weight in the plan: its part of what the plan deploys"),
     "scores": _by_agent(_WEIGHT, "agent to score, 0..1"),
+    "withheld": _WITHHELD,
 }
 _ORDER: Final = {
     "key": _text("identifies the order") | {"minLength": 1},
     "text": _text("the order in words"),
-    "order": {"enum": [kind.value for kind in OrderKind], "description": "hold, limit or accept"},
-    "agent": _or_null(_text("the agent, of a limit")),
-    "max": _or_null(_ratio("the cap on its weight, of a limit")),
+    "order": {"enum": [kind.value for kind in OrderKind], "description": ", ".join(OrderKind)},
+    "agent": _or_null(_text("the agent, of a limit or a release; `*`: every agent")),
+    "max": _or_null(_ratio("the cap on its weight, of a limit; the largest exposure, of an exposure order")),
     "min": _or_null(_ratio("the floor of its weight, of a limit")),
+    "share_out": {"type": "boolean", "description": "what a limit's cap takes is given to the others, not withheld"},
     "accepts": _or_null(_text("the hold that it ends, of an accept")),
     "author": _text("the user who gave it"),
     "reason": _text("why, in the user's words"),
@@ -105,6 +111,7 @@ _STATUS: Final = {
     "reserve": _or_null(_ratio("the part of all capital that no agent has")),
     "exposure": _or_null(_ratio("the part of all capital that may be deployed")),
     "floor_scale": _or_null(_ratio("1; less where all floors together did not fit")),
+    "withheld": _or_null(_WITHHELD),
     "orders": {
         "type": "array",
         "items": {"type": "object", "properties": _ORDER, "required": list(_ORDER)},
@@ -142,12 +149,12 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         "title": title,
         "type": "object",
         "properties": properties,
-        "required": list(properties),
+        "required": [field for field in properties if field not in optional],
     }
-    for name, title, properties in (
-        ("primary", "runtime/capital_governor_allocations.json", _PRIMARY),
-        ("override", "runtime/allocations_override.json as the governor writes it", _BOTH),
-        ("status", "runtime/capital_governor_status.json", _STATUS),
+    for name, title, properties, optional in (
+        ("primary", "runtime/capital_governor_allocations.json", _PRIMARY, {"withheld"}),
+        ("override", "runtime/allocations_override.json as the governor writes it", _BOTH, set()),
+        ("status", "runtime/capital_governor_status.json", _STATUS, set()),
     )
 }
 """By name of the file, its schema."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from capital_governor.contracts.instants import instant, read_instant
 from capital_governor.contracts.text import clean, valid_name
-from capital_governor.core.model import DRAWDOWN, REGIME, Latches, iso_text
+from capital_governor.core.model import DRAWDOWN, EVERYBODY, REGIME, Latches, iso_text
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import Reason
 
@@ -26,6 +26,7 @@ def order_document(order: Order) -> dict[str, Any]:
         "agent": order.agent or None,
         "max": order.cap,
         "min": order.floor,
+        "share_out": order.share_out,
         "accepts": order.accepts or None,
         "author": order.author,
         "reason": order.reason,
@@ -35,15 +36,15 @@ def order_document(order: Order) -> dict[str, Any]:
 
 
 def standing_orders(content: bytes) -> tuple[Order, ...]:
-    """Return the holds and limits in a status file, times to the second; none if it cannot be read.
+    """Return the holds, limits and exposure orders in a status file, times to the second; none if it cannot be read.
 
-    Accepts are left out, since only the journal knows whether one was used.
+    Accepts and releases are left out, since only the journal knows whether one was used.
     """
     try:
         found = tuple(_order(each) for each in json.loads(content)["orders"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ()
-    return tuple(order for order in found if order.kind is not OrderKind.ACCEPT)
+    return tuple(order for order in found if order.kind not in {OrderKind.ACCEPT, OrderKind.RELEASE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ def _order(said: dict[str, Any]) -> Order:
         agent=agent,
         cap=said["max"],
         floor=said["min"],
+        # Before there was `share_out`, what a cap took was shared out.
+        share_out=said.get("share_out", said["max"] is not None),
         accepts=said["accepts"] or "",
     )
     weights = [weight for weight in (order.cap, order.floor) if weight is not None]
@@ -111,6 +114,8 @@ def _order(said: dict[str, Any]) -> Order:
         order.key and order.author and all(text == clean(text) for text in (order.key, order.author, order.reason))
     ):
         raise ValueError("no text as the operator's commands write it")
-    if agent and not valid_name(agent):
+    if agent and agent != EVERYBODY and not valid_name(agent):
         raise ValueError("no agent's name")
+    if type(order.share_out) is not bool:
+        raise ValueError("no yes or no")
     return order

@@ -1,4 +1,7 @@
-"""How a start changes the state: adopt a file, take over the latches of a status file, or abandon a generation."""
+"""How a start changes the state.
+
+It may adopt a file, take over the latches of a status file or a state of an earlier version, or abandon a generation.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,18 @@ def recall(state: State, told: Latches, multipliers: Mapping[str, float]) -> Sta
         timestamp_seen=known.timestamp_seen or told.timestamp_seen,
     )
     return replace(state, latches=latches, multipliers={**state.multipliers, **multipliers})
+
+
+def taken_over(state: State) -> State:
+    """Return a state of a version that had no lapse as one in which no absence of before leads to a lapse.
+
+    Members have been absent for one decided cycle at most, so that their grace begins anew. It is not 0, since a member
+    that has been absent for long would then count as gone just now, and if half of them are, that is a hold.
+    """
+    agents = {
+        agent: memory._replace(absent=1) if memory.absent > 1 else memory for agent, memory in state.agents.items()
+    }
+    return replace(state, agents=agents)
 
 
 def abandon(state: State, reached: Publication | None) -> State:

@@ -73,7 +73,8 @@ def decision_id(now: float, generation: int) -> str:
 def documents(publication: Publication) -> tuple[bytes, bytes]:
     """Return the primary and the override file of a publication: JSON, one agent per line, always the same bytes.
 
-    ``allocations`` is a flat map of name to share in both, and ``sum(allocations) + reserve == 1``.
+    ``allocations`` is a flat map of name to share in both, and ``sum(allocations) + reserve == 1``. ``withheld`` is only
+    there if something is withheld: a publication of a version that withheld nothing keeps its bytes.
     """
     shares = {agent: share / WHOLE for agent, share in publication.shares.items()}
     head = {
@@ -90,12 +91,18 @@ def documents(publication: Publication) -> tuple[bytes, bytes]:
         "max_allocation": publication.max_alloc,
         "floor_scale": publication.floor_scale,
         "reason": publication.reason.value,
-        "withheld": {agent: amount / WHOLE for agent, amount in publication.withheld.items()},
         "weights": publication.weights,
         "scores": publication.scores,
     }
+    if publication.withheld:
+        more["withheld"] = withheld_document(publication)
     common = _lines(head)
     return f"{{\n{common},\n{_lines(more)}\n}}\n".encode(), f"{{\n{common}\n}}\n".encode()
+
+
+def withheld_document(publication: Publication) -> dict[Agent, float]:
+    """Return what is withheld from each agent from which something is, as a part of all capital."""
+    return {agent: amount / WHOLE for agent, amount in publication.withheld.items()}
 
 
 def adopted_document(publication: Publication) -> bytes:

@@ -12,7 +12,7 @@ from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.adapters.paths import Paths
 from capital_governor.contracts.allocations import NotOurs, read_primary
 from capital_governor.contracts.status import Remembered, remembered, standing_orders
-from capital_governor.core.adoption import abandon, adopt, recall
+from capital_governor.core.adoption import abandon, adopt, recall, taken_over
 from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Publication, State
 from capital_governor.core.orders import replaced
 from capital_governor.journal.notices import NoticeState, new_notice
@@ -21,6 +21,8 @@ from capital_governor.service.publisher import Publisher
 from capital_governor.wording.log_events import Line, LogEvent
 from capital_governor.wording.notice_texts import taken_back_text
 
+_BEFORE_LAPSES: Final = frozenset({"", "0.1.0"})
+"""The versions that retired absent members; those before schema 4 did not name themselves."""
 HELD_NOTICES: Final = 100
 """More than there can be: a held notice waits for a generation that is not in the files yet."""
 
@@ -92,6 +94,8 @@ class Recovery:
         head = self._journal.head(self._book)
         previous, self._state = ("", State()) if head is None else (head.key, head.state)
         newest = next(self._journal.entries(self._book, last=1), None)
+        if newest is not None and newest.version in _BEFORE_LAPSES:
+            self._state = taken_over(self._state)
         told = self._take_up_status(None if newest is None else newest.at)
         found = self._take_up_files(told)
         files_problem = "" if told is None else told.files_problem

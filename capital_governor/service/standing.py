@@ -12,6 +12,7 @@ from capital_governor.contracts.status import LATCHES, order_document
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import WHOLE, Inputs, Latches, Publication, Rules, State, iso_text
 from capital_governor.core.orders import Order
+from capital_governor.core.publication import withheld_document
 from capital_governor.core.reason import HOLDS, PAYLOAD_HOLDS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import Backlog
@@ -211,6 +212,7 @@ def status_document(
         "reserve": None if published is None else published.reserve / WHOLE,
         "exposure": None if published is None else published.exposure,
         "floor_scale": None if published is None else published.floor_scale,
+        "withheld": None if published is None else withheld_document(published),
         "orders": [order_document(order) for order in standing.orders],
         "latches": {name: getattr(standing.latches, name) for name in LATCHES},
         "multipliers": dict(standing.multipliers),

@@ -151,6 +151,19 @@ def test_what_the_real_program_writes_is_read(tmp_path: Path) -> None:
         assert late.reason.endswith("s in the future: a clock is wrong")
 
 
+def test_what_is_withheld_is_in_the_reserve_and_changes_no_other_answer(root: Path) -> None:
+    """The client ignores the field: a share is what the file says, and its floor is at most that."""
+    before = json.loads((root / "runtime" / PRIMARY).read_bytes())
+    shares = before["allocations"] | {"Ada": 0.02}
+    reserve = round(1.0 - sum(shares.values()), 6)
+    withheld = {"Ada": before["allocations"]["Ada"] - 0.02}
+    put(root, PRIMARY, before | {"allocations": shares, "reserve": reserve, "withheld": withheld})
+    found = read_allocations(root)
+    assert (found.shares, found.reserve, found.reason) == (shares, reserve, "")
+    put(root, STATUS, status(left_seconds=-1))
+    assert share("Ada", root=root, fallback=FLOOR) == 0.02
+
+
 # --- the governor is dead ---------------------------------------------------------------------------------------------
 
 

@@ -66,4 +66,6 @@ def abandon(state: State, reached: Publication | None) -> State:
         state: with that generation as ``published``.
         reached: the last generation that was in the files.
     """
-    return replace(state, published=reached, moved_at=None if reached is None else reached.at)
+    # An agent that is pinned at its weight in the abandoned generation has another weight in the one that was reached.
+    agents = {agent: memory._replace(pin=None) for agent, memory in state.agents.items()}
+    return replace(state, published=reached, agents=agents, moved_at=None if reached is None else reached.at)

@@ -166,10 +166,10 @@ def on_probation(agents: Mapping[Agent, Memory], rules: Rules) -> set[Agent]:
 def adopted(agents: Mapping[Agent, Memory], found: Publication) -> dict[Agent, Memory]:
     """Return the memory after an allocation file was adopted: all its agents are tenured members.
 
-    One without metrics is pinned at its weight in that file.
+    One without metrics is pinned at its weight in that file; others lose the pin that an earlier file gave them.
     """
     names = found.shares.keys()
-    known = {name: agents[name] for name in agents.keys() - set(names)}
+    known = {name: agents[name]._replace(pin=None) for name in agents.keys() - set(names)}
     kept = {name: agents[name] if name in agents and agents[name].member else Memory(tenured=True) for name in names}
     pinned = {
         name: memory._replace(pin=_weight_in(found, name)) if memory.metrics is None else memory

@@ -98,7 +98,9 @@ def _refuse_unknown(order: Order, place: str) -> None:
         what = "a governor of that version shares out what a cap takes; order that with --share-out"
     else:
         return
-    raise JournalUnavailableError(f"{place} is of an older version: {what}, or start the governor of this version first")
+    raise JournalUnavailableError(
+        f"{place} is of an older version: {what}, or first start the governor of this version"
+    )
 
 
 def _order(row: tuple[Any, ...]) -> Order:

@@ -518,9 +518,15 @@ def test_an_order_leaves_the_journal_of_an_older_version_to_its_governor(tmp_pat
     url = "http://127.0.0.1:1"
     before = _schema(tmp_path)
     assert call(tmp_path, "hold", "--reason", "wait", url=url).code == 0
-    limited = call(tmp_path, "limit", "Bobb", "--max", "0.2", url=url)
+    limited = call(tmp_path, "limit", "Bobb", "--max", "0.2", "--share-out", url=url)
     assert "did you mean Bob?" in limited.err
-    assert "replaces: limit Ada --max 0.1" in call(tmp_path, "limit", "Ada", "--max", "0.05", url=url).out
+    given = call(tmp_path, "limit", "Ada", "--max", "0.05", "--share-out", url=url)
+    assert "replaces: limit Ada --max 0.1 --share-out" in given.out
+    withheld = call(tmp_path, "limit", "Ada", "--max", "0.01", url=url)
+    assert (withheld.code != 0, "shares out what a cap takes; order that with --share-out" in withheld.err) == (
+        True,
+        True,
+    )
     assert call(tmp_path, "accept", url=url).code == 2
     assert _schema(tmp_path) == before
     plain = sqlite3.connect(tmp_path / "state" / "capital_governor.sqlite3")

@@ -33,6 +33,20 @@ def test_our_primary_is_read_back_in_full() -> None:
     )
 
 
+def test_what_is_withheld_is_read_back() -> None:
+    """In millionths, by agent; 0 is nothing, and so is a file that does not say."""
+    content = document(
+        allocations={"SmartTrader": 0.32, "DropshipAgent": 0.1}, reserve=0.58, withheld={"DropshipAgent": 0.1}
+    )
+    publication = read_primary(encoded(content))
+    assert isinstance(publication, Publication)
+    assert publication.withheld == {"DropshipAgent": 100_000}
+    assert publication.plan == {"SmartTrader": 320_000, "DropshipAgent": 200_000}
+    nothing = read_primary(encoded(document(withheld={"SmartTrader": 0})))
+    assert isinstance(nothing, Publication)
+    assert nothing == read_primary(encoded(document()))
+
+
 @given(
     st.lists(st.integers(0, 1_000_000), min_size=0, max_size=40).map(lambda cuts: sorted([*cuts, 1_000_000])),
     st.integers(1, 2**53 - 1),
@@ -171,6 +185,13 @@ def test_foreign_or_impossible_allocations_are_never_taken_for_ours(
         {"max_allocation": 1.5},
         {"allocations": {"SmartTrader": 0.3200004, "DropshipAgent": 0.1999996}},
         {"allocations": {"SmartTrader": 0.33, "DropshipAgent": 0.2}},
+        {"withheld": {"SmartTrader": -0.1}},
+        {"withheld": {"SmartTrader": 0.0000004}},
+        {"withheld": {"SmartTrader": None}},
+        {"withheld": {"Stranger": 0.1}},
+        {"withheld": {"SmartTrader": 0.280001}},
+        {"withheld": [0.1]},
+        {"withheld": None},
     ],
 )
 def test_inconsistent_primary_with_a_generation_is_torn(changes: dict[str, object]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from capital_governor.core.adoption import abandon, adopt, recall
+from capital_governor.core.adoption import abandon, adopt, recall, taken_over
 from capital_governor.core.model import DRAWDOWN, REGIME, Latches, Memory, State
 from capital_governor.core.reason import Reason
 from tests.rigs.builders import INTERVAL, NOW, PLAIN, cycle, observe, publication, rated, settled, shares_of
@@ -19,7 +19,7 @@ def test_an_adopted_file_is_what_is_published() -> None:
     state = adopt(State(), FOUND)
     assert state.published == FOUND
     assert (state.generation, state.moved_at) == (7, NOW - INTERVAL)
-    assert state.agents == {"Ada": Memory(tenured=True), "Bob": Memory(tenured=True)}
+    assert state.agents == {"Ada": Memory(tenured=True, pin=0.4), "Bob": Memory(tenured=True, pin=0.6)}
 
 
 def test_a_generation_number_is_never_used_again() -> None:
@@ -40,7 +40,7 @@ def test_what_is_known_of_its_agents_is_kept() -> None:
     ada = Memory(rated(0.5), healthy=1, absent=2)
     retired = Memory(member=False, retired_at=NOW - 1000.0)
     state = adopt(State(agents={"Ada": ada, "Bob": retired, "Zed": retired}), FOUND)
-    assert state.agents == {"Ada": ada, "Bob": Memory(tenured=True), "Zed": retired}
+    assert state.agents == {"Ada": ada, "Bob": Memory(tenured=True, pin=0.6), "Zed": retired}
     assert list(state.agents) == ["Ada", "Bob", "Zed"]
 
 
@@ -59,6 +59,24 @@ def test_adopted_agents_have_no_probation() -> None:
     rules = replace(PLAIN, probation_cycles=5)
     decision, _ = cycle(observe({"Ada": 0.2, "Bob": 0.3}), adopt(State(), FOUND), rules)
     assert [bound.hi for bound in decision.trace.limits.values()] == [0.4, 0.4]
+
+
+def test_what_an_adopted_file_withholds_is_withheld_and_pins_are_those_of_its_plan() -> None:
+    """Ada's plan line is 0.20 + 0.05 at an exposure of 0.5, so its weight stays 0.5, and 0.20 is its share."""
+    found = replace(FOUND, withheld={"Ada": 50_000})
+    state = adopt(State(), found)
+    assert state.published is not None
+    assert state.published.plan == {"Ada": 250_000, "Bob": 300_000}
+    assert (state.agents["Ada"].pin, state.agents["Bob"].pin) == (0.5, 0.6)
+    idle = adopt(State(), replace(publication({"Ada": 0}, 0.0), weights={"Ada": 0.3}))
+    assert idle.agents["Ada"].pin == 0.3
+
+
+def test_a_state_of_a_version_without_lapses_starts_each_grace_anew() -> None:
+    """Absences of before count as one cycle: not as none, since the agent has not gone just now."""
+    agents = {"Ada": Memory(absent=3), "Bob": Memory(absent=1), "Cyd": Memory()}
+    state = State(agents=agents, generation=4)
+    assert taken_over(state) == replace(state, agents=agents | {"Ada": Memory(absent=1)})
 
 
 def test_an_abandoned_generation_leaves_its_number_used() -> None:

@@ -132,6 +132,13 @@ def test_the_documents_to_the_byte() -> None:
     assert documents(SMALL) == (PRIMARY, OVERRIDE)
 
 
+def test_the_primary_says_what_is_withheld_and_nothing_where_nothing_is() -> None:
+    """By agent, as a part of all capital, at its end; the override does not have it."""
+    primary, override = documents(replace(SMALL, withheld={"SmartTrader": 12_345}))
+    assert primary == PRIMARY[: -len(b"\n}\n")] + b',\n  "withheld": {\n    "SmartTrader": 0.012345\n  }\n}\n'
+    assert override == OVERRIDE
+
+
 def test_an_empty_fleet_is_an_empty_map() -> None:
     """No agents is an empty map, not a broken one."""
     primary, override = documents(replace(SMALL, shares={}, weights={}, scores={}, reserve=WHOLE))

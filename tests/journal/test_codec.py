@@ -7,7 +7,7 @@ import math
 import struct
 import types
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from enum import Enum
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -20,6 +20,8 @@ from capital_governor.core.model import (
     Inputs,
     Latches,
     Limit,
+    Memory,
+    Metrics,
     Publication,
     Refusal,
     Rules,
@@ -27,7 +29,7 @@ from capital_governor.core.model import (
 )
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Brake, Decision, Trace
-from capital_governor.journal.codec import decode, encode
+from capital_governor.journal.codec import decode, encode, pack
 from capital_governor.journal.protocol import (
     JournalCorruptError,
     JournalRefusedError,
@@ -80,6 +82,32 @@ def test_whatever_is_encoded_comes_back_the_same(kind: Any) -> None:
 
     same()
     say(f"{kind.__name__}: {seen} values")
+
+
+def test_a_publication_from_which_nothing_is_withheld_is_stored_as_before() -> None:
+    """It keeps the bytes that older schemas gave it, and with them the digest by which it counts as in the files."""
+    old = (
+        b'{"generation":1,"decision_id":"d","at":1.0,"reason":"threshold","shares":{"a":400000},"reserve":600000,'
+        b'"weights":{"a":0.4},"exposure":1.0,"scores":{"a":0.5},"min_alloc":0.05,"max_alloc":0.4,"floor_scale":1.0}'
+    )
+    publication = decode(Publication, old)
+    assert publication.withheld == {}
+    assert encode(publication) == old
+    assert encode(replace(publication, withheld={"a": 1})) == old[:-1] + b',"withheld":{"a":1}}'
+
+
+def test_what_is_known_of_ten_thousand_agents_takes_little_more_room() -> None:
+    """Lapse, counts and pin are at their defaults in nearly all agents, and add at most a twentieth once packed."""
+    rng = seeded(9)
+    agents = {
+        f"Agent{number:05}": Memory(Metrics(*(round(rng.uniform(0, 1), 4) for _ in range(4))), tenured=True)
+        for number in range(10_000)
+    }
+    doc = encode(State(agents=agents))
+    former = doc.replace(b",false,0,0,null]", b"]")
+    assert decode(State, former) == State(agents=agents)
+    assert len(doc) - len(former) == 16 * 10_000 - 10_000
+    assert len(pack(doc)) < 1.05 * len(pack(former))
 
 
 def test_a_hundred_thousand_floats_come_back_bit_for_bit() -> None:

@@ -12,14 +12,20 @@ from typing import Any
 
 import pytest
 
-from capital_governor.core.model import Limit, OperatorHold, State
+from capital_governor.core.model import EVERYBODY, Limit, OperatorHold, State
 from capital_governor.core.orders import Order, OrderEnd, OrderKind, accept_of, hold_of, limits_of
-from capital_governor.journal.protocol import Journal, JournalCorruptError, JournalError, Record
+from capital_governor.journal.protocol import (
+    Journal,
+    JournalCorruptError,
+    JournalError,
+    JournalUnavailableError,
+    Record,
+)
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from tests.rigs.journal_cycles import held
 from tests.rigs.patience import PATIENCE_SECONDS
-from tests.rigs.stored_roots import OLD_CYCLES, unpack
+from tests.rigs.stored_roots import OLD_CYCLES, unpack, unpack_schema_4
 
 NOW = 1_762_200_000.0
 DAY = 86_400.0
@@ -39,10 +45,11 @@ def record(number: int, *orders: Order) -> Record:
 
 def test_what_is_ordered_comes_back_exactly(journal: Journal) -> None:
     """Every field, and the oldest first."""
-    full = capped(2, "Ada", floor=0.02, until=NOW + 99, reason="new strategy")
+    full = capped(2, "Ada", floor=0.02, until=NOW + 99, reason="new strategy", share_out=True)
     asked = order(3, OrderKind.ACCEPT, accepts="members_gone")
-    journal.put_orders([order(1), full, asked])
-    assert journal.orders(NOW + 50) == (order(1), full, asked)
+    given = (order(1), full, asked, order(4, OrderKind.EXPOSURE, cap=0.5), order(5, OrderKind.RELEASE, agent="Ada"))
+    journal.put_orders(given)
+    assert journal.orders(NOW + 50) == given
 
 
 def test_an_order_is_in_force_until_its_time_is_over(journal: Journal) -> None:
@@ -185,6 +192,44 @@ def test_a_journal_that_lacks_its_orders_is_damaged(old: Path) -> None:
     plain.close()
     with pytest.raises(JournalCorruptError, match="lacks orders"):
         open_sqlite(old)
+
+
+def test_an_older_journal_takes_only_orders_that_its_governor_obeys_as_they_are_meant(path: Path) -> None:
+    """A cap shares out there; what an older governor would not know, or would obey otherwise, is refused."""
+    unpack_schema_4(path.parent.parent / "root")
+    stored = path.parent.parent / "root" / "state" / "capital_governor.sqlite3"
+    desk = open_sqlite(stored, upgrade=False)
+    before = desk.orders(NOW + DAY)
+    assert [(each.agent, each.share_out) for each in before] == [("Ada", True), ("Cyd", False)]
+    for odd in (
+        capped(1, "Bob"),
+        capped(2, EVERYBODY, share_out=True),
+        order(3, OrderKind.EXPOSURE, cap=0.5),
+        order(4, OrderKind.RELEASE, agent="Dan"),
+    ):
+        with pytest.raises(JournalUnavailableError, match="older version.*start the governor of this version"):
+            desk.put_orders([odd])
+    taken = (order(5), capped(6, "Bob", share_out=True), order(7, OrderKind.LIMIT, agent="Dan", floor=0.1))
+    desk.put_orders([*taken, before[0].ended(NOW, OrderEnd.TAKEN_BACK, "bert")])
+    assert desk.orders(NOW + DAY) == (before[1], *taken)
+    desk.close()
+    assert schema(stored)[0] == 4
+    journal = open_sqlite(stored)
+    assert journal.orders(NOW + DAY) == (before[1], *taken)
+    journal.put_orders([capped(8, "Dan")])
+    assert journal.orders(NOW + DAY)[-1] == capped(8, "Dan")
+    journal.close()
+
+
+def test_a_desk_that_was_open_before_the_upgrade_goes_on_after_it(path: Path) -> None:
+    """A governor that starts meanwhile upgrades the journal, and what the desk then writes is stored in full."""
+    unpack_schema_4(path.parent.parent / "root")
+    stored = path.parent.parent / "root" / "state" / "capital_governor.sqlite3"
+    desk = open_sqlite(stored, upgrade=False)
+    open_sqlite(stored).close()
+    desk.put_orders([capped(1, "Bob", share_out=True), capped(2, "Dan")])
+    assert desk.orders(NOW + DAY)[-2:] == (capped(1, "Bob", share_out=True), capped(2, "Dan"))
+    desk.close()
 
 
 OPENER = """

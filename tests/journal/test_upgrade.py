@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from capital_governor.core.decision import commit, resolve
+from capital_governor.core.model import Memory
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.notices import NoticeState
@@ -21,9 +22,9 @@ from capital_governor.journal.protocol import LIVE, JournalError
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.journal.tables import SCHEMA_VERSION
-from tests.rigs.builders import FLEET, NOW
+from tests.rigs.builders import FLEET, NOW, rated
 from tests.rigs.cycle_rig import CycleRig, footprint, locked
-from tests.rigs.stored_roots import OLD_CYCLES, unpack
+from tests.rigs.stored_roots import OLD_CYCLES, unpack, unpack_schema_4
 
 TURNED = {name: 1 - score for name, score in FLEET.items()}
 """What the old root's last payload scored."""
@@ -58,9 +59,10 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def read(journal: Store) -> dict[str, Any]:
     """All that a start and a look at the journal ask for."""
     entries = list(journal.entries(LIVE))
-    assert all(entry.derived for entry in entries)
-    assert all(resolve(entry.inputs, entry.state, entry.rules) == entry.decision for entry in entries)
-    assert all(commit(entry.decision) == entry.after for entry in entries)
+    # With the cap on Ada this version decides otherwise: it withholds what a cap takes, in a hold too.
+    assert [entry.derived for entry in entries] == [True] * 5 + [False] * 5
+    assert all(resolve(entry.inputs, entry.state, entry.rules) == entry.decision for entry in entries[:5])
+    assert all(commit(entry.decision) == entry.after for entry in entries[:5])
     head, reached = journal.head(LIVE), journal.last_reached(LIVE)
     assert head is not None
     assert reached is not None
@@ -72,7 +74,7 @@ def read(journal: Store) -> dict[str, Any]:
         "reached": reached == head.state.published and journal.unreached(LIVE) is None,
         "shares": reached.shares,
         "pending": len(journal.notices(NoticeState.PENDING, 99)),
-        "cap": [order.cap for order in journal.orders(AFTER)],
+        "cap": [(order.cap, order.share_out) for order in journal.orders(AFTER)],
     }
 
 
@@ -90,7 +92,7 @@ def test_an_older_journal_is_read_and_upgraded_without_a_loss(root: Path) -> Non
         "reached": True,
         "shares": {"Ada": 100_000, "Bob": 400_000, "Cyd": 400_000},
         "pending": 4,
-        "cap": [0.1] if orders else [],
+        "cap": [(0.1, True)] if orders else [],
     }
     for read_only in (True, False, False, True):
         journal = open_sqlite(path, read_only=read_only)
@@ -119,6 +121,50 @@ def test_a_root_of_an_earlier_version_is_taken_over_without_a_move(tmp_path: Pat
         assert rig.found == "resumed at generation 4"
         assert [entry.reason for entry in rig.entries()] == [*REASONS, Reason.UNCHANGED, Reason.THRESHOLD]
         assert rig.told == []
+
+
+def test_a_root_of_schema_4_is_taken_over_without_a_move(tmp_path: Path) -> None:
+    """What is published is plan and shares at once, its cap shares out as before, and the files keep every byte.
+
+    Dan has been absent for three cycles. The version before would retire it in the next one; now its grace begins anew,
+    and it lapses, to the gain of nobody, when it has been absent for more than three cycles of this version's count.
+    """
+    unpack_schema_4(tmp_path)
+    with CycleRig(tmp_path, now=NOW + 3_300.0) as rig:
+        before = footprint(rig.primary, rig.override)
+        assert rig.found == "resumed at generation 3"
+        seen = {"Ada": 0.2, "Bob": 0.5, "Cyd": 0.3}
+        for absences in (2, 3):
+            assert rig.see(seen).decision.reason is Reason.UNCHANGED
+            assert rig.governor.state.agents["Dan"] == Memory(rated(0.25), tenured=True, absent=absences)
+            rig.restart()
+        assert footprint(rig.primary, rig.override) == before
+        published = rig.governor.state.published
+        assert published is not None
+        assert published.plan == published.shares == {"Ada": 100_000, "Bob": 400_000, "Cyd": 272_727, "Dan": 227_273}
+        assert [(order["max"], order["share_out"]) for order in rig.status()["orders"]] == [(0.1, True), (None, False)]
+        assert rig.see(seen).decision.reason is Reason.CUT_LAPSE
+        file = json.loads(rig.primary.read_bytes())
+        assert (file["generation"], file["reserve"], file["withheld"]) == (4, 0.227273, {"Dan": 0.227273})
+        assert file["allocations"] == {"Ada": 0.1, "Bob": 0.4, "Cyd": 0.272727, "Dan": 0.0}
+        assert rig.told == []
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_journal_of_schema_4_is_read_as_it_is_and_upgraded(tmp_path: Path, *, read_only: bool) -> None:
+    """Both ways it says the same; what this version decides otherwise than the one before says so."""
+    unpack_schema_4(tmp_path)
+    journal = open_sqlite(tmp_path / "state" / "capital_governor.sqlite3", read_only=read_only)
+    entries = list(journal.entries(LIVE))
+    assert [entry.version for entry in entries] == ["0.1.0"] * 11
+    assert [entry.derived for entry in entries] == [True] * 7 + [False] * 4
+    assert [entry.generation for entry in entries] == [1, 2, None, None, None, None, None, 3, None, None, None]
+    assert journal.unreached(LIVE) is None
+    assert [(each.agent, each.share_out) for each in journal.orders(AFTER)] == [("Ada", True), ("Cyd", False)]
+    assert len(journal.order_history()) == 4
+    assert [notice.key for notice in journal.notices(NoticeState.PENDING, 9)] == ["alert-1"]
+    assert journal._db.rows("PRAGMA main.user_version") == [(4 if read_only else SCHEMA_VERSION,)]
+    journal.close()
 
 
 def test_old_entries_are_pruned_with_all_that_they_alone_refer_to(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ FIELDS = {
     "reserve",
     "exposure",
     "floor_scale",
+    "withheld",
     "warnings",
     "orders",
     "latches",
@@ -85,6 +86,7 @@ def test_a_move_is_shown_in_full(rig: CycleRig) -> None:
         "reserve": 0.2,
         "exposure": 0.8,
         "floor_scale": 1.0,
+        "withheld": {},
         "warnings": [],
         "orders": [],
         "latches": {"paused": False, "guardian_seen": True, "timestamp_seen": True},
@@ -169,6 +171,16 @@ def test_a_file_that_cannot_be_written_is_shown(rig: CycleRig, monkeypatch: pyte
     rig.see(SWAPPED)
     assert rig.status()["state"] == "governing"
     assert json.loads(rig.primary.read_bytes())["generation"] == 2
+
+
+def test_what_is_withheld_is_shown_beside_the_exposure_of_the_plan() -> None:
+    """By agent, as a part of all capital; the reserve contains it."""
+    before = settled(shares={"Ada": 300_000, "Bob": 360_000, "Cyd": 240_000})
+    assert before.published is not None
+    seen = replace(before.published, withheld={"Ada": 100_000})
+    status = shown(Standing(published=seen))
+    assert (status["withheld"], status["reserve"], status["exposure"]) == ({"Ada": 0.1}, 0.1, 1.0)
+    assert shown(Standing())["withheld"] is None
 
 
 def test_a_refusal_of_the_gate_is_shown_as_holding() -> None:

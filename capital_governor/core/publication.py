@@ -73,8 +73,8 @@ def decision_id(now: float, generation: int) -> str:
 def documents(publication: Publication) -> tuple[bytes, bytes]:
     """Return the primary and the override file of a publication: JSON, one agent per line, always the same bytes.
 
-    ``allocations`` is a flat map of name to share in both, and ``sum(allocations) + reserve == 1``. ``withheld`` is only
-    there if something is withheld: a publication of a version that withheld nothing keeps its bytes.
+    ``allocations`` is a flat map of name to share in both, and ``sum(allocations) + reserve == 1``. ``withheld`` is
+    only there if something is withheld: a publication of a version that withheld nothing keeps its bytes.
     """
     shares = {agent: share / WHOLE for agent, share in publication.shares.items()}
     head = {

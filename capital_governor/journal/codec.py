@@ -49,7 +49,7 @@ def encode(value: Storable) -> bytes:
         ValueError: the value does not match its type, or has text that UTF-8 cannot encode (a lone surrogate). This is
             an error of the caller, not of the storage.
     """
-    # Older schemas have no `withheld`: where it is empty, a publication keeps the bytes and the digest that it had there.
+    # Older schemas have no `withheld`: where it is empty, a publication keeps the bytes and digest it had there.
     left_out = {0: {"withheld"}} if isinstance(value, Publication) and not value.withheld else None
     return _adapter(type(value)).dump_json((value,), exclude=left_out, warnings="error")[1:-1]
 

@@ -138,7 +138,7 @@ STATES: Final[tuple[Callable[[CycleRig], object], ...]] = (
     ],
 )
 def test_real_files_are_as_the_schemas_say(tmp_path: Path, play: Callable[[CycleRig], object], dry_run: bool) -> None:
-    """Whatever happened, dry run or not, all three files hold; their fields are described and, but for `withheld`, required."""
+    """Whatever happened, also in a dry run, all files hold; their fields are known, and required but for `withheld`."""
     with CycleRig(tmp_path, dry_run=dry_run) as rig:
         play(rig)
         files = written(rig)

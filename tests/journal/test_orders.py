@@ -207,7 +207,7 @@ def test_an_older_journal_takes_only_orders_that_its_governor_obeys_as_they_are_
         order(3, OrderKind.EXPOSURE, cap=0.5),
         order(4, OrderKind.RELEASE, agent="Dan"),
     ):
-        with pytest.raises(JournalUnavailableError, match="older version.*start the governor of this version"):
+        with pytest.raises(JournalUnavailableError, match=r"older version.*start the governor of this version"):
             desk.put_orders([odd])
     taken = (order(5), capped(6, "Bob", share_out=True), order(7, OrderKind.LIMIT, agent="Dan", floor=0.1))
     desk.put_orders([*taken, before[0].ended(NOW, OrderEnd.TAKEN_BACK, "bert")])

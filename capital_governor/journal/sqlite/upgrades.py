@@ -54,7 +54,7 @@ _TO_SHARE_OUT: Final = (
     "ALTER TABLE orders ADD COLUMN share_out INTEGER NOT NULL DEFAULT 0",
     "UPDATE orders SET share_out = 1 WHERE cap IS NOT NULL",
 )
-"""Before schema 5 what a cap took was always shared out. Older caps stay like that, so that the upgrade moves nothing."""
+"""Before schema 5 what a cap took was always shared out. Older caps go on like that, so the upgrade moves nothing."""
 _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
     1: _TO_ORDERS + _TO_DERIVED,
     2: _TO_DERIVED + _TO_SHARE_OUT,

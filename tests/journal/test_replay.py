@@ -42,6 +42,7 @@ RULES: Final[dict[str, Any]] = {
     "CONFIRM_CYCLES": 2,
     "PROBATION": 4,
     "MAX_STEP": 0.12,
+    "RELEASE_AFTER": 3,
 }
 """The default scores, and every brake on."""
 
@@ -222,7 +223,8 @@ def test_the_run_met_everything(interrupted: Run) -> None:
     assert any(entry.inputs.accept and entry.decision.trace.accepted for entry in interrupted.entries)
     assert any(entry.inputs.limits for entry in interrupted.entries)
     assert any(entry.decision.trace.retired for entry in interrupted.entries)
-    assert any(entry.decision.trace.cuts for entry in interrupted.entries)
+    assert any(entry.decision.trace.lapsed for entry in interrupted.entries)
+    assert any(entry.decision.trace.withheld for entry in interrupted.entries)
     assert any(entry.decision.trace.step < 1 for entry in interrupted.entries)
 
 

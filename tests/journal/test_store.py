@@ -203,7 +203,7 @@ def test_other_content_under_a_reached_number_has_not_reached(journal: Journal) 
     """A mark belongs to the content: what replaces it under the same generation must reach the file again."""
     tell(journal, held(State(published=publication(5)), NOW))
     journal.reached(5)
-    other = publication(5, share=300_000)
+    other = publication(5, share=150_000)
     tell(journal, held(State(published=other), NOW + 300))
     assert journal.unreached(LIVE) == other
     assert journal.last_reached(LIVE) is None

@@ -23,7 +23,7 @@ RULES: Final = Rules()
 GOOD: Final = Metrics(850.0, 1.234, 0.65, 2.5)
 
 
-def publication(generation: int, at: float = NOW, share: int = 400_000) -> Publication:
+def publication(generation: int, at: float = NOW, share: int = 200_000) -> Publication:
     return Publication(
         generation=generation,
         decision_id=f"d{generation}",
@@ -31,7 +31,7 @@ def publication(generation: int, at: float = NOW, share: int = 400_000) -> Publi
         reason=Reason.THRESHOLD,
         shares={"b": share, "a": 100_000},
         reserve=900_000 - share,
-        weights={"b": 0.8, "a": 0.2},
+        weights={"b": 0.4, "a": 0.2},
         exposure=0.5,
         scores={"b": 0.7, "a": 0.1},
         min_alloc=0.05,

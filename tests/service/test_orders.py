@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from capital_governor.contracts.status import standing_orders
+from capital_governor.contracts.status import order_document, standing_orders
 from capital_governor.core.acceptance import ACCEPTABLE, EXPIRES_SECONDS, open_hold
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
@@ -685,3 +685,18 @@ def test_a_status_file_that_says_no_orders_gives_none(orders: object) -> None:
     """What another program put there is not obeyed, and an accept is not taken up a second time."""
     assert [order.cap for order in standing_orders(json.dumps({"orders": [WHOLE]}).encode())] == [0.1]
     assert standing_orders(json.dumps({"orders": orders}).encode()) == ()
+
+
+def test_orders_come_back_from_a_status_file_as_they_were_given() -> None:
+    """An exposure order and a limit for everybody too; a release does not, and an older file's caps share out."""
+    given = (
+        Order(key="1", kind=OrderKind.LIMIT, author="anna", given_at=NOW, agent="Ada", cap=0.1, share_out=True),
+        Order(key="2", kind=OrderKind.LIMIT, author="anna", given_at=NOW, agent="*", cap=0.2),
+        Order(key="3", kind=OrderKind.EXPOSURE, author="anna", given_at=NOW, cap=0.5),
+    )
+    release = Order(key="4", kind=OrderKind.RELEASE, author="anna", given_at=NOW, agent="Ada")
+    said = [order_document(order) for order in (*given, release)]
+    assert standing_orders(json.dumps({"orders": said}).encode()) == given
+    older = [{name: value for name, value in each.items() if name != "share_out"} for each in said[:1]]
+    assert standing_orders(json.dumps({"orders": older}).encode()) == given[:1]
+    assert standing_orders(json.dumps({"orders": [said[0] | {"share_out": 1}]}).encode()) == ()

@@ -133,7 +133,7 @@ def test_a_previous_program_that_takes_over_again_is_adopted_again(tmp_path: Pat
 def test_the_previous_programs_file_is_adopted_once(tmp_path: Path) -> None:
     """An agent of an adopted file that was retired while a brake was on is not a member again after a restart."""
     previous_program(tmp_path, SETTLED)
-    with CycleRig(tmp_path, CONFIRM_CYCLES=3) as rig:
+    with CycleRig(tmp_path, CONFIRM_CYCLES=3, RELEASE_AFTER=0) as rig:
         for _ in range(4):  # a grace of three, and the cycle that retires
             assert rig.see({"Ada": 0.5, "Bob": 0.3}).published == rig.governor.state.published
         known = rig.governor.state

@@ -63,7 +63,7 @@ _BOTH: Final = {
 }
 _WITHHELD: Final = _by_agent(
     {"type": "number", "minimum": 0, "maximum": 1},
-    "agent to what is withheld from its plan line; the reserve has it, and share + withheld is the plan line",
+    "agent to what is withheld from its plan, as a part of all capital; the reserve has it",
 )
 _PRIMARY: Final = _BOTH | {
     "min_allocation": _ratio("CAPITAL_GOVERNOR_MIN_ALLOC at that time"),
@@ -72,7 +72,7 @@ _PRIMARY: Final = _BOTH | {
     "reason": {"enum": _PUBLISHING, "description": "why it moved"},
     "weights": _by_agent(_WEIGHT, "agent to weight in the plan: its part of what the plan deploys"),
     "scores": _by_agent(_WEIGHT, "agent to score, 0..1"),
-    "withheld": _WITHHELD,
+    "withheld": _WITHHELD | {"description": f"{_WITHHELD['description']}; not there if nothing is withheld"},
 }
 _ORDER: Final = {
     "key": _text("identifies the order") | {"minLength": 1},

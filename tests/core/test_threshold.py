@@ -1,4 +1,4 @@
-"""Move or stay, the brakes, and the cut that passes them: numbers in millionths, worked out by hand."""
+"""Move or stay, and the brakes: numbers in millionths, worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TypedDict
 
 import pytest
 
-from capital_governor.core.model import DAY_SECONDS, WHOLE, Agent, Memory, Ppm, Publication, Rules, State
+from capital_governor.core.model import DAY_SECONDS, Agent, Group, Memory, Ppm, Publication, Rules, State
 from capital_governor.core.reason import Reason
-from capital_governor.core.threshold import Proposal, brakes, compare, cut
+from capital_governor.core.threshold import Proposal, brakes, compare
 from capital_governor.core.trace import AgentLimits, Brake, LimitSource, Trigger, WeightLimit
+from capital_governor.core.withholding import plan_of
 from tests.rigs.builders import FLEET_SHARES, NOW, PLAIN, publication, rated
 
 MEMBER = Memory(rated(0.5))
@@ -26,20 +27,19 @@ class Changes(TypedDict, total=False):
     exposure: float
     limits: Mapping[Agent, AgentLimits]
     floor_scale: float
-    unwell: Collection[Agent]
+    pinned: Collection[Agent]
 
 
 def _proposal(
-    shares: Mapping[Agent, Ppm],
+    lines: Mapping[Agent, Ppm],
     *,
     exposure: float = 1.0,
-    cut_off: Ppm = 0,
     limits: Mapping[Agent, AgentLimits] | None = None,
     floor_scale: float = 1.0,
-    unwell: Collection[Agent] = (),
+    pinned: Collection[Agent] = (),
 ) -> Proposal:
-    every = dict.fromkeys(shares, _bounds()) | dict(limits or {})
-    return Proposal(shares, cut_off, exposure, every, floor_scale, unwell)
+    every = dict.fromkeys(lines, _bounds()) | dict(limits or {})
+    return Proposal(lines, exposure, every, [limit.lo * floor_scale for limit in every.values()], pinned)
 
 
 def _asked(
@@ -49,8 +49,8 @@ def _asked(
     rules: Rules = PLAIN,
 ) -> dict[Reason, Trigger]:
     before = publication(FLEET_SHARES) if published is None else published
-    known = dict.fromkeys(proposal.shares, MEMBER) | dict(agents or {})
-    return {trigger.reason: trigger for trigger in compare(proposal, before, known, NOW, rules)}
+    known = dict.fromkeys(proposal.lines, MEMBER) | dict(agents or {})
+    return {trigger.reason: trigger for trigger in compare(proposal, plan_of(before), known, NOW, rules)}
 
 
 def _fired(proposal: Proposal, published: Publication | None = None, rules: Rules = PLAIN) -> list[Reason]:
@@ -58,26 +58,44 @@ def _fired(proposal: Proposal, published: Publication | None = None, rules: Rule
 
 
 def _fleet(**changes: Ppm) -> dict[Agent, Ppm]:
-    """The published shares of the fleet (400,000, 360,000, 240,000), changed by so much."""
+    """The published lines of the fleet (400,000, 360,000, 240,000), changed by so much."""
     return {agent: share + changes.get(agent, 0) for agent, share in FLEET_SHARES.items()}
 
 
 @pytest.mark.parametrize(
-    ("changes", "cut_off", "fired"),
+    ("changes", "fired"),
     [
-        pytest.param({}, 0, [], id="nothing"),
-        pytest.param({"Ada": -99_999, "Cyd": 99_999}, 0, [], id="just less than 10 points"),
-        pytest.param({"Ada": -100_000, "Cyd": 100_000}, 0, [Reason.THRESHOLD], id="10 points"),
-        pytest.param({"Ada": -49_999}, 0, [], id="just less than 5 points to the reserve"),
-        pytest.param({"Ada": -50_000}, 0, [Reason.DERISK], id="5 points to the reserve"),
-        pytest.param({"Ada": -60_000}, 10_001, [], id="a faulty agent's cut does not count as its growth"),
-        pytest.param({"Ada": -60_000}, 10_000, [Reason.DERISK], id="what is more than the cut does"),
-        pytest.param({"Ada": -50_000, "Bob": -50_000}, 0, [Reason.THRESHOLD, Reason.DERISK], id="reserve is a line"),
+        pytest.param({}, [], id="nothing"),
+        pytest.param({"Ada": -99_999, "Cyd": 99_999}, [], id="just less than 10 points"),
+        pytest.param({"Ada": -100_000, "Cyd": 100_000}, [Reason.THRESHOLD], id="10 points"),
+        pytest.param({"Ada": -49_999}, [], id="just less than 5 points to the reserve"),
+        pytest.param({"Ada": -50_000}, [Reason.DERISK], id="5 points to the reserve"),
+        pytest.param({"Ada": -50_000, "Bob": -50_000}, [Reason.THRESHOLD, Reason.DERISK], id="reserve is a line"),
     ],
 )
-def test_what_change_is_worth_a_move(changes: dict[str, Ppm], cut_off: Ppm, fired: list[Reason]) -> None:
+def test_what_change_is_worth_a_move(changes: dict[str, Ppm], fired: list[Reason]) -> None:
     """10 points of one line, or 5 points more of reserve; just less is not."""
-    assert _fired(_proposal(_fleet(**changes), cut_off=cut_off)) == fired
+    assert _fired(_proposal(_fleet(**changes))) == fired
+
+
+@pytest.mark.parametrize(
+    ("changes", "fired"),
+    [
+        pytest.param({}, [], id="nothing"),
+        pytest.param({"Cyd": -49_999}, [], id="just less than 5 points to the reserve"),
+        pytest.param({"Cyd": -50_000}, [Reason.DERISK], id="5 points to the reserve"),
+        pytest.param({"Ada": -99_999, "Bob": 99_999}, [], id="just less than 10 points"),
+        pytest.param({"Ada": -100_000, "Bob": 100_000}, [Reason.THRESHOLD], id="10 points"),
+    ],
+)
+def test_what_is_withheld_plays_no_part(changes: dict[str, Ppm], fired: list[Reason]) -> None:
+    """All of Ada's line and a quarter of Bob's are withheld: lines are compared, and the reserve is 1 less the plan.
+
+    By the shares, each of these would change Ada's line by at least 30 points.
+    """
+    shares = {"Ada": 0, "Bob": 270_000, "Cyd": 240_000}
+    published = publication(shares, withheld={"Ada": 400_000, "Bob": 90_000})
+    assert _fired(_proposal(_fleet(**changes)), published) == fired
 
 
 def test_thresholds_show_their_arithmetic() -> None:
@@ -95,7 +113,7 @@ def test_thresholds_show_their_arithmetic() -> None:
 
 def test_what_did_not_fire_shows_nothing() -> None:
     """Where nothing changes every question is answered with no, and names nobody."""
-    assert list(_asked(_proposal(_fleet(), cut_off=5)).values()) == [
+    assert list(_asked(_proposal(_fleet())).values()) == [
         Trigger(Reason.LIMIT_BREACHED, False, 0, 0, ""),
         Trigger(Reason.EXPOSURE_ZERO, False, 1_000_000, 0, ""),
         Trigger(Reason.MEMBER_LEFT, False, 0, 1, ""),
@@ -105,7 +123,7 @@ def test_what_did_not_fire_shows_nothing() -> None:
         Trigger(Reason.DERISK, False, 0, 50_000, "reserve"),
         Trigger(Reason.TURNOVER, False, 0, 200_000, ""),
     ]
-    assert _asked(_proposal(_fleet(Ada=-1), cut_off=5))[Reason.DERISK].value == 0
+    assert _asked(_proposal(_fleet(Ada=-1)))[Reason.DERISK].value == 1
 
 
 def test_lines_that_come_and_go_count_in_full() -> None:
@@ -129,7 +147,7 @@ def test_a_large_fleet_moves_by_turnover() -> None:
 def test_a_reserve_that_shrinks_is_a_change_but_no_derisking() -> None:
     """From a reserve of 40 points: a rise of 10 points in one line moves, and says so of that line."""
     published = publication({"Ada": 300_000, "Bob": 300_000})
-    asked = _asked(_proposal({"Ada": 350_000, "Bob": 350_000}, cut_off=7), published)
+    asked = _asked(_proposal({"Ada": 350_000, "Bob": 350_000}), published)
     assert asked[Reason.THRESHOLD] == Trigger(Reason.THRESHOLD, True, 100_000, 100_000, "reserve")
     assert asked[Reason.DERISK] == Trigger(Reason.DERISK, False, -100_000, 50_000, "reserve")
     assert asked[Reason.TURNOVER].value == 100_000
@@ -150,24 +168,58 @@ def test_nothing_published_is_a_first_allocation() -> None:
 
 
 def test_a_breached_limit_moves_whatever_its_size() -> None:
-    """A share one millionth above its limit times the published exposure is a breach; at the limit it is none."""
+    """A line one millionth above its limit times the published exposure is a breach; at the limit it is none."""
     published = publication({"Ada": 320_001, "Bob": 320_000, "Cyd": 100_000}, 0.8)
     proposal = _proposal({"Ada": 320_000, "Bob": 320_000, "Cyd": 100_000}, exposure=0.8)
     breach = _asked(proposal, published)[Reason.LIMIT_BREACHED]
     assert breach == Trigger(Reason.LIMIT_BREACHED, True, 320_001, 320_000, "Ada")
-    capped = _proposal(proposal.shares, exposure=0.8, limits={"Cyd": _bounds(0.0, 0.1)})
+    capped = _proposal(proposal.lines, exposure=0.8, limits={"Cyd": _bounds(0.0, 0.1)})
     worst = _asked(capped, published)[Reason.LIMIT_BREACHED]
     assert worst == Trigger(Reason.LIMIT_BREACHED, True, 100_000, 80_000, "Cyd")
-    assert not _asked(proposal, publication(proposal.shares, 0.8))[Reason.LIMIT_BREACHED].fired
+    assert not _asked(proposal, publication(proposal.lines, 0.8))[Reason.LIMIT_BREACHED].fired
     joining = _proposal({**_fleet(), "New": 0}, limits={"New": _bounds(0.0, 0.0)})
     assert not _asked(joining)[Reason.LIMIT_BREACHED].fired, "who has no line has no share"
+
+
+def test_a_line_above_its_limit_is_a_breach_though_all_of_it_is_withheld() -> None:
+    """Ada's line is 400,000, and her limit of 0.25 allows 250,000: the plan is what has to fit."""
+    published = publication({"Ada": 0, "Bob": 360_000, "Cyd": 240_000}, withheld={"Ada": 400_000})
+    breach = _asked(_proposal(_fleet(), limits={"Ada": _bounds(0.05, 0.25)}), published)[Reason.LIMIT_BREACHED]
+    assert breach == Trigger(Reason.LIMIT_BREACHED, True, 400_000, 250_000, "Ada")
+
+
+def test_a_group_above_its_cap_moves_whatever_its_size() -> None:
+    """Ada and Bob have 608,000 together at an exposure of 0.8: a cap of 0.76 allows that, one of 0.759999 does not."""
+    published = publication({"Ada": 320_000, "Bob": 288_000, "Cyd": 192_000}, 0.8)
+    proposal = _proposal(published.shares, exposure=0.8)
+
+    def breach(*groups: Group, limits: Mapping[Agent, AgentLimits] | None = None) -> Trigger:
+        asked = _proposal(published.shares, exposure=0.8, limits=limits) if limits else proposal
+        return _asked(asked, published, rules=replace(PLAIN, groups=groups))[Reason.LIMIT_BREACHED]
+
+    assert not breach(Group("pair", 0.76, ("Ada", "B*"))).fired
+    pair = breach(Group("pair", 0.759999, ("Ada", "B*")))
+    assert pair == Trigger(Reason.LIMIT_BREACHED, True, 608_000, 607_999, "group pair")
+    # Bob is above his own cap of 0.2 by 128,000, the pair above its cap of 0.7 by 48,000, Cyd's group by 112,000.
+    alone = (Group("pair", 0.7, ("Ada", "B*")), Group("rest", 0.1, ("*",)))
+    worst = breach(*alone, limits={"Bob": _bounds(0.05, 0.2)})
+    assert worst == Trigger(Reason.LIMIT_BREACHED, True, 288_000, 160_000, "Bob")
+    assert breach(*alone) == Trigger(Reason.LIMIT_BREACHED, True, 192_000, 80_000, "group rest")
+
+
+def test_a_group_counts_the_lines_of_those_who_left() -> None:
+    """Cyd is no member any more; its line of 240,000 still stands beside Bob's 360,000."""
+    rules = replace(PLAIN, groups=(Group("pair", 0.5, ("Bob", "Cyd")),))
+    remaining = _proposal({"Ada": 400_000, "Bob": 360_000})
+    breach = _asked(remaining, rules=rules)[Reason.LIMIT_BREACHED]
+    assert breach == Trigger(Reason.LIMIT_BREACHED, True, 600_000, 500_000, "group pair")
 
 
 def test_an_exposure_that_became_zero_moves() -> None:
     """Once: an exposure that is zero already does not."""
     nothing = _proposal(dict.fromkeys(FLEET_SHARES, 0), exposure=0.0)
     assert _asked(nothing)[Reason.EXPOSURE_ZERO].fired
-    assert not _asked(nothing, publication(nothing.shares, 0.0))[Reason.EXPOSURE_ZERO].fired
+    assert not _asked(nothing, publication(nothing.lines, 0.0))[Reason.EXPOSURE_ZERO].fired
 
 
 def test_a_line_without_a_member_moves() -> None:
@@ -194,14 +246,14 @@ def test_a_member_without_a_line_moves_unless_it_has_just_returned(
         pytest.param(250_000, Changes(), True, id="one millionth below 0.24, and raised"),
         pytest.param(239_999, Changes(), False, id="not raised"),
         pytest.param(239_998, Changes(), False, id="lowered"),
-        pytest.param(250_000, Changes(unwell=["Cyd"]), False, id="not healthy"),
+        pytest.param(250_000, Changes(pinned=["Cyd"]), False, id="pinned"),
         pytest.param(250_000, Changes(exposure=0.9), False, id="above the floor times a smaller new exposure"),
         pytest.param(250_000, Changes(floor_scale=0.9), False, id="above the lowered floor"),
         pytest.param(250_000, Changes(limits={"Cyd": _bounds(0.239999, 0.4)}), False, id="at the floor"),
     ],
 )
-def test_a_share_below_its_floor_moves(cyd: Ppm, changes: Changes, fired: bool) -> None:
-    """A healthy member is lifted to its floor times the smaller exposure if the proposal raises it."""
+def test_a_line_below_its_floor_moves(cyd: Ppm, changes: Changes, fired: bool) -> None:
+    """A member is lifted to its floor times the smaller exposure if the proposal raises it, unless it is pinned."""
     published = publication({"Ada": 400_000, "Bob": 360_000, "Cyd": 239_999})
     with_floor: Changes = {"limits": {"Cyd": _bounds(0.24, 0.4)}}
     proposal = _proposal({"Ada": 400_000, "Bob": 350_000, "Cyd": cyd}, **(with_floor | changes))
@@ -222,6 +274,13 @@ def test_of_several_below_their_floors_the_one_that_lacks_most_is_named() -> Non
     published = publication({"Ada": 49_995, "Bob": 49_993, "Cyd": 49_995})
     lacking = _asked(_proposal(dict.fromkeys(published.shares, 60_000)), published)[Reason.BELOW_FLOOR]
     assert lacking == Trigger(Reason.BELOW_FLOOR, True, 49_993, 50_000, "Bob")
+
+
+def test_a_line_at_its_floor_does_not_move_though_less_is_given() -> None:
+    """Of Cyd's line of 240,000 only 100,000 is given: its floor is for the line."""
+    published = publication({"Ada": 400_000, "Bob": 360_000, "Cyd": 100_000}, withheld={"Cyd": 140_000})
+    proposal = _proposal({"Ada": 400_000, "Bob": 350_000, "Cyd": 250_000}, limits={"Cyd": _bounds(0.24, 0.4)})
+    assert not _asked(proposal, published)[Reason.BELOW_FLOOR].fired
 
 
 @pytest.mark.parametrize(
@@ -248,97 +307,3 @@ def test_the_brakes(since: float | None, asked: int, active: list[Reason]) -> No
 def test_without_settings_no_brake_is_ever_on() -> None:
     """The defaults brake nothing, right after a move either."""
     assert not any(brake.active for brake in brakes(State(moved_at=NOW), NOW, PLAIN))
-
-
-LIMITS = dict.fromkeys(FLEET_SHARES, _bounds())
-
-
-def _cut(
-    published: Publication, exposure: float, limits: Mapping[Agent, AgentLimits] = LIMITS
-) -> tuple[object, ...] | None:
-    found = cut(published, limits, exposure, PLAIN)
-    if found is None:
-        return None
-    assert sum(found.shares.values()) <= WHOLE - published.reserve
-    return found.reason, list(found.shares.values()), found.exposure
-
-
-@pytest.mark.parametrize(
-    ("exposure", "expected"),
-    [
-        pytest.param(1.0, None, id="no change"),
-        pytest.param(0.950003, None, id="just less than 5 points"),
-        # 400,000 * 0.95, 360,000 * 0.95, 240,000 * 0.95
-        pytest.param(0.95, (Reason.CUT_DERISK, [380_000, 342_000, 228_000], 0.95), id="5 points"),
-        pytest.param(0.0, (Reason.CUT_EXPOSURE_ZERO, [0, 0, 0], 0.0), id="zero"),
-    ],
-)
-def test_a_cut_scales_every_share(exposure: float, expected: tuple[object, ...] | None) -> None:
-    """It is due when the scaling alone frees 5 points, or nothing may be deployed."""
-    assert _cut(publication(FLEET_SHARES), exposure) == expected
-
-
-def test_a_cut_for_a_breached_limit() -> None:
-    """Only the agent above its limit loses, and its weight follows its share; a higher exposure raises nothing."""
-    limits = LIMITS | {"Bob": _bounds(0.05, 0.30)}
-    published = publication({"Ada": 320_000, "Bob": 288_000, "Cyd": 192_000}, 0.8)
-    # Bob's limit is 0.30 * 0.8.
-    assert _cut(published, 1.0, limits) == (Reason.CUT_LIMIT, [320_000, 240_000, 192_000], 0.8)
-    found = cut(published, limits, 1.0, PLAIN)
-    assert found is not None
-    assert found.weights == pytest.approx({"Ada": 0.4, "Bob": 0.3, "Cyd": 0.24})
-
-
-def test_a_cut_scales_first_and_limits_then() -> None:
-    """At half the exposure Bob's 0.36 becomes 0.18, and his limit of 0.30 is then 0.15."""
-    limits = LIMITS | {"Bob": _bounds(0.05, 0.30)}
-    assert _cut(publication(FLEET_SHARES), 0.5, limits) == (Reason.CUT_LIMIT, [200_000, 150_000, 120_000], 0.5)
-
-
-def test_a_cut_takes_the_lines_of_those_who_left() -> None:
-    """Lines without a member become zero, but that alone is no reason to cut."""
-    limits = {agent: _bounds() for agent in ("Ada", "Bob")}
-    assert _cut(publication(FLEET_SHARES), 1.0, limits) is None
-    found = cut(publication(FLEET_SHARES), limits, 0.5, PLAIN)
-    assert found is not None
-    assert (found.reason, list(found.shares.values())) == (Reason.CUT_DERISK, [200_000, 180_000, 0])
-    assert found.weights == {"Ada": 0.4, "Bob": 0.36, "Cyd": 0.0}
-
-
-def test_a_cut_weight_follows_its_share_and_the_others_stay_to_the_bit() -> None:
-    """Weights finer than a millionth are not lost by being scaled, at an exposure of 1 neither."""
-    published = replace(publication(FLEET_SHARES), weights={"Ada": 0.4, "Bob": 0.36, "Cyd": 0.2400000001})
-    found = cut(published, LIMITS | {"Bob": _bounds(0.05, 0.30)}, 1.0, PLAIN)
-    assert found is not None
-    assert found.weights == {"Ada": 0.4, "Bob": 0.3, "Cyd": 0.2400000001}
-
-
-def test_a_threshold_of_zero_cuts_for_one_millionth_but_not_for_none() -> None:
-    """A change of exposure too small for any share is no cut."""
-    rules = replace(PLAIN, derisk_threshold=0.0)
-    assert cut(publication(FLEET_SHARES), LIMITS, 1.0, rules) is None
-    found = cut(publication({"Ada": 400_000}), LIMITS, 0.9999975, rules)
-    assert found is not None
-    assert found.shares == {"Ada": 399_999}
-
-
-def test_weights_outlive_an_exposure_of_zero() -> None:
-    """The split is remembered though nothing is deployed."""
-    found = cut(publication(FLEET_SHARES), LIMITS, 0.0, PLAIN)
-    assert found is not None
-    assert found.weights == pytest.approx({"Ada": 0.4, "Bob": 0.36, "Cyd": 0.24})
-
-
-def test_an_exposure_that_is_zero_already_is_not_cut_again() -> None:
-    """From nothing there is nothing to take."""
-    assert _cut(publication(dict.fromkeys(FLEET_SHARES, 0), 0.0), 0.0) is None
-    assert _cut(publication(dict.fromkeys(FLEET_SHARES, 0), 0.5), 0.0) is None
-
-
-def test_a_cut_of_a_large_fleet_never_exceeds_the_new_exposure() -> None:
-    """Two hundred shares scaled by just under a half do not round up to a millionth more than exposure allows."""
-    shares = {f"A{number:03}": 5_000 for number in range(200)}
-    limits = dict.fromkeys(shares, _bounds(0.0, 0.4))
-    due = cut(publication(shares), limits, 0.4999999999, PLAIN)
-    assert due is not None
-    assert sum(due.shares.values()) <= 499_999

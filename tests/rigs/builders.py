@@ -92,8 +92,16 @@ def observe(
     return Inputs(now, snapshot(scores, at=now, faulty=faulty, risk=risk, drawdown=drawdown))
 
 
-def publication(shares: Mapping[Agent, Ppm], exposure: float = 1.0, *, generation: int = 1) -> Publication:
-    """A published generation with these shares, each weight share / exposure."""
+def publication(
+    shares: Mapping[Agent, Ppm],
+    exposure: float = 1.0,
+    *,
+    generation: int = 1,
+    withheld: Mapping[Agent, Ppm] | None = None,
+) -> Publication:
+    """A published generation with these shares, and these parts withheld; each weight is plan line / exposure."""
+    kept = dict(withheld or {})
+    lines = {agent: share + kept.get(agent, 0) for agent, share in shares.items()}
     return Publication(
         generation=generation,
         decision_id=f"20251103T215500Z-{generation}",
@@ -101,11 +109,12 @@ def publication(shares: Mapping[Agent, Ppm], exposure: float = 1.0, *, generatio
         reason=Reason.FIRST_ALLOCATION,
         shares=dict(shares),
         reserve=WHOLE - sum(shares.values()),
-        weights={agent: share / WHOLE / exposure if exposure else 0.0 for agent, share in shares.items()},
+        weights={agent: line / WHOLE / exposure if exposure else 0.0 for agent, line in lines.items()},
         exposure=exposure,
         scores={},
         min_alloc=0.05,
         max_alloc=0.40,
+        withheld=kept,
     )
 
 

@@ -16,6 +16,8 @@ from capital_governor.core.model import (
     DRAWDOWN,
     REGIME,
     Agent,
+    Ceiling,
+    Group,
     Inputs,
     Latches,
     Limit,
@@ -30,7 +32,19 @@ from capital_governor.core.model import (
 )
 from capital_governor.core.reason import GATE_REFUSALS, Reason
 from tests.rigs.broken_deciders import HEARD, RIGHT, STATE, SWAPPED
-from tests.rigs.builders import INTERVAL, NOW, PLAIN, SITUATIONS, Situation, examples, observe, rated, snapshot
+from tests.rigs.builders import (
+    FLEET,
+    INTERVAL,
+    NOW,
+    PLAIN,
+    SITUATIONS,
+    Situation,
+    examples,
+    observe,
+    publication,
+    rated,
+    snapshot,
+)
 
 
 def _judged(inputs: Inputs = HEARD, state: State = STATE, rules: Rules = PLAIN, **wrong: Any) -> Reason | None:
@@ -69,6 +83,9 @@ def test_a_decision_without_a_proposal_has_nothing_to_check() -> None:
         pytest.param({"shares": dict.fromkeys(RIGHT, 333_334), "reserve": -2}, id="a negative reserve"),
         pytest.param({"shares": {**RIGHT, "Ada": 192_000.0}}, id="no integer"),
         pytest.param({"shares": {**RIGHT, "Ada": True}, "reserve": 391_999}, id="a truth value"),
+        pytest.param({"withheld": {"Cyd": -1}}, id="less than nothing withheld"),
+        pytest.param({"withheld": {"Cyd": 0.0}}, id="no integer withheld"),
+        pytest.param({"withheld": {"Zed": 0}}, id="withheld from nobody"),
     ],
 )
 def test_lines_that_do_not_add_up_are_refused(wrong: dict[str, Any]) -> None:
@@ -81,12 +98,22 @@ def test_more_than_the_exposure_is_refused() -> None:
     assert _judged(**_lines(Ada=192_001)) is Reason.GATE_EXPOSURE
 
 
+def test_what_is_withheld_counts_as_deployed() -> None:
+    """Shares and withheld parts together are at most the exposure: what is withheld may come back without a move."""
+    less = _lines(Cyd=300_000)
+    assert _judged(**less, withheld={"Cyd": 20_000}) is None
+    assert _judged(**less, withheld={"Cyd": 20_001}) is Reason.GATE_EXPOSURE
+
+
 @pytest.mark.parametrize(
     ("orders", "wrong"),
     [
         pytest.param((), _lines(Cyd=320_001, Ada=191_999), id="MAX_ALLOC times the exposure"),
         pytest.param((Limit("Bob", "ops", cap=0.3599),), {}, id="an operator's cap"),
         pytest.param((Limit("Bob", "a", cap=0.3599), Limit("Bob", "b", cap=0.9)), {}, id="the lower of two caps"),
+        pytest.param((Limit("Bob", "ops", cap=0.3599, share_out=True),), {}, id="a cap that is shared out"),
+        pytest.param((Limit("*", "ops", cap=0.3999),), {}, id="a cap for everybody"),
+        pytest.param((Limit("*", "ops", cap=0.9), Limit("Bob", "ops", cap=0.3599)), {}, id="one beside it"),
         pytest.param((Limit("Bob", "a", cap=0.9), Limit("Bob", "b", cap=0.3599, until=NOW + 1)), {}, id="not expired"),
     ],
 )
@@ -105,6 +132,32 @@ def test_limits_that_do_not_bind_refuse_nothing() -> None:
     assert _judged(replace(HEARD, limits=orders)) is None
 
 
+@pytest.mark.parametrize(
+    ("groups", "refusal"),
+    [
+        # Bob and Cyd have 608,000 at an exposure of 0.8.
+        pytest.param([Group("pair", 0.76, ("Bob", "C*"))], None, id="at its cap"),
+        pytest.param([Group("pair", 0.759999, ("Bob", "C*"))], Reason.GATE_LIMIT, id="a millionth above"),
+        pytest.param(
+            [Group("bob", 0.36, ("B*",)), Group("pair", 0.4, ("Bob", "Cyd"))], None, id="Bob is in the first only"
+        ),
+        pytest.param(
+            [Group("all", 1.0, ("Ada",)), Group("pair", 0.7, ("?ob", "[C]yd"))], Reason.GATE_LIMIT, id="the second"
+        ),
+    ],
+)
+def test_a_group_above_its_cap_is_refused(groups: list[Group], refusal: Reason | None) -> None:
+    """The shares of a group, as the first that matches has it, add up to at most its cap times the exposure."""
+    assert _judged(rules=replace(PLAIN, groups=tuple(groups))) is refusal
+
+
+def test_what_is_withheld_from_a_group_does_not_count() -> None:
+    """A group's shares are within its cap, though its plan lines are not: a person's tightening waits for no move."""
+    rules = replace(PLAIN, groups=(Group("pair", 0.5, ("Bob", "Cyd")),))
+    half = _lines(Bob=200_000, Cyd=200_000)
+    assert _judged(rules=rules, **half, withheld={"Bob": 88_000, "Cyd": 120_000}) is None
+
+
 @pytest.mark.parametrize("faulty", [["Cyd"], []])
 def test_a_gain_without_a_good_record_is_refused(faulty: list[Agent]) -> None:
     """Cyd, faulty or absent, may not rise; had it not risen, nothing would be wrong."""
@@ -113,6 +166,9 @@ def test_a_gain_without_a_good_record_is_refused(faulty: list[Agent]) -> None:
     assert _judged(unwell, **_lines(Cyd=192_000)) is None
     unpublished = replace(STATE, agents={**STATE.agents, "Dan": Memory(rated(0.5))})
     assert _judged(HEARD, unpublished, **_lines(Cyd=319_999, Dan=1)) is Reason.GATE_FAULTY_GAIN
+
+
+AT_70_PERCENT = replace(STATE, published=publication({"Ada": 280_000, "Bob": 252_000, "Cyd": 168_000}, 0.7))
 
 
 @pytest.mark.parametrize(
@@ -127,8 +183,41 @@ def test_a_gain_without_a_good_record_is_refused(faulty: list[Agent]) -> None:
     ],
 )
 def test_an_exposure_above_any_multiplier_is_refused(inputs: Inputs, multipliers: dict[str, float]) -> None:
-    """The most cautious multiplier bounds it, missing ones being the last known."""
-    assert _judged(inputs, replace(STATE, multipliers=multipliers)) is Reason.GATE_MULTIPLIER
+    """The most cautious multiplier bounds a rise, missing ones being the last known."""
+    assert _judged(inputs, replace(AT_70_PERCENT, multipliers=multipliers)) is Reason.GATE_MULTIPLIER
+
+
+def test_the_published_exposure_is_above_no_multiplier() -> None:
+    """A multiplier that has just fallen forces no publication to follow, but 0.800001 would be a rise."""
+    fallen = observe(SWAPPED, risk=0.5)
+    assert _judged(fallen) is None
+    assert _judged(fallen, exposure=0.800001) is Reason.GATE_MULTIPLIER
+
+
+@pytest.mark.parametrize(
+    ("inputs", "rules", "refusal"),
+    [
+        pytest.param(replace(HEARD, ceiling=Ceiling(0.799, "ops")), PLAIN, Reason.GATE_MULTIPLIER, id="an order"),
+        pytest.param(replace(HEARD, ceiling=Ceiling(0.8, "ops")), PLAIN, None, id="at the order"),
+        pytest.param(
+            replace(HEARD, ceiling=Ceiling(0.5, "ops", until=NOW + 1)), PLAIN, Reason.GATE_MULTIPLIER, id="in force"
+        ),
+        pytest.param(replace(HEARD, ceiling=Ceiling(0.5, "ops", until=NOW)), PLAIN, None, id="expired"),
+        pytest.param(HEARD, replace(PLAIN, min_reserve=0.201), Reason.GATE_MULTIPLIER, id="MIN_RESERVE"),
+        pytest.param(HEARD, replace(PLAIN, min_reserve=0.2), None, id="at MIN_RESERVE"),
+    ],
+)
+def test_an_exposure_above_a_ceiling_is_refused(inputs: Inputs, rules: Rules, refusal: Reason | None) -> None:
+    """What a person has set bounds every publication, the published exposure being no excuse."""
+    assert _judged(inputs, rules=rules) is refusal
+
+
+def test_a_ceiling_bounds_a_cut_in_a_hold_too() -> None:
+    """A cut under a pause that leaves the exposure above the operator's ceiling is refused."""
+    paused = replace(HEARD, pause=Pause(paused=True), ceiling=Ceiling(0.7, "ops"))
+    cut = _lines(Ada=100_000, Bob=100_000, Cyd=100_000)
+    assert _judged(paused, **cut) is Reason.GATE_MULTIPLIER
+    assert _judged(paused, **cut, exposure=0.7) is None
 
 
 def test_an_exposure_above_1_is_refused() -> None:
@@ -136,13 +225,47 @@ def test_an_exposure_above_1_is_refused() -> None:
     assert _judged(observe(risk=1.2), exposure=1.1) is Reason.GATE_MULTIPLIER
 
 
-def test_a_line_for_a_stranger_is_refused() -> None:
-    """Even a line of zero; and one that has left may keep its line at zero only."""
-    assert _judged(**_lines(Zed=0)) is Reason.GATE_STRANGER
+def test_a_share_for_a_stranger_is_refused() -> None:
+    """An agent that is no member has a line of 0 at most, whatever it had before."""
+    assert _judged(**_lines(Zed=0)) is None
     retired = replace(STATE, agents={**STATE.agents, "Bob": Memory(member=False, retired_at=NOW)})
     without = observe({"Ada": 0.2, "Cyd": 0.5}, risk=0.8)
     assert _judged(without, retired) is Reason.GATE_STRANGER
+    assert _judged(without, retired, **_lines(Bob=1)) is Reason.GATE_STRANGER
     assert _judged(without, retired, **_lines(Bob=0)) is None
+
+
+WITHOUT_CYD = observe({"Ada": 0.2, "Bob": 0.3}, risk=0.8)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "memory", "refusal"),
+    [
+        pytest.param(WITHOUT_CYD, Memory(rated(0.5), absent=2), None, id="the last cycle of grace"),
+        pytest.param(WITHOUT_CYD, Memory(rated(0.5), absent=3), Reason.GATE_STRANGER, id="lapses now"),
+        pytest.param(WITHOUT_CYD, Memory(rated(0.5), absent=4, lapsed=True), Reason.GATE_STRANGER, id="has lapsed"),
+        pytest.param(
+            observe({"Ada": 0.2, "Bob": 0.3}, faulty=["Cyd"], risk=0.8),
+            Memory(rated(0.5), lapsed=True, returned=2),
+            Reason.GATE_STRANGER,
+            id="a faulty record is no return",
+        ),
+        pytest.param(
+            observe({"Ada": 0.2, "Bob": 0.3}, faulty=["Cyd"], risk=0.8),
+            Memory(rated(0.5), absent=3),
+            None,
+            id="a faulty record is no absence",
+        ),
+        pytest.param(HEARD, Memory(rated(0.5), lapsed=True), Reason.GATE_STRANGER, id="its first good record"),
+        pytest.param(HEARD, Memory(rated(0.5), lapsed=True, returned=1), Reason.GATE_STRANGER, id="its second"),
+        pytest.param(HEARD, Memory(rated(0.5), lapsed=True, returned=2), None, id="its third in a row"),
+    ],
+)
+def test_a_share_for_the_lapsed_is_refused(inputs: Inputs, memory: Memory, refusal: Reason | None) -> None:
+    """Absent for longer than the grace, an agent has 0 until its third good record in a row."""
+    state = replace(STATE, agents={**STATE.agents, "Cyd": memory})
+    assert _judged(inputs, state, **_lines(Cyd=192_000)) is refusal
+    assert _judged(inputs, state, **_lines(Cyd=0)) is None
 
 
 @pytest.mark.parametrize(
@@ -158,6 +281,31 @@ def test_a_rise_under_a_brake_is_refused(rules: Rules) -> None:
     assert _judged(rules=rules, **_lines(Cyd=192_000)) is None
     joining = observe({**SWAPPED, "New": 0.1}, risk=0.8)
     assert _judged(joining, rules=rules, **_lines(Cyd=191_999, New=1)) is Reason.GATE_RISE
+
+
+PARTLY = publication({"Ada": 320_000, "Bob": 288_000, "Cyd": 92_000}, 0.8, withheld={"Cyd": 100_000})
+RESTORED: dict[str, Any] = {"shares": {"Ada": 320_000, "Bob": 288_000, "Cyd": 192_000}, "reserve": 200_000}
+
+
+def test_what_was_withheld_comes_back_within_no_cooldown_but_needs_no_confirmation() -> None:
+    """A restore is a rise within COOLDOWN; before CONFIRM_CYCLES only what is above the published plan is one."""
+    state, heard = replace(STATE, published=PARTLY), observe(FLEET, risk=0.8)
+    cooling = replace(PLAIN, cooldown_seconds=INTERVAL + 1)
+    assert _judged(heard, state, cooling, **RESTORED) is Reason.GATE_RISE
+    assert _judged(heard, state, replace(PLAIN, cooldown_seconds=INTERVAL), **RESTORED) is None
+    confirming = replace(PLAIN, confirm_cycles=2)
+    assert _judged(heard, state, confirming, **RESTORED) is None
+    above = {"shares": {"Ada": 319_999, "Bob": 288_000, "Cyd": 192_001}, "reserve": 200_000}
+    assert _judged(heard, state, confirming, **above) is Reason.GATE_RISE
+    assert _judged(heard, replace(state, asked=1), confirming, **above) is None
+
+
+def test_the_first_allocation_waits_for_confirmation_too() -> None:
+    """Where nothing is published everything is above the published plan."""
+    first = replace(STATE, published=None, moved_at=None)
+    rules = replace(PLAIN, confirm_cycles=2)
+    assert _judged(state=first, rules=rules) is Reason.GATE_RISE
+    assert _judged(state=replace(first, asked=1), rules=rules) is None
 
 
 def test_a_rise_when_the_brakes_are_off_again_is_not() -> None:
@@ -227,7 +375,6 @@ SEEN = snapshot(SWAPPED, risk=0.8)
 @pytest.mark.parametrize(
     "inputs",
     [
-        pytest.param(replace(HEARD, stopped=True), id="STOP"),
         pytest.param(replace(HEARD, pause=Pause(paused=True)), id="pause file"),
         pytest.param(replace(HEARD, pause=Pause(paused=True, until=NOW + 1)), id="pause file not yet over"),
         pytest.param(replace(HEARD, pause=Pause(paused=False, problem="torn")), id="pause file unreadable"),
@@ -244,14 +391,37 @@ SEEN = snapshot(SWAPPED, risk=0.8)
         pytest.param(replace(HEARD, payload=Refusal(Reason.FETCH_FAILED, "refused")), id="no payload"),
         pytest.param(replace(HEARD, hold=OperatorHold("ops")), id="operator's hold"),
         pytest.param(replace(HEARD, hold=OperatorHold("ops", until=NOW + 1)), id="operator's hold not yet over"),
-        pytest.param(replace(HEARD, files_problem="it is a folder"), id="files"),
         pytest.param(replace(HEARD, payload=replace(SEEN, at=NOW - PLAIN.max_age_seconds - 1)), id="stale"),
         pytest.param(replace(HEARD, payload=replace(SEEN, at=NOW + 61)), id="from the future"),
     ],
 )
+def test_nothing_rises_in_a_hold(inputs: Inputs) -> None:
+    """Under a pause, an operator's hold, or without a usable payload only what does not rise passes."""
+    assert judge(inputs, STATE, PLAIN).hold is not None
+    assert _judged(inputs) is Reason.GATE_RISE
+    assert _judged(inputs, **_lines(Cyd=192_001)) is Reason.GATE_RISE
+    assert _judged(inputs, **_lines(Cyd=192_000)) is None
+    assert _judged(inputs, **_lines(Cyd=192_000), exposure=0.800001) is Reason.GATE_MULTIPLIER
+
+
+def test_in_a_hold_no_first_allocation_is_published() -> None:
+    """Where nothing is published there is nothing to cut, not even lines of zero."""
+    nothing = {"shares": dict.fromkeys(RIGHT, 0), "reserve": 1_000_000}
+    paused = replace(HEARD, pause=Pause(paused=True))
+    assert _judged(paused, replace(STATE, published=None), **nothing) is Reason.GATE_FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        pytest.param(replace(HEARD, stopped=True), id="STOP"),
+        pytest.param(replace(HEARD, files_problem="it is a folder"), id="files"),
+    ],
+)
 def test_nothing_is_published_while_forbidden(inputs: Inputs) -> None:
-    """Under a STOP, a pause, or without any payload not even a cut passes."""
+    """Under a STOP, or where the files cannot be written, not even a cut passes."""
     assert _judged(inputs) is Reason.GATE_FORBIDDEN
+    assert _judged(inputs, **_lines(Cyd=192_000)) is Reason.GATE_FORBIDDEN
 
 
 @pytest.mark.parametrize(
@@ -263,11 +433,12 @@ def test_nothing_is_published_while_forbidden(inputs: Inputs) -> None:
         pytest.param(replace(SEEN, metrics={}), Latches(paused=True), True, id="which cannot be accepted"),
     ],
 )
-def test_what_is_remembered_forbids_too(payload: Snapshot, latches: Latches, accept: bool) -> None:
+def test_what_is_remembered_holds_too(payload: Snapshot, latches: Latches, accept: bool) -> None:
     """A block that was once there, and a pause that only a complete payload ends."""
     inputs, state = replace(HEARD, payload=payload, accept=accept), replace(STATE, latches=latches)
     assert judge(inputs, state, PLAIN).hold is not None
-    assert _judged(inputs, state) is Reason.GATE_FORBIDDEN
+    assert _judged(inputs, state) is Reason.GATE_RISE
+    assert _judged(inputs, state, **_lines(Cyd=192_000)) is None
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capital_governor.core.exposure import Exposure, drawdown_multiplier, expose
-from capital_governor.core.model import DRAWDOWN, REGIME, Regime, Rules
+from capital_governor.core.exposure import Exposure, ceilings, drawdown_multiplier, expose
+from capital_governor.core.model import DRAWDOWN, MIN_RESERVE, OPERATOR, REGIME, Ceiling, Regime, Rules
 from capital_governor.core.trace import Multiplier
-from tests.rigs.builders import NOW, examples, snapshot
+from tests.rigs.builders import NOW, examples, observe, snapshot
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_more_drawdown_never_means_more_exposure(one: float, other: float, floor
 )
 def test_the_most_cautious_multiplier_wins_and_is_named(risk: float, drawdown: float, value: float, by: str) -> None:
     """Exposure is the smallest multiplier, and says which that was."""
-    found = expose(snapshot(risk=risk, drawdown=drawdown), {}, NOW, Rules())
+    found = expose(snapshot(risk=risk, drawdown=drawdown), {}, NOW, (), Rules())
     assert (found.value, found.by) == (value, by)
 
 
 def test_each_multiplier_says_where_it_comes_from() -> None:
     """A regime of 1.2 counts as 1 and is shown as sent; a missing drawdown is the last known one."""
-    found = expose(snapshot(risk=1.2, drawdown=None), {DRAWDOWN: 0.7}, NOW, Rules())
+    found = expose(snapshot(risk=1.2, drawdown=None), {DRAWDOWN: 0.7}, NOW, (), Rules())
     assert found.multipliers == (
         Multiplier(REGIME, 1.0, "payload", 1.2),
         Multiplier(DRAWDOWN, 0.7, "last known"),
@@ -74,7 +74,7 @@ def test_each_multiplier_says_where_it_comes_from() -> None:
 
 def test_what_was_never_known_counts_as_1_and_stays_unknown() -> None:
     """A default is not remembered as if the dashboard had said it."""
-    found = expose(snapshot(risk=None, drawdown=None), {}, NOW, Rules())
+    found = expose(snapshot(risk=None, drawdown=None), {}, NOW, (), Rules())
     assert [(m.value, m.origin) for m in found.multipliers] == [(1.0, "default"), (1.0, "default")]
     assert found.value == 1.0
     assert found.known == {}
@@ -83,22 +83,22 @@ def test_what_was_never_known_counts_as_1_and_stays_unknown() -> None:
 def test_missing_blocks_are_like_missing_numbers() -> None:
     """Without guardian and regime both multipliers are the last known ones."""
     bare = replace(snapshot(), guardian=None, regime=None)
-    found = expose(bare, {REGIME: 0.6, DRAWDOWN: 0.9}, NOW, Rules())
+    found = expose(bare, {REGIME: 0.6, DRAWDOWN: 0.9}, NOW, (), Rules())
     assert (found.value, found.by) == (0.6, REGIME)
     assert found.known == {REGIME: 0.6, DRAWDOWN: 0.9}
 
 
 def test_what_the_payload_says_is_known_from_here_on() -> None:
     """The remembered multipliers follow the payload, clipped, and keep what it does not say."""
-    found = expose(snapshot(risk=1.2, drawdown=None), {REGIME: 0.5, DRAWDOWN: 0.9}, NOW, Rules())
+    found = expose(snapshot(risk=1.2, drawdown=None), {REGIME: 0.5, DRAWDOWN: 0.9}, NOW, (), Rules())
     assert found.known == {REGIME: 1.0, DRAWDOWN: 0.9}
-    assert expose(snapshot(risk=0.8, drawdown=10.0), {}, NOW, Rules()).known == {REGIME: 0.8, DRAWDOWN: 0.625}
+    assert expose(snapshot(risk=0.8, drawdown=10.0), {}, NOW, (), Rules()).known == {REGIME: 0.8, DRAWDOWN: 0.625}
 
 
 def _aged(risk: float | None, age: float | None, known: dict[str, float]) -> Exposure:
     """The exposure where the regime says that it is so old, in seconds; MAX_AGE is 900 s."""
     at = None if age is None else NOW - age
-    return expose(replace(snapshot(), regime=Regime("BULL", risk, at)), {DRAWDOWN: 1.0, **known}, NOW, Rules())
+    return expose(replace(snapshot(), regime=Regime("BULL", risk, at)), {DRAWDOWN: 1.0, **known}, NOW, (), Rules())
 
 
 @pytest.mark.parametrize(
@@ -156,5 +156,49 @@ def test_what_has_never_been_sent_is_said(
     risk: float | None, drawdown: float | None, known: dict[str, float], warning: str | None
 ) -> None:
     """A dashboard that never sends a regime or a drawdown is said in one sentence, until it does."""
-    found = expose(snapshot(risk=risk, drawdown=drawdown), known, NOW, Rules())
+    found = expose(snapshot(risk=risk, drawdown=drawdown), known, NOW, (), Rules())
     assert found.warnings == (() if warning is None else (warning,))
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "min_reserve", "expected"),
+    [
+        pytest.param(None, 0.0, (), id="none"),
+        pytest.param(Ceiling(0.7, "ops"), 0.0, (Multiplier(OPERATOR, 0.7, "order"),), id="an order"),
+        pytest.param(Ceiling(0.0, "ops"), 0.0, (Multiplier(OPERATOR, 0.0, "order"),), id="an order of nothing"),
+        pytest.param(Ceiling(0.7, "ops", until=NOW + 1), 0.0, (Multiplier(OPERATOR, 0.7, "order"),), id="in force"),
+        pytest.param(Ceiling(0.7, "ops", until=NOW), 0.0, (), id="expired this second"),
+        pytest.param(None, 0.25, (Multiplier(MIN_RESERVE, 0.75, "setting"),), id="MIN_RESERVE"),
+        pytest.param(
+            Ceiling(0.7, "ops"),
+            0.25,
+            (Multiplier(OPERATOR, 0.7, "order"), Multiplier(MIN_RESERVE, 0.75, "setting")),
+            id="both",
+        ),
+    ],
+)
+def test_what_a_person_sets_is_a_ceiling(
+    ceiling: Ceiling | None, min_reserve: float, expected: tuple[Multiplier, ...]
+) -> None:
+    """An operator's order while it is in force, and 1 - MIN_RESERVE if that is set."""
+    inputs = replace(observe(), ceiling=ceiling)
+    assert ceilings(inputs, Rules(min_reserve=min_reserve)) == expected
+
+
+@pytest.mark.parametrize(
+    ("risk", "cap", "reserve", "value", "by"),
+    [
+        (0.8, 0.7, 0.25, 0.7, OPERATOR),
+        (0.8, 0.9, 0.25, 0.75, MIN_RESERVE),
+        (0.6, 0.7, 0.25, 0.6, REGIME),
+    ],
+)
+def test_ceilings_are_multipliers_beside_the_payloads(
+    risk: float, cap: float, reserve: float, value: float, by: str
+) -> None:
+    """The smallest of all wins and is named; what a person sets is not remembered as what the dashboard sent."""
+    above = (Multiplier(OPERATOR, cap, "order"), Multiplier(MIN_RESERVE, 1.0 - reserve, "setting"))
+    found = expose(snapshot(risk=risk), {}, NOW, above, Rules())
+    assert (found.value, found.by) == (value, by)
+    assert found.multipliers[2:] == above
+    assert found.known == {REGIME: risk, DRAWDOWN: 1.0}

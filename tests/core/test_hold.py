@@ -10,7 +10,7 @@ import pytest
 from capital_governor.core.hold import EXITS, Verdict, judge
 from capital_governor.core.model import Inputs, Latches, Memory, OperatorHold, Pause, Refusal, Snapshot, State
 from capital_governor.core.reason import HOLDS, Reason
-from tests.rigs.builders import NOW, PLAIN, observe, rated, settled, snapshot
+from tests.rigs.builders import NOW, PLAIN, observe, publication, rated, settled, snapshot
 
 WATCHED = Latches(guardian_seen=True, timestamp_seen=True)
 STATE = replace(settled(dict.fromkeys(("Ada", "Bob", "Cyd", "Dan"), 0.5)), latches=WATCHED)
@@ -315,15 +315,54 @@ def test_the_first_payload_counts_all_its_agents() -> None:
 
 
 def test_the_last_member_is_not_retired_unless_that_is_accepted() -> None:
-    """A stranger's record is no fleet: when the last members' grace is over, nobody is left to decide about."""
+    """A stranger's record is no fleet: where the last members would be retired, nobody is left to decide about."""
     agents = dict.fromkeys(FULL, Memory(rated(0.5), absent=3))
     leaving, stranger = replace(STATE, agents=agents), _present(faulty=["Mad"])
-    assert _reason(_of(stranger), leaving) is Reason.NO_AGENTS
-    assert _reason(_of(stranger), replace(leaving, agents={**agents, "Dan": Memory(rated(0.5), absent=2)})) is None
-    assert _reason(_of(_present("New", faulty=["Mad"])), leaving) is None
-    assert _reason(_of(stranger, accept=True), leaving) is None
-    assert _reason(_of(stranger, accept=True), replace(leaving, published=None)) is Reason.NO_AGENTS
-    assert _reason(_of(snapshot({})), replace(STATE, agents={})) is Reason.NO_AGENTS
+    at_once = replace(PLAIN, release_after_cycles=0)
+
+    def reason(inputs: Inputs, state: State) -> Reason | None:
+        hold = judge(inputs, state, at_once).hold
+        return None if hold is None else hold.reason
+
+    assert reason(_of(stranger), leaving) is Reason.NO_AGENTS
+    assert reason(_of(stranger), replace(leaving, agents={**agents, "Dan": Memory(rated(0.5), absent=2)})) is None
+    assert reason(_of(_present("New", faulty=["Mad"])), leaving) is None
+    assert reason(_of(stranger, accept=True), leaving) is None
+    assert reason(_of(stranger, accept=True), replace(leaving, published=None)) is Reason.NO_AGENTS
+    assert reason(_of(snapshot({})), replace(STATE, agents={})) is Reason.NO_AGENTS
+
+
+def test_members_that_lapse_are_still_there() -> None:
+    """The grace of all members ends: those with a line lapse, which is no hold; without any line nobody is left."""
+    agents = dict.fromkeys(FULL, Memory(rated(0.5), absent=3))
+    leaving, stranger = _of(_present(faulty=["Mad"])), replace(STATE, agents=agents)
+    lined = publication({"Ada": 200_000})
+    assert _reason(leaving, replace(stranger, published=lined)) is None
+    assert _reason(leaving, replace(stranger, published=None)) is Reason.NO_AGENTS
+    lapsed = dict.fromkeys(FULL, Memory(rated(0.5), absent=9, lapsed=True))
+    assert _reason(leaving, replace(STATE, agents=lapsed, published=lined)) is None
+    # Released, the lapsed leave at once.
+    assert _reason(_of(_present(faulty=["Mad"]), released=("Ada",)), replace(STATE, agents=lapsed)) is None
+
+
+def test_the_lapsed_are_no_members_in_holds_about_agents() -> None:
+    """Their silence and faults count for nothing, their good records as those of healthy newcomers."""
+    lapsed = Memory(rated(0.5), absent=9, lapsed=True)
+    two = replace(STATE, agents={**STATE.agents, "Cyd": lapsed, "Dan": lapsed})
+    # Of the two members one is faulty, which is half; of the two members one is gone, which is half.
+    assert _reason(_of(_present("Ada", faulty=["Bob", "Cyd", "Dan"])), two) is None
+    assert _reason(_of(_present("Ada")), two) is Reason.MEMBERS_GONE
+    assert _reason(_of(_present(faulty=["Ada", "Bob"])), two) is Reason.FAULTY_MAJORITY
+    # Two faulty members of two members and two newcomers are half.
+    assert _reason(_of(_present("Cyd", "Dan", faulty=["Ada", "Bob"])), two) is None
+    assert _reason(_of(_present("Cyd", faulty=["Ada", "Bob"])), two) is Reason.FAULTY_MAJORITY
+
+
+def test_a_release_excuses_one_agent() -> None:
+    """A released agent that is gone or faulty counts no more in its hold; with a good record nothing is released."""
+    verdict = _verdict(_of(_present("Ada", "Bob"), released=("Cyd",)))
+    assert (verdict.hold, verdict.accepted, verdict.latches.accepted) == (None, ("Cyd",), ("Cyd",))
+    assert _verdict(_of(released=("Cyd", "Zed"))).latches.accepted == ()
 
 
 def test_strangers_with_faulty_records_are_nobodys_majority() -> None:

@@ -13,6 +13,7 @@ from capital_governor.core.adoption import abandon, adopt
 from capital_governor.core.model import (
     DAY_SECONDS,
     Agent,
+    Ceiling,
     Inputs,
     Limit,
     OperatorHold,
@@ -89,11 +90,63 @@ STALE = snapshot(at=NOW - 5000)
 BLIND = replace(snapshot(FOUR), guardian=None)
 CAP_ADA = (Limit("Ada", "ops", cap=0.25),)
 CAP_BOB = (Limit("Bob", "ops", cap=0.30),)
+SHARE_OUT_ADA = (Limit("Ada", "ops", cap=0.25, share_out=True),)
+SHARE_OUT_BOB = (Limit("Bob", "ops", cap=0.30, share_out=True),)
+SHUT = Pause(paused=True)
+WITHOUT_DANS = WEAK_SHARES | {"Dan": 0}
 FLOOR_DAN = (Limit("Dan", "ops", floor=0.10),)
 UNEVEN = {agent: 140_000 if i % 2 else 60_000 for i, agent in enumerate(TEN)}
 
 SCRIPTS: dict[str, Script] = {
-    # Absent for the one cycle of grace, then retired; back within a day it waits, a day after that it joins.
+    # Absent for the one cycle of grace, then lapsed: its share goes to nobody, and comes back with the third good
+    # record in a row.
+    "grace, lapse, return": Script(
+        [
+            _at(0, R.FIRST_ALLOCATION, WEAK_SHARES, WEAK_DAN),
+            _at(5, R.UNCHANGED, None, WITHOUT_DAN),
+            _at(10, R.CUT_LAPSE, WITHOUT_DANS, WITHOUT_DAN),
+            _at(15, R.UNCHANGED, None, WITHOUT_DAN),
+            _at(20, R.UNCHANGED, None, WEAK_DAN),
+            _at(25, R.UNCHANGED, None, WEAK_DAN),
+            _at(30, R.UNCHANGED, None, WITHOUT_DAN, faulty=["Dan"]),
+            _at(35, R.UNCHANGED, None, WEAK_DAN),
+            _at(40, R.UNCHANGED, None, WEAK_DAN),
+            _at(45, R.FETCH_FAILED, None, payload=LOST),
+            _at(50, R.RESTORE, WEAK_SHARES, WEAK_DAN),
+        ],
+        replace(PLAIN, membership_grace_cycles=1),
+    ),
+    # Released after two further cycles without any record: only now the others get its part.
+    "a release by time": Script(
+        [
+            _at(0, R.FIRST_ALLOCATION, WEAK_SHARES, WEAK_DAN),
+            _at(5, R.UNCHANGED, None, WITHOUT_DAN),
+            _at(10, R.CUT_LAPSE, WITHOUT_DANS, WITHOUT_DAN),
+            _at(15, R.UNCHANGED, None, WITHOUT_DAN),
+            _at(20, R.MEMBER_LEFT, THIRDS, WITHOUT_DAN),
+        ],
+        replace(PLAIN, membership_grace_cycles=1, release_after_cycles=2),
+    ),
+    # Released by a person: when its grace ends, or, lapsed, in the next decided cycle.
+    "a release by a person": Script(
+        [
+            _at(0, R.FIRST_ALLOCATION, WEAK_SHARES, WEAK_DAN),
+            _at(5, R.UNCHANGED, None, WITHOUT_DAN, released=("Dan",)),
+            _at(10, R.MEMBER_LEFT, THIRDS, WITHOUT_DAN),
+        ],
+        replace(PLAIN, membership_grace_cycles=1),
+    ),
+    "a release of a lapsed agent": Script(
+        [
+            _at(0, R.FIRST_ALLOCATION, WEAK_SHARES, WEAK_DAN),
+            _at(5, R.UNCHANGED, None, WITHOUT_DAN),
+            _at(10, R.CUT_LAPSE, WITHOUT_DANS, WITHOUT_DAN),
+            _at(15, R.MEMBER_LEFT, THIRDS, WITHOUT_DAN, released=("Dan",)),
+        ],
+        replace(PLAIN, membership_grace_cycles=1),
+    ),
+    # RELEASE_AFTER 0: absent for the one cycle of grace, then retired; back within a day it waits, a day after that it
+    # joins.
     "grace, retirement, return": Script(
         [
             _at(0, R.FIRST_ALLOCATION, WEAK_SHARES, WEAK_DAN),
@@ -105,7 +158,7 @@ SCRIPTS: dict[str, Script] = {
             _at(19 + DAY_MINUTES, R.BELOW_THRESHOLD, None, WEAK_DAN),
             _at(20 + DAY_MINUTES, R.MEMBER_JOINED, WEAK_SHARES, WEAK_DAN),
         ],
-        replace(PLAIN, membership_grace_cycles=1),
+        replace(PLAIN, membership_grace_cycles=1, release_after_cycles=0),
     ),
     # Three requests in a row; holds neither count nor reset, a cycle that asks for nothing resets.
     "confirmation": Script(
@@ -177,7 +230,7 @@ SCRIPTS: dict[str, Script] = {
             _at(40, R.UNCHANGED, None, payload=snapshot(SWAPPED, at=None)),
         ]
     ),
-    # 4 x grace 1 cycles of waiting, others not counting; then the grace itself.
+    # 4 x grace 1 cycles of waiting, others not counting; then the grace itself; then both lapse, and nobody gains.
     "half of the members gone": Script(
         [
             _at(0, R.FIRST_ALLOCATION, QUARTERS, FOUR),
@@ -188,7 +241,11 @@ SCRIPTS: dict[str, Script] = {
             _at(25, R.MEMBERS_GONE, None, HALF_FLEET),
             _at(30, R.MEMBERS_GONE, None, HALF_FLEET),
             _at(35, R.UNCHANGED, None, HALF_FLEET),
-            _at(40, R.MEMBER_LEFT, _k(Ada=400, Bob=400), HALF_FLEET),
+            _at(40, R.CUT_LAPSE, _k(Ada=250, Bob=250, Cyd=0, Dan=0), HALF_FLEET),
+            _at(45, R.UNCHANGED, None, HALF_FLEET),
+            _at(50, R.UNCHANGED, None, FOUR),
+            _at(55, R.UNCHANGED, None, FOUR),
+            _at(60, R.RESTORE, QUARTERS, FOUR),
         ],
         replace(PLAIN, membership_grace_cycles=1),
     ),
@@ -242,34 +299,66 @@ SCRIPTS: dict[str, Script] = {
         ],
         replace(PLAIN, max_step=0.05),
     ),
-    # An operator's floor and cap move though little changes; and many small changes that add up to 20 points.
+    # An operator's floor moves though little changes. A cap withholds: nobody else gets it, and it comes back. A cap
+    # that is to be shared out moves.
     "an operator's limits": Script(
         [
             _at(0, R.FIRST_ALLOCATION, WEAK_SHARES, WEAK_DAN),
             _at(5, R.BELOW_FLOOR, _k(Ada=300, Bob=300, Cyd=300, Dan=100), WEAK_DAN, limits=FLOOR_DAN),
             _at(10, R.BELOW_THRESHOLD, None, WEAK_DAN),
-            _at(15, R.LIMIT_BREACHED, _k(Ada=250, Bob=350, Cyd=350, Dan=50), WEAK_DAN, limits=CAP_ADA),
+            _at(15, R.CUT_LIMIT, _k(Ada=250, Bob=300, Cyd=300, Dan=100), WEAK_DAN, limits=CAP_ADA),
+            _at(20, R.BELOW_THRESHOLD, None, WEAK_DAN, limits=CAP_ADA),
+            _at(25, R.RESTORE, _k(Ada=300, Bob=300, Cyd=300, Dan=100), WEAK_DAN),
+            _at(30, R.LIMIT_BREACHED, _k(Ada=250, Bob=350, Cyd=350, Dan=50), WEAK_DAN, limits=SHARE_OUT_ADA),
         ]
     ),
+    # What a person tightens is published in a hold too, and nothing is loosened there.
+    "a person's tightening": Script(
+        [
+            _at(0, R.FIRST_ALLOCATION, FOUNDED),
+            _at(5, R.CUT_CEILING, _k(Ada=360, Bob=324, Cyd=216), ceiling=Ceiling(0.9, "ops")),
+            _at(10, R.STOPPED, None, stopped=True, ceiling=Ceiling(0.5, "ops")),
+            _at(
+                15, R.CUT_CEILING, _k(Ada=200, Bob=180, Cyd=120), pause=Pause(paused=True), ceiling=Ceiling(0.5, "ops")
+            ),
+            _at(20, R.PAUSED, None, payload=LOST),
+            _at(25, R.THRESHOLD, FOUNDED),
+            _at(30, R.CUT_LIMIT, _k(Ada=400, Bob=300, Cyd=240), payload=LOST, limits=CAP_BOB),
+            _at(35, R.FETCH_FAILED, None, payload=LOST),
+            _at(40, R.RESTORE, FOUNDED),
+        ]
+    ),
+    # Many small changes that add up to 20 points.
     "turnover": Script(
         [
             _at(0, R.FIRST_ALLOCATION, dict.fromkeys(TEN, 100_000), dict.fromkeys(TEN, 0.5)),
             _at(5, R.TURNOVER, UNEVEN, {agent: share / 200_000 for agent, share in UNEVEN.items()}),
         ]
     ),
-    # Within the cool-down only cuts: 10 points less exposure; a cap, at the smaller exposure of 0.88; nothing at all.
-    # Then in full: Cyd at 0.40, Bob at his cap, Ada gets the rest.
+    # Within the cool-down only cuts: 10 points less exposure; a cap, which touches no other line; nothing at all. Then
+    # in full, but for what Bob's cap withholds of 0.36; its end does not give that back within the cool-down.
     "cuts under a brake": Script(
         [
             _at(0, R.FIRST_ALLOCATION, FOUNDED),
             _at(5, R.CUT_DERISK, _k(Ada=360, Bob=324, Cyd=216), SWAPPED, risk=0.9),
             _at(10, R.COOLDOWN, None, SWAPPED, risk=0.88),
-            _at(15, R.CUT_LIMIT, _k(Ada=352, Bob=264, Cyd=211.2), SWAPPED, risk=0.88, limits=CAP_BOB),
+            _at(15, R.CUT_LIMIT, _k(Ada=360, Bob=270, Cyd=216), SWAPPED, risk=0.88, limits=CAP_BOB),
             _at(20, R.COOLDOWN, None, SWAPPED, limits=CAP_BOB),
             _at(25, R.CUT_EXPOSURE_ZERO, _k(Ada=0, Bob=0, Cyd=0), SWAPPED, risk=0.0, limits=CAP_BOB),
             _at(59, R.COOLDOWN, None, SWAPPED, limits=CAP_BOB),
-            _at(60, R.THRESHOLD, _k(Ada=300, Bob=300, Cyd=400), SWAPPED, limits=CAP_BOB),
+            _at(60, R.THRESHOLD, _k(Ada=240, Bob=300, Cyd=400), SWAPPED, limits=CAP_BOB),
             _at(61, R.COOLDOWN, None),
+        ],
+        replace(PLAIN, cooldown_seconds=3600.0),
+    ),
+    # A cap to be shared out withholds within the cool-down, and moves after it: Cyd at 0.40, Bob at his cap, Ada has
+    # the rest.
+    "a cap to be shared out under a brake": Script(
+        [
+            _at(0, R.FIRST_ALLOCATION, FOUNDED),
+            _at(5, R.CUT_LIMIT, _k(Ada=400, Bob=300, Cyd=240), SWAPPED, limits=SHARE_OUT_BOB),
+            _at(59, R.COOLDOWN, None, SWAPPED, limits=SHARE_OUT_BOB),
+            _at(60, R.LIMIT_BREACHED, _k(Ada=300, Bob=300, Cyd=400), SWAPPED, limits=SHARE_OUT_BOB),
         ],
         replace(PLAIN, cooldown_seconds=3600.0),
     ),
@@ -355,9 +444,9 @@ def test_a_script_comes_out_as_written_with_and_without_restarts(name: str, tmp_
 
 
 def test_the_scripts_end_in_every_way_a_decision_can() -> None:
-    """Every move, cut, stay and hold that decide() knows occurs."""
+    """Every move, cut, restore, stay and hold that decide() knows occurs."""
     reached = {step.reason for script in SCRIPTS.values() for step in script.steps}
-    assert (MOVES | CUTS | STAYS | HOLDS) - reached == {R.INTERNAL_ERROR}
+    assert (MOVES | CUTS | STAYS | HOLDS | {R.RESTORE}) - reached == {R.INTERNAL_ERROR}
 
 
 def test_generations_count_publications_and_skip_what_was_used(tmp_path: Path) -> None:

@@ -226,7 +226,13 @@ def renamed(situation: Situation, names: Mapping[Agent, Agent], rng: random.Rand
     inputs, state, payload, published = situation.inputs, situation.state, payload_of(situation), None
     if state.published is not None:
         old = state.published
-        published = replace(old, shares=every(old.shares), weights=every(old.weights), scores=every(old.scores))
+        published = replace(
+            old,
+            shares=every(old.shares),
+            weights=every(old.weights),
+            scores=every(old.scores),
+            withheld=every(old.withheld),
+        )
     accepted = tuple(sorted(names[agent] for agent in state.latches.accepted))
     return Situation(
         replace(

@@ -16,8 +16,10 @@ from capital_governor.core.adoption import adopt
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.gate import gate
 from capital_governor.core.model import (
+    EVERYBODY,
     WHOLE,
     Agent,
+    Ceiling,
     Guardian,
     Inputs,
     Limit,
@@ -173,6 +175,8 @@ def random_rules(rng: random.Random) -> Rules:
         max_step=rng.choice((1.0, 1.0, 0.2, 0.05)),
         probation_cycles=rng.choice((0, 0, 2)),
         membership_grace_cycles=rng.choice((0, 1, 3)),
+        min_reserve=rng.choice((0.0, 0.0, 0.1, 0.5)),
+        release_after_cycles=rng.choice((None, None, 0, 2)),
     )
 
 
@@ -190,10 +194,22 @@ def random_inputs(rng: random.Random, names: Sequence[Agent], now: float) -> Inp
         drawdown=rng.choice((None, 0.0, 0.0, 5.0, 10.0, 15.0, 20.0 * rng.random())),
     )
     orders = tuple(
-        Limit(rng.choice(names), "ops", cap=rng.choice((None, 0.0, 0.2, rng.random())), floor=rng.choice((None, 0.15)))
+        Limit(
+            EVERYBODY if rng.random() < 0.1 else rng.choice(names),
+            "ops",
+            cap=rng.choice((None, 0.0, 0.2, rng.random())),
+            floor=rng.choice((None, 0.15)),
+            share_out=rng.random() < 0.5,
+        )
         for _ in range(rng.choice((0, 0, 0, 1, 2)))
     )
-    return replace(heard, limits=orders, accept=rng.random() < 0.05)
+    return replace(
+        heard,
+        limits=orders,
+        accept=rng.random() < 0.05,
+        ceiling=Ceiling(rng.choice((0.0, 0.5, rng.random())), "ops") if rng.random() < 0.15 else None,
+        released=(rng.choice(names),) if rng.random() < 0.05 else (),
+    )
 
 
 def random_situation(seed: int, agents: int, cycles: int) -> Situation:
@@ -238,7 +254,8 @@ def renamed(situation: Situation, names: Mapping[Agent, Agent], rng: random.Rand
         replace(
             inputs,
             payload=replace(payload, metrics=every(payload.metrics), faults=every(payload.faults)),
-            limits=tuple(replace(order, agent=names[order.agent]) for order in inputs.limits),
+            limits=tuple(replace(order, agent=names.get(order.agent, EVERYBODY)) for order in inputs.limits),
+            released=tuple(names[agent] for agent in inputs.released),
         ),
         replace(
             state,

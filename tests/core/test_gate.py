@@ -295,7 +295,7 @@ def test_what_was_withheld_comes_back_within_no_cooldown_but_needs_no_confirmati
     assert _judged(heard, state, replace(PLAIN, cooldown_seconds=INTERVAL), **RESTORED) is None
     confirming = replace(PLAIN, confirm_cycles=2)
     assert _judged(heard, state, confirming, **RESTORED) is None
-    above = {"shares": {"Ada": 319_999, "Bob": 288_000, "Cyd": 192_001}, "reserve": 200_000}
+    above: dict[str, Any] = {"shares": {"Ada": 319_999, "Bob": 288_000, "Cyd": 192_001}, "reserve": 200_000}
     assert _judged(heard, state, confirming, **above) is Reason.GATE_RISE
     assert _judged(heard, replace(state, asked=1), confirming, **above) is None
 
@@ -406,7 +406,7 @@ def test_nothing_rises_in_a_hold(inputs: Inputs) -> None:
 
 def test_in_a_hold_no_first_allocation_is_published() -> None:
     """Where nothing is published there is nothing to cut, not even lines of zero."""
-    nothing = {"shares": dict.fromkeys(RIGHT, 0), "reserve": 1_000_000}
+    nothing: dict[str, Any] = {"shares": dict.fromkeys(RIGHT, 0), "reserve": 1_000_000}
     paused = replace(HEARD, pause=Pause(paused=True))
     assert _judged(paused, replace(STATE, published=None), **nothing) is Reason.GATE_FORBIDDEN
 

@@ -126,8 +126,7 @@ class Cycle:
         self._last_problem = recovered.files_problem
         self.remarks = [*recovered.remarks]
         published = self.state.published
-        if published is not None and self._publisher.shows(published):
-            # Whether the override carried it is not known; in a pause it is left as it is.
+        if published is not None and self._publisher.shows(published) and not self._publisher.may_lag(published):
             self._publisher.settled = published.generation
         newest = recovered.newest
         if newest is not None:

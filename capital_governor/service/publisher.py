@@ -8,7 +8,7 @@ from capital_governor.adapters import file_convergence
 from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.adapters.file_convergence import Convergence, FileOutcome
 from capital_governor.adapters.paths import Paths
-from capital_governor.contracts.allocations import read_primary
+from capital_governor.contracts.allocations import generation_of, read_primary
 from capital_governor.core.model import Publication
 from capital_governor.core.publication import adopted_document, documents
 from capital_governor.settings.load import Settings
@@ -59,6 +59,19 @@ class Publisher:
     def may_wait(self, published: Publication | None) -> bool:
         """Whether the agents may not see yet what is published."""
         return published is not None and not self.shows(published)
+
+    def may_lag(self, published: Publication) -> bool:
+        """Whether the override file has an earlier generation, since the last run ended between the two files.
+
+        Where another program wrote it or removed it, that is not known, and it counts as written.
+        """
+        if self._policy != "assert":
+            return False
+        try:
+            content = read_bounded(self._paths.override)
+        except OSError:
+            return False
+        return content is not None and 0 < generation_of(content) < published.generation
 
     def decided(self, evidence: str) -> None:
         """Keep what caused the last move or cut, for its announcement."""

@@ -1,17 +1,26 @@
-"""P11: paused means no new generation and no write to the two files; a fresh, complete payload ends it."""
+"""P11: paused means no new generation and no write to the two files, but for an operator's own cut.
+
+Such a cut is written until it has once reached both files; nothing else is repaired. A fresh, complete payload ends it.
+"""
 
 from __future__ import annotations
 
+import errno
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 import pytest
 
-from capital_governor.core import hold
-from capital_governor.core.model import Inputs, Latches
+from capital_governor.adapters.file_convergence import Convergence
+from capital_governor.core import decision, hold
+from capital_governor.core.model import EVERYBODY, Inputs, Latches, Publication, Rules, State
+from capital_governor.core.orders import OrderKind
 from capital_governor.core.reason import SILENT_HOLDS, Reason
+from capital_governor.core.trace import Decision, Hold
+from capital_governor.service.publisher import Publisher
 from tests.model import documents, tamper
 from tests.model.fleet import Dashboard, Said
 from tests.model.steps import Killed
@@ -26,6 +35,9 @@ INCOMPLETE: Final = ("no guardian", "no stamp", "no agents")
 STEPS: Final = 14
 """So many steps has a paused cycle at least, which writes nothing but the journal and its status."""
 Cycle = Callable[[World, Dashboard], Said]
+REAL_PUBLISH: Final = Publisher.publish
+REAL_HOLD: Final = decision._hold
+REAL_PAUSE: Final = hold._pause
 
 
 def _odd(kind: str) -> Cycle:
@@ -106,7 +118,7 @@ FAULTS: Final[dict[str, Cycle]] = (
 
 def paused_world(kind: str) -> tuple[World, Dashboard]:
     """Return a world that has published, and was then paused."""
-    world, dashboard = World(tamper.rules(5)), Dashboard()
+    world, dashboard = World(tamper.DEFAULTS), Dashboard()
     dashboard.rescore(3, {"Atlas", "Bolt", "Crest"})
     for _ in range(4):
         world.conclude(dashboard.payload(world.now))
@@ -125,9 +137,17 @@ def silent(world: World, said: Said, what: str) -> None:
     generation = world.cycle.state.generation
     before = footprint(world.primary, world.override)
     world.conclude(said)
-    require(footprint(world.primary, world.override) == before, f"{what}: written while paused")
     require(world.cycle.state.generation == generation, f"{what}: a new generation while paused")
+    require(footprint(world.primary, world.override) == before, f"{what}: written while paused")
     world.now += 1
+
+
+def ended(world: World, dashboard: Dashboard, what: str) -> None:
+    """Let a fresh, complete payload come after the pause was taken back: it ends it, and the files are repaired."""
+    done = world.conclude(dashboard.payload(world.now))
+    assert done is not None
+    require(done.decision.trace.hold is None, f"{what}: a fresh complete payload ends nothing")
+    assert documents.signed_generation(world.override) > 0, "nothing is repaired after the pause"
 
 
 def check_pauses() -> int:
@@ -153,11 +173,114 @@ def check_pauses() -> int:
                     said = FAULTS["no guardian"](world, dashboard)
                 silent(world, said, f"{kind} taken back, {name}")
                 cycles += 1
-            done = world.conclude(dashboard.payload(world.now))
-            assert done is not None
-            require(done.decision.reason is not Reason.PAUSED, f"{kind}: a fresh complete payload ends nothing")
-            assert documents.signed_generation(world.override) > 0, "nothing is repaired after the pause"
+            ended(world, dashboard, kind)
     return cycles
+
+
+# --- an operator's own cut --------------------------------------------------------------------------------------------
+
+
+def _exposure(world: World) -> None:
+    world.order(OrderKind.EXPOSURE, None, cap=0.5)
+
+
+def _cap(world: World) -> None:
+    world.order(OrderKind.LIMIT, None, agent="Atlas", cap=0.1)
+
+
+def _cap_for_all(world: World) -> None:
+    world.order(OrderKind.LIMIT, None, agent=EVERYBODY, cap=0.1, share_out=True)
+
+
+def _reserve(world: World) -> None:
+    world.rules = replace(world.rules, min_reserve=0.4)
+    world.kill()
+    world.begin()
+
+
+TIGHTENINGS: Final[dict[str, Callable[[World], None]]] = {
+    "exposure": _exposure,
+    "limit": _cap,
+    "limit for all, shared out": _cap_for_all,
+    "MIN_RESERVE": _reserve,
+}
+
+
+CUT_IN: Final = [
+    *((kind, "exposure") for kind in ("payload", "on", "torn")),
+    *(("on", name) for name in TIGHTENINGS if name != "exposure"),
+]
+"""Each kind of pause, and each tightening."""
+AFTER: Final = {name: FAULTS[name] for name in ("fetch_failed", "restarted", "another fleet")}
+"""What may befall a pause after the cut."""
+
+
+class Fault:
+    """Let the disk refuse a step of a cycle, or the governor die there; ``name`` is the step's once that has happened.
+
+    Steps count from 1; at step 0 there is no fault.
+    """
+
+    def __init__(self, at: int, *, deadly: bool) -> None:
+        self.left, self.deadly, self.name = at, deadly, ""
+
+    def __call__(self, step: str) -> None:
+        if not self.deadly and (step.startswith("after") or step == "before look for STOP"):
+            return  # no disk refuses these
+        self.left -= 1
+        if self.left == 0:
+            self.name = step
+            if self.deadly:
+                raise Killed
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def cut(world: World, dashboard: Dashboard, tighten: Callable[[World], None], fault: Fault, what: str) -> None:
+    """Tighten in a pause, let the cycle that cuts have a fault, and look at both files from then on.
+
+    One generation is made, and no share of it is above its former one. The next cycle at the latest writes it to both
+    files. After that nothing is written, and a rival's file stays.
+    """
+    old = documents.read(world.primary)
+    assert old is not None
+    tighten(world)
+    died = world.conclude(dashboard.payload(world.now), fault) is None
+    world.now += 1
+    said = _restarted(world, dashboard) if died else dashboard.payload(world.now)
+    what = f"{what}, {'died' if died else 'refused'} {fault.name or 'nowhere'}"
+    if fault.name:
+        world.conclude(said)
+        world.now += 1
+    for path in (world.primary, world.override):
+        new, before = documents.read(path), old.published
+        assert new is not None
+        found = new.published
+        require(found.generation == before.generation + 1, f"{what}: {path.name} has {found.generation}")
+        require(found.shares != before.shares, f"{what}: nothing is cut in {path.name}")
+        raised = [name for name, share in found.shares.items() if share > before.shares[name]]
+        require(not raised, f"{what}: raised {raised}")
+    for name, fault_after in AFTER.items():
+        silent(world, fault_after(world, dashboard), f"{what}; after the cut, {name}")
+    dashboard.paused = False
+    tamper.pause(world, "gone", "")
+    ended(world, dashboard, what)
+
+
+def check_cuts(chosen: Iterable[tuple[str, str]]) -> tuple[int, int]:
+    """Let every fault befall the cycle that cuts, in these pauses; return the cuts, and how many had a fault."""
+    cuts, faults = 0, 0
+    for kind, name in chosen:
+        for deadly, first in ((False, 0), (True, 1)):
+            for at in itertools.count(first):
+                fault = Fault(at, deadly=deadly)
+                world, dashboard = paused_world(kind)
+                with closing(world):
+                    cut(world, dashboard, TIGHTENINGS[name], fault, f"{kind}, {name}")
+                cuts += 1
+                if at and not fault.name:
+                    break
+                faults += bool(at)
+    return cuts, faults
 
 
 def test_p11_paused_means_no_write(promise: Account, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,11 +295,49 @@ def test_p11_paused_means_no_write(promise: Account, monkeypatch: pytest.MonkeyP
         mutating.setattr("capital_governor.service.recovery.recall", lambda state, *_: state)
         check_pauses()
 
-    judged = hold._pause
-
-    def forgetful(inputs: Inputs, _: Latches, problem: object) -> object:
-        return judged(inputs, Latches(), problem)  # type: ignore[arg-type]  # it is what it was called with
+    def forgetful(inputs: Inputs, _: Latches, problem: Hold | None) -> Hold | None:
+        return REAL_PAUSE(inputs, Latches(), problem)
 
     with monkeypatch.context() as mutating, promise.mutant("any payload ends a pause"):
         mutating.setattr(hold, "_pause", forgetful)
         check_pauses()
+
+
+def test_p11_a_cut_in_a_pause_reaches_both_files_once(promise: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails or dies while an operator's cut is written: the next cycle writes it, and none after that."""
+    cuts, faults = check_cuts(CUT_IN)
+    promise.figure(f"operator's cuts in a pause {cuts}, {faults} with a fault: in both files by the next cycle, once")
+
+    def tried_once(publisher: Publisher, published: Publication | None) -> Convergence | None:
+        convergence = REAL_PUBLISH(publisher, published)
+        publisher.settled = 0 if published is None else published.generation
+        return convergence
+
+    def ever_again(publisher: Publisher, published: Publication | None) -> Convergence | None:
+        convergence = REAL_PUBLISH(publisher, published)
+        publisher.settled = 0
+        return convergence
+
+    def numbered(inputs: Inputs, state: State, rules: Rules, *others: Any) -> Decision:
+        found = REAL_HOLD(inputs, state, rules, *others)
+        published = state.published
+        if found.proposal is not None or published is None:
+            return found
+        return replace(found, proposal=replace(published, generation=state.generation + 1))
+
+    def until_an_order(inputs: Inputs, *others: Any) -> Hold | None:
+        return None if inputs.ceiling is not None else REAL_PAUSE(inputs, *others)
+
+    mutants: dict[str, tuple[object, str, object, str]] = {
+        "a cut that could not be written is not tried again": (Publisher, "publish", tried_once, "has 1"),
+        "a cut is written in every cycle": (Publisher, "publish", ever_again, "written while paused"),
+        "a start writes a cut again": (Publisher, "may_lag", lambda *_: True, "written while paused"),
+        "a start does not look at the override": (Publisher, "may_lag", lambda *_: False, "override.json has 1"),
+        "every paused cycle publishes": (decision, "_hold", numbered, "a new generation"),
+        "an order ends the pause": (hold, "_pause", until_an_order, "written while paused"),
+        "no cut in a pause": (decision, "_hold", lambda i, *o: REAL_HOLD(replace(i, stopped=True), *o), "has 1"),
+    }
+    for name, (where, part, by, found) in mutants.items():
+        with monkeypatch.context() as mutating, promise.mutant(name, found):
+            mutating.setattr(where, part, by)
+            check_cuts([("on", "exposure")])

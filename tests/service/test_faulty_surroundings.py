@@ -53,9 +53,12 @@ def test_the_operators_hand_works_whatever_else_is_set(tmp_path: Path, dashboard
         assert said.code == 0, said.err
         assert "warning: CAPITAL_GOVERNOR_INTERVALL (environment) is not a setting" in said.err
         assert "a governor that is started now refuses that" in said.err
-    assert call(tmp_path, "once", url=dashboard.url).code == 0
-    status = call(tmp_path, "status", "--json", env=TYPO)
-    assert (status.code, json.loads(status.out)["reason"]) == (75, "operator_hold")  # none is running
+    for reason in ("cut_limit", "operator_hold"):  # the cap is published in the hold, once
+        assert call(tmp_path, "once", url=dashboard.url).code == 0
+        assert files(tmp_path)["allocations"]["SmartTrader"] == 0.08, "the cap of 0.1 times the exposure of 0.8"
+        status = call(tmp_path, "status", "--json", env=TYPO)
+        document = json.loads(status.out)
+        assert (status.code, document["state"], document["reason"]) == (75, "ended", reason)  # none is running
     for words in (("unlimit", "SmartTrader"), ("resume",)):
         assert call(tmp_path, *words, env=TYPO).code == 0
     assert call(tmp_path, "limits").out == "The operator has ordered nothing\n"

@@ -20,6 +20,7 @@ from capital_governor.core.acceptance import ACCEPTABLE, EXPIRES_SECONDS, open_h
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import PAYLOAD_HOLDS, Reason
+from capital_governor.core.trace import WithheldBy
 from capital_governor.journal.protocol import new_key
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
@@ -159,13 +160,29 @@ def test_a_hold_is_told_once_and_so_is_its_end(tmp_path: Path) -> None:
 
 
 def test_a_cap_cuts_at_once_and_ends_with_its_time(rig: CycleRig) -> None:
-    """0.40 goes down to the cap of 0.10 in the next cycle; the other two rise to MAX_ALLOC, the rest is reserve."""
+    """0.40 goes down to the cap of 0.10 in the next cycle, the rest is reserve, and comes back when the cap ends."""
     give(rig, OrderKind.LIMIT, INTERVAL, agent="Ada", cap=0.1, reason="new strategy")
+    outcome = rig.see()
+    assert outcome.decision.reason is R.CUT_LIMIT
+    assert published(rig) == {"Ada": 0.1, "Bob": 0.36, "Cyd": 0.24}
+    (shown,) = rig.status()["orders"]
+    assert (shown["agent"], shown["max"], shown["min"], shown["share_out"]) == ("Ada", 0.1, None, False)
+    assert rig.status()["withheld"] == {"Ada": 0.3}
+    withheld = outcome.decision.trace.withheld
+    assert (withheld.keys(), withheld["Ada"].amount, withheld["Ada"].by) == ({"Ada"}, 300_000, WithheldBy.CAP)
+    assert withheld["Ada"].detail == "by anna until 2025-11-03 22:10:00 UTC: new strategy"
+    assert rig.see().decision.reason is R.RESTORE
+    assert published(rig) == {"Ada": 0.4, "Bob": 0.36, "Cyd": 0.24}
+
+
+def test_a_cap_that_is_shared_out_cuts_at_once_and_ends_with_its_time(rig: CycleRig) -> None:
+    """0.40 goes down to the cap of 0.10 in the next cycle; the other two rise to MAX_ALLOC, the rest is reserve."""
+    give(rig, OrderKind.LIMIT, INTERVAL, agent="Ada", cap=0.1, reason="new strategy", share_out=True)
     outcome = rig.see()
     assert outcome.decision.reason is R.LIMIT_BREACHED
     assert published(rig) == {"Ada": 0.1, "Bob": 0.4, "Cyd": 0.4}
     (shown,) = rig.status()["orders"]
-    assert (shown["agent"], shown["max"], shown["min"]) == ("Ada", 0.1, None)
+    assert (shown["agent"], shown["max"], shown["min"], shown["share_out"]) == ("Ada", 0.1, None, True)
     binding = outcome.decision.trace.limits["Ada"].hi_by
     assert (binding.value, binding.detail) == (0.1, "by anna until 2025-11-03 22:10:00 UTC: new strategy")
     assert rig.see().decision.reason is R.THRESHOLD
@@ -532,6 +549,7 @@ def test_orders_outlive_a_journal_that_is_lost_at_the_start(tmp_path: Path, what
         rig.see()
         hold, cap = give(rig, OrderKind.HOLD), give(rig, OrderKind.LIMIT, agent="Ada", cap=0.1)
         rig.see(SWAPPED)
+        assert published(rig) == {"Ada": 0.1, "Bob": 0.36, "Cyd": 0.24}, "the cap is published in the hold"
         rig.journal.close()
         path = rig.settings.journal_path
         if what == "moved away":
@@ -547,7 +565,8 @@ def test_orders_outlive_a_journal_that_is_lost_at_the_start(tmp_path: Path, what
         rig.restart()
         take_back(rig, hold)
         rig.see()
-        assert published(rig) == {"Ada": 0.1, "Bob": 0.4, "Cyd": 0.4}
+        assert published(rig) == {"Ada": 0.1, "Bob": 0.36, "Cyd": 0.24}
+        assert rig.status()["withheld"] == {"Ada": 0.3}
 
 
 def test_an_order_that_was_taken_back_does_not_return_from_the_status_file(tmp_path: Path) -> None:

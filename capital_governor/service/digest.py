@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Final
 
 from capital_governor.core.model import DAY_SECONDS, Publication
-from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES
+from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
 from capital_governor.journal.notices import Notice
 from capital_governor.journal.protocol import Journal
 from capital_governor.wording.notice_texts import digest_text
@@ -20,7 +20,7 @@ class Digest:
     """Puts the digest into the journal when it is due; the journal knows which was sent, also after a restart.
 
     Args:
-        journal: has the moves and holds, and stores the digest until it is sent.
+        journal: has what was published and the holds, and stores the digest until it is sent.
         book: the book of the journal.
         hour: 0..23, UTC.
     """
@@ -56,8 +56,13 @@ class Digest:
         return today if today <= moment else today - timedelta(days=1)
 
     def _text(self, now: float, published: Publication | None) -> str:
-        """Return the text; cycles in a row with the same reason are one hold, and a cut counts as a move."""
+        """Return the text; cycles in a row with the same reason are one hold, in which cuts may be published."""
         reasons = self._journal.reasons(self._book, now - DAY_SECONDS)
-        moves = sum(reason in MOVES | CUTS for reason in reasons)
-        holds = sum(reason in HOLDS | GATE_REFUSALS for reason, _ in groupby(reasons))
-        return digest_text(None if published is None else published.generation, moves, holds)
+        uncut = [reason for reason in reasons if reason not in CUTS]
+        return digest_text(
+            None if published is None else published.generation,
+            moves=sum(reason in MOVES for reason in reasons),
+            cuts=sum(reason in CUTS for reason in reasons),
+            restores=sum(reason is Reason.RESTORE for reason in reasons),
+            holds=sum(reason in HOLDS | GATE_REFUSALS for reason, _ in groupby(uncut)),
+        )

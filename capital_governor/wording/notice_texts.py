@@ -79,10 +79,13 @@ def _shares_notice(head: str, published: Publication, tail: list[str]) -> str:
     return "\n".join(lines + tail)
 
 
-def digest_text(generation: int | None, moves: int, holds: int) -> str:
-    """Return the daily message about the last 24 hours."""
+def digest_text(generation: int | None, *, moves: int, cuts: int, restores: int, holds: int) -> str:
+    """Return the daily message about the last 24 hours; cuts and restores are only named if there were any."""
     published = "nothing published" if generation is None else f"generation {generation}"
-    return f"☀️ Capital Governor: alive, {published}, {count_text(moves, 'move')}, {count_text(holds, 'hold')} in 24 h"
+    counts = [count_text(moves, "move")]
+    counts += [count_text(number, what) for number, what in ((cuts, "cut"), (restores, "restore")) if number]
+    counts.append(count_text(holds, "hold"))
+    return f"☀️ Capital Governor: alive, {published}, {', '.join(counts)} in 24 h"
 
 
 def alert_text(line: Line) -> str:

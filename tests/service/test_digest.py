@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from capital_governor.core.model import Refusal
+from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.notices import Notice, NoticeState
 from capital_governor.service.digest import Digest
@@ -70,7 +71,7 @@ def test_a_new_governor_waits_for_the_hour(days: Days) -> None:
 
 
 def test_what_it_counts_is_of_the_24_hours_before(days: Days) -> None:
-    """Moves and cuts are counted, and a hold once for as long as its reason lasts; older ones are not."""
+    """Moves are counted, and a hold once for as long as its reason lasts; older ones are not."""
     days.at(3, "07:00", gone=True)
     days.at(3, "07:10")  # a move, older than a day
     days.at(3, "09:00", risk=0.5)  # a move
@@ -85,6 +86,31 @@ def test_what_it_counts_is_of_the_24_hours_before(days: Days) -> None:
     first, second = days.told()
     assert first.created_at < second.created_at
     assert second.text == "☀️ Capital Governor: alive, generation 3, 2 moves, 3 holds in 24 h"
+
+
+def test_cuts_and_restores_are_counted_apart_from_moves(days: Days) -> None:
+    """A cap that is ordered in a pause cuts there, and the pause stays one hold; its end is a restore, no move."""
+    days.at(3, "07:00")  # more than a day before the digest
+    days.at(3, "09:00", paused=True)
+    days.rig.journal.put_orders(
+        [cap := Order(key="k", kind=OrderKind.LIMIT, author="anna", given_at=0, agent="Ada", cap=0.1)]
+    )
+    for clock in ("09:10", "09:20"):
+        days.at(3, clock, paused=True)
+    days.at(3, "09:30")
+    days.rig.journal.put_orders([cap.ended(1.0, OrderEnd.TAKEN_BACK, "anna")])
+    days.at(3, "09:40")
+    days.at(3, "09:50", risk=0.5)  # a move
+    days.at(4, "08:00", risk=0.5)
+    _, second = days.told()
+    assert [entry.reason for entry in days.rig.entries()][1:6] == [
+        Reason.PAUSED,
+        Reason.CUT_LIMIT,
+        Reason.PAUSED,
+        Reason.UNCHANGED,
+        Reason.RESTORE,
+    ]
+    assert second.text == "☀️ Capital Governor: alive, generation 4, 1 move, 1 cut, 1 restore, 1 hold in 24 h"
 
 
 def test_one_of_each_is_singular_and_nothing_is_said_so(days: Days) -> None:

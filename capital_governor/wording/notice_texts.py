@@ -20,12 +20,17 @@ LONGEST_NOTICE: Final = 4096
 def has_notice(decision: Decision, before: State) -> bool:
     """Return whether the operator gets a message about what this decision publishes.
 
-    Not about a step of MAX_STEP on the way to a whole restore: the log has it, and the last step is told.
+    Not if no share changes, only what is withheld; nor about a step of MAX_STEP on the way to a whole restore, whose
+    last step is told. The log has both.
     """
     new, old = decision.proposal, before.published
     if new is None:
         return False
-    if decision.reason is not Reason.RESTORE or old is None:
+    if old is None:
+        return True
+    if new.shares == old.shares:
+        return False
+    if decision.reason is not Reason.RESTORE:
         return True
     risen = [agent for agent, share in new.shares.items() if share > old.shares.get(agent, 0)]
     withheld = decision.trace.withheld

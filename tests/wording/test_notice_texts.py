@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from capital_governor.core.model import Inputs, Limit, Rules, State
+from capital_governor.core.reason import Reason
 from capital_governor.wording.log_events import LogEvent
 from capital_governor.wording.notice_texts import alert_text, has_notice, telegram_text
 from tests.rigs.builders import PLAIN, cycle, observe, settled
@@ -85,6 +86,23 @@ def test_steps_of_a_restore_are_not_sent_and_its_end_is() -> None:
         sent.append((state.published.shares["Ada"], has_notice(decision, before)))
     assert sent == [(220_000, False), (340_000, False), (400_000, True)]
     assert not has_notice(cycle(observe(), state, rules)[0], state)
+
+
+def test_a_move_that_changes_only_what_is_withheld_is_not_sent() -> None:
+    """Ada has 0.10 by a cap, the others 0.30 each. A limit of 0.30 for all takes 0.10 from Ada's plan, no share."""
+    limits = (
+        Limit("Ada", "anna", cap=0.1),
+        *(Limit(name, "anna", 0.3, 0.3, share_out=True) for name in ("Bob", "Cyd")),
+    )
+    _, state = cycle(replace(observe(), limits=limits), State())
+    decision, after = cycle(replace(observe(), limits=(*limits, Limit("*", "anna", 0.3, share_out=True))), state)
+    assert decision.reason is Reason.LIMIT_BREACHED
+    assert state.published is not None
+    assert after.published is not None
+    assert after.published.shares == state.published.shares == {"Ada": 100_000, "Bob": 300_000, "Cyd": 300_000}
+    assert (state.published.withheld, after.published.withheld) == ({"Ada": 300_000}, {"Ada": 200_000})
+    assert not has_notice(decision, state)
+    assert has_notice(cycle(replace(observe(), limits=limits[:1]), State())[0], State())
 
 
 def test_a_stay_is_nothing_to_tell() -> None:

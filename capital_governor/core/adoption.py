@@ -15,7 +15,8 @@ from capital_governor.core.model import REGIME, Latches, Publication, State
 def adopt(state: State, found: Publication) -> State:
     """Return the state with a valid primary file that the journal does not know as what is published.
 
-    Its agents become tenured members. Its exposure counts as the last known regime if none was known.
+    Its agents become tenured members. Its exposure counts as the last known regime if none was known. When the last
+    move was made is not in the file, so its own time counts, which is not earlier.
     """
     return replace(
         state,
@@ -59,13 +60,14 @@ def taken_over(state: State) -> State:
     return replace(state, agents=agents)
 
 
-def abandon(state: State, reached: Publication | None) -> State:
+def abandon(state: State, reached: Publication | None, moved_at: float | None) -> State:
     """Return the state without a published generation that never reached the files; its number is not used again.
 
     Args:
         state: with that generation as ``published``.
         reached: the last generation that was in the files.
+        moved_at: when the last move before that generation was made.
     """
     # An agent that is pinned at its weight in the abandoned generation has another weight in the one that was reached.
     agents = {agent: memory._replace(pin=None) for agent, memory in state.agents.items()}
-    return replace(state, published=reached, agents=agents, moved_at=None if reached is None else reached.at)
+    return replace(state, published=reached, agents=agents, moved_at=moved_at)

@@ -203,6 +203,10 @@ class ResilientJournal:
         # All are read first: damage found half-way must not leave the caller with only some of them.
         yield from self._read(lambda journal: list(journal.entries(book, last=last, after_seq=after_seq)))
 
+    def last_decided(self, book: str) -> Entry | None:
+        """See ``Journal``."""
+        return self._ask(book, lambda journal: journal.last_decided(book))
+
     def reasons(self, book: str, since: float) -> list[Reason]:
         """See ``Journal``; during an episode the reasons that are not written back yet."""
         return self._read(lambda journal: journal.reasons(book, since))

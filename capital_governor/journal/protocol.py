@@ -172,6 +172,9 @@ class Journal(Protocol):
     def entries(self, book: str, *, last: int | None = None, after_seq: int = 0) -> Iterator[Entry]:
         """Yield the entries with ``seq > after_seq``, oldest first; only the newest ``last`` of them (None: all)."""
 
+    def last_decided(self, book: str) -> Entry | None:
+        """Return the newest entry with scores; None if there is none."""
+
     def reasons(self, book: str, since: float) -> list[Reason]:
         """Return the reasons of the entries after ``since`` (seconds since 1970 UTC), oldest first.
 

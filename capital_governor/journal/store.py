@@ -225,7 +225,7 @@ class Store:
             first = page[-1].seq + 1 if page else None
 
     def last_decided(self, book: str) -> Entry | None:
-        """Return the newest entry with scores."""
+        """See ``Journal``."""
         ((seq,),) = self._db.rows("SELECT max(seq) FROM cycles WHERE book = ? AND decided = 1", book)
         return None if seq is None else next(iter(self._page(book, seq, seq, {})), None)
 

@@ -15,6 +15,7 @@ from capital_governor.contracts.status import Remembered, remembered, standing_o
 from capital_governor.core.adoption import abandon, adopt, recall, taken_over
 from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Publication, State
 from capital_governor.core.orders import replaced
+from capital_governor.core.reason import MOVES
 from capital_governor.journal.notices import NoticeState, new_notice
 from capital_governor.journal.protocol import Entry, Journal
 from capital_governor.service.publisher import Publisher
@@ -136,12 +137,26 @@ class Recovery:
             whose = f"generation {found.generation}" if found.generation else "another program's shares"
             return f"adopted {whose} from {self._paths.primary.name}"
         if unreached is not None and not self._is_recent(unreached.at):
-            self._state = abandon(self._state, publisher.visible)
+            self._state = abandon(self._state, publisher.visible, self._moved_before(unreached))
             self._give_up(unreached, told)
             return f"abandoned generation {known}, which never reached the agents"
         if found is not None and unreached is None and found.generation != known:
             self._refuse(f"it has generation {found.generation}, and the journal knows a later one")
         return "nothing is published yet" if published is None else f"resumed at generation {known}"
+
+    def _moved_before(self, unreached: Publication) -> float | None:
+        """Return when the last move before a generation that never reached the agents was made.
+
+        Nothing is decided while a generation waits for the files, so if it was a move, its cycle is the last that
+        decided.
+        """
+        if unreached.reason not in MOVES:
+            return self._state.moved_at
+        entry = self._journal.last_decided(self._book)
+        if entry is not None and entry.generation == unreached.generation:
+            return entry.state.moved_at
+        reached = self._publisher.visible
+        return None if reached is None else reached.at
 
     def _keep_beside(self, content: bytes) -> Line:
         """Copy a primary file that is not adopted; return the log line about it."""

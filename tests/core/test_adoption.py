@@ -83,8 +83,8 @@ def test_an_abandoned_generation_leaves_its_number_used() -> None:
     """What the agents last saw is published again; the number given up is skipped."""
     reached = publication({"Ada": 400_000, "Bob": 350_000, "Cyd": 250_000}, generation=1)
     state = replace(settled(), published=publication({"Ada": 1}, generation=2), generation=2)
-    state = abandon(state, replace(reached, at=NOW - 900.0))
-    assert state.published == replace(reached, at=NOW - 900.0)
+    state = abandon(state, reached, NOW - 900.0)
+    assert state.published == reached
     assert (state.generation, state.moved_at) == (2, NOW - 900.0)
     decision, _ = cycle(observe({"Ada": 0.5, "Bob": 0.2, "Cyd": 0.3}), state)
     assert decision.proposal is not None
@@ -93,14 +93,14 @@ def test_an_abandoned_generation_leaves_its_number_used() -> None:
 
 def test_a_first_generation_that_is_abandoned_leaves_nothing_published() -> None:
     """Then the next decision is the first allocation again."""
-    state = abandon(settled(), None)
+    state = abandon(settled(), None, None)
     assert (state.published, state.moved_at) == (None, None)
     assert cycle(observe(), state)[0].reason is Reason.FIRST_ALLOCATION
 
 
 def test_an_adopted_agent_without_metrics_has_nothing_once_its_file_is_given_up() -> None:
     """With neither a record nor a published share there is no weight to hold it at."""
-    state = abandon(adopt(State(), FOUND), None)
+    state = abandon(adopt(State(), FOUND), None, None)
     decision, after = cycle(observe({"Ada": 0.2}, faulty=["Bob"]), state)
     assert shares_of(after) == {"Ada": 400_000, "Bob": 0}
     assert decision.trace.limits["Bob"].hi == 0.0

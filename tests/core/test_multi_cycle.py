@@ -396,7 +396,7 @@ SCRIPTS: dict[str, Script] = {
     # No agent ever saw the abandoned generation: what was published before it is compared, its number stays used.
     "an abandoned generation": Script(
         [_at(0, R.UNCHANGED, None), _at(5, R.THRESHOLD, TURNED, SWAPPED)],
-        start=abandon(adopt(settled(), publication(TURNED, generation=9)), publication(FOUNDED)),
+        start=abandon(adopt(settled(), publication(TURNED, generation=9)), publication(FOUNDED), None),
     ),
 }
 

@@ -172,7 +172,13 @@ class World:
             self.oracle.adopt(document.published, document.at)
         elif published is not None and self._is_pending(document) and not self._is_recent():
             reached = document or self._last_reached()
-            self.oracle.abandon(*(None, None) if reached is None else (reached.published, reached.at))
+            self.oracle.abandon(None if reached is None else reached.published, self._moved_before(published))
+
+    def _moved_before(self, given_up: Published) -> float | None:
+        """When the last move before this generation was made; a cut or restore left that as it was."""
+        known = (done.oracle for done in reversed(self.done))
+        others = (each for each in known if each.published is None or each.published.generation != given_up.generation)
+        return next((each.moved_at for each in others), None)
 
     def _is_news(self, found: Published) -> bool:
         published = self.oracle.published

@@ -13,11 +13,13 @@ import pytest
 
 from capital_governor.adapters import file_convergence
 from capital_governor.core.model import Refusal
+from capital_governor.core.orders import OrderKind
 from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
 from tests.rigs.allocation_files import SETTLED, previous_program
-from tests.rigs.builders import FLEET_SHARES, INTERVAL
+from tests.rigs.builders import FLEET, FLEET_SHARES, INTERVAL
 from tests.rigs.cycle_rig import CycleRig, footprint
+from tests.rigs.order_desk import give
 
 SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 
@@ -261,14 +263,15 @@ def test_what_is_no_allocation_of_ours_is_never_adopted(tmp_path: Path, content:
 # --- a generation that never reached the file -------------------------------------------------------------------------
 
 
+def kill(*_: object, **__: object) -> None:
+    """End the process at once."""
+    raise SystemExit(9)
+
+
 def unreached(rig: CycleRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commit generation 2 and be killed before its first rename."""
     rig.see()
-
-    def killed(*_: object, **__: object) -> None:
-        raise SystemExit(9)
-
-    monkeypatch.setattr(file_convergence, "converge", killed)
+    monkeypatch.setattr(file_convergence, "converge", kill)
     with pytest.raises(SystemExit):
         rig.see(SWAPPED)
     monkeypatch.undo()
@@ -294,6 +297,36 @@ def test_an_old_intent_is_given_up_and_its_number_not_used_again(
         assert rig.found == "resumed at generation 1"
         assert rig.see(SWAPPED).decision.reason is Reason.THRESHOLD
         assert said(rig.primary)["generation"] == said(rig.override)["generation"] == 3
+
+
+@pytest.mark.parametrize("intent", ["a move", "a cut"])
+def test_an_intent_that_is_given_up_leaves_the_cool_down_of_the_last_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, intent: str
+) -> None:
+    """Neither what was given up nor the cut that agents have seen begins one: that of the move before is over."""
+    with CycleRig(tmp_path, COOLDOWN=1_800) as rig:
+        moved_at = rig.now
+        rig.see()
+        rig.now = moved_at + 1_500
+        give(rig, OrderKind.LIMIT, agent="Ada", cap=0.3)
+        assert rig.see().decision.reason is Reason.CUT_LIMIT
+        rig.restart()
+        if intent == "a cut":
+            give(rig, OrderKind.LIMIT, agent="Bob", cap=0.3)
+        monkeypatch.setattr(file_convergence, "converge", kill)
+        with pytest.raises(SystemExit):
+            rig.see(SWAPPED if intent == "a move" else FLEET)
+        monkeypatch.undo()
+        assert (rig.now, rig.entries()[-1].generation) == (moved_at + 1_800, 3)
+        rig.now += 901
+        rig.restart()
+        assert rig.found == "abandoned generation 3, which never reached the agents"
+        assert rig.governor.state.moved_at == moved_at
+        rig.restart()  # nothing was recorded since then
+        assert rig.governor.state.moved_at == moved_at
+        assert rig.see(SWAPPED).decision.reason is Reason.THRESHOLD
+        rig.restart()
+        assert rig.governor.state.moved_at == moved_at + 1_800 + 901
 
 
 def test_what_stands_after_an_intent_is_given_up_is_known_to_a_new_journal(
@@ -344,11 +377,7 @@ def test_a_young_intent_is_carried_out(tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_abandoned_first_allocation_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing was ever on disk, giving up the intent leaves nothing published, and the next one is number 2."""
     with CycleRig(tmp_path) as rig:
-
-        def killed(*_: object, **__: object) -> None:
-            raise SystemExit(9)
-
-        monkeypatch.setattr(file_convergence, "converge", killed)
+        monkeypatch.setattr(file_convergence, "converge", kill)
         with pytest.raises(SystemExit):
             rig.see()
         monkeypatch.undo()

@@ -7,7 +7,7 @@ cycles in memory are written back. A damaged journal is set aside and a new one 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from capital_governor.core.model import Publication
 from capital_governor.core.orders import Order
 from capital_governor.core.reason import Reason
-from capital_governor.journal.notices import Backlog, Notice, NoticeState, move_key
+from capital_governor.journal.notices import Backlog, Notice, NoticeState, held_keys
 from capital_governor.journal.protocol import (
     LIVE,
     Entry,
@@ -244,7 +244,7 @@ class ResilientJournal:
         """See ``Journal``."""
         return self._read(lambda journal: journal.knows_notice(key))
 
-    def open_topics(self) -> frozenset[str]:
+    def open_topics(self) -> Mapping[str, float]:
         """See ``Journal``."""
         return self._read(lambda journal: journal.open_topics())
 
@@ -357,9 +357,9 @@ class ResilientJournal:
         self._memory.forget_notices(keep=NOTICE_CAPACITY)
 
     def _release(self, publication: Publication) -> None:
-        """Make the held notice of a move or cut pending in memory too."""
-        held = self._memory.notices(NoticeState.HELD, NOTICE_CAPACITY)
-        self._memory.put_notices([each.released() for each in held if each.key == move_key(publication)])
+        """Make the held notices of a move or cut pending in memory too."""
+        held, keys = self._memory.notices(NoticeState.HELD, NOTICE_CAPACITY), held_keys(publication)
+        self._memory.put_notices([each.released() for each in held if each.key in keys])
 
     def _mark(self, book: str, publication: Publication) -> None:
         """Queue that ``publication`` has reached the primary file."""

@@ -21,7 +21,7 @@ DETAIL_CHARACTERS: Final = 300
 class NoticeState(StrEnum):
     """The state of a notice.
 
-    The notice of a move or cut is held until the move is in the primary file, and withdrawn if the move is abandoned.
+    The notices of a move or cut are held until it is in the primary file, and withdrawn if it is abandoned.
     """
 
     HELD = "held"
@@ -99,6 +99,36 @@ def move_notice(publication: Publication, text: str) -> Notice:
 def move_key(publication: Publication) -> str:
     """Return the key of the notice of a move or a cut."""
     return f"move-{publication.decision_id}"
+
+
+def lapse_notice(
+    publication: Publication | None, text: str, now: float, *, place: int, topic: str, begins: bool
+) -> Notice:
+    """Return a notice about lapses: held until the agents can see the publication, if there is one.
+
+    Args:
+        publication: what the same decision publishes; None: nothing.
+        text: the message.
+        now: the time of the decision, in seconds since 1970 UTC.
+        place: 0, 1 or 2, among the notices about lapses of this decision.
+        topic: the episode.
+        begins: whether it is about the beginning of the episode.
+    """
+    if publication is None:
+        return new_notice(text, now, topic=topic, begins=begins)
+    notice = new_notice(text, now, topic=topic, begins=begins, key=_lapse_keys(publication)[place])
+    return replace(notice, state=NoticeState.HELD)
+
+
+def held_keys(publication: Publication) -> tuple[str, ...]:
+    """Return the keys of all notices that may be held until the agents can see this."""
+    return (move_key(publication), *_lapse_keys(publication))
+
+
+def _lapse_keys(publication: Publication) -> tuple[str, str, str]:
+    """Return the keys of the notices about lapses: of a release, a return and a lapse in one decision."""
+    which = publication.decision_id
+    return f"lapse-1-{which}", f"lapse-2-{which}", f"lapse-3-{which}"
 
 
 def _storable(text: str) -> str:

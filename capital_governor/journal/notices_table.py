@@ -17,7 +17,8 @@ _PUT: Final = f"""INSERT INTO notices ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, 
 _RELEASE: Final = f"""UPDATE notices SET state = '{NoticeState.PENDING}'
     WHERE key = ? AND state = '{NoticeState.HELD}'"""  # noqa: S608 - constants
 _UNFINISHED: Final = f"('{NoticeState.PENDING}', '{NoticeState.HELD}')"
-_NEWEST_OF_TOPIC: Final = "(SELECT max(id) FROM notices WHERE topic <> '' AND topic = one.topic)"
+_NEWEST_OF_TOPIC: Final = f"""(SELECT coalesce(max(id), 0) FROM notices
+    WHERE topic <> '' AND topic = one.topic AND state <> '{NoticeState.WITHDRAWN}')"""  # noqa: S608 - constants
 _EXPIRED: Final = f"""SELECT id FROM notices AS one WHERE state <> 'pending' AND state <> 'held' AND created_at < ?
     AND (topic = '' OR id <> {_NEWEST_OF_TOPIC}) LIMIT ?"""  # noqa: S608 - constants
 _DELETE: Final = "DELETE FROM notices WHERE id = ?"
@@ -46,9 +47,9 @@ def put_notices(db: Driver, notices: Iterable[Notice]) -> None:
     )
 
 
-def release(db: Driver, key: str) -> None:
-    """Make the held notice with this key pending, if there is one."""
-    db.change(_RELEASE, key)
+def release(db: Driver, keys: Iterable[str]) -> None:
+    """Make the held notices with these keys pending, as far as there are any."""
+    db.change_many(_RELEASE, [(key,) for key in keys])
 
 
 def of_state(db: Driver, state: NoticeState, count: int, *, newest: bool = False) -> list[Notice]:
@@ -88,10 +89,11 @@ def backlog(db: Driver) -> Backlog:
     return Backlog(waiting, refused, newest[0].detail if newest else "", oldest[0].detail if oldest else "")
 
 
-def open_topics(db: Driver) -> frozenset[str]:
+def open_topics(db: Driver) -> dict[str, float]:
     """See ``Journal.open_topics``."""
-    which = f"SELECT topic FROM notices AS one WHERE topic <> '' AND begins = 1 AND id = {_NEWEST_OF_TOPIC}"  # noqa: S608
-    return frozenset(topic for (topic,) in db.rows(which))
+    which = f"""SELECT topic, created_at FROM notices AS one
+        WHERE topic <> '' AND begins = 1 AND id = {_NEWEST_OF_TOPIC}"""  # noqa: S608 - constants
+    return dict(db.rows(which))
 
 
 def count(db: Driver) -> int:

@@ -11,7 +11,7 @@ synchronous and used by one thread at a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -159,7 +159,7 @@ class Journal(Protocol):
     def reached(self, generation: int, book: str = LIVE) -> None:
         """Mark ``generation`` as in the primary file; called after every cycle in which it is there.
 
-        In the same transaction its held notice becomes pending. A generation that the book does not know (yet) is
+        In the same transaction its held notices become pending. A generation that the book does not know (yet) is
         ignored.
         """
 
@@ -204,8 +204,11 @@ class Journal(Protocol):
     def knows_notice(self, key: str) -> bool:
         """Whether a notice with this key is stored."""
 
-    def open_topics(self) -> frozenset[str]:
-        """Return the topics whose newest notice is about the beginning of an episode."""
+    def open_topics(self) -> Mapping[str, float]:
+        """Return the topics whose newest notice is about the beginning of an episode, and the time of that notice.
+
+        Notices that were withdrawn do not count.
+        """
 
     def put_orders(self, orders: Sequence[Order]) -> None:
         """Add these orders, or store the end of known ones; an order that has ended stays ended."""

@@ -10,7 +10,7 @@ since there are few.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -24,7 +24,7 @@ from capital_governor.core.trace import Decision, Trace
 from capital_governor.journal import notices_table, orders_table
 from capital_governor.journal.codec import decode, encode, pack, unpack
 from capital_governor.journal.driver import Driver
-from capital_governor.journal.notices import Backlog, Notice, NoticeState, move_key
+from capital_governor.journal.notices import Backlog, Notice, NoticeState, held_keys
 from capital_governor.journal.protocol import (
     LIVE,
     Entry,
@@ -179,7 +179,7 @@ class Store:
                 orders_table.put_orders(self._db, cycle.orders)
             for book, publication in reached:
                 self._reach(book, publication, memo)
-                notices_table.release(self._db, move_key(publication))
+                notices_table.release(self._db, held_keys(publication))
         self._memo = memo
 
     def reached(self, generation: int, book: str = LIVE) -> None:
@@ -188,10 +188,10 @@ class Store:
         if found and not found[0][1]:
             number = found[0][0]
             (doc,) = self._stored("publications", "doc", number)
-            key = move_key(decode(Publication, unpack(doc)))
+            keys = held_keys(decode(Publication, unpack(doc)))
             with self._db.transaction():
                 self._db.change("UPDATE publications SET reached = 1 WHERE id = ?", number)
-                notices_table.release(self._db, key)
+                notices_table.release(self._db, keys)
 
     # --- reading ---
 
@@ -335,7 +335,7 @@ class Store:
         """See ``Journal``."""
         return bool(self._db.rows("SELECT 1 FROM notices WHERE key = ?", key))
 
-    def open_topics(self) -> frozenset[str]:
+    def open_topics(self) -> Mapping[str, float]:
         """See ``Journal``."""
         return notices_table.open_topics(self._db)
 

@@ -26,14 +26,15 @@ from capital_governor.core.model import Inputs, Refusal, Snapshot, State
 from capital_governor.core.orders import Order, accept_of, ceiling_of, hold_of, limits_of, releases_of
 from capital_governor.core.reason import SILENT_HOLDS, Reason
 from capital_governor.core.trace import Decision
-from capital_governor.journal.notices import Notice, move_notice
+from capital_governor.journal.notices import Notice, lapse_notice, move_notice
 from capital_governor.journal.protocol import LIVE, Journal, JournalConflictError, Record
+from capital_governor.service.lapses import LAPSED, lapse_lines, told_after
 from capital_governor.service.publisher import Publisher
 from capital_governor.service.recovery import Recovered, Recovery
 from capital_governor.service.standing import Outcome, Standing, Vitals, status_document
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line
-from capital_governor.wording.notice_texts import has_notice, telegram_text
+from capital_governor.wording.notice_texts import alert_text, has_notice, telegram_text
 from capital_governor.wording.reason_texts import evidence
 
 PAUSE_FILE = Path("state", "guardian_pause.json")
@@ -93,6 +94,7 @@ class Cycle:
         self._stop_file, self._pause_file = settings.root / interlocks.STOP_FILE, settings.root / PAUSE_FILE
         self._publisher = Publisher(self.paths, settings, self._stopped)
         self._last_problem = ""
+        self._lapse_told_at: float | None = None
         self._resumed = False
         self._previous = ""
         self._cycles_since_prune = PRUNE_CYCLES
@@ -139,6 +141,7 @@ class Cycle:
             multipliers=self.state.multipliers,
             orders=self._journal.orders(self._clock()),
         )
+        self._lapse_told_at = self._journal.open_topics().get(LAPSED) if self._notify else None
         self._resumed = True
         return recovered.found
 
@@ -169,6 +172,7 @@ class Cycle:
         stopped = convergence is not None and convergence.primary.outcome is FileOutcome.STOPPED
         if stopped or (decision.proposal is not None and self._stopped()):
             inputs, decision, ended = self._obey(replace(gathered, stopped=True), orders)
+        lapses = self._lapses(decision, before, inputs.now)
         record = Record(
             book=self.book,
             previous=self._previous,
@@ -177,14 +181,15 @@ class Cycle:
             rules=self._rules,
             decision=decision,
             after=commit(decision),
-            notices=self._notices(decision, before),
+            notices=self._notices(decision, before, lapses, inputs.now),
             orders=ended,
         )
         with self._alone():
             self._journal.record(record)
         self._previous, self.state = record.key, record.after
+        self._lapse_told_at = told_after(lapses, inputs.now, self._lapse_told_at)
         if decision.proposal is not None:
-            self._publisher.decided(evidence(decision, before))
+            self._publisher.decided(evidence(decision, before), lapses)
         if self._may_write(decision) and (convergence is None or decision.proposal is not None):
             convergence = self._publisher.publish(self.state.published)
         # In every cycle: an adopted generation gets into the journal only now, and a new journal is empty before.
@@ -198,6 +203,7 @@ class Cycle:
             ended_orders=ended,
             visible=self._publisher.visible,
             announcements=self._publisher.announcements(),
+            lapses=lapses if decision.proposal is None else (),
         )
         if outcome.fetched:
             # Only with a payload whose time agrees with the clock: a wrong clock would delete history and orders.
@@ -308,11 +314,27 @@ class Cycle:
         refusal = gate(decision, inputs, self.state, self._rules)
         return decision if refusal is None else refuse(decision, self.state, refusal)
 
-    def _notices(self, decision: Decision, before: State) -> tuple[Notice, ...]:
-        """Return the message about a move, cut or restore, to be sent once the agents can see it."""
-        if not self._notify or decision.proposal is None or not has_notice(decision, before):
+    def _lapses(self, decision: Decision, before: State, now: float) -> tuple[Line, ...]:
+        """Return what is to be told of lapses; nothing while the agents cannot see what an earlier cycle decided."""
+        if decision.proposal is None and self._publisher.may_wait(before.published):
             return ()
-        return (move_notice(decision.proposal, telegram_text(decision, before, self._rules)),)
+        return lapse_lines(decision, before, self._rules, now=now, told_at=self._lapse_told_at)
+
+    def _notices(self, decision: Decision, before: State, lapses: tuple[Line, ...], now: float) -> tuple[Notice, ...]:
+        """Return the messages about a move, cut or restore and about lapses.
+
+        What is published with this decision is told once the agents can see it.
+        """
+        if not self._notify:
+            return ()
+        new, notices = decision.proposal, []
+        if new is not None and has_notice(decision, before):
+            notices.append(move_notice(new, telegram_text(decision, before, self._rules)))
+        notices += [
+            lapse_notice(new, alert_text(line), now, place=place, topic=line.topic, begins=not line.over)
+            for place, line in enumerate(lapses)
+        ]
+        return tuple(notices)
 
     def _stopped(self) -> bool:
         return interlocks.stop_present(self._stop_file)

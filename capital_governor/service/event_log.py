@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from capital_governor.adapters.file_convergence import Convergence, FileOutcome
@@ -12,6 +13,7 @@ from capital_governor.core.fleet_range import fleet_range
 from capital_governor.core.model import DAY_SECONDS, Agent, Rules, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, Reason
+from capital_governor.service.lapses import is_due
 from capital_governor.service.standing import Outcome
 from capital_governor.wording.log_events import Line, LogEvent
 from capital_governor.wording.log_lines import (
@@ -19,9 +21,6 @@ from capital_governor.wording.log_lines import (
     decided_lines,
     fleet_range_line,
     hold_line,
-    lapse_over_line,
-    lapsed_line,
-    released_line,
     retired_lines,
     shown_shares,
     unwell_texts,
@@ -56,7 +55,8 @@ class EventLog:
     Args:
         say: takes each line.
         rules: for thresholds and limits in the text.
-        told: the topics of the open episodes of which an earlier process has sent a message.
+        told: the open episodes of which an earlier process has sent a message: by topic, when it did so last, in
+            seconds since 1970 UTC.
         interval_seconds: between cycles, for times in the text; None: they are told in cycles only.
     """
 
@@ -64,7 +64,7 @@ class EventLog:
         self,
         say: Callable[[Line], object],
         rules: Rules,
-        told: Iterable[str] = (),
+        told: Mapping[str, float] = MappingProxyType({}),
         *,
         interval_seconds: float | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class EventLog:
         self._orders: dict[str, Order] = {}
         self._interval_seconds = interval_seconds
         self._withheld: dict[Agent, str] = {}
-        self._alerted: dict[str, float] = {}
+        self._alerted = dict(told)
 
     def cycle(self, outcome: Outcome) -> None:
         """Log one completed cycle."""
@@ -95,10 +95,12 @@ class EventLog:
             hold = decision.reason
         late = [told for told in outcome.announcements if told.publication is not decision.proposal]
         for told in late:  # decided in an earlier cycle
-            self._say_all(announcement_lines(told, self._rules))
+            self._announce(told)
         self._tell_orders(outcome)
         now = outcome.inputs.now
-        line = hold_line(decision, self._rules, now=now, interval_seconds=self._interval_seconds)
+        line = hold_line(
+            decision, self._rules, visible=outcome.visible, now=now, interval_seconds=self._interval_seconds
+        )
         self._tell_hold(hold, line, now)
         if isinstance(payload, Snapshot) and outcome.fetched:
             self._tell_daily(decision.trace.warnings, outcome.inputs.now)
@@ -106,7 +108,7 @@ class EventLog:
                 # Only here it is known which agents are missing or faulty: other holds come before that check.
                 self._tell_unwell(unwell_texts(decision, payload), payload, decision.trace.retired)
         self._say_all(retired_lines(decision, outcome.before, self._rules))
-        self._tell_lapsed(outcome)
+        self._log_lapses(outcome.lapses)
         if decision.trace.limits:
             self._tell_fleet(len(decision.trace.limits))
         if decision.trace.hold is None or decision.proposal is not None:
@@ -123,10 +125,18 @@ class EventLog:
     def _tell_move(self, outcome: Outcome, announcements: Iterable[Announcement]) -> None:
         """Log the move, cut or restore that this cycle decided, or that the agents cannot see it yet."""
         for told in announcements:
-            self._say_all(announcement_lines(told, self._rules))
+            self._announce(told)
         proposed = outcome.decision.proposal
         if proposed is not None and outcome.waiting is proposed:
             self._say(waiting_line(proposed, outcome.visible))
+
+    def _announce(self, told: Announcement) -> None:
+        self._say_all(announcement_lines(told, self._rules))
+        self._log_lapses(told.lapses)
+
+    def _log_lapses(self, lines: Iterable[Line]) -> None:
+        """Log lines about lapses; the cycle has recorded their messages with the decision."""
+        self._say_all(replace(line, topic="") for line in lines)
 
     def _say_all(self, lines: Iterable[Line]) -> None:
         for line in lines:
@@ -188,8 +198,7 @@ class EventLog:
 
     def _repeat(self, topic: str, now: float) -> str:
         """Return the topic for an alert that is repeated daily while its episode lasts; empty if it is not due."""
-        last = self._alerted.setdefault(topic, now) if topic in self._told else now - DAY_SECONDS
-        if now - last < DAY_SECONDS:
+        if topic in self._told and not is_due(now, self._alerted[topic]):
             return ""
         self._alerted[topic] = now
         self._told.add(topic)
@@ -214,30 +223,6 @@ class EventLog:
                 topic = self._begin(hold.value)
             self._say(replace(line, topic=topic, repeated=hold is self._hold and not topic))
         self._hold = hold
-
-    def _tell_lapsed(self, outcome: Outcome) -> None:
-        """Log which agents lapse, are back or are released, and alert the operator; daily while one is lapsed.
-
-        A lapse is one episode for all agents: it is over when none is lapsed any more.
-        """
-        decision, before, now = outcome.decision, outcome.before, outcome.inputs.now
-        after, published = decision.after.agents, outcome.published
-        was = {agent for agent, memory in before.agents.items() if memory.lapsed}
-        lapsed = {agent for agent, memory in after.items() if memory.lapsed}
-        released = released_line(decision, before)
-        if released is not None:
-            self._say(released.ends("released" if lapsed else self._end("lapsed") or "released"))
-        back = sorted(agent for agent in was - lapsed if agent not in decision.trace.retired)
-        if back:
-            # The topic of the episode is closed only by the last one.
-            topic = "lapse over" if lapsed else self._end("lapsed")
-            self._say(lapse_over_line(back, published).ends(topic))
-        elif not lapsed:
-            self._end("lapsed")
-        if new := lapsed - was:
-            self._told.discard("lapsed")
-        if lapsed and (topic := self._repeat("lapsed", now)):
-            self._say(lapsed_line(new or lapsed, published, self._rules).begins(topic))
 
     def _tell_orders(self, outcome: Outcome) -> None:
         """Log the beginning and end of each limit and ceiling, and whether an accept or a release was used."""

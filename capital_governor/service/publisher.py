@@ -12,6 +12,7 @@ from capital_governor.contracts.allocations import generation_of, read_primary
 from capital_governor.core.model import Publication
 from capital_governor.core.publication import adopted_document, documents
 from capital_governor.settings.load import Settings
+from capital_governor.wording.log_events import Line
 from capital_governor.wording.reason_texts import Announcement
 
 
@@ -40,6 +41,7 @@ class Publisher:
         self._documented: Publication | None = None
         self._own_override: bytes | None = None
         self._evidence = ""
+        self._lapses: tuple[Line, ...] = ()
         self._announcements: list[Announcement] = []
 
     def documents(self, published: Publication | None) -> tuple[bytes, bytes] | tuple[None, None]:
@@ -73,15 +75,15 @@ class Publisher:
             return False
         return content is not None and 0 < generation_of(content) < published.generation
 
-    def decided(self, evidence: str) -> None:
-        """Keep what caused the last move or cut, for its announcement."""
-        self._evidence = evidence
+    def decided(self, evidence: str, lapses: tuple[Line, ...] = ()) -> None:
+        """Keep what caused the last move or cut, and lines about lapses decided with it, for its announcement."""
+        self._evidence, self._lapses = evidence, lapses
 
     def show(self, published: Publication) -> None:
         """Note that the agents see this generation, and that it is to be announced."""
         if not self.shows(published):
-            self._announcements.append(Announcement(published, self.visible, self._evidence))
-            self.visible, self._evidence = published, ""
+            self._announcements.append(Announcement(published, self.visible, self._evidence, self._lapses))
+            self.visible, self._evidence, self._lapses = published, "", ()
 
     def announcements(self) -> tuple[Announcement, ...]:
         """Return the moves and cuts that became visible since this was last asked, oldest first."""

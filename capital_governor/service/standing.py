@@ -16,6 +16,7 @@ from capital_governor.core.publication import withheld_document
 from capital_governor.core.reason import HOLDS, PAYLOAD_HOLDS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import Backlog
+from capital_governor.wording.log_events import Line
 from capital_governor.wording.reason_texts import Announcement, message, reason_kind, waiting_text
 
 
@@ -34,6 +35,7 @@ class Outcome:
         journal_problem: why the cycle is recorded in memory only; empty if it is on disk.
         visible: what the agents see after it.
         announcements: the moves and cuts that became visible since the cycle before, oldest first.
+        lapses: lines about lapses, of a cycle that publishes nothing; others are announced with the publication.
     """
 
     inputs: Inputs
@@ -46,6 +48,7 @@ class Outcome:
     journal_problem: str = ""
     visible: Publication | None = None
     announcements: tuple[Announcement, ...] = ()
+    lapses: tuple[Line, ...] = ()
 
     @property
     def fetched(self) -> bool:

@@ -138,6 +138,11 @@ class LogEvent(Enum):
         "Lapse is over: {plan:percents}{more:more} planned, {shares:percents}{more:more} published now",
         "lapsed agents have had three good records in a row",
     )
+    NONE_LAPSED = _Event(
+        "info",
+        "No agent is lapsed any more",
+        "a lapse that was told of is over, and it is not known which agents are back, as after a lost journal",
+    )
     AGENT_RETIRED = _Event(
         "warning", "{agent}: no longer a member: {cause}", "a member is retired; the next move shares out its part"
     )

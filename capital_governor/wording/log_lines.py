@@ -79,7 +79,14 @@ def unwell_texts(decision: Decision, payload: Snapshot) -> dict[Agent, str]:
     return texts
 
 
-def hold_line(decision: Decision, rules: Rules, *, now: float = 0.0, interval_seconds: float | None = None) -> Line:
+def hold_line(
+    decision: Decision,
+    rules: Rules,
+    *,
+    visible: Publication | None,
+    now: float = 0.0,
+    interval_seconds: float | None = None,
+) -> Line:
     """Return why a cycle held or was refused, and what ends that.
 
     Of a hold because of the agents also which they are, with their shares, and when their capital goes, to nobody.
@@ -87,23 +94,23 @@ def hold_line(decision: Decision, rules: Rules, *, now: float = 0.0, interval_se
     Args:
         decision: the hold.
         rules: of the cycle.
+        visible: what the agents see after it.
         now: its time, in seconds since 1970 UTC.
         interval_seconds: between cycles; None: times are told in cycles only.
     """
     hold = decision.trace.hold
     if hold is None or decision.reason in GATE_REFUSALS:
         return LogEvent.GATE_REFUSED.line(reason=decision.reason.value, message=message(decision.reason, rules))
-    published = decision.proposal or decision.after.published
     unwell = _unwell(decision)
-    if published is not None and unwell:
-        shares, more = shown_shares({agent: published.shares.get(agent, 0) for agent in unwell}, NAMED_AGENTS)
+    if visible is not None and unwell:
+        shares, more = shown_shares({agent: visible.shares.get(agent, 0) for agent in unwell}, NAMED_AGENTS)
         return LogEvent.AGENTS_HOLD_BEGAN.line(
             reason=hold.reason.value,
             message=message(hold.reason, rules),
             detail=hold.detail,
             shares=shares,
             more=more,
-            total=sum(published.shares.get(agent, 0) for agent in unwell) / WHOLE,
+            total=sum(visible.shares.get(agent, 0) for agent in unwell) / WHOLE,
             then=_then(decision, rules, now, interval_seconds),
             ends_with=EXITS[hold.reason],
         )

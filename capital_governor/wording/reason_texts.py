@@ -11,7 +11,7 @@ from capital_governor.core.model import RESERVE, WHOLE, Agent, Ppm, Publication,
 from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
 from capital_governor.core.trace import Brake, Decision
 from capital_governor.wording.amounts import ratio_text
-from capital_governor.wording.log_events import WAITING
+from capital_governor.wording.log_events import WAITING, Line
 
 NAMED_CHANGES: Final = 5
 """So many agents are named in the figures of a cut or restore, the largest changes first."""
@@ -94,11 +94,13 @@ class Announcement:
         publication: what is in the file.
         before: what was in it before; None if it had nothing readable.
         evidence: the cause with figures, which follows the sentence of its reason; empty if unknown after a restart.
+        lapses: lines about lapses that were decided with it; none if unknown after a restart.
     """
 
     publication: Publication
     before: Publication | None
     evidence: str = ""
+    lapses: tuple[Line, ...] = ()
 
 
 def waiting_text(generation: int) -> str:

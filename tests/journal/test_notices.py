@@ -11,13 +11,15 @@ import pytest
 
 from capital_governor.core.model import State
 from capital_governor.journal.fallback import NOTICE_CAPACITY, ResilientJournal
-from capital_governor.journal.notices import Backlog, Notice, NoticeState, new_notice
+from capital_governor.journal.notices import Backlog, Notice, NoticeState, lapse_notice, move_notice, new_notice
 from capital_governor.journal.protocol import Journal
 from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
+from tests.rigs.builders import publication
 from tests.rigs.journal_cycles import held, resilient, state_of, tell
 
 NOW = 1_762_200_000.0
 DAY = 86_400.0
+HELD = NoticeState.HELD
 
 
 def made(number: int, topic: str = "", *, begins: bool = True) -> Notice:
@@ -75,7 +77,7 @@ def test_an_empty_journal_has_nothing_to_tell(journal: Journal) -> None:
     assert journal.notices(NoticeState.PENDING, 5) == []
     assert journal.notices(NoticeState.REFUSED, 5) == []
     assert journal.backlog() == Backlog(0, 0, "")
-    assert journal.open_topics() == frozenset()
+    assert journal.open_topics() == {}
 
 
 def test_a_notice_comes_back_exactly_and_in_order(journal: Journal) -> None:
@@ -117,11 +119,49 @@ def test_an_episode_is_open_until_its_end_is_told(journal: Journal) -> None:
     """A topic is open while its newest notice is a beginning, whatever became of the sending."""
     journal.put_notices((made(1, "paused"), made(2, "rival"), made(3)))
     journal.put_notices((made(1, "paused").sent(), made(2, "rival").refused("no")))
-    assert journal.open_topics() == {"paused", "rival"}
+    assert journal.open_topics().keys() == {"paused", "rival"}
     journal.put_notices((made(4, "paused", begins=False),))
-    assert journal.open_topics() == {"rival"}
+    assert journal.open_topics().keys() == {"rival"}
     journal.put_notices((made(5, "paused"),))
-    assert journal.open_topics() == {"paused", "rival"}
+    assert journal.open_topics() == {"paused": NOW + 5, "rival": NOW + 2}
+
+
+def test_a_withdrawn_notice_neither_opens_nor_ends_an_episode(journal: Journal) -> None:
+    """Nobody was told, so the notice before it counts; once old it is deleted, and what counts is not."""
+    one, two = replace(made(2, "lapsed", begins=False), state=HELD), replace(made(3, "new"), state=HELD)
+    journal.put_notices((made(1, "lapsed").sent(), one, two))
+    assert journal.open_topics() == {"new": NOW + 3}
+    journal.put_notices((one.withdrawn(), two.withdrawn()))
+    assert journal.open_topics() == {"lapsed": NOW + 1}
+    hold(journal, 1)
+    journal.prune(NOW + 10 * DAY, 5)
+    assert journal.notices(NoticeState.WITHDRAWN, 9) == []
+    assert journal.open_topics() == {"lapsed": NOW + 1}
+
+
+def test_all_notices_of_a_publication_are_released_with_it(journal: Journal) -> None:
+    """The move's and those about lapses wait for its generation, in their order; those of another stay held."""
+    new, other = publication({"Ada": 100_000}), publication({"Ada": 1}, generation=2)
+    notices = [
+        move_notice(new, "a move"),
+        *(
+            lapse_notice(new, text, NOW, place=place, topic=text, begins=False)
+            for place, text in enumerate(("a release", "a return", "a lapse"))
+        ),
+        lapse_notice(other, "another", NOW, place=0, topic="", begins=True),
+    ]
+    tell(journal, replace(held(State(published=new, generation=1), NOW), notices=tuple(notices)))
+    assert journal.notices(NoticeState.PENDING, 9) == []
+    journal.reached(1)
+    assert texts(journal.notices(NoticeState.PENDING, 9)) == ["a move", "a release", "a return", "a lapse"]
+    assert texts(journal.notices(HELD, 9)) == ["another"]
+
+
+def test_a_notice_about_lapses_without_a_publication_is_pending(journal: Journal) -> None:
+    """Where nothing is published, there is nothing that agents would have to see first."""
+    journal.put_notices([lapse_notice(None, "a lapse", NOW, place=0, topic="lapsed", begins=True)])
+    assert texts(journal.notices(NoticeState.PENDING, 9)) == ["a lapse"]
+    assert journal.open_topics() == {"lapsed": NOW}
 
 
 def test_retention_takes_settled_notices_by_age_and_pending_ones_never(journal: Journal) -> None:
@@ -133,7 +173,7 @@ def test_retention_takes_settled_notices_by_age_and_pending_ones_never(journal: 
     journal.prune(NOW + 10 * DAY, 5)
     assert journal.notices(NoticeState.PENDING, 9) == [made(2)]
     assert texts(journal.notices(NoticeState.REFUSED, 9)) == ["text 4"]
-    assert journal.open_topics() == {"paused"}
+    assert journal.open_topics().keys() == {"paused"}
 
 
 def test_a_text_that_utf8_cannot_say_is_still_a_notice(journal: Journal) -> None:
@@ -228,7 +268,7 @@ def test_notices_of_an_outage_are_delivered_from_memory_and_written_back(
     try:
         assert texts(stored.notices(NoticeState.PENDING, 9)) == ["text 3"]
         assert texts(stored.notices(NoticeState.REFUSED, 9)) == ["text 2"]
-        assert stored.open_topics() == {"journal"}
+        assert stored.open_topics().keys() == {"journal"}
     finally:
         stored.close()
     assert [notice.key for notice in journal._memory.all_notices()] == ["k3"]

@@ -11,12 +11,14 @@ from typing import Any, Final, Self
 
 from capital_governor.adapters.interlocks import STOP_FILE
 from capital_governor.core.model import Refusal, Snapshot
+from capital_governor.journal.notices import NoticeState, new_notice
 from capital_governor.journal.protocol import Entry
 from capital_governor.service.cycle import PAUSE_FILE, Cycle
 from capital_governor.service.event_log import EventLog
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings, load
 from capital_governor.wording.log_events import Line
+from capital_governor.wording.notice_texts import alert_text
 from tests.rigs.builders import FLEET as SCORES
 from tests.rigs.builders import INTERVAL, NOW, snapshot
 from tests.rigs.journal_cycles import resilient
@@ -39,6 +41,8 @@ def settings_of(root: Path, **own: object) -> Settings:
 class CycleRig:
     """A governor's cycle on a real root with a real journal, and a clock that only the test moves.
 
+    With ``notify`` the journal has the messages to the operator, as with a chat that takes none.
+
     Attributes:
         now: seconds since 1970 UTC; each ``cycle`` ends by moving it on by one interval.
         lines: what the log was told, over all restarts.
@@ -46,13 +50,15 @@ class CycleRig:
         found: what the last start found.
     """
 
-    def __init__(self, root: Path, *, now: float = NOW, dry_run: bool = False, **own: object) -> None:
+    def __init__(
+        self, root: Path, *, now: float = NOW, dry_run: bool = False, notify: bool = False, **own: object
+    ) -> None:
         self.root = root
         self.settings = settings_of(root, **own)
         self.now = now
         self.lines: list[Line] = []
         self.told: list[object] = []
-        self._dry_run = dry_run
+        self._dry_run, self._notify = dry_run, notify
         self._begin()
 
     def __enter__(self) -> Self:
@@ -92,6 +98,10 @@ class CycleRig:
         """What the log was told, on this level or on all."""
         return [line.text for line in self.lines if level in ("", line.level)]
 
+    def messages(self, state: NoticeState = NoticeState.PENDING) -> list[str]:
+        """The messages in this state, oldest first."""
+        return [notice.text for notice in self.journal.notices(state, 1_000)]
+
     def restart(self) -> None:
         """End without a word, as a kill would, and start again."""
         self.journal.close()
@@ -107,9 +117,17 @@ class CycleRig:
     def _begin(self) -> None:
         path = self.settings.journal_path
         self.journal = resilient(path, now=lambda: self.now, on_lost=self.told.append, on_restored=self.told.append)
-        self.governor = Cycle(self.settings, self.journal, dry_run=self._dry_run, clock=lambda: self.now)
-        self.report = EventLog(self.lines.append, self.settings.rules())
+        self.governor = Cycle(
+            self.settings, self.journal, dry_run=self._dry_run, notify=self._notify, clock=lambda: self.now
+        )
+        self.report = EventLog(self._hear, self.settings.rules(), self.journal.open_topics())
         self.found = self.governor.recover()
+
+    def _hear(self, line: Line) -> None:
+        self.lines.append(line)
+        if self._notify and line.alert:
+            notice = new_notice(alert_text(line), self.now, topic=line.topic, begins=not line.over)
+            self.journal.put_notices([notice])
 
 
 def footprint(*paths: Path) -> list[tuple[bytes, int, int] | None]:

@@ -207,4 +207,4 @@ def test_a_digest_opens_no_episode(days: Days) -> None:
     days.at(3, "07:00")
     days.at(3, "08:00")
     assert days.told()[0].topic
-    assert days.rig.journal.open_topics() == frozenset()
+    assert days.rig.journal.open_topics() == {}

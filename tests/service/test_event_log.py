@@ -735,55 +735,12 @@ def test_a_new_process_goes_on_with_the_episodes_that_were_told(rig: CycleRig) -
     for topic, said in (("paused", True), ("rival", False), ("degraded", False)):
         rig.restart()
         rig.lines.clear()
-        rig.report = EventLog(rig.lines.append, rig.settings.rules(), {topic})
+        rig.report = EventLog(rig.lines.append, rig.settings.rules(), {topic: rig.now})
         rig.see(paused=said)
         rig.see()
         rig.see()
         rig.see()
         assert alerts(rig) == [(topic, True)]
-
-
-def test_a_lapse_is_an_alert_every_day_until_it_is_over(rig: CycleRig) -> None:
-    """The alert names the agent and its share, comes again after a day, not before, and ends with the lapse."""
-    rig.see()
-    for _ in range(6):
-        rig.see({"Ada": 0.5, "Bob": 0.3})
-    assert alerts(rig) == [("lapsed", False)]
-    rig.now += 86_400
-    for _ in range(2):
-        rig.see({"Ada": 0.5, "Bob": 0.3})
-    assert alerts(rig) == [("lapsed", False), ("lapsed", False)]
-    told = {line.text for line in rig.lines if line.topic == "lapsed"}
-    assert told == {
-        (
-            "Lapsed, no record in more than 3 decided cycles: Cyd 24.0%. Their shares are 0: 24.0% of all capital is"
-            " withheld in the reserve and goes to nobody. Ends with: 3 good records in a row, or"
-            " `capital-governor release Cyd`"
-        )
-    }
-    for _ in range(3):
-        rig.see()
-    assert alerts(rig)[2:] == [("lapsed", True)]
-
-
-def test_an_agents_hold_is_an_alert_every_day_and_then_its_lapse(rig: CycleRig) -> None:
-    """Two of three are gone: the hold is told at once and after a day, then its end and one lapse of both."""
-    rig.see()
-    rig.see({"Ada": 0.5})
-    rig.see({"Ada": 0.5})
-    assert alerts(rig) == [("members_gone", False)]
-    rig.now += 86_400
-    for _ in range(14):  # cycles 3 to 12 of the hold, then 4 that decide
-        rig.see({"Ada": 0.5})
-    gone = ("members_gone", False)
-    assert alerts(rig) == [gone, gone, ("members_gone", True), ("lapsed", False)]
-    assert "Bob 36.0%, Cyd 24.0%, in all 60.0% of all capital" in next(line.text for line in rig.lines if line.alert)
-    for _ in range(3):
-        rig.see({"Ada": 0.5, "Bob": 0.3})
-    assert alerts(rig)[4:] == [("lapse over", True)]
-    for _ in range(3):
-        rig.see()
-    assert alerts(rig)[5:] == [("lapsed", True)]
 
 
 def test_ordinary_holds_are_no_alerts(rig: CycleRig) -> None:

@@ -224,7 +224,7 @@ def test_who_comes_and_goes_is_named() -> None:
 )
 def test_a_hold_says_why_and_what_ends_it(inputs: Inputs, starts: str, ends: str) -> None:
     """The line of a hold has its message, its facts and its exit."""
-    line = hold_line(cycle(inputs, settled())[0], PLAIN)
+    line = hold_line(cycle(inputs, settled())[0], PLAIN, visible=settled().published)
     assert line.level == "warning"
     assert line.text.startswith(starts)
     assert line.text.endswith(ends)
@@ -233,15 +233,15 @@ def test_a_hold_says_why_and_what_ends_it(inputs: Inputs, starts: str, ends: str
 def test_a_refusal_of_the_gate_is_an_error() -> None:
     """What the gate refuses is told as an error: it means that the program is wrong."""
     wrong = replace(cycle(observe(SWAPPED), settled())[0], reason=Reason.GATE_SUM, proposal=None)
-    assert hold_line(wrong, PLAIN).level == "error"
-    assert hold_line(wrong, PLAIN).text == message(Reason.GATE_SUM, PLAIN)
+    assert hold_line(wrong, PLAIN, visible=None).level == "error"
+    assert hold_line(wrong, PLAIN, visible=None).text == message(Reason.GATE_SUM, PLAIN)
 
 
 def test_a_hold_that_begins_with_a_cut_still_says_its_own_message() -> None:
     """Where the first cycle of a hold publishes a cut, the hold's line is that of the hold."""
     decision, _ = cycle(observe({"Ada": 0.5}, risk=0.5), settled())
     assert decision.reason is Reason.CUT_DERISK
-    assert hold_line(decision, PLAIN).text.startswith("Half of the fleet or more is gone")
+    assert hold_line(decision, PLAIN, visible=settled().published).text.startswith("Half of the fleet or more is gone")
 
 
 def test_a_cut_is_told_with_its_own_figures() -> None:
@@ -293,7 +293,7 @@ def test_what_is_withheld_is_logged_when_its_cause_changes() -> None:
 def test_a_hold_for_gone_members_says_when_their_capital_goes() -> None:
     """3 cycles of grace: 12 held ones from the first on, then 4 decided ones; 15 x 300 s after 22:00 is 23:15."""
     decision, _ = cycle(observe({"Ada": 0.5}), settled())
-    text = hold_line(decision, PLAIN, now=NOW, interval_seconds=300.0).text
+    text = hold_line(decision, PLAIN, visible=settled().published, now=NOW, interval_seconds=300.0).text
     assert "Without a good record: Bob 36.0%, Cyd 24.0%, in all 60.0% of all capital. " in text
     assert "if nothing changes, they go to the reserve in 15 cycles, at 2025-11-03 23:15:00 UTC, and to nobody" in text
     state = settled()
@@ -339,7 +339,7 @@ def test_names_and_texts_cannot_break_a_line(name: str, said: str) -> None:
     payload = parse(body.encode())
     decision, _ = cycle(Inputs(NOW, payload), State())
     formatter = Formatter("console", color=False, redaction=Redaction(), words=log_text, now=lambda: NOW)
-    told = [hold_line(decision, PLAIN), *lines(decision, State())]
+    told = [hold_line(decision, PLAIN, visible=settled().published), *lines(decision, State())]
     if isinstance(payload, Snapshot):
         unwell = unwell_texts(decision, payload)
         told += [LogEvent.AGENT_UNWELL.line(agent=agent, problem=unwell[agent]) for agent in unwell]

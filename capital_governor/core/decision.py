@@ -26,7 +26,7 @@ from capital_governor.core.trace import (
     WithheldBy,
     Withholding,
 )
-from capital_governor.core.withholding import Facts, Plan, plan_of, scaled, withhold, within_limits
+from capital_governor.core.withholding import Facts, Plan, plan_of, scaled, withheld_in_hold, withhold, within_limits
 
 _BRAKES: Final = frozenset({Reason.COOLDOWN, Reason.CONFIRMING})
 
@@ -150,13 +150,18 @@ def _hold(
         plan, fell = threshold.lowered(plan, exposure.value, rules)
         reason = reason or fell
     shared = limits.shared_caps(plan.lines, inputs.limits, inputs.now, rules)
-    most = within_limits(plan.lines, plan.exposure, shared, rules.groups)
+    within = within_limits(plan.lines, plan.exposure, shared, rules.groups)
     caps = limits.withholding_caps(plan.lines, inputs.limits, inputs.now)
+    most = dict(within)
     for agent in caps.keys() & most.keys():
         most[agent] = min(most[agent], ppm(caps[agent].value, plan.exposure))
     shares = {agent: min(share, most[agent]) for agent, share in plan.before.items()}
     if shares == published.shares and plan.exposure == published.exposure:
         return Decision(hold.reason, None, state, trace)
+    trace = replace(trace, withheld=withheld_in_hold(plan, shares, within, shared, caps, state.agents))
+    if reason is Reason.CUT_CEILING and exposure is None:
+        lowest = min(above, key=lambda ceiling: ceiling.value)
+        trace = replace(trace, multipliers=above, exposure=lowest.value, exposure_by=lowest.name)
     reason = reason or Reason.CUT_LIMIT
     return Decision(reason, _publication(inputs, state, rules, reason, plan, shares), state, trace)
 

@@ -64,6 +64,7 @@ class WithheldBy(StrEnum):
     CAP = "operator's cap"
     STEP = "MAX_STEP"
     COOLDOWN = "COOLDOWN"
+    BEFORE = "since before this hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Trace:
         exposure_by: its name.
         target: plan lines of the projected weights; they are compared with the published plan.
         plan: plan lines of the stepped weights; a move publishes them.
-        withheld: what is withheld from the plan that is published after this cycle.
+        withheld: what is withheld from the plan that is published after this cycle; in a hold only if it cuts.
         triggers: every threshold with its arithmetic.
         brakes: every brake.
         warnings: what the operator should know, although it causes no hold.

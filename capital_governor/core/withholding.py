@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from capital_governor.core.groups import group_indices
-from capital_governor.core.model import WHOLE, Agent, Group, Ppm, Publication, ppm
+from capital_governor.core.model import WHOLE, Agent, Group, Memory, Ppm, Publication, ppm
 from capital_governor.core.trace import WeightLimit, WithheldBy, Withholding
 
 
@@ -139,6 +139,45 @@ def withhold(plan: Plan, facts: Facts, published: Plan | None) -> dict[Agent, Wi
             allowed, by, detail = min(bounds, key=lambda bound: bound[0])
             if allowed < line:
                 found[agent] = Withholding(line - allowed, by, detail)
+    return found
+
+
+def withheld_in_hold(
+    plan: Plan,
+    shares: Mapping[Agent, Ppm],
+    within: Mapping[Agent, Ppm],
+    caps: Mapping[Agent, float],
+    withholding: Mapping[Agent, WeightLimit],
+    agents: Mapping[Agent, Memory],
+) -> dict[Agent, Withholding]:
+    """Return what is withheld from each line after a cut in a hold.
+
+    In a hold only limits, groups and caps are applied, and what was withheld before stays so.
+
+    Args:
+        plan: the published plan, lowered.
+        shares: what the cut publishes.
+        within: the most of each line that its limit and its group's cap allow.
+        caps: the limits on weights that ``within`` keeps to.
+        withholding: the operator's caps that are not shared out.
+        agents: the memory of all agents.
+    """
+    found: dict[Agent, Withholding] = {}
+    for agent, line in plan.lines.items():
+        share, memory, cap = shares[agent], agents.get(agent), withholding.get(agent)
+        if share == line:
+            continue
+        by, detail = WithheldBy.BEFORE, ""
+        if share == within[agent]:
+            own = min(line, ppm(caps[agent], plan.exposure))
+            by = WithheldBy.LIMIT if own == share else WithheldBy.GROUP
+        elif share == 0 and (memory is None or not memory.member):
+            by = WithheldBy.NO_MEMBER
+        elif share == 0 and memory is not None and memory.lapsed:
+            by = WithheldBy.LAPSED
+        elif cap is not None and share == ppm(cap.value, plan.exposure):
+            by, detail = WithheldBy.CAP, cap.detail
+        found[agent] = Withholding(line - share, by, detail)
     return found
 
 

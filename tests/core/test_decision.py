@@ -18,12 +18,15 @@ from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.model import (
     WHOLE,
     Agent,
+    Ceiling,
+    Group,
     Inputs,
     Latches,
     Limit,
     Memory,
     Ppm,
     Publication,
+    Refusal,
     Regime,
     Snapshot,
     State,
@@ -305,6 +308,67 @@ def test_just_what_is_published_is_no_move_though_another_exposure_allows_it() -
     decision, state = cycle(observe({"Ada": 0.5}, risk=0.5), state, rules)
     assert decision.reason is Reason.LIMIT_BREACHED
     assert (shares_of(state), decision.trace.withheld) == ({"Ada": 125_000}, {})
+
+
+def test_a_cut_in_a_hold_says_what_is_withheld_and_by_what() -> None:
+    """Without a payload, from a plan of 0.10 each: a limit, a group's cap, a cap and what stood before, by hand.
+
+    Ada's limit of 0.08 and Bob's group of 0.05 take 0.02 and 0.05, Cyd's cap of 0.03 takes 0.07. Dan has lapsed, Eve is
+    no member, and from Fay 0.06 is withheld since before the hold.
+    """
+    lines = dict.fromkeys(("Ada", "Bob", "Cyd", "Dan", "Eve", "Fay"), 100_000)
+    before = {"Dan": 100_000, "Eve": 100_000, "Fay": 60_000}
+    shares = {agent: line - before.get(agent, 0) for agent, line in lines.items()}
+    agents = {agent: Memory(rated(0.5), tenured=True, lapsed=agent == "Dan") for agent in lines if agent != "Eve"}
+    state = replace(settled(), published=publication(shares, withheld=before), agents=agents)
+    inputs = Inputs(
+        NOW,
+        Refusal(Reason.FETCH_FAILED, "down"),
+        limits=(Limit("Ada", "anna", cap=0.08, share_out=True), Limit("Cyd", "anna", cap=0.03)),
+    )
+    rules = replace(PLAIN, groups=(Group("b", 0.05, ("Bob",)),))
+    decision, after = cycle(inputs, state, rules)
+    assert decision.reason is Reason.CUT_LIMIT
+    assert decision.trace.withheld == {
+        "Ada": Withholding(20_000, WithheldBy.LIMIT),
+        "Bob": Withholding(50_000, WithheldBy.GROUP),
+        "Cyd": Withholding(70_000, WithheldBy.CAP, "by anna"),
+        "Dan": Withholding(100_000, WithheldBy.LAPSED),
+        "Eve": Withholding(100_000, WithheldBy.NO_MEMBER),
+        "Fay": Withholding(60_000, WithheldBy.BEFORE),
+    }
+    assert after.published is not None
+    assert after.published.withheld == {agent: each.amount for agent, each in decision.trace.withheld.items()}
+    assert cycle(inputs, after, rules)[0].trace.withheld == {}, "a hold that cuts nothing more"
+
+
+def test_a_ceiling_in_a_hold_is_the_exposure_of_its_cut() -> None:
+    """A cut by the lower of two ceilings has both as multipliers, and names that one."""
+    inputs = Inputs(NOW, Refusal(Reason.FETCH_FAILED, "down"), ceiling=Ceiling(0.5, "anna"))
+    decision, after = cycle(inputs, settled(), replace(PLAIN, min_reserve=0.25))
+    assert (decision.reason, shares_of(after)["Ada"]) == (Reason.CUT_CEILING, 200_000)
+    trace = decision.trace
+    assert [(each.name, each.value) for each in trace.multipliers] == [("operator", 0.5), ("reserve", 0.75)]
+    assert (trace.exposure, trace.exposure_by, trace.withheld) == (0.5, "operator", {})
+
+
+@given(SITUATIONS)
+@examples(60)
+def test_what_a_cut_in_a_hold_withholds_is_in_its_trace(situation: Situation) -> None:
+    """Whatever a cut in a hold publishes, limits and groups included, its trace has the same amounts."""
+    old = situation.state.published
+    assume(old is not None)
+    assert old is not None
+    inputs = replace(
+        situation.inputs,
+        payload=Refusal(Reason.FETCH_FAILED, "down"),
+        stopped=False,
+        files_problem="",
+        ceiling=Ceiling(old.exposure / 2, "anna"),
+    )
+    decision = decide(inputs, situation.state, situation.rules)
+    found = {agent: each.amount for agent, each in decision.trace.withheld.items()}
+    assert found == ({} if decision.proposal is None else decision.proposal.withheld)
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1"])

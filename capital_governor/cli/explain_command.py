@@ -22,7 +22,13 @@ from capital_governor.core.orders import Order
 from capital_governor.core.trace import Decision
 from capital_governor.journal.protocol import LIVE, Entry
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
-from capital_governor.wording.explanation import explanation_document, explanation_lines, left_out, limits_to_come
+from capital_governor.wording.explanation import (
+    explanation_document,
+    explanation_lines,
+    hold_cut_lines,
+    left_out,
+    limits_to_come,
+)
 from capital_governor.wording.reason_texts import message, waiting_text
 
 FEW_NAMES: Final = 10
@@ -33,19 +39,22 @@ def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> i
     with explained():
         where = place(root)
         path = Paths(where.root, dry_run).journal(where.journal_path)
-        entry, newest, orders, waiting = _last_decision(path, now := time.time())
+        entry, cut, newest, orders, waiting = _last_decision(path, now := time.time())
     found = explanation_document(agent, entry.state, entry.rules, entry.decision)
     if found is None:
         fail(USAGE, f"{agent!r} played no part in the last decision; {_names(agent, entry.decision)}")
-    to_come = limits_to_come(agent, orders, entry.inputs)
+    to_come = limits_to_come(agent, orders, entry.inputs, None if cut is None else cut.inputs)
     missing = left_out(entry.version, derived=entry.derived)
     if as_json:
-        seen = {"at": entry.at, "newest_reason": newest.reason.value, "newest_at": newest.at, "waiting": waiting}
+        seen: dict[str, object] = {"at": entry.at, "newest_reason": newest.reason.value, "newest_at": newest.at}
+        seen |= {"waiting": waiting, "cut_since": None if cut is None else _cut_document(agent, cut)}
         show_json(found | seen | {"limits_to_come": [order_document(each) for each in to_come], "left_out": missing})
         return OK
     hold = newest.decision.trace.hold
     since = message(newest.reason, newest.rules) + (f": {hold.detail}" if hold is not None else "")
     lines = [*explanation_lines(agent, entry.state, entry.rules, entry.decision)]
+    if cut is not None:
+        lines += hold_cut_lines(agent, cut.state, cut.rules, cut.decision)
     if missing:
         lines.append(f"left out   {missing}")
     happened = since if newest.seq != entry.seq else None
@@ -53,19 +62,30 @@ def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> i
     return OK
 
 
-def _last_decision(path: Path, now: float) -> tuple[Entry, Entry, tuple[Order, ...], int | None]:
-    """Return the newest decided cycle, the newest of all, the orders in force, and a generation not in the files yet.
+def _cut_document(agent: str, cut: Entry) -> dict[str, object] | None:
+    """Return the explanation of a cut in a hold, with its time; None if the agent had no share in it."""
+    found = explanation_document(agent, cut.state, cut.rules, cut.decision)
+    return None if found is None else {"at": cut.at, **found}
 
-    Raises SystemExit or JournalError.
+
+def _last_decision(path: Path, now: float) -> tuple[Entry, Entry | None, Entry, tuple[Order, ...], int | None]:
+    """Return the newest decided cycle, the last cut in a hold since then, and how it stands now.
+
+    That is the newest cycle of all, the orders in force, and a generation not in the files yet. Raises SystemExit or
+    JournalError.
     """
     with closing(open_sqlite(path, read_only=True)) as journal:
-        decided = journal.last_decided(LIVE)
+        decided, publishing = journal.last_decided(LIVE), journal.last_publishing(LIVE)
         newest = next(iter(journal.entries(LIVE, last=1)), decided)
         orders = journal.orders(now)
         waiting = journal.unreached(LIVE)
     if decided is None or newest is None:
         fail(TEMPORARY, "the journal has no decision yet: `capital-governor once` takes one")
-    return decided, newest, orders, None if waiting is None else waiting.generation or None
+    stands = newest.after.published
+    cut = publishing if publishing is not None and publishing.seq > decided.seq else None
+    if cut is not None and (stands is None or stands.generation != cut.generation):
+        cut = None  # it never reached the agents and was given up
+    return decided, cut, newest, orders, None if waiting is None else waiting.generation or None
 
 
 def _names(agent: str, decision: Decision) -> str:

@@ -229,6 +229,11 @@ class Store:
         ((seq,),) = self._db.rows("SELECT max(seq) FROM cycles WHERE book = ? AND decided = 1", book)
         return None if seq is None else next(iter(self._page(book, seq, seq, {})), None)
 
+    def last_publishing(self, book: str) -> Entry | None:
+        """Return the newest entry that published something."""
+        ((seq,),) = self._db.rows("SELECT max(seq) FROM cycles WHERE book = ? AND generation IS NOT NULL", book)
+        return None if seq is None else next(iter(self._page(book, seq, seq, {})), None)
+
     def reasons(self, book: str, since: float) -> list[Reason]:
         """See ``Journal``."""
         found = sorted(self._db.rows(_REASONS, Reason.FILES_UNWRITABLE.value, book, since))

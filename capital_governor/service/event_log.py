@@ -28,7 +28,7 @@ from capital_governor.wording.log_lines import (
     withheld_lines,
 )
 from capital_governor.wording.reason_texts import MESSAGES, Announcement, message
-from capital_governor.wording.withheld_texts import cause_text
+from capital_governor.wording.withheld_texts import causes_after
 
 DEGRADED_AFTER: Final = 10
 """So many cycles in a row without a usable payload are logged as degraded mode."""
@@ -114,9 +114,9 @@ class EventLog:
         if decision.trace.hold is None or decision.proposal is not None:
             self._say_all(decided_lines(decision, self._rules))
         self._tell_move(outcome, outcome.announcements[len(late) :])
-        if decision.trace.hold is None:
+        if decision.trace.hold is None or decision.proposal is not None:
             self._say_all(withheld_lines(decision, self._withheld, self._rules))
-            self._withheld = {agent: cause_text(found) for agent, found in decision.trace.withheld.items()}
+            self._withheld = causes_after(decision.trace, self._withheld)
         self._tell_files(outcome)
         if self._broken or "internal_error" in self._told:
             self._say(LogEvent.CYCLES_SUCCEED.line().ends(self._end("internal_error")))

@@ -81,15 +81,36 @@ def explanation_lines(agent: Agent, before: State, rules: Rules, decision: Decis
     yield from _score_lines(agent, rules, decision)
     if agent in trace.limits:
         yield from _weight_lines(agent, trace.limits[agent], decision)
-    if trace.multipliers:
-        each = ", ".join(f"{m.name} {m.value:.6g} ({m.origin})" for m in trace.multipliers)
-        by = f"set by {trace.exposure_by}: the smallest of" if trace.exposure < 1.0 else "lowered by nothing:"
-        yield f"exposure   {trace.exposure:.6g}, {by} {each}"
+    yield from _exposure_lines(decision)
     yield from _share_lines(agent, rules, decision)
     for trigger in trace.triggers:
         yield f"threshold  {_trigger_text(trigger)}"
     for brake in trace.brakes:
         yield f"brake      {brake.reason.value}: {f'on: {brake_text(brake)}' if brake.active else 'off'}"
+
+
+def hold_cut_lines(agent: Agent, before: State, rules: Rules, decision: Decision) -> Iterator[str]:
+    """Yield what a cut in a hold made of an agent's share, and what is withheld from it since then.
+
+    Args:
+        agent: that had a share.
+        before: the state before the cut.
+        rules: of its cycle.
+        decision: the cut.
+    """
+    old = None if before.published is None else before.published.shares.get(agent)
+    new = None if decision.proposal is None else decision.proposal.shares.get(agent)
+    yield f"cut        {_percent(old)} to {_percent(new)} in a hold: {message(decision.reason, rules)}"
+    yield from _exposure_lines(decision)
+    yield from _share_lines(agent, rules, decision)
+
+
+def _exposure_lines(decision: Decision) -> Iterator[str]:
+    trace = decision.trace
+    if trace.multipliers:
+        each = ", ".join(f"{m.name} {m.value:.6g} ({m.origin})" for m in trace.multipliers)
+        by = f"set by {trace.exposure_by}: the smallest of" if trace.exposure < 1.0 else "lowered by nothing:"
+        yield f"exposure   {trace.exposure:.6g}, {by} {each}"
 
 
 def _lapse_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:
@@ -112,6 +133,8 @@ def _share_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str
         yield f"plan       {product} = {_percent(trace.plan[agent])}{stays}"
         if stays:
             yield f"             published: {_percent(line)}"
+    elif known is not None and trace.hold is not None and decision.proposal is not None:
+        yield f"plan       {_percent(line)} at an exposure of {known.exposure:.6g}"
     if known is None or not known.withheld.get(agent):
         return
     withheld = trace.withheld.get(agent)
@@ -130,10 +153,24 @@ def left_out(version: str, *, derived: bool) -> str:
     return f"decided by {who}; this version would decide differently, so how it came about cannot be shown in full"
 
 
-def limits_to_come(agent: Agent, orders: Iterable[Order], decided: Inputs) -> tuple[Order, ...]:
-    """Return the operator's limits for ``agent`` that were given after the decision."""
+def limits_to_come(
+    agent: Agent, orders: Iterable[Order], decided: Inputs, cut: Inputs | None = None
+) -> tuple[Order, ...]:
+    """Return the operator's limits for ``agent`` that were given after the decision.
+
+    Args:
+        agent: whose.
+        orders: in force.
+        decided: what the decision was based on.
+        cut: what a later cut in a hold was based on; it has obeyed caps that are not to be shared out, but no floors.
+    """
     own = (order for order in orders if order.kind is OrderKind.LIMIT and order.agent in {agent, EVERYBODY})
-    return tuple(order for order in own if limits_of((order,))[0] not in decided.limits)
+    return tuple(
+        order
+        for order in own
+        if (limit := limits_of((order,))[0]) not in decided.limits
+        and (cut is None or limit not in cut.limits or limit.share_out or limit.floor is not None)
+    )
 
 
 def _score_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:

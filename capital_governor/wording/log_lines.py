@@ -14,7 +14,7 @@ from capital_governor.core.trace import Decision
 from capital_governor.wording.amounts import count_text, ratio_text
 from capital_governor.wording.log_events import Line, LogEvent
 from capital_governor.wording.reason_texts import Announcement, brake_text, figures, message
-from capital_governor.wording.withheld_texts import cause_text, end_text, lapse_end_text
+from capital_governor.wording.withheld_texts import causes_after, end_text, lapse_end_text
 
 SCORE_LINES: Final = 20
 """Score lines per cycle, so that those of a large fleet do not hide all else in the log."""
@@ -198,13 +198,14 @@ def withheld_lines(decision: Decision, known: Mapping[Agent, str], rules: Rules)
     """Yield a line for each agent from which something begins to be withheld, by something else, or no longer is.
 
     Args:
-        decision: of a cycle that decided.
-        known: by agent, what withheld something in the cycle before: ``cause_text``.
+        decision: of a cycle that decided, or of a cut in a hold.
+        known: by agent, what withheld something in the cycle before: ``causes_after``.
         rules: of the cycle.
     """
     withheld, published = decision.trace.withheld, decision.proposal or decision.after.published
     plan = {} if published is None else published.plan
-    changed = [agent for agent, found in withheld.items() if known.get(agent) != cause_text(found)]
+    causes = causes_after(decision.trace, known)
+    changed = [agent for agent, cause in causes.items() if known.get(agent) != cause]
     changed += sorted(known.keys() - withheld.keys())
     for agent in changed[:WITHHELD_LINES]:
         found = withheld.get(agent)
@@ -215,7 +216,7 @@ def withheld_lines(decision: Decision, known: Mapping[Agent, str], rules: Rules)
             agent=agent,
             withheld=found.amount / WHOLE,
             plan=plan.get(agent, 0) / WHOLE,
-            cause=cause_text(found),
+            cause=causes[agent],
             ends_with=end_text(agent, found, rules),
         )
     if len(changed) > WITHHELD_LINES:

@@ -21,6 +21,7 @@ _ENDS: Final[Mapping[WithheldBy, str]] = {
     WithheldBy.CAP: "the end of the order, or `capital-governor unlimit`",
     WithheldBy.STEP: "the next cycles: each gives back up to MAX_STEP of what is deployed",
     WithheldBy.COOLDOWN: "the end of COOLDOWN",
+    WithheldBy.BEFORE: "the end of the hold, when it is worked out again",
 }
 
 
@@ -44,11 +45,19 @@ def lapse_end_text(agents: Iterable[Agent], rules: Rules) -> str:
     return f"{ends}, or {count_text(rules.release_after_cycles, 'decided cycle')} without a record (RELEASE_AFTER)"
 
 
-def withheld_text(published: Publication, trace: Trace) -> str:
-    """Return what is withheld from whom and by what, in percent; empty if nothing is.
+def causes_after(trace: Trace, known: Mapping[Agent, str]) -> dict[Agent, str]:
+    """Return what withholds a part of each plan line, by agent; ``known`` is what did in the cycle before.
 
-    In a hold the causes are not worked out, only the amounts are known.
+    A hold does not work out anew what was withheld before it, so that the known cause stays.
     """
+    return {
+        agent: known[agent] if found.by is WithheldBy.BEFORE and agent in known else cause_text(found)
+        for agent, found in trace.withheld.items()
+    }
+
+
+def withheld_text(published: Publication, trace: Trace) -> str:
+    """Return what is withheld from whom and by what, in percent; empty if nothing is."""
     ranked = sorted(published.withheld.items(), key=lambda item: (-item[1], item[0]))
     parts = []
     for agent, amount in ranked[:NAMED]:

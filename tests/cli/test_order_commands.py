@@ -168,21 +168,39 @@ def test_a_limit_given_during_a_hold_shows_in_explain_before_it_is_obeyed(place:
     """`explain` has it as one to come, for its agent alone, until a decision has it among that agent's limits."""
     assert place.call("once").code == 0
     place.call("hold", "--reason", "broker migration")
-    place.call("limit", "RangeTrader", "--max", ".15", "--for", "2h", "--reason", "new strategy")
     place.call("once")
+    place.call("limit", "RangeTrader", "--max", ".15", "--for", "2h", "--reason", "new strategy")
     first = f"operator   from the next decision on: limit RangeTrader --max 0.15 by {ME} until "
     (line,) = [line for line in place.call("explain", "RangeTrader").out.splitlines() if line.startswith("operator ")]
     assert line.startswith(first)
     assert line.endswith(" UTC: new strategy")
     (order,) = json.loads(place.call("explain", "RangeTrader", "--json").out)["limits_to_come"]
-    assert order == next(each for each in place.status()["orders"] if each["order"] == "limit")
     assert "operator " not in place.call("explain", "SmartTrader").out
     assert json.loads(place.call("explain", "SmartTrader", "--json").out)["limits_to_come"] == []
+    before = place.shares()["RangeTrader"]
+    place.call("once")
+    assert order == next(each for each in place.status()["orders"] if each["order"] == "limit")
+    in_hold, document = (place.call("explain", "RangeTrader", *more).out for more in ((), ("--json",)))
+    assert "outcome    Reallocation triggered (first allocation)\n" in in_hold
+    cut = f"cut        {before:.4%} to 15.0000% in a hold: Shares cut (a published share is above its limit)"
+    assert cut in in_hold.splitlines()
+    assert f"withheld   {before - 0.15:.4%}: operator's cap by {ME} until " in in_hold
+    assert "operator " not in in_hold, "it is obeyed"
+    since = json.loads(document)["cut_since"]
+    assert (since["share_after"], since["reason"], since["at"]) == (
+        0.15,
+        "cut_limit",
+        json.loads(document)["newest_at"],
+    )
+    place.call("once")
+    assert cut in place.call("explain", "RangeTrader").out.splitlines()
     place.call("resume")
     assert place.call("once").code == 0
     decided = place.call("explain", "RangeTrader").out
     assert f": operator's cap by {ME} until " in decided
     assert first not in decided
+    assert "\ncut " not in decided
+    assert json.loads(place.call("explain", "RangeTrader", "--json").out)["cut_since"] is None
     assert json.loads(place.call("explain", "RangeTrader", "--json").out)["limits_to_come"] == []
 
 

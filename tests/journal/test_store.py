@@ -161,6 +161,17 @@ def test_the_last_decided_entry_is_found_behind_holds(sqlite: Store) -> None:
     assert contents([found]) == contents(cycles[:1])
 
 
+def test_the_last_publishing_entry_is_found_behind_holds_and_stays(sqlite: Store) -> None:
+    """The newest entry that has a generation; none while nothing was published."""
+    assert sqlite.last_publishing(LIVE) is None
+    cycles = chain(30, every=15)
+    tell(sqlite, *cycles)
+    found = sqlite.last_publishing(LIVE)
+    assert found is not None
+    assert contents([found]) == contents([[cycle for cycle in cycles if cycle.generation is not None][-1]])
+    assert found.generation == 16
+
+
 def test_a_publication_is_unreached_until_it_is_said_to_have_reached(journal: Journal) -> None:
     """Committed, then reached: the two questions of a start are answered from these marks alone."""
     first, second = chain(2, every=1)

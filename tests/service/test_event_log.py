@@ -25,6 +25,7 @@ from capital_governor.adapters.name_lookups import LookupLoop
 from capital_governor.contracts.payload import parse
 from capital_governor.core.decision import score_of
 from capital_governor.core.model import Refusal, Rules
+from capital_governor.core.orders import OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.service import daemon
@@ -38,6 +39,7 @@ from capital_governor.wording.reason_texts import message
 from tests.rigs.builders import snapshot
 from tests.rigs.cycle_rig import CycleRig, footprint, settings_of
 from tests.rigs.dashboard import FLEET, Dashboard, fixed, fresh, payload, record
+from tests.rigs.order_desk import give
 from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.raw_server import (
     Connection,
@@ -666,6 +668,28 @@ def test_who_is_absent_is_told_at_both_ends(rig: CycleRig) -> None:
         "Cyd: no longer faulty or absent",
         "Cyd: nothing of its plan is withheld any more",
     ]
+
+
+def test_a_cut_in_a_hold_is_logged_with_what_it_withholds(rig: CycleRig) -> None:
+    """Cyd's plan rises to 0.40 while its record is faulty; that is not told again when a hold cuts Ada from 0.30."""
+    rig.see()
+    rig.see({"Ada": 0.1, "Bob": 0.1}, faulty=["Cyd"])
+    give(rig, OrderKind.LIMIT, agent="Ada", cap=0.1)
+    for _ in range(3):
+        rig.cycle(GONE)
+    cyd, ada = [line.split(". Ends with: ") for line in rig.texts() if "is withheld" in line]
+    assert cyd == [
+        "Cyd: 0.1600 of its plan 0.4000 is withheld: its record is faulty or missing",
+        "its next good record",
+    ]
+    assert ada == [
+        "Ada: 0.2000 of its plan 0.3000 is withheld: operator's cap by anna",
+        "the end of the order, or `capital-governor unlimit`",
+    ]
+    (hold,) = [line for line in rig.texts("warning") if HELD in line]
+    assert hold.startswith("Meta-metrics not fetched")
+    rig.see({"Ada": 0.1, "Bob": 0.1}, faulty=["Cyd"])
+    assert len([line for line in rig.texts() if "is withheld" in line]) == 2
 
 
 def test_who_is_well_again_is_told_so_and_who_is_gone_is_not(rig: CycleRig) -> None:

@@ -12,12 +12,13 @@ from hypothesis import given
 
 from capital_governor.core.allocator import Projection
 from capital_governor.core.decision import decide
-from capital_governor.core.model import WHOLE, Inputs, Limit, Metrics, Refusal, Rules, State
-from capital_governor.core.orders import Order, OrderKind
+from capital_governor.core.model import WHOLE, Ceiling, Inputs, Limit, Metrics, Refusal, Rules, State
+from capital_governor.core.orders import Order, OrderKind, limits_of
 from capital_governor.core.reason import Reason
-from capital_governor.wording.explanation import explanation_document, explanation_lines, limits_to_come
+from capital_governor.wording.explanation import explanation_document, explanation_lines, hold_cut_lines, limits_to_come
 from tests.rigs.builders import (
     FLEET,
+    FLEET_SHARES,
     NOW,
     PLAIN,
     SITUATIONS,
@@ -25,6 +26,7 @@ from tests.rigs.builders import (
     cycle,
     examples,
     observe,
+    publication,
     settled,
     shares_of,
     snapshot,
@@ -148,6 +150,17 @@ def test_limits_to_come_are_those_that_the_decision_did_not_know() -> None:
     assert limits_to_come("Ada", (known,), observe()) == (known,)
 
 
+def test_a_cap_that_a_cut_in_a_hold_has_obeyed_is_not_to_come() -> None:
+    """A floor and a cap that is to be shared out change the plan, which waits for the next decision."""
+    given: dict[str, Any] = {"kind": OrderKind.LIMIT, "author": "anna", "given_at": NOW, "agent": "Ada"}
+    cap, shared = Order(key="1", cap=0.1, **given), Order(key="2", cap=0.1, share_out=True, **given)
+    both = Order(key="3", cap=0.3, floor=0.2, **given)
+    for order, to_come in ((cap, ()), (shared, (shared,)), (both, (both,))):
+        cut = replace(observe(), limits=limits_of((order,)))
+        assert limits_to_come("Ada", (order,), observe(), cut) == to_come
+        assert limits_to_come("Ada", (order,), observe(), observe()) == (order,)
+
+
 def test_floors_that_do_not_fit_are_explained() -> None:
     """Where the floors add up to more than all, it is said how far they were lowered."""
     fleet = {f"agent-{number:02}": 0.5 for number in range(25)}
@@ -231,6 +244,48 @@ def test_a_hold_explains_itself() -> None:
         None,
         None,
     )
+
+
+DOWN = Inputs(NOW, Refusal(Reason.FETCH_FAILED, "connection refused"))
+
+
+def test_a_cut_in_a_hold_is_explained_with_what_it_withholds() -> None:
+    """A cap without a payload: the hold, the plan that stays, what is withheld by whom, and what ends that."""
+    inputs = replace(DOWN, limits=(Limit("Ada", "anna", cap=0.1, reason="odd fills"),))
+    told = lines("Ada", inputs, settled())
+    assert told == [
+        "Ada: 40.0000% before, 10.0000% after",
+        "outcome    Shares cut (a published share is above its limit)",
+        "hold       connection refused",
+        "plan       40.0000% at an exposure of 1",
+        "withheld   30.0000%: operator's cap by anna: odd fills",
+        "             ends with: the end of the order, or `capital-governor unlimit`",
+        "share      40.0000% - 30.0000% = 10.0000%; the reserve has the difference",
+    ]
+    found = document("Ada", inputs, settled())
+    assert (found["hold"], found["plan_published"], found["withheld"]) == ("connection refused", 0.4, 0.3)
+    assert found["withheld_by"] == "operator's cap by anna: odd fills"
+    assert found["withheld_ends"] == "the end of the order, or `capital-governor unlimit`"
+
+
+def test_a_later_cut_in_a_hold_is_told_in_a_few_lines() -> None:
+    """By a ceiling: the shares from -> to, the ceiling, the plan; what was withheld before stays, to be worked out."""
+    state = replace(settled(), published=publication({**FLEET_SHARES, "Ada": 300_000}, withheld={"Ada": 100_000}))
+    inputs = replace(DOWN, ceiling=Ceiling(0.5, "anna"))
+    decision, _ = cycle(inputs, state)
+    assert list(hold_cut_lines("Ada", state, PLAIN, decision)) == [
+        "cut        30.0000% to 15.0000% in a hold: Shares cut (exposure is above its ceiling)",
+        "exposure   0.5, set by operator: the smallest of operator 0.5 (order)",
+        "plan       20.0000% at an exposure of 0.5",
+        "withheld   5.0000%: since before this hold",
+        "             ends with: the end of the hold, when it is worked out again",
+        "share      20.0000% - 5.0000% = 15.0000%; the reserve has the difference",
+    ]
+    assert list(hold_cut_lines("Bob", state, PLAIN, decision)) == [
+        "cut        36.0000% to 18.0000% in a hold: Shares cut (exposure is above its ceiling)",
+        "exposure   0.5, set by operator: the smallest of operator 0.5 (order)",
+        "plan       18.0000% at an exposure of 0.5",
+    ]
 
 
 def test_an_agent_that_played_no_part_has_no_explanation() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -196,6 +197,30 @@ def test_an_episode_is_told_at_both_ends_once_also_over_restarts(run: Run, dashb
     dashboard.next(script)
     run.tick(cycles)
     assert alerts(run.told()) == [begins, ends, begins]
+
+
+@pytest.mark.parametrize(
+    ("missing", "cycles", "topic", "says"),
+    [
+        (1, 4, "lapsed", "⚠️ Lapsed, no record in more than 3 decided cycles"),
+        (3, 1, "members_gone", "⚠️ Half of the fleet or more is gone - maintaining current allocations"),
+    ],
+)
+def test_what_lasts_is_told_daily_however_often_the_governor_is_restarted(
+    run: Run, dashboard: Dashboard, missing: int, cycles: int, topic: str, says: str
+) -> None:
+    """A day after the last message of an episode the next one is due, also in a process that has sent none of it."""
+    run.tick()
+    dashboard.next(halved(len(FLEET) - missing))
+    run.tick(cycles)
+    for messages in (1, 2, 3):
+        for _ in range(2):
+            run.restart()
+            run.tick()
+        assert alerts(run.told()) == [says] * messages
+        journal = sqlite3.connect(run.settings.journal_path, isolation_level=None)
+        journal.execute("UPDATE notices SET created_at = created_at - 86400 WHERE topic = ?", [topic])
+        journal.close()
 
 
 def test_an_operators_hold_is_told_once_and_so_is_its_end(run: Run, dashboard: Dashboard, root: Path) -> None:

@@ -56,7 +56,7 @@ def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
         "runtime": runtime,
         "journal": journal,
         "telegram": None if told is None else "test message sent" if isinstance(told, Sent) else told.detail,
-        "ok": reason not in PAYLOAD_HOLDS
+        "ok": (hold is None or hold.reason not in PAYLOAD_HOLDS)
         and not isinstance(up, Refusal)
         and not isinstance(told, Refused | Retry)
         and runtime == "writable"

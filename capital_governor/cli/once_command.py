@@ -21,8 +21,9 @@ def once(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     settings, outcome = _previewed(root) if dry_run else _taken(root)
     document = once_document(outcome, settings.rules(), dry_run=dry_run)
     show_json(document) if as_json else show_once(document)
+    hold = outcome.decision.trace.hold
     failed = (
-        outcome.decision.reason in PAYLOAD_HOLDS
+        (hold is not None and hold.reason in PAYLOAD_HOLDS)
         or outcome.files_problem
         or outcome.waiting is not None
         or outcome.journal_problem

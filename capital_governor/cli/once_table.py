@@ -18,13 +18,20 @@ from capital_governor.wording.reason_texts import message, reason_kind, waiting_
 
 _ROUNDING: Final = 1e-9
 """A weight may be above its cap by this much through float rounding."""
-_COLORS: Final = {"move": "green", "cut": "yellow", "hold": "yellow", "refused": "red", "stay": ""}
+_COLORS: Final = {
+    "move": "green",
+    "cut": "yellow",
+    "restore": "green",
+    "hold": "yellow",
+    "refused": "red",
+    "stay": "",
+}
 
 
 def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, Any]:
     """Return the result of ``once`` as ``once --json`` shows it.
 
-    ``reason``, ``message`` and ``outcome`` (move, cut, stay, hold, refused) say how the cycle ended; for a hold,
+    ``reason``, ``message`` and ``outcome`` (move, cut, restore, stay, hold, refused) say how the cycle ended; for a hold,
     ``hold`` has the facts and ``exit`` what ends it. ``generation``, ``published_exposure``, ``reserve`` and each
     ``share`` are what the agents see afterwards (in a dry run: would see). ``moved`` says whether that changed in this
     cycle; ``waiting`` is a generation that is decided and not in the files yet.

@@ -431,6 +431,34 @@ def test_check_shows_what_each_group_catches(place: Place) -> None:
     assert place.call("check", "--json").json["groups"] == []
 
 
+def test_once_shows_a_restore(place: Place) -> None:
+    """The cycle after the end of a cap gives back what it withheld; the table shows that, and in JSON it is no move."""
+    assert place.call("once").code == 0
+    share = place.shares()["RangeTrader"]
+    place.call("limit", "RangeTrader", "--max", "0.1")
+    assert place.call("once").code == 0
+    place.call("unlimit", "RangeTrader")
+    foretold = place.call("once", "--dry-run", "--json").json
+    said = place.call("once")
+    assert said.code == 0, said.err
+    assert said.out.startswith("Shares restored (less is withheld)\n")
+    (row,) = [line.split() for line in said.out.splitlines() if line.startswith("RangeTrader ")]
+    assert row[-2:] == [f"{share:.2%}", f"+{share - 0.1:.2%}"]
+    assert (foretold["reason"], foretold["outcome"], foretold["moved"]) == ("restore", "restore", True)
+
+
+def test_a_cut_without_usable_metrics_is_no_success(place: Place) -> None:
+    """A cycle that cuts while the dashboard is down exits 75, and `check` is not ready: there are still no metrics."""
+    assert place.call("once").code == 0
+    place.call("limit", "RangeTrader", "--max", "0.1")
+    place.dashboard.next(fixed(b"", status="401 Unauthorized"))
+    checked = place.call("check", "--json")
+    assert (checked.code, checked.json["ok"], checked.json["next"]["reason"]) == (75, False, "cut_limit")
+    said = place.call("once", "--json")
+    assert (said.code, said.json["reason"], said.json["outcome"]) == (75, "cut_limit", "cut")
+    assert place.shares()["RangeTrader"] == 0.1
+
+
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 

@@ -318,13 +318,20 @@ def test_status_tells_of_an_allocation_file_that_cannot_be_read(tmp_path: Path, 
 
 
 def test_explain_shows_the_arithmetic(governed: Path) -> None:
-    """`explain` has an agent's score with its parts, its limits, the exposure, the share and each threshold."""
+    """`explain` has an agent's score with its parts, its limits, the exposure, the plan line and each threshold.
+
+    Where nothing is withheld, the share is the plan line, and there is no line about it.
+    """
     said = start(governed, "explain", "SmartTrader")
     assert said.code == 0
     assert said.out.startswith("SmartTrader: no line before, ")
-    for label in ("outcome", "score", "floor", "cap", "weight", "exposure", "share", "threshold", "brake", "decided"):
+    for label in ("outcome", "score", "floor", "cap", "weight", "exposure", "plan", "threshold", "brake", "decided"):
         assert re.search(rf"^{label} ", said.out, re.MULTILINE), label
-    assert "since then" not in said.out
+    weight, exposure, line = re.findall(r"^plan +([0-9.]+) x ([0-9.]+) = ([0-9.]+)%$", said.out, re.MULTILINE)[0]
+    assert float(line) / 100 == pytest.approx(float(weight) * float(exposure), abs=1.1e-6)
+    assert said.out.startswith(f"SmartTrader: no line before, {line}% after\n")
+    for absent in ("since then", "withheld", "\nshare "):
+        assert absent not in said.out
 
 
 def test_explain_as_json_agrees_with_the_file(governed: Path) -> None:

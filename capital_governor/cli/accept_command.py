@@ -2,30 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from capital_governor.cli.order_desk import open_desk
+from capital_governor.cli.order_desk import Desk, open_desk
+from capital_governor.cli.order_timing import Needs
 from capital_governor.cli.output import fail
+from capital_governor.cli.release_command import release_lines
 from capital_governor.contracts.exit_codes import OK, USAGE
-from capital_governor.core.acceptance import EXPIRES_SECONDS, open_hold
+from capital_governor.core.acceptance import EXPIRES_SECONDS, acceptable, open_hold
 from capital_governor.core.orders import OrderKind
+from capital_governor.core.reason import Reason
+from capital_governor.core.trace import Decision, Hold
 from capital_governor.journal.protocol import LIVE
 
 LOOK_BACK: Final = (4, 300)
 """How many of the last cycles are searched for the hold: first a few, then about a day."""
+MOST_AGENTS: Final = 20
+_FROM_THEN_ON: Final[Mapping[Reason, str]] = {
+    Reason.GUARDIAN_LOST: "from then on a payload without a guardian block counts as not paused",
+    Reason.TIMESTAMP_LOST: "from then on a payload without a time stamp counts as fresh",
+}
 
 
 def accept(root: Path | None, *, dry_run: bool) -> int:
     """Accept the current hold, once. Raises SystemExit 2 if there is none that ``accept`` ends."""
     nothing = "there is nothing to accept: no hold is on that `accept` ends; `capital-governor status` shows the reason"
     with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
-        found = None
-        for last in LOOK_BACK:
-            found = found or open_hold(
-                entry.decision for entry in reversed(list(desk.journal.entries(LIVE, last=last)))
-            )
-        if found is None:
+        hold, cycle = _found(desk)
+        if hold is None or cycle is None:
             fail(USAGE, nothing)
-        desk.give(desk.order(OrderKind.ACCEPT, EXPIRES_SECONDS, "", accepts=found.reason.value), found.detail)
+        lines = tuple(_effect(desk, hold, cycle))
+        order = desk.order(OrderKind.ACCEPT, EXPIRES_SECONDS, "", accepts=hold.reason.value)
+        desk.give(order, lambda _: lines, Needs.CYCLE, hold.detail)
     return OK
+
+
+def _found(desk: Desk) -> tuple[Hold | None, Decision | None]:
+    """Return the hold that can be accepted, and the newest decision that held for it."""
+    for last in LOOK_BACK:
+        newest_first = [entry.decision for entry in reversed(list(desk.journal.entries(LIVE, last=last)))]
+        hold = open_hold(newest_first)
+        if hold is not None:
+            return hold, next(decision for decision in newest_first if acceptable(decision) == hold)
+    return None, None
+
+
+def _effect(desk: Desk, hold: Hold, cycle: Decision) -> Iterator[str]:
+    """Yield what the accept does to capital."""
+    if hold.reason in _FROM_THEN_ON:
+        yield _FROM_THEN_ON[hold.reason]
+    state, trace = cycle.after, cycle.trace
+    silent = sorted({*trace.faulty, *trace.absent})
+    for agent in silent[:MOST_AGENTS]:
+        memory = state.agents[agent]
+        yield from release_lines(agent, state, memory, desk.rules, faulty=agent in trace.faulty)
+    if len(silent) > MOST_AGENTS:
+        yield f"and {len(silent) - MOST_AGENTS} more agents"
+    yield "the cycle that uses it decides again, so shares may move"
+    yield "it waits up to a day for a cycle that holds for this, and lapses when that hold ends by itself"

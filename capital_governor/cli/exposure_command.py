@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.cli.figures import percent
-from capital_governor.cli.order_desk import open_desk, order_ratio, order_seconds
-from capital_governor.cli.order_effect import cut_lines
+from capital_governor.cli.order_desk import Desk, open_desk, order_ratio, order_seconds
+from capital_governor.cli.order_effect import cut_lines, rise_lines
+from capital_governor.cli.order_timing import Needs
 from capital_governor.cli.output import fail, show_json, warn, write_stdout
 from capital_governor.cli.place import place, published
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.contracts.status import order_document
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
-
-RISES: Final = "exposure may rise with the next move; until then no share rises"
 
 
 def exposure(
@@ -46,16 +45,25 @@ def exposure(
     highest = order_ratio("--max", cap, "0.5 is half of all capital")
     seconds = order_seconds(duration)
     with open_desk(root, dry_run=dry_run) as desk:
-        desk.give(desk.order(OrderKind.EXPOSURE, seconds, reason, cap=highest), effect=lambda: cut_lines(desk))
+        order = desk.order(OrderKind.EXPOSURE, seconds, reason, cap=highest)
+        desk.give(order, lambda replaced: _effect(desk, order, replaced), Needs.CUT)
     return OK
 
 
 def _lift(root: Path | None, *, dry_run: bool) -> int:
     nothing = "there is no exposure order to take back; `capital-governor limits` lists the orders in force"
     with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
-        if not desk.take_back(lambda old: old.kind is OrderKind.EXPOSURE, RISES):
+        lifted = desk.take_back(
+            lambda old: old.kind is OrderKind.EXPOSURE, lambda ended: rise_lines(desk, ended), Needs.MOVE
+        )
+        if not lifted:
             fail(USAGE, nothing)
     return OK
+
+
+def _effect(desk: Desk, order: Order, replaced: Sequence[Order]) -> tuple[str, ...]:
+    raised = [old for old in replaced if old.cap is not None and order.cap is not None and old.cap < order.cap]
+    return (*cut_lines(desk), *rise_lines(desk, raised))
 
 
 def _show(root: Path | None, *, dry_run: bool, as_json: bool) -> int:

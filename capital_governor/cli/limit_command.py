@@ -11,7 +11,8 @@ from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.cli.figures import percent
 from capital_governor.cli.order_desk import Desk, open_desk, order_ratio, order_seconds
-from capital_governor.cli.order_effect import cut_lines
+from capital_governor.cli.order_effect import limit_lines, loosening_lines
+from capital_governor.cli.order_timing import Needs
 from capital_governor.cli.output import fail, show_json, warn, write_stdout
 from capital_governor.cli.place import place, published, published_shares
 from capital_governor.contracts.exit_codes import OK, USAGE
@@ -59,7 +60,8 @@ def limit(  # noqa: PLR0913 - one argument per option
         order = desk.order(
             OrderKind.LIMIT, seconds, reason, agent=agent, cap=highest, floor=lowest, share_out=share_out
         )
-        desk.give(order, effect=lambda: _effect(desk, order))
+        needs = Needs.MOVE if highest is None else Needs.CUT
+        desk.give(order, lambda replaced: limit_lines(desk, order, replaced), needs)
     return OK
 
 
@@ -68,7 +70,16 @@ def unlimit(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
     check_limited(agent)
     nothing = f"the operator has set no limits on {agent}; `capital-governor limits` lists those there are"
     with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
-        if not desk.take_back(lambda old: old.kind is OrderKind.LIMIT and old.agent == agent):
+
+        def which(old: Order) -> bool:
+            return old.kind is OrderKind.LIMIT and old.agent == agent
+
+        # What a cap withheld is given back without a move.
+        withheld = any(
+            each.cap is not None and not each.share_out for each in desk.journal.orders(desk.now) if which(each)
+        )
+        needs = Needs.DECISION if withheld else Needs.MOVE
+        if not desk.take_back(which, lambda ended: loosening_lines(desk, ended), needs):
             fail(USAGE, nothing)
     return OK
 
@@ -87,14 +98,6 @@ def limits(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     else:
         write_stdout("".join(f"{order.text}\n" for order in orders) or "The operator has ordered nothing\n")
     return OK
-
-
-def _effect(desk: Desk, order: Order) -> tuple[str, ...]:
-    if order.cap is None:
-        return ("shares change with the next move at the earliest",)
-    if order.share_out:
-        return (*cut_lines(desk), "what it takes goes to the others with the next move, and to the reserve until then")
-    return (*cut_lines(desk), "what it takes stays in the reserve until the limit ends")
 
 
 def _show(agent: Agent, root: Path | None, *, dry_run: bool, as_json: bool) -> int:
@@ -146,9 +149,9 @@ def _warn_unknown(desk: Desk, agent: Agent) -> None:
 
 def _warn_useless(desk: Desk, floor: float | None, cap: float | None) -> None:
     """Warn if the settings are stricter than the limit."""
-    if desk.limits is None:
+    if desk.rules is None:
         return
-    min_alloc, max_alloc = desk.limits.min_alloc, desk.limits.max_alloc
+    min_alloc, max_alloc = desk.rules.min_alloc, desk.rules.max_alloc
     if cap is not None and cap > max_alloc:
         warn(f"--max {cap:g} is above MAX_ALLOC {max_alloc:g}, which stays the cap")
     if floor is not None and floor > max_alloc:

@@ -31,8 +31,8 @@ _COLORS: Final = {
 def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, Any]:
     """Return the result of ``once`` as ``once --json`` shows it.
 
-    ``reason``, ``message`` and ``outcome`` (move, cut, restore, stay, hold, refused) say how the cycle ended; for a hold,
-    ``hold`` has the facts and ``exit`` what ends it. ``generation``, ``published_exposure``, ``reserve`` and each
+    ``reason``, ``message`` and ``outcome`` (move, cut, restore, stay, hold, refused) say how the cycle ended; for a
+    hold, ``hold`` has the facts and ``exit`` what ends it. ``generation``, ``published_exposure``, ``reserve`` and each
     ``share`` are what the agents see afterwards (in a dry run: would see). ``moved`` says whether that changed in this
     cycle; ``waiting`` is a generation that is decided and not in the files yet.
     ``exposure``, ``exposure_by``, and each agent's ``score``, ``weight``, ``limit`` (the one that its weight has

@@ -9,26 +9,30 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
+from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.adapters.interlocks import STOP_FILE, stop_present
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.permissions import locked_out
 from capital_governor.cli.failures import explained
+from capital_governor.cli.order_timing import LastCycle, Needs, Situation, last_cycle, when_lines
 from capital_governor.cli.output import fail, warn, write_stdout
 from capital_governor.cli.place import place
 from capital_governor.contracts.exit_codes import USAGE
 from capital_governor.contracts.text import clean
 from capital_governor.core.model import Agent, Rules
-from capital_governor.core.orders import Order, OrderEnd, OrderKind
-from capital_governor.journal.protocol import new_key
+from capital_governor.core.orders import Order, OrderEnd, OrderKind, hold_of
+from capital_governor.journal.protocol import LIVE, new_key
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.settings.durations import duration_seconds
 from capital_governor.settings.kinds import RATIO
 
 BUSY_SECONDS: Final = 5.0
+Effect: TypeAlias = Callable[[Sequence[Order]], Sequence[str]]
+"""Takes the orders that have ended, and returns lines on what that and the new order do to capital."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +42,24 @@ class Desk:
     Args:
         journal: where the orders are.
         primary: the file of what is published.
-        limits: the rules that limit shares in every cycle; None where the settings are faulty.
-        interval_seconds: between two cycles; None where the settings are faulty.
+        rules: of a decision, but for MAX_AGE; None where the settings are faulty.
+        longest_seconds: between two readings of the orders; None where the settings are faulty.
         now: the time, in seconds since 1970 UTC.
         author: user name of who gives orders.
         running: whether a governor is there to obey; None if that cannot be seen.
         stopped: whether the STOP file is there.
+        last: what the status file says of the last cycle; None if it cannot be read.
     """
 
     journal: Store
     primary: Path
-    limits: Rules | None
-    interval_seconds: float | None
+    rules: Rules | None
+    longest_seconds: float | None
     now: float
     author: str
     running: bool | None
     stopped: bool
+    last: LastCycle | None
 
     def order(  # noqa: PLR0913 - one keyword per field, as in a dataclass
         self,
@@ -82,55 +88,65 @@ class Desk:
             accepts=accepts,
         )
 
-    def give(self, order: Order, detail: str = "", effect: Callable[[], Sequence[str]] = tuple) -> None:
+    def give(self, order: Order, effect: Effect, needs: Needs, detail: str = "") -> None:
         """Store the order, end the one that it replaces, and show both.
 
         Args:
             order: to store.
+            effect: called with the replaced orders when this one is stored; returns lines on what it does to capital.
+            needs: what it waits for.
             detail: follows the order.
-            effect: called when the order is stored; returns lines on what it does to capital.
         """
 
         def ends(old: Order) -> Order | None:
             same = (old.kind, old.agent) == (order.kind, order.agent)
             return old.ended(self.now, OrderEnd.REPLACED, self.author) if same else None
 
+        moved_at = self._moved_at(needs)
         replaced = self.journal.change_orders(self.now, ends, order)
         shown = (order.text + (f": {detail}" if detail else ""), *(f"replaces: {old.text}" for old in replaced))
-        write_stdout("".join(f"{line}\n" for line in (*shown, *effect(), *self._timing(tightens(order)))))
+        self._show(*shown, *effect(replaced), *self._when(needs, moved_at))
 
-    def take_back(self, which: Callable[[Order], bool], *effect: str) -> bool:
+    def take_back(self, which: Callable[[Order], bool], effect: Effect, needs: Needs) -> bool:
         """End and show the orders in force for which ``which`` is True; return whether there were any.
 
         Args:
             which: of the orders in force.
-            effect: lines on what their end does to capital.
+            effect: called with the ended orders; returns lines on what their end does to capital.
+            needs: what their end waits for.
         """
+        moved_at = self._moved_at(needs)
         ended = self.journal.change_orders(
             self.now, lambda old: old.ended(self.now, OrderEnd.TAKEN_BACK, self.author) if which(old) else None
         )
         if ended:
-            taken = (f"taken back: {old.text}" for old in ended)
-            write_stdout("".join(f"{line}\n" for line in (*taken, *effect, *self._timing(in_holds=False))))
+            self._show(*(f"taken back: {old.text}" for old in ended), *effect(ended), *self._when(needs, moved_at))
         return bool(ended)
 
-    def _timing(self, in_holds: bool) -> Iterator[str]:  # noqa: FBT001 - the only argument
-        """Yield when an order takes effect; ``in_holds``: in every hold but STOP, and so at a known time."""
-        if self.running is None:
-            yield "whether a governor is running cannot be seen; it takes effect in the next cycle"
-        elif not self.running:
-            yield "no governor is running: it takes effect when one is, or with `once`"
-        else:
-            begins = "" if self.interval_seconds is None else f", within {self.interval_seconds:g} s"
-            until = f"{begins}, in every hold but STOP" if in_holds else ""
-            yield f"a governor is running: it takes effect in its next cycle{until}"
-        if self.stopped and in_holds:
-            yield "the STOP file is there: nothing changes until it is removed"
+    def _moved_at(self, needs: Needs) -> float | None:
+        """Return when the last move was, if COOLDOWN may delay what an order needs; asked before anything is stored."""
+        if needs not in {Needs.DECISION, Needs.MOVE} or self.rules is None or not self.rules.cooldown_seconds:
+            return None
+        head = self.journal.head(LIVE)
+        return None if head is None else head.state.moved_at
 
+    def _when(self, needs: Needs, moved_at: float | None) -> Iterator[str]:
+        """Yield when an order takes effect, and what keeps it back."""
+        seen = Situation(
+            now=self.now,
+            running=self.running,
+            stopped=self.stopped,
+            last=self.last,
+            hold=hold_of(self.journal.orders(self.now)),
+            moved_at=moved_at,
+            longest_seconds=self.longest_seconds,
+            rules=self.rules,
+        )
+        return when_lines(seen, needs)
 
-def tightens(order: Order) -> bool:
-    """Whether the order is one that is obeyed in holds too."""
-    return order.kind in {OrderKind.EXPOSURE, OrderKind.LIMIT} and order.cap is not None
+    @staticmethod
+    def _show(*lines: str) -> None:
+        write_stdout("".join(f"{line}\n" for line in lines))
 
 
 @contextmanager
@@ -153,13 +169,21 @@ def open_desk(root: Path | None, *, dry_run: bool, nothing: str = "") -> Iterato
             yield Desk(
                 journal=journal,
                 primary=paths.primary,
-                limits=None if where.faults else where.limits,
-                interval_seconds=None if where.faults else where.interval_seconds,
+                rules=None if where.faults else where.rules,
+                longest_seconds=None if where.faults else where.interval_seconds + where.fetch_deadline_seconds,
                 now=time.time(),
                 author=_author(),
                 running=is_held(paths.lock),
                 stopped=stop_present(where.root / STOP_FILE),
+                last=_last_cycle(paths.status),
             )
+
+
+def _last_cycle(status: Path) -> LastCycle | None:
+    try:
+        return last_cycle(read_bounded(status))
+    except OSError:
+        return None  # an order is valid without it
 
 
 def _author() -> str:

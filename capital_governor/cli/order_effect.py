@@ -1,27 +1,43 @@
-"""What an order does to published shares, in words for the answer of a command."""
+"""What an order does to published shares, in words for the answer of a command.
+
+What is published is read from the primary file: faster than from the journal. If that file cannot be read, the effect
+is unknown, and the order valid.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from capital_governor.cli.figures import percent
 from capital_governor.cli.order_desk import Desk
 from capital_governor.cli.place import published
 from capital_governor.core.decision import resolve
-from capital_governor.core.model import WHOLE, Inputs, Ppm, Publication, Refusal, Rules, State
-from capital_governor.core.orders import ceiling_of, limits_of
+from capital_governor.core.limits import withholding_caps
+from capital_governor.core.model import (
+    EVERYBODY,
+    WHOLE,
+    Agent,
+    Inputs,
+    Ppm,
+    Publication,
+    Refusal,
+    Rules,
+    State,
+    ppm,
+)
+from capital_governor.core.orders import Order, OrderKind, ceiling_of, limits_of
 from capital_governor.core.reason import Reason
 
 MOST_AGENTS: Final = 20
-"""So many agents are listed, those that lose most."""
+"""So many agents are listed, those that change most."""
 MOVE_TOO: Final = "a move in the same cycle may change shares as well, within all limits"
 
 
 def cut_lines(desk: Desk) -> tuple[str, ...]:
     """Return what the next cycle cuts at least, by all orders in force: from published values alone, as in a hold.
 
-    The order is stored already. What is published is read from the primary file: faster than from the journal. A file
-    that cannot be read leaves the effect unknown, and the order valid.
+    The order is stored already.
     """
     found, problem = published(desk.primary)
     if problem:
@@ -29,7 +45,7 @@ def cut_lines(desk: Desk) -> tuple[str, ...]:
     if found is None:
         return ("nothing is published yet: it applies from the first allocation on",)
     # Without readable settings only the orders count.
-    rules = Rules(min_alloc=0.0, max_alloc=1.0) if desk.limits is None else desk.limits
+    rules = Rules(min_alloc=0.0, max_alloc=1.0) if desk.rules is None else desk.rules
     orders = desk.journal.orders(desk.now)
     inputs = Inputs(
         now=desk.now,
@@ -40,21 +56,117 @@ def cut_lines(desk: Desk) -> tuple[str, ...]:
     after = resolve(inputs, State(published=found), rules).proposal
     if after is None:
         return ("no published share is above it: nothing is cut",)
-    return (*_differences(found, after), MOVE_TOO)
+    exposure = (
+        (f"exposure {percent(found.exposure)} -> at most {percent(after.exposure)}",)
+        if after.exposure < found.exposure
+        else ()
+    )
+    losses = {agent: (share, after.shares[agent]) for agent, share in found.shares.items()}
+    return (*exposure, *_changes(losses), f"reserve {_share(found.reserve)} -> {_share(after.reserve)}", MOVE_TOO)
 
 
-def _differences(before: Publication, after: Publication) -> list[str]:
-    lines = []
-    if after.exposure < before.exposure:
-        lines.append(f"exposure {percent(before.exposure)} -> at most {percent(after.exposure)}")
-    losses = {agent: share - after.shares[agent] for agent, share in before.shares.items()}
-    fallen = sorted((agent for agent, loss in losses.items() if loss > 0), key=lambda agent: (-losses[agent], agent))
-    lines += [
-        f"{agent} {_share(before.shares[agent])} -> {_share(after.shares[agent])}" for agent in fallen[:MOST_AGENTS]
-    ]
-    if len(fallen) > MOST_AGENTS:
-        lines.append(f"and {len(fallen) - MOST_AGENTS} more agents")
-    return [*lines, f"reserve {_share(before.reserve)} -> {_share(after.reserve)}"]
+def limit_lines(desk: Desk, order: Order, replaced: Iterable[Order]) -> tuple[str, ...]:
+    """Return what a limit does: what its cap cuts and where that goes, what it gives back, and what its floor raises.
+
+    Args:
+        desk: where the order is stored already.
+        order: the limit.
+        replaced: the limits that it replaces.
+    """
+    lines: list[str] = []
+    if order.cap is not None:
+        cut = cut_lines(desk)
+        lines += cut
+        if MOVE_TOO in cut:
+            lines.append(
+                "what it takes goes to the others with the next move, and to the reserve until then"
+                if order.share_out
+                else "what it takes stays in the reserve until the limit ends"
+            )
+    found, _ = published(desk.primary)
+    if order.floor is not None and found is not None:
+        lines += _floor_lines(found, order)
+    given_back = loosening_lines(desk, replaced)
+    if given_back:
+        given_back += ("nothing rises before a cycle that decides, nor before COOLDOWN is over",)
+    return (*lines, *given_back)
+
+
+def loosening_lines(desk: Desk, ended: Iterable[Order]) -> tuple[str, ...]:
+    """Return what the end of limits gives back, or allows the next move to do."""
+    found, _ = published(desk.primary)
+    over = tuple(order for order in ended if order.kind is OrderKind.LIMIT)
+    if found is None or not over:
+        return ()
+    freed = tuple(order for order in over if order.cap is not None and not order.share_out)
+    agents = [agent for agent in found.withheld if any(order.agent in {agent, EVERYBODY} for order in freed)]
+    caps = withholding_caps(found.plan, limits_of(desk.journal.orders(desk.now)), desk.now)
+    gains: dict[Agent, tuple[Ppm, Ppm]] = {}
+    for agent in agents:
+        line = found.plan[agent]
+        allowed = min(line, ppm(caps[agent].value, found.exposure)) if agent in caps else line
+        if allowed > found.shares[agent]:
+            gains[agent] = (found.shares[agent], allowed)
+    lines = list(_changes(gains, "at most "))
+    if lines:
+        total = sum(new - old for old, new in gains.values())
+        lines.append(f"reserve {_share(found.reserve)} -> at least {_share(found.reserve - total)}")
+        if desk.rules is not None and desk.rules.max_step < 1.0:
+            lines.append(f"MAX_STEP: each cycle gives back at most {percent(desk.rules.max_step)} of what is deployed")
+    if any(order.cap is not None and order.share_out for order in over):
+        lines.append("a share that the former cap kept low may rise with the next move")
+    if any(order.floor is not None for order in over):
+        lines.append("a share that the former floor kept up may fall with the next move")
+    return tuple(lines)
+
+
+def rise_lines(desk: Desk, ended: Iterable[Order]) -> tuple[str, ...]:
+    """Return how far exposure may rise when the operator's ceiling has ended or was raised: only by a move."""
+    found, _ = published(desk.primary)
+    former = [order.cap for order in ended if order.kind is OrderKind.EXPOSURE and order.cap is not None]
+    if found is None or not former:
+        return ()
+    if found.exposure < min(former):
+        return (f"published exposure, {percent(found.exposure)}, is below the former order: nothing changes now",)
+    ceiling, rules = ceiling_of(desk.journal.orders(desk.now)), desk.rules
+    highest = 1.0 if ceiling is None else ceiling.value
+    if desk.last is None or rules is None:
+        return (f"exposure may rise from {percent(found.exposure)} with the next move; until then no share rises",)
+    highest = min(highest, 1.0 - rules.min_reserve, *desk.last.multipliers.values())
+    if highest <= found.exposure:
+        return (f"the market and the settings allow no more than {percent(highest)} now: nothing changes now",)
+    rise = f"exposure {percent(found.exposure)} -> {percent(highest)} with the next move; until then no share rises"
+    grows = sum(found.weights.values()) * highest - sum(found.plan.values()) / WHOLE
+    least = min(rules.threshold, rules.turnover_threshold)
+    if grows >= least:
+        return (rise,)
+    return (rise, f"that rise alone causes no move: {percent(grows)} is below the threshold, {percent(least)}")
+
+
+def _floor_lines(found: Publication, order: Order) -> Iterable[str]:
+    """Yield what a floor raises: lines of the plan, with the next move."""
+    floor = ppm(order.floor or 0.0, found.exposure)
+    plan = found.plan
+    agents = plan if order.agent == EVERYBODY else [agent for agent in plan if agent == order.agent]
+    low = {agent: (plan[agent], floor) for agent in agents if plan[agent] < floor}
+    if low:
+        yield "with the next move, as far as floors and caps of all agents allow:"
+        yield from _changes(low, "at least ")
+    elif agents:
+        yield "no planned share is below that floor: nothing rises now"
+
+
+def _changes(changes: dict[Agent, tuple[Ppm, Ppm]], least: str = "") -> Iterable[str]:
+    """Yield the old and the new share of each agent of which it changes, the largest changes first."""
+    changed = sorted(
+        (agent for agent, (old, new) in changes.items() if old != new),
+        key=lambda agent: (-abs(changes[agent][1] - changes[agent][0]), agent),
+    )
+    for agent in changed[:MOST_AGENTS]:
+        old, new = changes[agent]
+        yield f"{agent} {_share(old)} -> {least}{_share(new)}"
+    if len(changed) > MOST_AGENTS:
+        yield f"and {len(changed) - MOST_AGENTS} more agents"
 
 
 def _share(share: Ppm) -> str:

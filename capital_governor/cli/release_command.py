@@ -9,15 +9,17 @@ from typing import Final
 from capital_governor.cli.figures import percent
 from capital_governor.cli.limit_command import check_name
 from capital_governor.cli.order_desk import Desk, open_desk
+from capital_governor.cli.order_timing import Needs
 from capital_governor.cli.output import fail
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.core.acceptance import EXPIRES_SECONDS
-from capital_governor.core.model import WHOLE, Agent, Snapshot, State, utc_text
+from capital_governor.core.model import WHOLE, Agent, Memory, Rules, Snapshot, State, utc_text
 from capital_governor.core.orders import OrderKind
-from capital_governor.journal.protocol import LIVE
+from capital_governor.journal.protocol import LIVE, Entry
+from capital_governor.wording.amounts import count_text
 
-LOOK_BACK: Final = 300
-"""How many of the last cycles are searched for the last payload."""
+LOOK_BACK: Final = (4, 300)
+"""How many of the last cycles are searched for the last payload: first a few, then about a day."""
 
 
 def release(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
@@ -29,28 +31,49 @@ def release(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
         memory = None if head is None else head.state.agents.get(agent)
         if head is None or memory is None or not memory.member:
             fail(USAGE, nothing)
-        good_at = _last_record_good(desk, agent)
-        if good_at is not None:
+        last = _last_payload(desk)
+        payload = None if last is None else last.inputs.payload
+        if last is not None and isinstance(payload, Snapshot) and agent in payload.metrics:
             fail(
                 USAGE,
-                f"{agent} had a good record in the last payload, {utc_text(good_at)}: only a silent agent is released; "
+                f"{agent} had a good record in the last payload, {utc_text(last.at)}: only a silent agent is released; "
                 f"to take its capital away, use `limit {shlex.quote(agent)} --max 0`",
             )
+        faulty = isinstance(payload, Snapshot) and agent in payload.faults
+        lines = release_lines(agent, head.state, memory, desk.rules, faulty=faulty)
         order = desk.order(OrderKind.RELEASE, EXPIRES_SECONDS, "", agent=agent)
-        desk.give(order, effect=lambda: (_effect(agent, head.state, lapsed=memory.lapsed),))
+        desk.give(order, lambda _: lines, Needs.MOVE)
     return OK
 
 
-def _last_record_good(desk: Desk, agent: Agent) -> float | None:
-    """Return when the newest payload was decided on, if it has a good record of the agent; else None."""
-    for entry in reversed(list(desk.journal.entries(LIVE, last=LOOK_BACK))):
-        if isinstance(entry.inputs.payload, Snapshot):
-            return entry.at if agent in entry.inputs.payload.metrics else None
+def release_lines(agent: Agent, state: State, memory: Memory, rules: Rules | None, *, faulty: bool) -> tuple[str, ...]:
+    """Return what is shared out if an agent is released or its absence accepted, and when.
+
+    Args:
+        agent: a member without a good record.
+        state: of the governor.
+        memory: of the agent.
+        rules: of a decision; None if the settings are faulty.
+        faulty: it has a record, a faulty one.
+    """
+    line = 0 if state.published is None else state.published.plan.get(agent, 0)
+    part = f"its part of the plan, {percent(line / WHOLE)}, is shared out"
+    if memory.lapsed:
+        when = "in the next cycle that decides"
+    elif faulty:
+        when = "when MEMBERSHIP_GRACE cycles have had no record of it; while faulty ones come, it keeps its share"
+    else:
+        when = "when MEMBERSHIP_GRACE is over"
+        if rules is not None:
+            left = max(1, rules.membership_grace_cycles - memory.absent + 1)
+            when += f", in {count_text(left, 'cycle')} that {'decides' if left == 1 else 'decide'}"
+    return (f"{agent}: {part} {when}, unless a good record comes first",)
+
+
+def _last_payload(desk: Desk) -> Entry | None:
+    """Return the newest cycle that had a readable payload."""
+    for last in LOOK_BACK:
+        for entry in reversed(list(desk.journal.entries(LIVE, last=last))):
+            if isinstance(entry.inputs.payload, Snapshot):
+                return entry
     return None
-
-
-def _effect(agent: Agent, state: State, *, lapsed: bool) -> str:
-    plan = {} if state.published is None else state.published.plan
-    part = f"its part of the plan, {percent(plan.get(agent, 0) / WHOLE)}, is shared out"
-    when = "in the next decided cycle" if lapsed else "when MEMBERSHIP_GRACE is over"
-    return f"{agent}: {part} {when}, unless a good record comes first"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +48,25 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a command that only reads or gives an order needs: the root, its journal, the interval and the limits.
+    """What a command that only reads or gives an order needs: root, journal, times and rules.
 
     Other wrong settings must not keep an operator from controlling a running governor, so they are only in ``faults``.
+
+    Args:
+        root: the folder.
+        journal_path: the journal.
+        faults: what is wrong; then the values below are partly defaults.
+        interval_seconds: between two cycles.
+        fetch_deadline_seconds: longest time for one fetch in a cycle.
+        rules: of a decision, but for MAX_AGE, which is the default here.
     """
 
     root: Path
     journal_path: Path
     faults: tuple[str, ...]
     interval_seconds: float
-    limits: Rules
-    """Only the rules that limit shares in every cycle: MIN_ALLOC, MAX_ALLOC, MIN_RESERVE and GROUPS."""
+    fetch_deadline_seconds: float
+    rules: Rules
 
 
 def find(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Found:
@@ -115,8 +123,14 @@ def find_place(root: Path | None = None, environ: Mapping[str, str] | None = Non
     if unusable := found.root_faults or found.journal_faults:
         raise SettingsError(unusable)
     folder, values = found.values["root"], found.values
-    limits = Rules(**{name: values[name] for name in ("min_alloc", "max_alloc", "min_reserve", "groups")})
-    return Place(folder, folder / values["journal"], found.faults, values["interval_seconds"], limits)
+    return Place(
+        root=folder,
+        journal_path=folder / values["journal"],
+        faults=found.faults,
+        interval_seconds=values["interval_seconds"],
+        fetch_deadline_seconds=values["fetch_deadline_seconds"],
+        rules=Rules(**{rule.name: values[rule.name] for rule in fields(Rules) if rule.name in values}),
+    )
 
 
 def check_root(root: Path) -> str | None:

@@ -91,9 +91,10 @@ def test_a_hold_beside_a_running_governor(place: Place, governor: Daemon) -> Non
     del governor
     said = place.call("hold", "--for", "2h", "--reason", "broker migration")
     assert (said.code, said.err) == (0, "")
-    first, effect = said.out.splitlines()
+    first, effect, when = said.out.splitlines()
     assert re.fullmatch(rf"hold by {ME} until \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC: broker migration", first)
-    assert effect == "a governor is running: it takes effect in its next cycle"
+    assert effect == "from then on all shares stay as they are; only `exposure --max` and `limit --max` still cut"
+    assert re.fullmatch(r"a governor is running: it takes effect in its next cycle, within \d+ s", when)
     place.wait_for("operator_hold")
     before = place.files()
     place.dashboard.next(fresh(risk=0.3))
@@ -376,7 +377,7 @@ def test_exposure_says_what_it_does_and_is_obeyed(place: Place) -> None:
     place.dashboard.next(fresh())
     assert lifted.out.splitlines()[:2] == [
         f"taken back: exposure --max 0.5 by {ME}: election",
-        "exposure may rise with the next move; until then no share rises",
+        "exposure 50.00% -> 100.00% with the next move; until then no share rises",
     ]
     assert place.call("once").code == 0
     assert place.shares() == before
@@ -409,8 +410,9 @@ def test_release_needs_a_member_without_a_good_record(place: Place) -> None:
     share = place.shares()["RangeTrader"]
     released = place.call("release", "RangeTrader")
     assert released.code == 0, released.err
-    effect = f"RangeTrader: its part of the plan, {share:.2%}, is shared out when MEMBERSHIP_GRACE is over, unless"
-    assert any(line.startswith(effect) for line in released.out.splitlines())
+    effect = f"RangeTrader: its part of the plan, {share:.2%}, is shared out when MEMBERSHIP_GRACE is over, "
+    effect += "in 3 cycles that decide, unless a good record comes first"
+    assert effect in released.out.splitlines()
     assert f"release RangeTrader by {ME}" in place.call("limits").out
 
 

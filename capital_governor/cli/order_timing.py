@@ -1,0 +1,143 @@
+"""When an order takes effect at the latest, and what may keep it back, in words for the answer of a command."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final
+
+from capital_governor.cli.figures import span
+from capital_governor.contracts.instants import read_instant
+from capital_governor.contracts.text import clean
+from capital_governor.core.hold import EXITS
+from capital_governor.core.model import OperatorHold, Rules, signed, utc_text
+from capital_governor.core.reason import Reason
+
+_HOLD_BY_EXIT: Final = {text: reason for reason, text in EXITS.items()}
+_SHOWN_BY_ITSELF: Final = {Reason.STOPPED, Reason.FILES_UNWRITABLE, Reason.OPERATOR_HOLD}
+"""Holds of which another line says more than the last cycle does."""
+
+
+class Needs(Enum):
+    """What an order needs to take effect."""
+
+    CYCLE = auto()
+    """Any cycle."""
+    CUT = auto()
+    """A cycle that may publish a cut: any but under STOP or with files that cannot be written."""
+    DECISION = auto()
+    """A cycle that decides, after COOLDOWN if a share is to rise."""
+    MOVE = auto()
+    """A move, which COOLDOWN and CONFIRM_CYCLES may delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastCycle:
+    """What the status file says of the last cycle.
+
+    Args:
+        at: its time, in seconds since 1970 UTC.
+        late_from: from then on the governor counts as dead, or hanging.
+        hold: the reason of its hold; None if it did not hold.
+        detail: the facts of that hold.
+        exit: what ends it.
+        multipliers: the last known exposure multipliers.
+    """
+
+    at: float
+    late_from: float
+    hold: Reason | None
+    detail: str
+    exit: str
+    multipliers: Mapping[str, float]
+
+
+def last_cycle(content: bytes | None) -> LastCycle | None:
+    """Return what a status file says of the last cycle; None if it cannot be read, or is of another version."""
+    try:
+        said: dict[str, Any] = json.loads(content or b"")
+        at, until = read_instant(said["timestamp"]), read_instant(said["valid_until"])
+        if at is None or until is None:
+            return None
+        known = {str(name): float(value) for name, value in said["multipliers"].items()}
+        exit_, detail = clean(said["exit"], 500), clean(said["detail"], 500)
+        return LastCycle(at.earliest, until.earliest, _HOLD_BY_EXIT.get(said["exit"]), detail, exit_, known)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What decides when an order takes effect.
+
+    Args:
+        now: in seconds since 1970 UTC.
+        running: whether a governor is there to obey; None if that cannot be seen.
+        stopped: whether the STOP file is there.
+        last: the last cycle; None if it is not known.
+        hold: the operator's hold in force.
+        moved_at: when the last move was published; None if there was none, or nothing waits for it.
+        longest_seconds: between two readings of the orders; None if the settings are faulty.
+        rules: of a decision; None if the settings are faulty.
+    """
+
+    now: float
+    running: bool | None
+    stopped: bool
+    last: LastCycle | None
+    hold: OperatorHold | None
+    moved_at: float | None
+    longest_seconds: float | None
+    rules: Rules | None
+
+
+def when_lines(seen: Situation, needs: Needs) -> Iterator[str]:
+    """Yield when an order takes effect at the latest, and each thing that keeps it back."""
+    yield _next_cycle(seen, needs)
+    if seen.stopped:
+        yield "the STOP file is there: nothing changes until it is removed"
+    last = seen.last if seen.running else None
+    if needs is not Needs.CYCLE and last is not None and last.hold is Reason.FILES_UNWRITABLE:
+        yield f"the last cycle could not write a file, and agents see no change until that succeeds: {last.detail}"
+    if needs in {Needs.DECISION, Needs.MOVE}:
+        yield from _delays(seen, last, needs)
+
+
+def _next_cycle(seen: Situation, needs: Needs) -> str:
+    if seen.running is None:
+        return "whether a governor is running cannot be seen; it takes effect in the next cycle"
+    if not seen.running:
+        return "no governor is running: it takes effect when one is, or with `once`"
+    if seen.last is not None and seen.now > seen.last.late_from:
+        age = span(seen.now - seen.last.at)
+        return f"a governor is there, but its last cycle was {age} ago: it takes effect when cycles go on; see `status`"
+    within = "" if seen.longest_seconds is None else f", within {span(math.ceil(_seconds_left(seen)))}"
+    always = ", in every hold but STOP" if needs is Needs.CUT else ""
+    return f"a governor is running: it takes effect in its next cycle{within}{always}"
+
+
+def _seconds_left(seen: Situation) -> float:
+    """Return the longest time until the next cycle reads the orders."""
+    longest = seen.longest_seconds or 0.0
+    # The status file has its time in whole seconds, rounded down.
+    left = longest if seen.last is None else seen.last.at + 1.0 + longest - seen.now
+    return left if 0.0 < left < longest else longest
+
+
+def _delays(seen: Situation, last: LastCycle | None, needs: Needs) -> Iterator[str]:
+    """Yield what delays a decision or a move. Nothing rises in a hold."""
+    if seen.hold is not None:
+        said = signed(seen.hold.author, seen.hold.until, seen.hold.reason)
+        yield f"the hold {said} is on: until it ends only cuts are made"
+    if last is not None and last.hold is not None and last.hold not in _SHOWN_BY_ITSELF:
+        yield f"the last cycle held ({last.detail}): until that ends only cuts are made. It ends with: {last.exit}"
+    rules = seen.rules
+    if rules is None:
+        return
+    if seen.moved_at is not None and seen.now < seen.moved_at + rules.cooldown_seconds:
+        yield f"COOLDOWN: nothing rises before {utc_text(math.ceil(seen.moved_at + rules.cooldown_seconds))}"
+    if needs is Needs.MOVE and rules.confirm_cycles > 1:
+        yield f"CONFIRM_CYCLES: a move comes when {rules.confirm_cycles} decided cycles in a row ask for it"

@@ -9,7 +9,7 @@ from typing import Final
 from capital_governor.cli.order_desk import Desk, open_desk
 from capital_governor.cli.order_timing import Needs
 from capital_governor.cli.output import fail
-from capital_governor.cli.release_command import release_lines
+from capital_governor.cli.release_command import release_line
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.core.acceptance import EXPIRES_SECONDS, acceptable, open_hold
 from capital_governor.core.orders import OrderKind
@@ -35,7 +35,7 @@ def accept(root: Path | None, *, dry_run: bool) -> int:
             fail(USAGE, nothing)
         lines = tuple(_effect(desk, hold, cycle))
         order = desk.order(OrderKind.ACCEPT, EXPIRES_SECONDS, "", accepts=hold.reason.value)
-        desk.give(order, lambda _: lines, Needs.CYCLE, hold.detail)
+        desk.give(order, lambda _: lines, Needs.ACCEPTANCE, hold.detail)
     return OK
 
 
@@ -57,8 +57,10 @@ def _effect(desk: Desk, hold: Hold, cycle: Decision) -> Iterator[str]:
     silent = sorted({*trace.faulty, *trace.absent})
     for agent in silent[:MOST_AGENTS]:
         memory = state.agents[agent]
-        yield from release_lines(agent, state, memory, desk.rules, faulty=agent in trace.faulty)
+        yield release_line(agent, state, memory, desk.rules, faulty=agent in trace.faulty)
     if len(silent) > MOST_AGENTS:
         yield f"and {len(silent) - MOST_AGENTS} more agents"
+    if silent and not any(memory.member for agent, memory in state.agents.items() if agent not in silent):
+        yield "no member is left that others' parts could go to: they go to the reserve"
     yield "the cycle that uses it decides again, so shares may move"
     yield "it waits up to a day for a cycle that holds for this, and lapses when that hold ends by itself"

@@ -6,6 +6,7 @@ import difflib
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
@@ -22,6 +23,8 @@ from capital_governor.core.model import EVERYBODY, WHOLE, Agent, State
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.journal.protocol import LIVE
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
+
+UNCHANGED: Final = "it kept no published share from what the plan gives it: nothing changes now"
 
 
 def limit(  # noqa: PLR0913 - one argument per option
@@ -79,7 +82,7 @@ def unlimit(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
             each.cap is not None and not each.share_out for each in desk.journal.orders(desk.now) if which(each)
         )
         needs = Needs.DECISION if withheld else Needs.MOVE
-        if not desk.take_back(which, lambda ended: loosening_lines(desk, ended), needs):
+        if not desk.take_back(which, lambda ended: loosening_lines(desk, ended) or (UNCHANGED,), needs):
             fail(USAGE, nothing)
     return OK
 

@@ -13,7 +13,7 @@ from capital_governor.cli.figures import percent
 from capital_governor.cli.order_desk import Desk
 from capital_governor.cli.place import published
 from capital_governor.core.decision import resolve
-from capital_governor.core.limits import withholding_caps
+from capital_governor.core.limits import shared_caps, withholding_caps
 from capital_governor.core.model import (
     EVERYBODY,
     WHOLE,
@@ -26,11 +26,13 @@ from capital_governor.core.model import (
     State,
     ppm,
 )
-from capital_governor.core.orders import Order, OrderKind, ceiling_of, limits_of
+from capital_governor.core.orders import Order, OrderKind, ceiling_of, hold_of, limits_of
 from capital_governor.core.reason import Reason
 
 MOST_AGENTS: Final = 20
 """So many agents are listed, those that change most."""
+UNPUBLISHED: Final = "nothing is published yet: it applies from the first allocation on"
+NOTHING_CUT: Final = "no published share is above it: nothing is cut"
 MOVE_TOO: Final = "a move in the same cycle may change shares as well, within all limits"
 
 
@@ -43,7 +45,7 @@ def cut_lines(desk: Desk) -> tuple[str, ...]:
     if problem:
         return (f"what it cuts cannot be shown: {problem}",)
     if found is None:
-        return ("nothing is published yet: it applies from the first allocation on",)
+        return (UNPUBLISHED,)
     # Without readable settings only the orders count.
     rules = Rules(min_alloc=0.0, max_alloc=1.0) if desk.rules is None else desk.rules
     orders = desk.journal.orders(desk.now)
@@ -55,14 +57,16 @@ def cut_lines(desk: Desk) -> tuple[str, ...]:
     )
     after = resolve(inputs, State(published=found), rules).proposal
     if after is None:
-        return ("no published share is above it: nothing is cut",)
-    exposure = (
-        (f"exposure {percent(found.exposure)} -> at most {percent(after.exposure)}",)
-        if after.exposure < found.exposure
-        else ()
-    )
-    losses = {agent: (share, after.shares[agent]) for agent, share in found.shares.items()}
-    return (*exposure, *_changes(losses), f"reserve {_share(found.reserve)} -> {_share(after.reserve)}", MOVE_TOO)
+        return (NOTHING_CUT,)
+    lines = []
+    if after.exposure < found.exposure:
+        lines.append(f"exposure {percent(found.exposure)} -> at most {percent(after.exposure)}")
+    lines += _changes({agent: (share, after.shares[agent]) for agent, share in found.shares.items()})
+    lines.append(f"reserve {_share(found.reserve)} -> {_share(after.reserve)}")
+    held = desk.running and desk.last is not None and desk.last.hold is not None
+    if not (held or desk.stopped or hold_of(orders)):
+        lines.append(MOVE_TOO)
+    return tuple(lines)
 
 
 def limit_lines(desk: Desk, order: Order, replaced: Iterable[Order]) -> tuple[str, ...]:
@@ -73,68 +77,97 @@ def limit_lines(desk: Desk, order: Order, replaced: Iterable[Order]) -> tuple[st
         order: the limit.
         replaced: the limits that it replaces.
     """
+    found, problem = published(desk.primary)
+    if found is None:
+        return (f"what it changes cannot be shown: {problem}" if problem else UNPUBLISHED,)
     lines: list[str] = []
     if order.cap is not None:
-        cut = cut_lines(desk)
-        lines += cut
-        if MOVE_TOO in cut:
-            lines.append(
-                "what it takes goes to the others with the next move, and to the reserve until then"
-                if order.share_out
-                else "what it takes stays in the reserve until the limit ends"
-            )
-    found, _ = published(desk.primary)
-    if order.floor is not None and found is not None:
+        lines += cut_lines(desk)
+        planned_above = any(line > ppm(order.cap, found.exposure) for line in _lines_of(order, found))
+        if order.share_out and planned_above:
+            lines.append("what it takes goes to the others with the next move, and to the reserve until then")
+        elif planned_above:
+            lines.append("what it takes stays in the reserve until the limit ends")
+    if order.floor is not None:
         lines += _floor_lines(found, order)
-    given_back = loosening_lines(desk, replaced)
+    given_back = loosening_lines(desk, replaced, order)
     if given_back:
         given_back += ("nothing rises before a cycle that decides, nor before COOLDOWN is over",)
     return (*lines, *given_back)
 
 
-def loosening_lines(desk: Desk, ended: Iterable[Order]) -> tuple[str, ...]:
-    """Return what the end of limits gives back, or allows the next move to do."""
+def loosening_lines(desk: Desk, ended: Iterable[Order], instead: Order | None = None) -> tuple[str, ...]:
+    """Return what the end of limits gives back, or allows the next move to do.
+
+    Args:
+        desk: where the end is stored already.
+        ended: the limits that ended.
+        instead: the limit that replaces them, if any.
+    """
     found, _ = published(desk.primary)
     over = tuple(order for order in ended if order.kind is OrderKind.LIMIT)
-    if found is None or not over:
+    if found is None:
         return ()
-    freed = tuple(order for order in over if order.cap is not None and not order.share_out)
-    agents = [agent for agent in found.withheld if any(order.agent in {agent, EVERYBODY} for order in freed)]
-    caps = withholding_caps(found.plan, limits_of(desk.journal.orders(desk.now)), desk.now)
-    gains: dict[Agent, tuple[Ppm, Ppm]] = {}
-    for agent in agents:
-        line = found.plan[agent]
-        allowed = min(line, ppm(caps[agent].value, found.exposure)) if agent in caps else line
-        if allowed > found.shares[agent]:
-            gains[agent] = (found.shares[agent], allowed)
+    gains = _gains(desk, found, over)
     lines = list(_changes(gains, "at most "))
     if lines:
         total = sum(new - old for old, new in gains.values())
         lines.append(f"reserve {_share(found.reserve)} -> at least {_share(found.reserve - total)}")
         if desk.rules is not None and desk.rules.max_step < 1.0:
             lines.append(f"MAX_STEP: each cycle gives back at most {percent(desk.rules.max_step)} of what is deployed")
-    if any(order.cap is not None and order.share_out for order in over):
+    cap = 1.0 if instead is None or instead.cap is None else instead.cap
+    floor = 0.0 if instead is None or instead.floor is None else instead.floor
+    if any(order.share_out and order.cap is not None and order.cap < cap and _at_cap(order, found) for order in over):
         lines.append("a share that the former cap kept low may rise with the next move")
-    if any(order.floor is not None for order in over):
+    if any(order.floor is not None and order.floor > floor and _at_floor(order, found) for order in over):
         lines.append("a share that the former floor kept up may fall with the next move")
     return tuple(lines)
+
+
+def _gains(desk: Desk, found: Publication, ended: Iterable[Order]) -> dict[Agent, tuple[Ppm, Ppm]]:
+    """Return share and largest possible share of each agent from which ended caps withheld something."""
+    freed = [order for order in ended if order.cap is not None and not order.share_out]
+    limits, rules = limits_of(desk.journal.orders(desk.now)), desk.rules or Rules(min_alloc=0.0, max_alloc=1.0)
+    withholding, shared = (
+        withholding_caps(found.plan, limits, desk.now),
+        shared_caps(found.plan, limits, desk.now, rules),
+    )
+    gains = {}
+    for agent in found.withheld:
+        cap = min(shared[agent], withholding[agent].value if agent in withholding else 1.0)
+        allowed = min(found.plan[agent], ppm(cap, found.exposure))
+        if allowed > found.shares[agent] and any(order.agent in {agent, EVERYBODY} for order in freed):
+            gains[agent] = found.shares[agent], allowed
+    return gains
+
+
+def _at_cap(order: Order, found: Publication) -> bool:
+    """Return whether a planned share is at the cap of a limit, give or take the rounding."""
+    return any(line >= ppm(order.cap or 0.0, found.exposure) - 1 for line in _lines_of(order, found))
+
+
+def _at_floor(order: Order, found: Publication) -> bool:
+    """Return whether a planned share is at the floor of a limit, give or take the rounding."""
+    return any(line <= ppm(order.floor or 0.0, found.exposure) + 1 for line in _lines_of(order, found))
+
+
+def _lines_of(order: Order, found: Publication) -> list[Ppm]:
+    return [line for agent, line in found.plan.items() if order.agent in {agent, EVERYBODY}]
 
 
 def rise_lines(desk: Desk, ended: Iterable[Order]) -> tuple[str, ...]:
     """Return how far exposure may rise when the operator's ceiling has ended or was raised: only by a move."""
     found, _ = published(desk.primary)
-    former = [order.cap for order in ended if order.kind is OrderKind.EXPOSURE and order.cap is not None]
-    if found is None or not former:
+    if found is None or not any(order.kind is OrderKind.EXPOSURE for order in ended):
         return ()
-    if found.exposure < min(former):
-        return (f"published exposure, {percent(found.exposure)}, is below the former order: nothing changes now",)
     ceiling, rules = ceiling_of(desk.journal.orders(desk.now)), desk.rules
     highest = 1.0 if ceiling is None else ceiling.value
     if desk.last is None or rules is None:
         return (f"exposure may rise from {percent(found.exposure)} with the next move; until then no share rises",)
     highest = min(highest, 1.0 - rules.min_reserve, *desk.last.multipliers.values())
     if highest <= found.exposure:
-        return (f"the market and the settings allow no more than {percent(highest)} now: nothing changes now",)
+        now = f"published exposure is {percent(found.exposure)}, and all else allows {percent(highest)} now"
+        return (f"{now}: nothing changes now",)
     rise = f"exposure {percent(found.exposure)} -> {percent(highest)} with the next move; until then no share rises"
     grows = sum(found.weights.values()) * highest - sum(found.plan.values()) / WHOLE
     least = min(rules.threshold, rules.turnover_threshold)

@@ -12,12 +12,13 @@ from typing import Any, Final
 from capital_governor.cli.figures import span
 from capital_governor.contracts.instants import read_instant
 from capital_governor.contracts.text import clean
+from capital_governor.core.acceptance import ACCEPTABLE
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import OperatorHold, Rules, signed, utc_text
 from capital_governor.core.reason import Reason
 
 _HOLD_BY_EXIT: Final = {text: reason for reason, text in EXITS.items()}
-_SHOWN_BY_ITSELF: Final = {Reason.STOPPED, Reason.FILES_UNWRITABLE, Reason.OPERATOR_HOLD}
+_SHOWN_BY_ITSELF: Final = frozenset({Reason.STOPPED, Reason.FILES_UNWRITABLE, Reason.OPERATOR_HOLD})
 """Holds of which another line says more than the last cycle does."""
 
 
@@ -28,6 +29,8 @@ class Needs(Enum):
     """Any cycle."""
     CUT = auto()
     """A cycle that may publish a cut: any but under STOP or with files that cannot be written."""
+    ACCEPTANCE = auto()
+    """A cycle that holds for what is accepted, and for nothing before that."""
     DECISION = auto()
     """A cycle that decides, after COOLDOWN if a share is to rise."""
     MOVE = auto()
@@ -98,11 +101,11 @@ def when_lines(seen: Situation, needs: Needs) -> Iterator[str]:
     """Yield when an order takes effect at the latest, and each thing that keeps it back."""
     yield _next_cycle(seen, needs)
     if seen.stopped:
-        yield "the STOP file is there: nothing changes until it is removed"
+        yield "the STOP file is there: nothing changes before the first cycle after it is removed"
     last = seen.last if seen.running else None
     if needs is not Needs.CYCLE and last is not None and last.hold is Reason.FILES_UNWRITABLE:
         yield f"the last cycle could not write a file, and agents see no change until that succeeds: {last.detail}"
-    if needs in {Needs.DECISION, Needs.MOVE}:
+    if needs in {Needs.ACCEPTANCE, Needs.DECISION, Needs.MOVE}:
         yield from _delays(seen, last, needs)
 
 
@@ -113,8 +116,10 @@ def _next_cycle(seen: Situation, needs: Needs) -> str:
         return "no governor is running: it takes effect when one is, or with `once`"
     if seen.last is not None and seen.now > seen.last.late_from:
         age = span(seen.now - seen.last.at)
-        return f"a governor is there, but its last cycle was {age} ago: it takes effect when cycles go on; see `status`"
+        return f"a governor is there, but its last cycle was {age} ago: it takes effect when that goes on, see `status`"
     within = "" if seen.longest_seconds is None else f", within {span(math.ceil(_seconds_left(seen)))}"
+    if seen.stopped:
+        return f"a governor is running: it reads this in its next cycle{within}"
     always = ", in every hold but STOP" if needs is Needs.CUT else ""
     return f"a governor is running: it takes effect in its next cycle{within}{always}"
 
@@ -129,13 +134,14 @@ def _seconds_left(seen: Situation) -> float:
 
 def _delays(seen: Situation, last: LastCycle | None, needs: Needs) -> Iterator[str]:
     """Yield what delays a decision or a move. Nothing rises in a hold."""
+    expected = _SHOWN_BY_ITSELF | (ACCEPTABLE if needs is Needs.ACCEPTANCE else frozenset())
     if seen.hold is not None:
         said = signed(seen.hold.author, seen.hold.until, seen.hold.reason)
         yield f"the hold {said} is on: until it ends only cuts are made"
-    if last is not None and last.hold is not None and last.hold not in _SHOWN_BY_ITSELF:
+    if last is not None and last.hold is not None and last.hold not in expected:
         yield f"the last cycle held ({last.detail}): until that ends only cuts are made. It ends with: {last.exit}"
     rules = seen.rules
-    if rules is None:
+    if rules is None or needs is Needs.ACCEPTANCE:
         return
     if seen.moved_at is not None and seen.now < seen.moved_at + rules.cooldown_seconds:
         yield f"COOLDOWN: nothing rises before {utc_text(math.ceil(seen.moved_at + rules.cooldown_seconds))}"

@@ -40,13 +40,13 @@ def release(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
                 f"to take its capital away, use `limit {shlex.quote(agent)} --max 0`",
             )
         faulty = isinstance(payload, Snapshot) and agent in payload.faults
-        lines = release_lines(agent, head.state, memory, desk.rules, faulty=faulty)
+        line = release_line(agent, head.state, memory, desk.rules, faulty=faulty)
         order = desk.order(OrderKind.RELEASE, EXPIRES_SECONDS, "", agent=agent)
-        desk.give(order, lambda _: lines, Needs.MOVE)
+        desk.give(order, lambda _: (line,), Needs.MOVE)
     return OK
 
 
-def release_lines(agent: Agent, state: State, memory: Memory, rules: Rules | None, *, faulty: bool) -> tuple[str, ...]:
+def release_line(agent: Agent, state: State, memory: Memory, rules: Rules | None, *, faulty: bool) -> str:
     """Return what is shared out if an agent is released or its absence accepted, and when.
 
     Args:
@@ -57,17 +57,17 @@ def release_lines(agent: Agent, state: State, memory: Memory, rules: Rules | Non
         faulty: it has a record, a faulty one.
     """
     line = 0 if state.published is None else state.published.plan.get(agent, 0)
-    part = f"its part of the plan, {percent(line / WHOLE)}, is shared out"
+    part, first = f"its part of the plan, {percent(line / WHOLE)}, is shared out", "unless a good record comes first"
     if memory.lapsed:
-        when = "in the next cycle that decides"
-    elif faulty:
-        when = "when MEMBERSHIP_GRACE cycles have had no record of it; while faulty ones come, it keeps its share"
-    else:
-        when = "when MEMBERSHIP_GRACE is over"
-        if rules is not None:
-            left = max(1, rules.membership_grace_cycles - memory.absent + 1)
-            when += f", in {count_text(left, 'cycle')} that {'decides' if left == 1 else 'decide'}"
-    return (f"{agent}: {part} {when}, unless a good record comes first",)
+        return f"{agent}: {part} in the next cycle that decides, {first}"
+    if faulty:
+        grace = "when it has had no record for longer than MEMBERSHIP_GRACE"
+        return f"{agent}: while faulty records come, it keeps its share; {part} {grace}, {first}"
+    when = "when MEMBERSHIP_GRACE is over"
+    if rules is not None:
+        left = max(1, rules.membership_grace_cycles - memory.absent + 1)
+        when += f", in {count_text(left, 'cycle')} that {'decides' if left == 1 else 'decide'}"
+    return f"{agent}: {part} {when}, {first}"
 
 
 def _last_payload(desk: Desk) -> Entry | None:

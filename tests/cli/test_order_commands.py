@@ -4,83 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from capital_governor.core.orders import OrderEnd, OrderKind
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
-from tests.rigs.commands import CommandResult, call
-from tests.rigs.cycle_rig import footprint
+from tests.rigs.commands import call
 from tests.rigs.daemon import Daemon
-from tests.rigs.dashboard import FLEET, Dashboard, fixed, fresh
+from tests.rigs.dashboard import FLEET, fixed, fresh
+from tests.rigs.ordered_root import ME, SLOW, Place
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.stored_roots import unpack
 
 pytestmark = pytest.mark.usefixtures("loaded")
-ME: Final = pwd.getpwuid(os.getuid()).pw_name
-SLOW: Final = 30.0
-"""Seconds for what takes an interval of half a second where nothing else runs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A root and its dashboard."""
-
-    root: Path
-    dashboard: Dashboard
-
-    def call(self, *words: str, **own: str) -> CommandResult:
-        return call(self.root, *words, url=self.dashboard.url, env=own)
-
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.root / "runtime" / "capital_governor_status.json").read_bytes())
-        return found
-
-    def shares(self) -> dict[str, float]:
-        content = (self.root / "runtime" / "capital_governor_allocations.json").read_bytes()
-        found: dict[str, float] = json.loads(content)["allocations"]
-        return found
-
-    @property
-    def journal(self) -> Path:
-        return self.root / "state" / "capital_governor.sqlite3"
-
-    def files(self) -> list[Any]:
-        runtime = self.root / "runtime"
-        return footprint(runtime / "capital_governor_allocations.json", runtime / "allocations_override.json")
-
-    def wait_for(self, reason: str) -> None:
-        wait_until(lambda: self.status()["reason"] == reason, SLOW)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    root = tmp_path / "root"
-    root.mkdir()
-    with Dashboard() as dashboard:
-        yield Place(root, dashboard)
-
-
-@pytest.fixture
-def governor(place: Place) -> Iterator[Daemon]:
-    """A governor that has published its first allocation."""
-    with Daemon(place.root, place.dashboard.url) as running:
-        running.says("Allocations saved")
-        yield running
-
-
-def cycles_of(place: Place, more: int) -> None:
-    """Wait until the governor has begun so many cycles more."""
-    place.dashboard.wait_for(len(place.dashboard.asked) + more, SLOW)
 
 
 # --- beside a running governor ---------------------------------------------------------------------------------------
@@ -98,7 +40,7 @@ def test_a_hold_beside_a_running_governor(place: Place, governor: Daemon) -> Non
     place.wait_for("operator_hold")
     before = place.files()
     place.dashboard.next(fresh(risk=0.3))
-    cycles_of(place, 3)
+    place.cycles(3)
     assert place.files() == before
     shown = place.call("status")
     assert shown.code == 0
@@ -235,7 +177,7 @@ def test_orders_survive_restarts(place: Place) -> None:
         running.process.wait(PATIENCE_SECONDS)
     before = place.files()
     with Daemon(place.root, place.dashboard.url) as running:
-        cycles_of(place, 2)
+        place.cycles(2)
         assert place.files() == before
         assert {order["order"] for order in place.status()["orders"]} == {"hold", "limit"}
         assert place.call("resume").code == 0

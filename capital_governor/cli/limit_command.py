@@ -24,7 +24,7 @@ from capital_governor.core.orders import Order, OrderKind
 from capital_governor.journal.protocol import LIVE
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 
-UNCHANGED: Final = "it kept no published share from what the plan gives it: nothing changes now"
+UNCHANGED: Final = "it has not changed a published share: nothing changes now"
 
 
 def limit(  # noqa: PLR0913 - one argument per option

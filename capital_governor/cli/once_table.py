@@ -15,7 +15,10 @@ from capital_governor.core.trace import Decision
 from capital_governor.service.standing import Outcome
 from capital_governor.wording.log_lines import fleet_range_line
 from capital_governor.wording.reason_texts import message, reason_kind, waiting_text
+from capital_governor.wording.withheld_texts import cause_text
 
+MOST_WITHHELD: Final = 20
+"""So many agents are listed from which something is withheld, the largest amounts first."""
 _ROUNDING: Final = 1e-9
 """A weight may be above its cap by this much through float rounding."""
 _COLORS: Final = {
@@ -37,8 +40,9 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
     cycle; ``waiting`` is a generation that is decided and not in the files yet.
     ``exposure``, ``exposure_by``, and each agent's ``score``, ``weight``, ``limit`` (the one that its weight has
     reached) and ``wanted`` (the share before any threshold) are of this cycle's decision. ``change`` is that of the
-    published share, ``fault`` why an agent may not gain. Shares, weights, scores and changes are 0..1; null means none.
-    Agents are sorted by falling share. ``leeway`` is as in ``check``; ``orders`` are the orders in force.
+    published share, ``fault`` why an agent may not gain, ``withheld`` what its plan line has more than its share, and
+    ``withheld_by`` what withholds that, if this cycle decided. Shares, weights, scores and changes are 0..1; null
+    means none. Agents are sorted by falling share. ``leeway`` is as in ``check``; ``orders`` are the orders in force.
     """
     decision, published = done.decision, done.visible
     before = done.announcements[0].before if done.announcements else done.before.published
@@ -75,6 +79,8 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
                 "share": new[agent] / WHOLE if agent in new else None,
                 "change": (new.get(agent, 0) - old.get(agent, 0)) / WHOLE,
                 "fault": trace.faulty.get(agent) or ("no record" if agent in trace.absent else None),
+                "withheld": (0 if published is None else published.withheld.get(agent, 0)) / WHOLE,
+                "withheld_by": cause_text(trace.withheld[agent]) if agent in trace.withheld else None,
             }
             for agent in agents
         ],
@@ -119,6 +125,7 @@ def show_once(document: Mapping[str, Any]) -> None:
         if document["agents"]:
             _show_agents(page, document)
         _show_faults(page, document)
+        _show_withheld(page, document)
         if document["leeway"]:
             page.line(document["leeway"]["text"], "yellow" if document["leeway"]["frozen"] else "dim", indent=2)
         for warning in document["warnings"]:
@@ -183,3 +190,12 @@ def _show_faults(page: Page, document: Mapping[str, Any]) -> None:
         page.line(f"(!) {row['agent']}: {row['fault']}", "yellow", indent=4)
     if faulty:
         page.line("    (!) may not gain until its record is good again", "dim", indent=4)
+
+
+def _show_withheld(page: Page, document: Mapping[str, Any]) -> None:
+    withheld = sorted((row for row in document["agents"] if row["withheld"]), key=lambda row: -row["withheld"])
+    for row in withheld[:MOST_WITHHELD]:
+        by = f": {row['withheld_by']}" if row["withheld_by"] else ""
+        page.line(f"{row['agent']}: {percent(row['withheld'])} of its plan is withheld{by}", "yellow", indent=4)
+    if len(withheld) > MOST_WITHHELD:
+        page.line(f"... and {len(withheld) - MOST_WITHHELD} more agents: --json lists all", "dim")

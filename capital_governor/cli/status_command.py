@@ -144,18 +144,23 @@ def _metrics_text(document: Mapping[str, Any], now: float) -> str:
 def _show_shares(page: Page, document: Mapping[str, Any]) -> None:
     shares = sorted(document["allocations"].items(), key=lambda item: (-item[1], item[0]))
     rows, others = largest(page, shares)
-    most = max(share for _, share in shares) or 1.0
-    columns = 3 if page.terminal and page.width >= NARROW_COLUMNS and page.drawn else 2
-    cells = [
-        (
-            Cell(agent),
-            Cell(percent(share), "bold"),
-            Cell("\N{BLACK SQUARE}" * round(BAR_COLUMNS * share / most), "green"),
-        )[:columns]
-        for agent, share in rows
-    ]
-    footer = ("reserve", percent(document["reserve"]), "")[:columns]
+    most, withheld = max(share for _, share in shares) or 1.0, document["withheld"] or {}
+    names = ["agent", "share"]
+    if withheld:
+        names.append("withheld")
+    if page.terminal and page.width >= NARROW_COLUMNS and page.drawn:
+        names.append("")
+    cells = []
+    for agent, share in rows:
+        each = {
+            "agent": Cell(agent),
+            "share": Cell(percent(share), "bold"),
+            "withheld": Cell(percent(withheld.get(agent)), "yellow"),
+            "": Cell("\N{BLACK SQUARE}" * round(BAR_COLUMNS * share / most), "green"),
+        }
+        cells.append([each[name] for name in names])
+    total = {"agent": "reserve", "share": percent(document["reserve"])}
     page.line("")
-    page.table(("agent", "share", "")[:columns], cells, footer, left=("agent", ""))
+    page.table(names, cells, [total.get(name, "") for name in names], left=("agent", ""))
     if others:
         page.line(others, "dim")

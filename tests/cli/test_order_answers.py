@@ -299,7 +299,7 @@ def test_a_limit_that_changed_nothing(place: Place) -> None:
     lines = answer(place, "limit", "ScoutBot", "--max", "0.3")
     assert lines[1] == "no published share is above it: nothing is cut"
     lines = answer(place, "unlimit", "ScoutBot")
-    assert lines[1] == "it kept no published share from what the plan gives it: nothing changes now"
+    assert lines[1] == "it has not changed a published share: nothing changes now"
 
 
 @pytest.mark.parametrize(

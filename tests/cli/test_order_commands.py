@@ -107,6 +107,42 @@ def test_a_preview_does_not_obey_what_was_taken_back(
     assert (checked["next"]["reason"], checked["next"]["hold"]) == (done["reason"], done["hold"])
 
 
+@pytest.mark.parametrize(
+    ("orders", "change", "reason"),
+    [
+        (["exposure --max 0.5"], {}, "cut_ceiling"),
+        (["limit * --max 0.2"], {}, "cut_limit"),
+        (["limit RangeTrader --max 0.2 --share-out"], {}, "limit_breached"),
+        (["limit ScoutBot --min 0.3"], {}, "below_floor"),
+        (["hold", "exposure --max 0"], {}, "cut_ceiling"),
+        (["exposure --max 0"], None, "cut_ceiling"),
+        (["release RangeTrader"], {"RangeTrader": None}, "member_left"),
+        (["accept"], {"RangeTrader": None, "ScoutBot": None}, "member_left"),
+    ],
+)
+def test_a_preview_obeys_orders_as_the_cycle_does(
+    place: Place, orders: list[str], change: dict[str, None] | None, reason: str
+) -> None:
+    """`once --dry-run` and `check` say what the cycle then does, also in a hold and without a dashboard."""
+    own = {"CAPITAL_GOVERNOR_MEMBERSHIP_GRACE": "0"}
+    assert place.call("once", **own).code == 0
+    if change is None:
+        place.dashboard.next(fixed(b"", status="401 Unauthorized"))
+    elif change:
+        place.dashboard.next(fresh({name: record for name, record in FLEET.items() if name not in change}))
+        place.call("once", **own)
+    for order in orders:
+        assert place.call(*order.split(), **own).code == 0
+    before = place.files()
+    foretold, checked = (place.call(*words.split(), "--json", **own).json for words in ("once --dry-run", "check"))
+    assert place.files() == before
+    done = place.call("once", "--json", **own).json
+    assert (foretold["reason"], checked["next"]["reason"], done["reason"]) == (reason, reason, reason)
+    assert [foretold[name] for name in ("agents", "reserve", "published_exposure", "hold", "orders")] == [
+        done[name] for name in ("agents", "reserve", "published_exposure", "hold", "orders")
+    ]
+
+
 def test_a_limit_given_during_a_hold_shows_in_explain_before_it_is_obeyed(place: Place) -> None:
     """`explain` has it as one to come, for its agent alone, until a decision has it among that agent's limits."""
     assert place.call("once").code == 0
@@ -373,6 +409,62 @@ def test_check_shows_what_each_group_catches(place: Place) -> None:
     ]
     assert found["ok"] is True
     assert place.call("check", "--json").json["groups"] == []
+
+
+def test_what_is_withheld_is_shown(place: Place) -> None:
+    """`once`, `status` and `explain` show that a share is less than the plan, by what, how much, and what ends it."""
+    assert place.call("once").code == 0
+    share = place.shares()["RangeTrader"]
+    place.call("limit", "RangeTrader", "--max", "0.1", "--reason", "new strategy")
+    plain = place.call("once").out
+    by = f"operator's cap by {ME}: new strategy"
+    assert f"RangeTrader: {share - 0.1:.2%} of its plan is withheld: {by}\n" in plain
+    document = place.call("once", "--json").json
+    rows = {row["agent"]: (row["withheld"], row["withheld_by"]) for row in document["agents"]}
+    assert rows.pop("RangeTrader") == (pytest.approx(share - 0.1, abs=1e-9), by)
+    assert set(rows.values()) == {(0.0, None)}
+    status = place.call("status").out
+    (row,) = [line.split() for line in status.splitlines() if line.startswith("RangeTrader ")]
+    assert row[:3] == ["RangeTrader", "10.00%", f"{share - 0.1:.2%}"]
+    explained = place.call("explain", "RangeTrader").out.splitlines()
+    amount = f"{share - 0.1:.4%}"
+    assert [line for line in explained if re.match("(plan|withheld|share) |  +ends with", line)] == [
+        f"plan       {share:.6f} x 1 = {share:.4%}",
+        f"withheld   {amount}: {by}",
+        "             ends with: the end of the order, or `capital-governor unlimit`",
+        f"share      {share:.4%} - {amount} = 10.0000%; the reserve has the difference",
+    ]
+    found = place.call("explain", "RangeTrader", "--json").json
+    assert (found["plan"], found["plan_published"], found["share_after"]) == (share, share, 0.1)
+    assert (found["withheld"], found["withheld_by"]) == (pytest.approx(share - 0.1, abs=1e-9), by)
+    assert found["withheld_ends"] == "the end of the order, or `capital-governor unlimit`"
+    place.call("unlimit", "RangeTrader")
+    assert "of its plan is withheld" not in place.call("once").out
+    assert "withheld" not in place.call("status").out
+
+
+def test_a_lapsed_agent_is_explained(place: Place) -> None:
+    """Its whole plan line is withheld; `explain` says since when, how it ends, and counts the good records."""
+    own = {"CAPITAL_GOVERNOR_MEMBERSHIP_GRACE": "0", "CAPITAL_GOVERNOR_RELEASE_AFTER": "50"}
+    assert place.call("once", **own).code == 0
+    share = place.shares()["RangeTrader"]
+    place.dashboard.next(fresh({name: record for name, record in FLEET.items() if name != "RangeTrader"}))
+    place.call("once", **own)
+    ends = "3 good records in a row, or `capital-governor release RangeTrader`, "
+    ends += "or 50 decided cycles without a record (RELEASE_AFTER)"
+    found = place.call("explain", "RangeTrader", "--json").json
+    assert (found["lapsed"], found["share_after"], found["withheld"]) == (True, 0.0, share)
+    assert (found["withheld_by"], found["withheld_ends"]) == ("lapsed", ends)
+    place.dashboard.next(fresh())
+    place.call("once", **own)
+    explained = place.call("explain", "RangeTrader").out.splitlines()
+    assert (
+        "record     lapsed after more than 0 cycles without one: 1 of 3 good records in a row to end that" in explained
+    )
+    assert f"withheld   {share:.4%}: lapsed" in explained
+    assert f"             ends with: {ends}" in explained
+    shown = place.call("once", **own).out
+    assert f"RangeTrader: {share:.2%} of its plan is withheld: lapsed\n" in shown
 
 
 def test_once_shows_a_restore(place: Place) -> None:

@@ -108,6 +108,7 @@ def as_shown(output: str, place: Place) -> str:
         (r"(?<!until )\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "2025-11-03 22:00:00 UTC"),
         (r"process \d+", "process 4711"),
         (r"\d+ s (ago|old)", r"0 s \1"),
+        (r"(next cycle, within )\d+ (?:min|s)(?: \d+ s)?", r"\g<1>4 min 12 s"),
         (r"(cooldown\b.*?)\d+( s)? of 0", r"\g<1>0\2 of 0"),
     ):
         text = re.sub(pattern, shown, text)

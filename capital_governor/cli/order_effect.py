@@ -166,8 +166,8 @@ def rise_lines(desk: Desk, ended: Iterable[Order]) -> tuple[str, ...]:
         return (f"exposure may rise from {percent(found.exposure)} with the next move; until then no share rises",)
     highest = min(highest, 1.0 - rules.min_reserve, *desk.last.multipliers.values())
     if highest <= found.exposure:
-        now = f"published exposure is {percent(found.exposure)}, and all else allows {percent(highest)} now"
-        return (f"{now}: nothing changes now",)
+        allowed = f"market, drawdown and settings allow {percent(highest)}"
+        return (f"published exposure is {percent(found.exposure)}, and {allowed}: nothing changes now",)
     rise = f"exposure {percent(found.exposure)} -> {percent(highest)} with the next move; until then no share rises"
     grows = sum(found.weights.values()) * highest - sum(found.plan.values()) / WHOLE
     least = min(rules.threshold, rules.turnover_threshold)

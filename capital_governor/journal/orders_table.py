@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from capital_governor.core.model import EVERYBODY
+from capital_governor.core.model import EVERYBODY, signed
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.driver import Driver
@@ -93,14 +93,14 @@ def _select(db: Driver, which: str) -> str:
 def _refuse_unknown(order: Order, place: str) -> None:
     """Raise JournalUnavailableError if a governor of an older version would not obey the order as it is meant."""
     if order.kind in {OrderKind.EXPOSURE, OrderKind.RELEASE} or order.agent == EVERYBODY:
-        what = f"a governor of that version does not know `{order.text}`"
+        what, _, _ = order.text.partition(f" {signed(order.author, order.until, order.reason)}")
+        why = f"does not know `{what}`: "
     elif order.cap is not None and not order.share_out:
-        what = "a governor of that version shares out what a cap takes; order that with --share-out"
+        why = "would give what the cap takes to the others: add --share-out if that is meant, or "
     else:
         return
-    raise JournalUnavailableError(
-        f"{place} is of an older version: {what}, or first start the governor of this version"
-    )
+    remedy = "start the governor of this version and give the order again"
+    raise JournalUnavailableError(f"{place} is of an older version: a governor of that version {why}{remedy}")
 
 
 def _order(row: tuple[Any, ...]) -> Order:

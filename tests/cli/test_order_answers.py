@@ -191,7 +191,9 @@ def test_the_end_of_an_order_that_the_market_undercuts(place: Place) -> None:
     answer(place, "exposure", "--max", "0.5")
     assert once(place)["published_exposure"] == 0.4
     lines = answer(place, "exposure", "--lift")
-    assert lines[1] == "published exposure is 40.00%, and all else allows 40.00% now: nothing changes now"
+    assert (
+        lines[1] == "published exposure is 40.00%, and market, drawdown and settings allow 40.00%: nothing changes now"
+    )
     assert once(place)["moved"] is False
 
 

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.rigs.daemon import Daemon
 from tests.rigs.dashboard import FLEET, fixed, fresh
 from tests.rigs.ordered_root import ME, SLOW, Place
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
-from tests.rigs.stored_roots import unpack
+from tests.rigs.stored_roots import unpack, unpack_schema_4
 
 pytestmark = pytest.mark.usefixtures("loaded")
 
@@ -440,7 +441,7 @@ def test_what_is_withheld_is_shown(place: Place) -> None:
     assert found["withheld_ends"] == "the end of the order, or `capital-governor unlimit`"
     place.call("unlimit", "RangeTrader")
     assert "of its plan is withheld" not in place.call("once").out
-    assert "withheld" not in place.call("status").out
+    assert re.search("^agent +share$", place.call("status").out, re.MULTILINE)
 
 
 def test_a_lapsed_agent_is_explained(place: Place) -> None:
@@ -604,17 +605,40 @@ def test_an_order_leaves_the_journal_of_an_older_version_to_its_governor(tmp_pat
     assert "did you mean Bob?" in limited.err
     given = call(tmp_path, "limit", "Ada", "--max", "0.05", "--share-out", url=url)
     assert "replaces: limit Ada --max 0.1 --share-out" in given.out
-    withheld = call(tmp_path, "limit", "Ada", "--max", "0.01", url=url)
-    assert (withheld.code != 0, "shares out what a cap takes; order that with --share-out" in withheld.err) == (
-        True,
-        True,
-    )
     assert call(tmp_path, "accept", url=url).code == 2
     assert _schema(tmp_path) == before
     plain = sqlite3.connect(tmp_path / "state" / "capital_governor.sqlite3")
     kinds = plain.execute("SELECT kind, agent, cap FROM orders WHERE ended_at IS NULL ORDER BY id").fetchall()
     plain.close()
     assert kinds[-3:] == [("hold", "", None), ("limit", "Bobb", 0.2), ("limit", "Ada", 0.05)]
+
+
+@pytest.mark.parametrize("unpacked", [unpack, unpack_schema_4])
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (
+            "limit Ada --max 0.01",
+            "would give what the cap takes to the others: add --share-out if that is meant, or start",
+        ),
+        ("limit * --max 0.1 --share-out", "does not know `limit * --max 0.1 --share-out`"),
+        ("exposure --max 0", "does not know `exposure --max 0`"),
+    ],
+)
+def test_what_an_older_governor_would_not_obey_is_refused(
+    tmp_path: Path, unpacked: Callable[[Path], None], words: str, why: str
+) -> None:
+    """It may still be running: exit code 75 and one line with the remedy, and the orders stay as they are."""
+    unpacked(tmp_path)
+    before = call(tmp_path, "limits", "--json").out
+    said = call(tmp_path, *words.split())
+    assert (said.code, said.out) == (75, "")
+    (line,) = said.err.splitlines()
+    journal = tmp_path / "state" / "capital_governor.sqlite3"
+    start = f"capital-governor: the journal {journal} is of an older version: a governor of that version {why}"
+    assert line.startswith(start)
+    assert line.endswith("start the governor of this version and give the order again")
+    assert call(tmp_path, "limits", "--json").out == before
 
 
 def _schema(root: Path) -> list[Any]:

@@ -78,7 +78,7 @@ VARIABLES: Final[Mapping[str, Variable]] = {
         "MEMBERSHIP_GRACE", kinds.COUNT, 3, "cycles", "cycles without a record until an agent lapses"
     ),
     "release_after_cycles": _own(
-        "RELEASE_AFTER", kinds.COUNT_OR_NEVER, None, "cycles", "then, until its part is shared out"
+        "RELEASE_AFTER", kinds.COUNT_OR_NEVER, None, "cycles", "more such cycles until its release"
     ),
     "max_age_set_seconds": _own(
         "MAX_AGE", kinds.AGE, None, "s", "oldest payload that is used; default 3 intervals, if more"

@@ -11,7 +11,7 @@ import pytest
 
 from capital_governor.contracts.payload import parse
 from capital_governor.core.decision import commit, decide
-from capital_governor.core.model import Guardian, Inputs, Metrics, Refusal, Regime, Rules, Snapshot, State
+from capital_governor.core.model import Guardian, Inputs, Limit, Metrics, Refusal, Regime, Rules, Snapshot, State
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
 from tests.manual.pages import (
@@ -32,11 +32,12 @@ def decided(
     risk: float = 1.0,
     drawdown: float = 0.0,
     now: float = NOW,
+    limits: tuple[Limit, ...] = (),
 ) -> Decision:
     payload = Snapshot(
         now, fleet, guardian=Guardian(is_paused=False, drawdown_percent=drawdown), regime=Regime("", risk)
     )
-    return decide(Inputs(now, payload), state or State(), Rules())
+    return decide(Inputs(now, payload, limits=limits), state or State(), Rules())
 
 
 def test_the_figures_of_the_readme() -> None:
@@ -75,6 +76,32 @@ def test_worked_example() -> None:
     }
     assert float(shares.pop("reserve")[1]) * 1_000_000 == published.reserve
     assert {agent: round(float(result) * 1_000_000) for agent, (_, result) in shares.items()} == published.shares
+
+
+def test_what_a_cap_withholds() -> None:
+    """The manual's cap on the worked example withholds what it says, from that agent alone; shared out, others gain."""
+    text = section("deciding", "Withheld")
+    match = re.search(r"`limit (\w+) --max ([0-9.]+)`:", text)
+    assert match
+    agent, cap = match[1], float(match[2])
+    found = sums(blocks(text, "text")[1])
+    for value, result in found.values():
+        assert f"{value:.{len(result.partition('.')[2])}f}" == result
+    before = decided(FLEET_OF_EXAMPLE, risk=0.8)
+    capped, shared = (
+        decided(FLEET_OF_EXAMPLE, commit(before), risk=0.8, limits=(Limit(agent, "anna", cap, share_out=share_out),))
+        for share_out in (False, True)
+    )
+    assert before.proposal is not None
+    assert capped.proposal is not None
+    assert shared.proposal is not None
+    told = {name: round(float(result) * 1_000_000) for name, (_, result) in found.items()}
+    new, old = capped.proposal, before.proposal.shares
+    assert (new.plan[agent], new.shares[agent]) == (told["plan"], told["cap"])
+    assert (dict(new.withheld), new.reserve) == ({agent: told["withheld"]}, told["reserve"])
+    assert {name: new.shares[name] for name in old if name != agent} == {n: old[n] for n in old if n != agent}
+    assert sum(shared.proposal.shares[name] - old[name] for name in old if name != agent) == told["withheld"]
+    assert f"would give the {told['withheld'] / 1e6:g} to them" in flat(text)
 
 
 def test_what_the_example_does_next() -> None:

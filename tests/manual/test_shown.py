@@ -86,6 +86,10 @@ def test_fields_of_the_json(session: dict[str, str], place: Place) -> None:
     leeway = next(row[1] for row in tables(after("`check --json`:"))[0] if row[0] == "leeway")
     assert set(re.findall(r"\w+", leeway)) == check["leeway"].keys()
     assert place.json("limits").keys() == {"orders"}
+    shown = flat(after("`limits --json` has"))
+    for words in (("exposure",), ("limit", "SmartTrader")):
+        _, _, told = shown.partition(f"{words[0]}{' AGENT' * (len(words) - 1)} --json` has ")
+        assert place.json(*words).keys() == set(re.findall(r"`(\w+)`", told.partition(". `")[0].partition(":")[0]))
     fields = order_document(Order(key="", kind=OrderKind.HOLD, author="anna", given_at=NOW)).keys()
     assert set(listed(after("Each of `orders`:"))) == fields
     assert set(listed(after("Each of `latches` is true or false:"))) == written["latches"].keys()

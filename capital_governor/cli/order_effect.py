@@ -13,7 +13,6 @@ from capital_governor.cli.figures import percent
 from capital_governor.cli.order_desk import Desk
 from capital_governor.cli.place import published
 from capital_governor.core.decision import resolve
-from capital_governor.core.limits import shared_caps, withholding_caps
 from capital_governor.core.model import (
     EVERYBODY,
     WHOLE,
@@ -127,15 +126,12 @@ def loosening_lines(desk: Desk, ended: Iterable[Order], instead: Order | None = 
 def _gains(desk: Desk, found: Publication, ended: Iterable[Order]) -> dict[Agent, tuple[Ppm, Ppm]]:
     """Return share and largest possible share of each agent from which ended caps withheld something."""
     freed = [order for order in ended if order.cap is not None and not order.share_out]
-    limits, rules = limits_of(desk.journal.orders(desk.now)), desk.rules or Rules(min_alloc=0.0, max_alloc=1.0)
-    withholding, shared = (
-        withholding_caps(found.plan, limits, desk.now),
-        shared_caps(found.plan, limits, desk.now, rules),
-    )
+    limits = [order for order in desk.journal.orders(desk.now) if order.kind is OrderKind.LIMIT]
+    max_alloc = 1.0 if desk.rules is None else desk.rules.max_alloc
     gains = {}
     for agent in found.withheld:
-        cap = min(shared[agent], withholding[agent].value if agent in withholding else 1.0)
-        allowed = min(found.plan[agent], ppm(cap, found.exposure))
+        caps = [order.cap for order in limits if order.cap is not None and order.agent in {agent, EVERYBODY}]
+        allowed = min(found.plan[agent], ppm(min([max_alloc, *caps]), found.exposure))
         if allowed > found.shares[agent] and any(order.agent in {agent, EVERYBODY} for order in freed):
             gains[agent] = found.shares[agent], allowed
     return gains

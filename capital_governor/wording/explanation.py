@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Final
+from typing import Final, cast
 
 from capital_governor.core.decision import score_of
+from capital_governor.core.groups import group_indices
 from capital_governor.core.membership import RETURN_CYCLES
 from capital_governor.core.model import EVERYBODY, WHOLE, Agent, Inputs, Ppm, Rules, State
 from capital_governor.core.orders import Order, OrderKind, limits_of
@@ -46,6 +48,7 @@ def explanation_document(agent: Agent, before: State, rules: Rules, decision: De
         "metrics": seen.metrics._asdict() if seen is not None and seen.metrics is not None else None,
         "score": None if score is None else score._asdict(),
         "limits": asdict(trace.limits[agent]) if agent in trace.limits else None,
+        "group": _group(agent, rules, decision),
         "floor_scale": trace.floor_scale,
         "weight_projected": trace.projected.get(agent),
         "weight": trace.weights.get(agent),
@@ -81,6 +84,7 @@ def explanation_lines(agent: Agent, before: State, rules: Rules, decision: Decis
     yield from _score_lines(agent, rules, decision)
     if agent in trace.limits:
         yield from _weight_lines(agent, trace.limits[agent], decision)
+        yield from _group_lines(agent, rules, decision)
     yield from _exposure_lines(decision)
     yield from _share_lines(agent, rules, decision)
     for trigger in trace.triggers:
@@ -212,6 +216,28 @@ def _weight_lines(agent: Agent, limits: AgentLimits, decision: Decision) -> Iter
     yield f"weight     {weight:.6f}, {_place(weight, lowest, limits.hi)}"
     if trace.step < 1.0:
         yield f"step       MAX_STEP allows {trace.step:.2%} of the way: {trace.weights[agent]:.6f}"
+
+
+def _group(agent: Agent, rules: Rules, decision: Decision) -> dict[str, object] | None:
+    """Return name, cap, number of agents and sum of weights of an agent's group; None if it is in none."""
+    weights = decision.trace.projected
+    by_agent = dict(zip(weights, group_indices(weights, rules.groups), strict=True))
+    number = by_agent.get(agent, -1)
+    if number < 0:
+        return None
+    members = [weights[name] for name, of in by_agent.items() if of == number]
+    group = rules.groups[number]
+    return {"name": group.name, "cap": group.cap, "agents": len(members), "weight": math.fsum(members)}
+
+
+def _group_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:
+    group = _group(agent, rules, decision)
+    if group is None:
+        return
+    cap, weight = cast("float", group["cap"]), cast("float", group["weight"])
+    agents = count_text(cast("int", group["agents"]), "agent")
+    where = "at its cap" if weight >= cap - _ROUNDING else "below its cap"
+    yield f"group      {group['name']}: {agents} with {weight:.6f} in all, {where}, {cap:g}"
 
 
 def _place(weight: float, lowest: float, highest: float) -> str:

@@ -43,7 +43,7 @@ from tests.rigs.raw_server import hang
 
 COMMANDS = (
     *("run", "once", "status", "explain", "check", "show-config", "hive"),
-    *("hold", "resume", "accept", "limit", "unlimit", "limits"),
+    *("hold", "resume", "accept", "exposure", "release", "limit", "unlimit", "limits"),
 )
 pytestmark = pytest.mark.usefixtures("loaded")
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -395,6 +395,20 @@ def test_release_needs_a_member_without_a_good_record(place: Place) -> None:
     assert f"release RangeTrader by {ME}" in place.call("limits").out
 
 
+def test_explain_shows_the_group(place: Place) -> None:
+    """An agent that its group keeps small is below its own cap; the group's line says why."""
+    own = {"CAPITAL_GOVERNOR_GROUPS": "traders=0.5:*Trader; rest=0.9:Scout*,Dropship*"}
+    assert place.call("once", **own).code == 0
+    found = place.call("explain", "SmartTrader", "--json").json["group"]
+    assert found == {"name": "traders", "cap": 0.5, "agents": 2, "weight": pytest.approx(0.5)}
+    explained = place.call("explain", "SmartTrader").out.splitlines()
+    assert "group      traders: 2 agents with 0.500000 in all, at its cap, 0.5" in explained
+    explained = place.call("explain", "ScoutBot").out.splitlines()
+    assert "group      rest: 2 agents with 0.500000 in all, below its cap, 0.9" in explained
+    assert place.call("once").code == 0
+    assert place.call("explain", "SmartTrader", "--json").json["group"] is None
+
+
 def test_check_shows_what_each_group_catches(place: Place) -> None:
     """Each group with its agents, and a warning for an agent without a group and for a glob without an agent."""
     groups = "traders=0.6:*Trader,Grid*; rest=0.2:Smart*,ScoutBot"

@@ -41,7 +41,7 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
     ``exposure``, ``exposure_by``, and each agent's ``score``, ``weight``, ``limit`` (the one that its weight has
     reached) and ``wanted`` (the share before any threshold) are of this cycle's decision. ``change`` is that of the
     published share, ``fault`` why an agent may not gain, ``withheld`` what its plan line has more than its share, and
-    ``withheld_by`` what withholds that, if this cycle decided. Shares, weights, scores and changes are 0..1; null
+    ``withheld_by`` what withholds that, as far as this cycle knows. Shares, weights, scores and changes are 0..1; null
     means none. Agents are sorted by falling share. ``leeway`` is as in ``check``; ``orders`` are the orders in force.
     """
     decision, published = done.decision, done.visible

@@ -84,7 +84,6 @@ def explanation_lines(agent: Agent, before: State, rules: Rules, decision: Decis
     yield from _score_lines(agent, rules, decision)
     if agent in trace.limits:
         yield from _weight_lines(agent, trace.limits[agent], decision)
-        yield from _group_lines(agent, rules, decision)
     yield from _exposure_lines(decision)
     yield from _share_lines(agent, rules, decision)
     for trigger in trace.triggers:
@@ -128,7 +127,8 @@ def _lapse_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str
 
 
 def _share_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:
-    """Yield the plan line of this decision, the published one, and what is withheld from that, by what and how long."""
+    """Yield the group and the plan line of this decision, the published one, and what is withheld from that."""
+    yield from _group_lines(agent, rules, decision)
     trace, known = decision.trace, decision.proposal or decision.after.published
     line = None if known is None else known.plan.get(agent)
     if agent in trace.plan:

@@ -79,6 +79,8 @@ CUTS: Final = frozenset(
 STAYS: Final = frozenset({Reason.UNCHANGED, Reason.BELOW_THRESHOLD, Reason.COOLDOWN, Reason.CONFIRMING})
 AGENT_HOLDS: Final = frozenset({Reason.NO_AGENTS, Reason.FAULTY_MAJORITY, Reason.MEMBERS_GONE})
 """Holds because of the agents. Guardian and regime are known, so that exposure may still fall."""
+TIGHTENED: Final = frozenset({Reason.CUT_CEILING, Reason.CUT_LIMIT})
+"""Cuts because of an order or a setting, which a pause lets through."""
 SILENT_HOLDS: Final = frozenset({Reason.STOPPED, Reason.PAUSED})
 """Holds in which the two allocation files are not repaired. A pause lets through an operator's cut, STOP nothing."""
 PAYLOAD_HOLDS: Final = frozenset(

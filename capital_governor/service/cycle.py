@@ -24,16 +24,16 @@ from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
 from capital_governor.core.model import Inputs, Refusal, Snapshot, State
 from capital_governor.core.orders import Order, accept_of, ceiling_of, hold_of, limits_of, releases_of
-from capital_governor.core.reason import SILENT_HOLDS, Reason
+from capital_governor.core.reason import SILENT_HOLDS, TIGHTENED, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import Notice, lapse_notice, move_notice
 from capital_governor.journal.protocol import LIVE, Journal, JournalConflictError, Record
 from capital_governor.service.lapses import LAPSED, lapse_lines, told_after
 from capital_governor.service.publisher import Publisher
-from capital_governor.service.recovery import Recovered, Recovery
+from capital_governor.service.recovery import Recovered, Recovery, give_up
 from capital_governor.service.standing import Outcome, Standing, Vitals, status_document
 from capital_governor.settings.load import Settings
-from capital_governor.wording.log_events import Line
+from capital_governor.wording.log_events import Line, LogEvent
 from capital_governor.wording.notice_texts import alert_text, has_notice, telegram_text
 from capital_governor.wording.reason_texts import evidence
 
@@ -166,6 +166,9 @@ class Cycle:
         before, orders = self.state, self._journal.orders(self._clock())
         gathered = self._gather(payload, orders)
         inputs, decision, ended = self._obey(gathered, orders)
+        if self._gives_up(decision):
+            before = self.state
+            inputs, decision, ended = self._obey(gathered, orders)
         convergence = self._catch_up() if self._may_publish(decision) else None
         if convergence is not None and convergence.primary.problem:
             inputs, decision, ended = self._obey(replace(gathered, files_problem=convergence.primary.problem), orders)
@@ -212,6 +215,22 @@ class Cycle:
         vitals = self._vitals()
         problem = self._write_status(vitals)
         return replace(outcome, status_problem=problem, journal_problem=vitals.journal_problem)
+
+    def _gives_up(self, decision: Decision) -> bool:
+        """Give up in a pause what the agents do not see yet, and return whether there was such a generation.
+
+        A pause keeps the shares that the agents see. What a person has tightened is no part of that, and is written.
+        """
+        hold, published = decision.trace.hold, self.state.published
+        if hold is None or hold.reason is not Reason.PAUSED or published is None or self._publisher.shows(published):
+            return False
+        if published.reason in TIGHTENED:
+            return False
+        self.state = give_up(self._journal, self.book, self.state, self._publisher.visible)
+        self._publisher.decided("")
+        self._lapse_told_at = self._journal.open_topics().get(LAPSED) if self._notify else None
+        self.remarks.append(LogEvent.MOVE_GIVEN_UP.line(generation=published.generation))
+        return True
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -179,6 +179,7 @@ class Governor:
         self._tell_journal()
         outcome, self._untold = self._untold, None
         if outcome is not None:
+            self._log_remarks()
             self._event_log.cycle(outcome)
             await self._post(outcome)
 
@@ -224,7 +225,7 @@ class Governor:
         gc.set_threshold(50_000, 10, 10)
 
     def _log_remarks(self) -> None:
-        """Log what was found while the journal was read."""
+        """Log what the cycle found beside its decision, such as in the journal."""
         for remark in self._cycle.remarks:
             self._say(remark)
         self._cycle.remarks.clear()

@@ -49,6 +49,32 @@ class Recovered:
     remarks: tuple[Line, ...]
 
 
+def give_up(journal: Journal, book: str, state: State, visible: Publication | None) -> State:
+    """Return the state without what is published, which never reached the agents; withdraw the messages about it.
+
+    Args:
+        journal: of the root.
+        book: the book of the journal.
+        state: with that generation as ``published``.
+        visible: what the agents see.
+    """
+    _withdraw(journal)
+    moved_at, published = state.moved_at, state.published
+    if published is not None and published.reason in MOVES:
+        # Nothing is decided while a generation waits for the files, so its cycle is the last that decided.
+        entry = journal.last_decided(book)
+        if entry is not None and entry.generation == published.generation:
+            moved_at = entry.state.moved_at
+        else:
+            moved_at = None if visible is None else visible.at
+    return abandon(state, visible, moved_at)
+
+
+def _withdraw(journal: Journal) -> None:
+    held = journal.notices(NoticeState.HELD, HELD_NOTICES)
+    journal.put_notices([notice.withdrawn() for notice in held])
+
+
 class Recovery:
     """Finds where the last run ended; used once.
 
@@ -133,30 +159,17 @@ class Recovery:
             self._state = adopt(self._state, found)
             publisher.visible = found
             # If the file has a later generation, the unreached one was there before, and its message stays.
-            self._give_up(None if found.generation else unreached, told)
+            _withdraw(self._journal)
+            self._take_back(None if found.generation else unreached, told)
             whose = f"generation {found.generation}" if found.generation else "another program's shares"
             return f"adopted {whose} from {self._paths.primary.name}"
         if unreached is not None and not self._is_recent(unreached.at):
-            self._state = abandon(self._state, publisher.visible, self._moved_before(unreached))
-            self._give_up(unreached, told)
+            self._state = give_up(self._journal, self._book, self._state, publisher.visible)
+            self._take_back(unreached, told)
             return f"abandoned generation {known}, which never reached the agents"
         if found is not None and unreached is None and found.generation != known:
             self._refuse(f"it has generation {found.generation}, and the journal knows a later one")
         return "nothing is published yet" if published is None else f"resumed at generation {known}"
-
-    def _moved_before(self, unreached: Publication) -> float | None:
-        """Return when the last move before a generation that never reached the agents was made.
-
-        Nothing is decided while a generation waits for the files, so if it was a move, its cycle is the last that
-        decided.
-        """
-        if unreached.reason not in MOVES:
-            return self._state.moved_at
-        entry = self._journal.last_decided(self._book)
-        if entry is not None and entry.generation == unreached.generation:
-            return entry.state.moved_at
-        reached = self._publisher.visible
-        return None if reached is None else reached.at
 
     def _keep_beside(self, content: bytes) -> Line:
         """Copy a primary file that is not adopted; return the log line about it."""
@@ -170,10 +183,8 @@ class Recovery:
             return LogEvent.PRIMARY_NOT_KEPT.line(path=str(self._paths.primary), copy=name, problem=problem)
         return LogEvent.PRIMARY_KEPT.line(path=str(self._paths.primary), copy=name)
 
-    def _give_up(self, generation: Publication | None, told: Remembered | None) -> None:
-        """Withdraw the message about an abandoned move; if the operator has read of it, send a correction."""
-        held = self._journal.notices(NoticeState.HELD, HELD_NOTICES)
-        self._journal.put_notices([notice.withdrawn() for notice in held])
+    def _take_back(self, generation: Publication | None, told: Remembered | None) -> None:
+        """If the operator has read of an abandoned move, send a correction."""
         if generation is None or told is None or told.generation < generation.generation:
             return
         text = taken_back_text(generation, self._publisher.visible)

@@ -79,6 +79,11 @@ class LogEvent(Enum):
     MOVE_TAKEN_BACK = _Event(
         "warning", "{message}", "a start gives up a move that the operator was told of", ("generation",)
     )
+    MOVE_GIVEN_UP = _Event(
+        "warning",
+        "Generation {generation} is given up: a pause began before the agents could see it",
+        "a pause begins while a move is not in the primary file yet",
+    )
     STOPPED = _Event("info", "Capital Governor stopped", "a signal ends `run`")
 
     # the payload

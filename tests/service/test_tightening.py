@@ -15,8 +15,10 @@ from capital_governor.adapters import atomic_replacement
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.orders import OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
+from capital_governor.journal.notices import NoticeState
 from tests.rigs.builders import INTERVAL, snapshot
 from tests.rigs.cycle_rig import CycleRig, footprint
+from tests.rigs.holds import full_disk
 from tests.rigs.order_desk import Restarting, give, kept, published, take_back
 
 SWAPPED: Final = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
@@ -346,3 +348,28 @@ def test_a_cut_in_a_hold_is_no_confirmation(tmp_path: Path, kind: type[CycleRig]
         assert rig.see(SWAPPED).decision.reason is Reason.CONFIRMING
         assert rig.see(SWAPPED).decision.reason is Reason.THRESHOLD
         assert published(rig) == {"Ada": 0.24, "Bob": 0.36, "Cyd": 0.4}
+
+
+def test_a_pause_gives_up_a_move_that_the_agents_cannot_see_yet(rig: CycleRig) -> None:
+    """A move is decided on a full disk, then a pause begins: nobody's share rises in it, by an order neither."""
+    with full_disk():
+        assert rig.see(SWAPPED).decision.reason is Reason.THRESHOLD
+        assert len(rig.messages(NoticeState.HELD)) == 1
+    rig.see(SWAPPED, paused=True)
+    assert published(rig) == BEFORE
+    assert (rig.status()["generation"], rig.messages(NoticeState.HELD)) == (1, [])
+    give(rig, OrderKind.EXPOSURE, cap=0.5)
+    rig.see(SWAPPED, paused=True)
+    assert published(rig) == {agent: share / 2 for agent, share in BEFORE.items()}
+    assert rig.status()["generation"] == 3
+
+
+def test_a_pause_goes_on_writing_a_cut_that_the_agents_cannot_see_yet(rig: CycleRig) -> None:
+    """An operator's cut is decided on a full disk, then a pause begins: it is written in it."""
+    give(rig, OrderKind.EXPOSURE, cap=0.5)
+    with full_disk():
+        assert rig.see().decision.reason is Reason.CUT_CEILING
+    assert published(rig) == BEFORE
+    rig.see(paused=True)
+    assert published(rig) == {agent: share / 2 for agent, share in BEFORE.items()}
+    assert rig.status()["generation"] == 2

@@ -158,7 +158,7 @@ def _escape(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 
 class _Console:
-    """Makes NeoLight's line: time, tag, level, sentence. Each row of a traceback has time, tag and level too."""
+    """Makes NeoLight's line: time, level, tag, sentence. Each row of a traceback has time, level and tag too."""
 
     def __init__(self, *, color: bool) -> None:
         self._color = color
@@ -166,7 +166,7 @@ class _Console:
     def __call__(self, _logger: object, _method: str, event: EventDict) -> str:
         level, rows = event.pop("level").upper(), event.pop("exception").splitlines()
         word = f"{_COLORS.get(level, _RED)}{level}{_RESET}" if self._color else level
-        head = f"{event.pop('timestamp')} [{TAG}] {word}{' ' * (7 - len(level))} "
+        head = f"{event.pop('timestamp')} {word}{' ' * (7 - len(level))} [{TAG}] "
         line = f"{head}{event.pop('event')}"
         fields = "".join(f" {_quoted(key)}={_quoted(value)}" for key, value in event.items())
         return line + fields + "".join(f"\n{head}  | {row}" for row in rows)

@@ -33,6 +33,7 @@ IN_WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "more": lambda number: f" and {number} more" if number else "",
     "percents": lambda shares: ", ".join(f"{agent} {share:.1%}" for agent, share in shares.items()),
     "ratio": ratio_text,
+    "shares": lambda shares: "{" + ", ".join(f"{agent!r}: {ratio_text(share)}" for agent, share in shares.items()) + "}",
     "reserve": lambda share: f"; the bounds leave {ratio_text(share)} in reserve" if share > 0 else "",
 }
 """How a sentence shows a field that is more than a formatted number: ``{agents:agents}`` is ``1 agent``."""
@@ -186,19 +187,19 @@ class LogEvent(Enum):
     )
     OLD_SHARES = _Event(
         "info",
-        "Old: {shares}{more:more}",
+        "Old: {shares:shares}{more:more}",
         "a move, a cut or a restore is in the primary file: the shares before, the 50 largest",
         ("generation",),
     )
     NEW_SHARES = _Event(
         "info",
-        "New: {shares}{more:more}",
+        "New: {shares:shares}{more:more}",
         "a move, a cut or a restore is in the primary file: the shares after, the 50 largest",
         ("generation",),
     )
     WITHHELD = _Event(
         "info",
-        "Withheld: {shares}{more:more}",
+        "Withheld: {shares:shares}{more:more}",
         "a publication is in the primary file and something is withheld: from whom, the 50 largest",
         ("generation",),
     )
@@ -209,7 +210,7 @@ class LogEvent(Enum):
     )
     MOVE_SAVED = _Event(
         "info",
-        "Allocations saved: {shares}{more:more} (generation {generation})",
+        "Allocations saved: {shares:shares}{more:more} (generation {generation})",
         "the primary file has been written, or written again",
     )
     NO_MOVE = _Event(

@@ -26,18 +26,18 @@ SCORED: Final = "SmartTrader: score=0.7234 (PnL=850.00, Sharpe=1.234, WR=0.650)"
 
 
 def test_console_line() -> None:
-    """A line is time stamp, tag, level and message, then fields; only values with blanks or quotes are quoted."""
+    """A line is time stamp, level, tag and message, then fields; only values with blanks or quotes are quoted."""
     stream, _ = start()
     log = logs.get_logger()
     log.info("Starting Capital Governor Intelligence @ http://localhost:8100")
-    log.warning("100 % of it", generation=41, exposure=0.8, why="no news", quoted='a"b', nothing="", none=None)
+    log.warning("100 % of it", generation=41, why="no news", quoted='a"b', nothing="", none=None)
     log.error("Override", keys=["a", "b"])
     log.debug("%s and %d", "one", 2)
     assert stream.getvalue().splitlines() == [
-        HEAD + "INFO    Starting Capital Governor Intelligence @ http://localhost:8100",
-        HEAD + 'WARNING 100 % of it generation=41 exposure=0.8 why="no news" quoted="a\\"b" nothing="" none=None',
-        HEAD + "ERROR   Override keys=\"['a', 'b']\"",
-        HEAD + "DEBUG   one and 2",
+        HEAD + "INFO    [capital_governor] Starting Capital Governor Intelligence @ http://localhost:8100",
+        HEAD + 'WARNING [capital_governor] 100 % of it generation=41 why="no news" quoted="a\\"b" nothing="" none=None',
+        HEAD + "ERROR   [capital_governor] Override keys=\"['a', 'b']\"",
+        HEAD + "DEBUG   [capital_governor] one and 2",
     ]
 
 
@@ -62,7 +62,7 @@ def test_wording_survives(wording: str) -> None:
     """What operators search for with grep comes out to the letter, in one line with the tag."""
     stream, _ = start()
     logs.get_logger().info(wording)
-    assert stream.getvalue() == f"{HEAD}INFO    {wording}\n"
+    assert stream.getvalue() == f"{HEAD}INFO    [capital_governor] {wording}\n"
 
 
 def test_json_line() -> None:
@@ -118,7 +118,7 @@ def test_a_mute_value_in_the_console() -> None:
 
     stream, _ = start()
     logs.get_logger().info("odd", value=Mute())
-    assert stream.getvalue() == HEAD + 'INFO    odd value="<unprintable Mute>"\n'
+    assert stream.getvalue() == HEAD + 'INFO    [capital_governor] odd value="<unprintable Mute>"\n'
 
 
 @pytest.mark.parametrize(("level", "heard"), [("DEBUG", "DIWE"), ("INFO", "IWE"), ("WARNING", "WE"), ("ERROR", "E")])
@@ -148,7 +148,7 @@ def test_an_event_is_its_sentence_in_the_console() -> None:
     """The console shows the sentence alone, as NeoLight's log has it; name and fields of the event are for JSON."""
     stream, _ = start(words=log_text)
     logs.get_logger().info("agent_scored", **SCORE)
-    assert stream.getvalue() == f"{HEAD}INFO    {SCORED}\n"
+    assert stream.getvalue() == f"{HEAD}INFO    [capital_governor] {SCORED}\n"
 
 
 def test_an_event_has_name_and_fields_in_json() -> None:
@@ -180,7 +180,7 @@ def test_a_field_that_is_missing_or_wrong_fails_no_caller(event: str, wrong: dic
     stream, sink = start(words=log_text)
     logs.get_logger().info(event, **wrong)
     fields = "".join(f" {name}={value}" for name, value in wrong.items())
-    assert stream.getvalue() == f"{HEAD}INFO    {event}{fields}\n"
+    assert stream.getvalue() == f"{HEAD}INFO    [capital_governor] {event}{fields}\n"
     assert sink.failures == 0
 
 
@@ -188,7 +188,7 @@ def test_another_librarys_words_are_no_event() -> None:
     """A library that happens to log the name of an event does not get its sentence."""
     stream, _ = start(words=log_text)
     logging.getLogger("x").warning("stopped")
-    assert stream.getvalue() == f"{HEAD}WARNING stopped source=x\n"
+    assert stream.getvalue() == f"{HEAD}WARNING [capital_governor] stopped source=x\n"
 
 
 # --- nothing breaks, colours or hides in a line ---------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_one_line_per_event(message: str, key: str, value: str) -> None:
     assert text.endswith("\n")
     assert text[:-1].isprintable()
     assert not re.search("[\u034f\u115f\u1160\u3164\ufe0f\uffa0\u2800]", text)
-    assert text.startswith(HEAD + "WARNING ")
+    assert text.startswith(HEAD + "WARNING [capital_governor] ")
 
 
 @given(TEXT, TEXT)
@@ -240,14 +240,14 @@ def test_escapes_read_well() -> None:
     """Escapes are those of Python's source: a newline becomes backslash n."""
     stream, _ = start()
     logs.get_logger().info("a\nb\t\x1b[0m\u202e\U000e0001", name="x\ny")
-    assert stream.getvalue() == HEAD + 'INFO    a\\nb\\t\\x1b[0m\\u202e\\U000e0001 name="x\\ny"\n'
+    assert stream.getvalue() == HEAD + 'INFO    [capital_governor] a\\nb\\t\\x1b[0m\\u202e\\U000e0001 name="x\\ny"\n'
 
 
 def test_color_marks_the_level_only() -> None:
     """Colour is for the level, and no more."""
     stream, _ = start(color=True)
     logs.get_logger().warning("careful")
-    assert stream.getvalue() == HEAD + "\x1b[33mWARNING\x1b[0m careful\n"
+    assert stream.getvalue() == HEAD + "\x1b[33mWARNING\x1b[0m [capital_governor] careful\n"
 
 
 @pytest.mark.parametrize(("no_color", "colored"), [(None, True), ("", True), ("1", False), ("0", False)])
@@ -277,9 +277,9 @@ def test_traceback_in_the_console() -> None:
     except RuntimeError:
         logs.get_logger().exception("Cycle failed", generation=41)
     rows = stream.getvalue().splitlines()
-    assert rows[0] == HEAD + "ERROR   Cycle failed generation=41"
-    assert rows[1] == HEAD + "ERROR     | Traceback (most recent call last):"
-    assert rows[-2:] == [HEAD + "ERROR     | RuntimeError: failed with two", HEAD + "ERROR     | rows\\x1b[31m"]
+    assert rows[0] == HEAD + "ERROR   [capital_governor] Cycle failed generation=41"
+    assert rows[1] == HEAD + "ERROR   [capital_governor]   | Traceback (most recent call last):"
+    assert rows[-2:] == [HEAD + "ERROR   [capital_governor]   | RuntimeError: failed with two", HEAD + "ERROR   [capital_governor]   | rows\\x1b[31m"]
     assert all(row.startswith(HEAD) and row.isprintable() for row in rows)
     assert "TWO" not in stream.getvalue()
 

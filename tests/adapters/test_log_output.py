@@ -53,7 +53,7 @@ def test_failures_are_counted(error: Exception) -> None:
     stream.error = None
     log.info("kept")
     assert sink.failures == 2
-    assert stream.getvalue() == HEAD + "INFO    kept\n"
+    assert stream.getvalue() == HEAD + "INFO    [capital_governor] kept\n"
 
 
 def test_closed_and_missing_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_each_line_is_one_write(tmp_path: Path) -> None:
             thread.join()
         lines = path.read_text().splitlines()  # before the file is closed: nothing waits in a buffer
     assert len(lines) == 8 * 200
-    assert all(re.fullmatch(re.escape(HEAD) + r"INFO    (\d)\1{299}", line) for line in lines)
+    assert all(re.fullmatch(re.escape(HEAD) + r"INFO    \[capital_governor\] (\d)\1{299}", line) for line in lines)
 
 
 def _chatter(number: int) -> None:
@@ -103,9 +103,9 @@ def test_a_full_pipe() -> None:
         logs.get_logger().info("after")
         read += end.read(1 << 20)
     lines = read.decode().splitlines()
-    assert lines[-1] == HEAD + "INFO    after"
+    assert lines[-1] == HEAD + "INFO    [capital_governor] after"
     assert len(lines[-2]) < 9000
-    assert all(line == HEAD + "INFO    " + "x" * 9000 for line in lines[:-2])
+    assert all(line == HEAD + "INFO    [capital_governor] " + "x" * 9000 for line in lines[:-2])
 
 
 def test_ascii_terminal(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_ascii_terminal(tmp_path: Path) -> None:
     with path.open("w", encoding="ascii") as stream:
         sink = start_on(stream)
         logs.get_logger().info("🎯 ü")
-    assert path.read_text() == HEAD + "INFO    \\U0001f3af \\xfc\n"
+    assert path.read_text() == HEAD + "INFO    [capital_governor] \\U0001f3af \\xfc\n"
     assert sink.failures == 0
 
 

@@ -31,8 +31,8 @@ def test_standard_library_logging(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not logging.getLogger(name).isEnabledFor(logging.INFO)
     logging.getLogger("broken").error("%d", "CANARY")
     assert stream.getvalue().splitlines() == [
-        HEAD + "WARNING a\\nb source=some.library",
-        HEAD + "ERROR   %d source=broken",
+        HEAD + "WARNING [capital_governor] a\\nb source=some.library",
+        HEAD + "ERROR   [capital_governor] %d source=broken",
     ]
 
 
@@ -44,7 +44,7 @@ def test_warnings_come_along() -> None:
         warnings.warn("CANARY is old", UserWarning, stacklevel=1)
         logging.captureWarnings(capture=False)
     (line,) = stream.getvalue().splitlines()
-    assert line.startswith(HEAD + "WARNING ")
+    assert line.startswith(HEAD + "WARNING [capital_governor] ")
     assert "UserWarning: ******** is old" in line
     assert line.endswith(" source=py.warnings")
 
@@ -58,8 +58,8 @@ def test_a_lost_task_exception_is_redacted(capfd: pytest.CaptureFixture[str]) ->
         await asyncio.sleep(0)
 
     asyncio.run(run())
-    assert HEAD + "ERROR   lost source=asyncio" in stream.getvalue()
-    assert HEAD + "ERROR     | RuntimeError: ********" in stream.getvalue()
+    assert HEAD + "ERROR   [capital_governor] lost source=asyncio" in stream.getvalue()
+    assert HEAD + "ERROR   [capital_governor]   | RuntimeError: ********" in stream.getvalue()
     assert capfd.readouterr().err == ""
 
 
@@ -85,7 +85,7 @@ def test_before_configure(capsys: pytest.CaptureFixture[str]) -> None:
     log.debug("too early")
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert re.fullmatch(r"\S+Z \[capital_governor\] INFO    early\\n\*{8}\n", captured.err)
+    assert re.fullmatch(r"\S+Z INFO    \[capital_governor\] early\\n\*{8}\n", captured.err)
 
 
 UNCAUGHT = """

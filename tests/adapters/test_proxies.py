@@ -174,7 +174,7 @@ def test_an_exception_that_cannot_be_read_is_ignored_with_one_warning(
         assert proxied("https://other.example/", ALL_PROXY=PROXY, NO_PROXY=f"{entry},other.example") == ""
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"WARNING NO_PROXY: '{entry}' is no host, address or network, and is ignored" in said
+    assert f"WARNING [capital_governor] NO_PROXY: '{entry}' is no host, address or network, and is ignored" in said
 
 
 # --- a proxy that cannot be used --------------------------------------------------------------------------------------

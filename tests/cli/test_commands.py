@@ -720,7 +720,7 @@ def test_head_gets_the_first_line_of_a_large_fleet(tmp_path: Path) -> None:
         )
     assert (done.returncode, done.stdout) == (0, "Reallocation triggered (first allocation)\n")
     (logged,) = done.stderr.splitlines()
-    assert logged.endswith("INFO    Start: nothing is published yet")
+    assert logged.endswith("INFO    [capital_governor] Start: nothing is published yet")
 
 
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])

@@ -37,7 +37,7 @@ CYCLES: Final = 12
 """With a line for each faulty agent, far more lines than may wait in memory and on the way to the reader."""
 STANDSTILL_CYCLES: Final = 60
 """A mutant stands still if it does nothing while another governor takes so many cycles."""
-LINE: Final = re.compile(r"\S+Z \[capital_governor\] (\x1b\[\d+m)?[A-Z]+(\x1b\[0m)? +.+")
+LINE: Final = re.compile(r"\S+Z (\x1b\[\d+m)?[A-Z]+(\x1b\[0m)? +\[capital_governor\] .+")
 
 WRITTEN_ON_THE_LOOP: Final = """
 from capital_governor.adapters.log_output import Sink
@@ -331,7 +331,7 @@ def await_cycles(process: subprocess.Popen[bytes], dashboard: Dashboard, giving_
 
 def newest(text: bytes) -> str:
     """The time of the newest whole line, as it stands there; "" for none."""
-    times = re.findall(r"^(\S+Z) \[capital_governor\].*\n", text.decode(errors="replace"), re.MULTILINE)
+    times = re.findall(r"^(\S+Z) [A-Z]+ +\[capital_governor\].*\n", text.decode(errors="replace"), re.MULTILINE)
     return max(times, default="")
 
 

@@ -11,7 +11,7 @@ from capital_governor.adapters.log_format import Format, Words
 from capital_governor.adapters.log_output import Sink
 
 NOW = 1_762_207_200.9  # 2025-11-03T22:00:00Z
-HEAD = "2025-11-03T22:00:00Z [capital_governor] "
+HEAD = "2025-11-03T22:00:00Z "
 TOKEN = "123456789:" + "CANARYtoken" * 3 + "12"
 AWKWARD = 'CANARY"quote\\back/slash ümlaut\u202e%&\n end'
 

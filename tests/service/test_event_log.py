@@ -93,7 +93,7 @@ def test_a_publication_that_the_end_overtakes_is_logged(tmp_path: Path, monkeypa
     with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
         run._loop.run_until_complete(overtaken(run.governor))
         assert not [line for line in run.lines() if "Reallocation triggered" in line]
-    told = [line.partition("INFO    ")[2].partition(" (")[0] for line in run.lines()]
+    told = [line.partition("INFO    [capital_governor] ")[2].partition(" (")[0] for line in run.lines()]
     assert told.count("Reallocation triggered") == 1
     assert len([line for line in run.lines() if "Allocations saved" in line]) == 1
     assert json.loads((tmp_path / "runtime" / "capital_governor_status.json").read_bytes())["generation"] == 1
@@ -728,7 +728,7 @@ def test_a_move_is_followed_by_what_was_saved(rig: CycleRig) -> None:
     rig.see()
     rig.see()
     assert [line for line in rig.texts() if line.startswith("Allocations saved")] == [
-        "Allocations saved: {'Ada': 0.4, 'Bob': 0.36, 'Cyd': 0.24} (generation 1)"
+        "Allocations saved: {'Ada': 0.40, 'Bob': 0.36, 'Cyd': 0.24} (generation 1)"
     ]
 
 

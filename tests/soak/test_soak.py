@@ -104,7 +104,7 @@ def test_moves_that_nobody_was_told_of_and_those_told_twice_are_found() -> None:
 def test_alerts_are_counted_by_the_journal_and_by_the_log() -> None:
     """An alert of the journal must arrive; one that only the log knows may; one that neither knows was invented."""
     noted = [Told("⚠️ paused", "hold", "sent", 0), Told("a move", "", "sent", 0)]
-    log = ["2025-11-03T22:00:00Z [capital_governor] ERROR   Journal cannot be written", "no line of a log"]
+    log = ["2025-11-03T22:00:00Z ERROR   [capital_governor] Journal cannot be written", "no line of a log"]
     well = alerts_account(noted, log, ["⚠️ paused", "⚠️ Journal cannot be written"])
     assert (well.made, well.sent) == (1, 2)
     assert not well.lost + well.doubled + well.invented

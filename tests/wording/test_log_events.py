@@ -127,6 +127,7 @@ VALUES: Final[dict[str, list[object]]] = {
     "more": [0, 2],
     "percents": [{}, {"Ada": 0.125, "Bob": 0.2}],
     "ratio": [0.1, 0.125],
+    "shares": [{}, {"Ada": 0.4, "Bo": 0.208288}],
     "reserve": [0.0, 0.2],
 }
 WORDS: Final = {
@@ -143,6 +144,7 @@ WORDS: Final = {
     "more": ["", " and 2 more"],
     "percents": ["", "Ada 12.5%, Bob 20.0%"],
     "ratio": ["0.10", "0.125"],
+    "shares": ["{}", "{'Ada': 0.40, 'Bo': 0.208288}"],
     "reserve": ["", "; the bounds leave 0.20 in reserve"],
 }
 

@@ -122,8 +122,8 @@ def test_a_move_is_told_with_old_and_new_shares() -> None:
     """A move says why, what was and what is."""
     assert decided(observe(SWAPPED), settled())[-3:] == [
         "Reallocation triggered (change >= 0.10): Ada -0.1600 against 0.1000",
-        "Old: {'Ada': 0.4, 'Bob': 0.36, 'Cyd': 0.24}",
-        "New: {'Ada': 0.24, 'Bob': 0.36, 'Cyd': 0.4}",
+        "Old: {'Ada': 0.40, 'Bob': 0.36, 'Cyd': 0.24}",
+        "New: {'Ada': 0.24, 'Bob': 0.36, 'Cyd': 0.40}",
     ]
 
 
@@ -261,16 +261,16 @@ def test_a_cut_and_a_restore_name_the_agent_and_its_shares() -> None:
     decision, state = cycle(capped, first)
     assert texts(decision, first)[-4:] == [
         "Shares cut (a published share is above its limit): Ada 0.4000 to 0.1000, 0.3000 more in reserve",
-        "Old: {'Ada': 0.4, 'Bob': 0.36, 'Cyd': 0.24}",
-        "New: {'Ada': 0.1, 'Bob': 0.36, 'Cyd': 0.24}",
-        "Withheld: {'Ada': 0.3}",
+        "Old: {'Ada': 0.40, 'Bob': 0.36, 'Cyd': 0.24}",
+        "New: {'Ada': 0.10, 'Bob': 0.36, 'Cyd': 0.24}",
+        "Withheld: {'Ada': 0.30}",
     ]
     decision, _ = cycle(observe(), state)
     assert decision.reason is Reason.RESTORE
     assert texts(decision, state)[-3:] == [
         "Shares restored (less is withheld): Ada 0.1000 to 0.4000, 0.3000 less in reserve",
-        "Old: {'Ada': 0.1, 'Bob': 0.36, 'Cyd': 0.24}",
-        "New: {'Ada': 0.4, 'Bob': 0.36, 'Cyd': 0.24}",
+        "Old: {'Ada': 0.10, 'Bob': 0.36, 'Cyd': 0.24}",
+        "New: {'Ada': 0.40, 'Bob': 0.36, 'Cyd': 0.24}",
     ]
 
 
@@ -317,10 +317,10 @@ def test_a_large_fleet_does_not_drown_the_log() -> None:
     assert "... and 280 more scores: `explain AGENT` has each" in told
 
 
-def test_shares_are_printed_as_they_always_were() -> None:
-    """Shares look like the dict that operators are used to."""
+def test_shares_are_printed_with_two_digits_at_least() -> None:
+    """Shares look as NeoLight's log has them."""
     assert shares_text({"SmartTrader": 400_000, "DropshipAgent": 350_000}) == (
-        "{'SmartTrader': 0.4, 'DropshipAgent': 0.35}"
+        "{'SmartTrader': 0.40, 'DropshipAgent': 0.35}"
     )
 
 
@@ -346,7 +346,7 @@ def test_names_and_texts_cannot_break_a_line(name: str, said: str) -> None:
     for line in told:
         assert line.text.isprintable()
         shown = formatter.line("info", line.event.key, **line.fields)
-        assert shown == f"2025-11-03T22:00:00Z [capital_governor] INFO    {line.text}"
+        assert shown == f"2025-11-03T22:00:00Z INFO    [capital_governor] {line.text}"
 
 
 @pytest.mark.parametrize(
@@ -400,5 +400,5 @@ def test_a_large_fleet_is_cut_to_its_largest_shares_in_a_log_line() -> None:
     fifty = {f"A{number:02}": 20_000 for number in range(50)}
     assert shares_text(fifty).endswith("'A49': 0.02}")
     text = shares_text({**fifty, "Big": 500_000, "Small": 1})
-    assert text.startswith("{'Big': 0.5, 'A00': 0.02, ")
+    assert text.startswith("{'Big': 0.50, 'A00': 0.02, ")
     assert text.endswith("'A48': 0.02} and 2 more")

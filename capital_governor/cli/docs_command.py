@@ -17,6 +17,7 @@ TOPICS: Final = {
     "operating": "status, explain, orders, Telegram, log, backup, upgrade",
     "trouble": "what holds the shares, what else may happen, what to do",
     "reference": "commands, settings, reasons, exit codes, files, JSON, log lines",
+    "plan": "NeoLight's original plan, and what this program does with it",
     "promises": "what you may rely on, and what the tests measured",
 }
 """By topic, what its chapter is about; the chapter is ``docs/TOPIC.md`` of the package."""

@@ -33,7 +33,9 @@ IN_WORDS: Final[Mapping[str, Callable[[Any], str]]] = {
     "more": lambda number: f" and {number} more" if number else "",
     "percents": lambda shares: ", ".join(f"{agent} {share:.1%}" for agent, share in shares.items()),
     "ratio": ratio_text,
-    "shares": lambda shares: "{" + ", ".join(f"{agent!r}: {ratio_text(share)}" for agent, share in shares.items()) + "}",
+    "shares": lambda shares: (
+        "{" + ", ".join(f"{agent!r}: {ratio_text(share)}" for agent, share in shares.items()) + "}"
+    ),
     "reserve": lambda share: f"; the bounds leave {ratio_text(share)} in reserve" if share > 0 else "",
 }
 """How a sentence shows a field that is more than a formatted number: ``{agents:agents}`` is ``1 agent``."""

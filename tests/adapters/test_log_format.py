@@ -279,7 +279,10 @@ def test_traceback_in_the_console() -> None:
     rows = stream.getvalue().splitlines()
     assert rows[0] == HEAD + "ERROR   [capital_governor] Cycle failed generation=41"
     assert rows[1] == HEAD + "ERROR   [capital_governor]   | Traceback (most recent call last):"
-    assert rows[-2:] == [HEAD + "ERROR   [capital_governor]   | RuntimeError: failed with two", HEAD + "ERROR   [capital_governor]   | rows\\x1b[31m"]
+    assert rows[-2:] == [
+        HEAD + "ERROR   [capital_governor]   | RuntimeError: failed with two",
+        HEAD + "ERROR   [capital_governor]   | rows\\x1b[31m",
+    ]
     assert all(row.startswith(HEAD) and row.isprintable() for row in rows)
     assert "TWO" not in stream.getvalue()
 

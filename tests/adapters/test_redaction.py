@@ -57,7 +57,8 @@ def test_redaction_of_what_only_looks_secret() -> None:
     log.info("mail a@b.example, see http://h/a@b, 12:30, 123456:short")
     first, second, third = stream.getvalue().splitlines()
     assert first == (
-        HEAD + "INFO    [capital_governor] https://api.telegram.org/bot********/getMe url=http://********@h:1/x odd=http://********@h"
+        HEAD
+        + "INFO    [capital_governor] https://api.telegram.org/bot********/getMe url=http://********@h:1/x odd=http://********@h"
     )
     assert second == HEAD + "INFO    [capital_governor] ********"
     assert third == HEAD + "INFO    [capital_governor] mail a@b.example, see http://h/a@b, 12:30, 123456:short"

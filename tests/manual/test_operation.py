@@ -19,15 +19,14 @@ from capital_governor.cli.parser import make_parser
 from capital_governor.contracts import exit_codes
 from capital_governor.settings.load import load
 from tests.manual.pages import (
-    FLEET_OF_EXAMPLE,
     REPOSITORY,
     after,
     blocks,
     section,
     shell,
 )
-from tests.manual.program import Place, as_shown, in_shell, records
-from tests.rigs.dashboard import Dashboard, fixed, fresh
+from tests.manual.program import Place, in_shell
+from tests.rigs.dashboard import Dashboard, fresh
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.supervised import Site
 
@@ -180,43 +179,6 @@ def test_the_line_for_a_supervisor(tmp_path: Path) -> None:
     assert (REPOSITORY / Path(program).name).exists()
     given = make_parser().parse_args(arguments)
     assert (given.function, given.root, given.dry_run) == ("run_command:run", None, False)
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What ``run`` says while happens what the manual's log shows."""
-    root = tmp_path_factory.mktemp("logged")
-    fleet = records(FLEET_OF_EXAMPLE)
-    better = fleet | {"DropshipAgent": fleet["DropshipAgent"] | {"sharpe_30d": 1.0}}
-    faulty = fleet | {"NewsScalper": fleet["NewsScalper"] | {"winrate_30d": 65}}
-    pause, override = root / "state" / "guardian_pause.json", root / "runtime" / "allocations_override.json"
-    with Dashboard(fresh(fleet, risk=0.8)) as dashboard:
-        place, path = Place(root, dashboard), root / "log"
-
-        def until(text: str) -> None:
-            wait_until(lambda: text in path.read_text())
-
-        with place.running(path, INTERVAL=0.15):
-            until("the proposal is what is published")
-            dashboard.next(fresh(better, risk=0.8))
-            until("largest change 0.0048")
-            dashboard.next(fresh(fleet, risk=0.5))
-            until("(generation 2)")
-            pause.write_text('{"paused": true, "reason": "Manual check"}')
-            until("Guardian paused")
-            pause.unlink()
-            until("Hold is over: paused")
-            override.write_text('{"allocations": {"BTC-USD": 1.0}, "source": "rl_inference"}')
-            until("Another writer")
-            dashboard.next(fresh(faulty, risk=0.5))
-            until("faulty record")
-            dashboard.next(fresh(fleet, risk=0.5))
-            until("no longer faulty")
-            dashboard.next(fixed({"error": "cache failed", "timestamp": "2025-11-03T22:00:00Z"}))
-            until("Entering degraded mode")
-            dashboard.next(fresh(fleet, risk=0.5))
-            until("Recovered from degraded mode")
-        return as_shown(path.read_text(), place)
 
 
 def test_log_is_as_shown(log: str) -> None:

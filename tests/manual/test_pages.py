@@ -26,6 +26,7 @@ RUN_BY: Final = {
     'export NEOLIGHT_ROOT="$ROOT"': "test_the_governor_under_a_supervisor_of_another_program",
     "pgrep -f": "test_the_governor_under_a_supervisor_of_another_program",
     "[Service]": "test_the_unit_for_systemd",
+    '__import__("os")': "test_the_stand_in_for_the_plans_file",
     "TELEGRAM_BOT_TOKEN=": "test_the_settings_for_telegram",
 }
 """By how a snippet of code begins, the test that runs it. What is shown with its output has a test of its own."""

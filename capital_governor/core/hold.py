@@ -217,7 +217,9 @@ def _agents_problem(
     snapshot: Snapshot, state: State, rules: Rules, attendance: Attendance, excused: set[Agent], *, accept: bool
 ) -> Hold | None:
     everyone = (*attendance.members, *attendance.lapsed)
-    emptied = bool(everyone) and len(excused) == len(everyone)  # only members are excused
+    # Who has lapsed is no member here, unless all have.
+    members = attendance.members or attendance.lapsed
+    emptied = bool(members) and excused.issuperset(members)
     records = len(snapshot.metrics) + len(snapshot.faults)
     if not records and not emptied:
         return Hold(Reason.NO_AGENTS, "the payload has no agents")

@@ -358,6 +358,18 @@ def test_the_lapsed_are_no_members_in_holds_about_agents() -> None:
     assert _reason(_of(_present("Cyd", faulty=["Ada", "Bob"])), two) is Reason.FAULTY_MAJORITY
 
 
+def test_an_accept_ends_a_hold_without_agents_where_some_have_lapsed() -> None:
+    """An accept is about all members, and who has lapsed is none; where all have lapsed, a release is."""
+    lapsed = Memory(rated(0.5), absent=9, lapsed=True)
+    one = replace(STATE, agents={**STATE.agents, "Dan": lapsed})
+    assert _reason(_of(snapshot({})), one) is Reason.NO_AGENTS
+    assert _reason(_of(snapshot({}), accept=True), one) is None
+    all_of_them = replace(STATE, agents=dict.fromkeys(FULL, lapsed))
+    assert _reason(_of(snapshot({}), accept=True), all_of_them) is Reason.NO_AGENTS
+    assert _reason(_of(snapshot({}), released=("Ada", "Bob", "Cyd")), all_of_them) is Reason.NO_AGENTS
+    assert _reason(_of(snapshot({}), released=tuple(FULL)), all_of_them) is None
+
+
 def test_a_release_excuses_one_agent() -> None:
     """A released agent that is gone or faulty counts no more in its hold; with a good record nothing is released."""
     verdict = _verdict(_of(_present("Ada", "Bob"), released=("Cyd",)))

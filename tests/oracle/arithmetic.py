@@ -111,11 +111,12 @@ def _share_out_in_teams(
     t is halved until two neighbouring floats are left. Those without a score stay at their floors as long as the others
     can use up all; if these cannot, they get what they can, and those without a score rise together.
     """
+    full = [(cap, team, _share_out(scores, {name: low[name] for name in team}, high, cap)) for cap, team in teams]
 
     def capped(weights: dict[str, float]) -> dict[str, float]:
-        for cap, team in teams:
-            if math.fsum(weights[name] for name in team) > cap:
-                weights |= _share_out(scores, {name: low[name] for name in team}, high, cap)
+        for cap, team, at_cap in full:
+            if math.fsum([weights[name] for name in team]) > cap:
+                weights |= at_cap
         return weights
 
     def with_factor(t: float) -> dict[str, float]:
@@ -187,7 +188,7 @@ def round_shares(
     """Return the shares, and whether the last digit of a float could have moved a millionth of them."""
     exact = {name: weight * exposure * MILLION for name, weight in weights.items()}
     total = math.fsum(weights.values()) * exposure * MILLION
-    shares = {name: math.floor(value + CRUMB) for name, value in exact.items()}
+    shares = {name: math.floor(value) for name, value in exact.items()}
     left = math.floor(total + CRUMB) - sum(shares.values())
     fraction = {name: exact[name] - shares[name] for name in shares}
     queue = sorted(
@@ -196,18 +197,20 @@ def round_shares(
     )
     lucky: list[str] = []
     for name in queue:
-        full = any(
-            name in team and sum(shares[other] for other in team) + 1 > millionths(cap, exposure) for cap, team in teams
-        )
-        if len(lucky) < left and not full:
+        if len(lucky) < left and not any(name in team and _is_full(shares, team, cap, exposure) for cap, team in teams):
             shares[name] += 1
             lucky.append(name)
-    delicate = any(on_the_edge(value) for value in [*exact.values(), total])
+    # A value that misses a whole number only by its last digit is made up for by the remainder, if there is room.
+    whole = {name for name, value in exact.items() if abs(value - round(value)) < NOISE}
+    delicate = on_the_edge(total) or any(shares[name] != round(exact[name]) for name in whole)
+    delicate |= any(team & whole and _is_full(shares, team, cap, exposure) for cap, team in teams)
     others = [name for name in queue if name not in lucky]
     delicate |= any(abs(fraction[name] - fraction[other]) < NOISE for name in lucky for other in others)
-    # Whether a whole number has a fraction at all hangs on its last digit.
-    delicate |= any(abs(fraction[name]) < NOISE for name in lucky)
     return shares, delicate
+
+
+def _is_full(shares: Mapping[str, int], team: set[str], cap: float, exposure: float) -> bool:
+    return sum(shares[name] for name in team) >= millionths(cap, exposure)
 
 
 def on_the_edge(value: float) -> bool:

@@ -6,6 +6,7 @@ of the program, and is written to be read beside the rules: no speed, no traces,
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from tests.oracle.arithmetic import (
@@ -65,19 +66,24 @@ class Oracle:
             return self._hold(reason, seen, settings, None)
         assert isinstance(seen.payload, Payload)
         exposure = min(self._exposure(seen.payload, seen.now, settings), _ceiling(seen, settings))
-        accept = seen.accepts(*AGENT_HOLDS)
-        reason = self.watch.look_at_agents(
-            seen.payload, self.fleet.people, settings, accept=accept, release=seen.release
-        )
-        lines = None if self.published is None else self.published.shares
-        if reason is None and not self.fleet.enrol(
-            seen.payload, seen.now, settings, lines=lines, excused=self.watch.excused
-        ):
-            reason = "no_agents"
+        reason = self._look_at_agents(seen, seen.payload, settings)
         if reason is None:
+            self.fleet.enrol(seen.payload, seen.now, settings, lines=self._lines(), excused=self.watch.excused)
             return self._decide(seen, seen.payload, settings, exposure)
         self.fleet.look_at_probation(settings)
         return self._hold(reason, seen, settings, exposure)
+
+    def _look_at_agents(self, seen: Observation, payload: Payload, settings: Settings) -> str | None:
+        people, watch, accept = self.fleet.people, self.watch, seen.accepts(*AGENT_HOLDS)
+        watch.excuse(payload, people, accept=accept, release=seen.release)
+        lines, left = self._lines(), self.fleet.members()
+        left -= self.fleet.retiring(payload, settings, lines=lines, excused=watch.excused)
+        good = any(record is not None for record in payload.records.values())
+        may_end = lines is not None and watch.all_excused(people)
+        return watch.look_at_agents(payload, people, settings, accept=accept, nobody_left=not (good or left or may_end))
+
+    def _lines(self) -> Collection[str] | None:
+        return None if self.published is None else self.published.shares
 
     def _exposure(self, payload: Payload, now: float, settings: Settings) -> float:
         self._learn_regime(payload, now, settings)

@@ -31,40 +31,55 @@ class Fleet:
         for name in plan:
             if name not in self.members():
                 self.people[name] = Person(member=True, no_probation=True)
-            weight = plan[name] / (found.exposure * MILLION) if found.exposure > 0 else found.weights.get(name, 0.0)
-            self.people[name].pin = weight
+        for name, person in self.people.items():
+            weight = found.weights.get(name, 0.0)
+            person.pin = plan.get(name, 0) / (found.exposure * MILLION) if found.exposure > 0 else weight
 
-    def enrol(
-        self, payload: Payload, now: float, settings: Settings, *, lines: Collection[str] | None, excused: set[str]
-    ) -> bool:
-        """Count this cycle for every agent; change nothing and say no where it would leave nobody.
+    def retiring(
+        self, payload: Payload, settings: Settings, *, lines: Collection[str] | None, excused: set[str]
+    ) -> set[str]:
+        """Return who ceases to be a member in this cycle.
 
         ``lines`` are the names that have a line in what is published, None where nothing is; ``excused`` the members
         whose fault or absence an operator accepted, or who were released.
         """
+        found = set()
+        for name in self.members():
+            person, silent = self.people[name], name not in payload.records
+            if payload.records.get(name) is not None or not (
+                person.lapsed or (silent and self._is_late(name, settings))
+            ):
+                continue
+            silent_cycles = person.silent_cycles + 1 if person.lapsed else 0
+            over = silent and settings.release_after is not None and silent_cycles >= settings.release_after
+            if over or name in excused or name not in (lines or ()):
+                found.add(name)
+        return found
+
+    def _is_late(self, name: str, settings: Settings) -> bool:
+        return self.people[name].absent_cycles + 1 > settings.membership_grace_cycles
+
+    def enrol(
+        self, payload: Payload, now: float, settings: Settings, *, lines: Collection[str] | None, excused: set[str]
+    ) -> None:
+        """Count this decided cycle for every agent."""
         good = {name: record for name, record in payload.records.items() if record is not None}
-        silent = self.members() - set(payload.records)
-        active = self.members() - self.lapsed()
-        leaving = {
-            name for name in active & silent if self.people[name].absent_cycles + 1 > settings.membership_grace_cycles
-        }
-        may_end = lines is not None and bool(active) and active <= excused
-        if not good and not active - leaving and not may_end:
-            return False
+        silent, retiring = (
+            self.members() - set(payload.records),
+            self.retiring(payload, settings, lines=lines, excused=excused),
+        )
         for person in self.people.values():
             if person.retired_at is not None:
                 # A clock that went back makes a retirement one of now.
                 person.retired_at = min(person.retired_at, now)
         self.look_at_probation(settings)
-        self._count(set(good), silent, leaving)
-        for name in self.lapsed() - set(good):
-            if name in excused or (name in silent and self._is_over(name, settings, lines or ())):
-                self.people[name] = Person(retired_at=now)
+        self._count(set(good), silent, {name for name in silent - self.lapsed() if self._is_late(name, settings)})
+        for name in retiring:
+            self.people[name] = Person(retired_at=now)
         self._update(good, settings, founding=lines is None)
         for person in self.people.values():
             if not person.member and person.retired_at is not None and now - person.retired_at >= DAY:
                 person.retired_at = None
-        return True
 
     def _count(self, good: set[str], silent: set[str], leaving: set[str]) -> None:
         """Count absences; let those lapse that are leaving, and return those that are good for long enough."""
@@ -80,11 +95,6 @@ class Fleet:
                 person.silent_cycles = person.silent_cycles + 1 if name in silent else 0
             else:
                 person.absent_cycles = person.absent_cycles + 1 if name in silent else 0
-
-    def _is_over(self, name: str, settings: Settings, lines: Collection[str]) -> bool:
-        """Say whether one that has lapsed has been silent for too long, or never had a line."""
-        after, silent_cycles = settings.release_after, self.people[name].silent_cycles
-        return name not in lines or (after is not None and silent_cycles >= after)
 
     def _update(self, good: Mapping[str, dict[str, float]], settings: Settings, *, founding: bool) -> None:
         """Take in the good records; whoever is no member becomes one."""

@@ -57,46 +57,47 @@ class Watch:
         elif complete and isinstance(seen.payload, Payload) and seen.payload.records:
             self.paused = False
 
-    def look_at_agents(
-        self,
-        payload: Payload,
-        people: Mapping[str, Person],
-        settings: Settings,
-        *,
-        accept: bool,
-        release: frozenset[str],
-    ) -> str | None:
-        """Return why the agents are in no state to be decided about; or None. Who has lapsed is no member here."""
+    def excuse(self, payload: Payload, people: Mapping[str, Person], *, accept: bool, release: frozenset[str]) -> None:
+        """Remember whose fault or absence a person accepts; who has lapsed needs a release."""
         good = {name for name, record in payload.records.items() if record is not None}
-        faulty = set(payload.records) - good
         everybody = {name for name, person in people.items() if person.member}
-        members = {name for name in everybody if not people[name].lapsed}
-        self.excused |= members - good if accept else set()
+        self.excused |= _active(people) - good if accept else set()
         self.excused |= release
         # It ends with a good record, and with being a member: who is put back by a file found on disk needs another.
         self.excused = self.excused & everybody - good
-        if not payload.records and not self.all_excused(members):
+
+    def look_at_agents(
+        self, payload: Payload, people: Mapping[str, Person], settings: Settings, *, accept: bool, nobody_left: bool
+    ) -> str | None:
+        """Return why the agents are in no state to be decided about; or None. Who has lapsed is no member here.
+
+        ``nobody_left``: this cycle would retire all members, and nobody joins.
+        """
+        good = {name for name, record in payload.records.items() if record is not None}
+        faulty, members = set(payload.records) - good, _active(people)
+        if not payload.records and not self.all_excused(people):
             return "no_agents"
-        if not accept and _too_many_faulty(good, faulty, members, self.excused, first=not everybody):
+        first = not any(person.member for person in people.values())
+        if not accept and _too_many_faulty(good, faulty, members, self.excused, first=first):
             return "faulty_majority"
-        if not members and not good:
-            return "no_agents"
-        grace = settings.membership_grace_cycles
-        leaving = {name for name in members - set(payload.records) if people[name].absent_cycles >= grace}
-        if not good and leaving == members and not self.all_excused(members):
-            # Waiting would not end this one: nobody would be left.
+        if nobody_left:
             return "no_agents"
         gone = {name for name in members - set(payload.records) if people[name].absent_cycles == 0}
         all_right = accept or not members or 2 * len(gone - self.excused) < len(members)
-        if all_right or self.gone_cycles >= 4 * max(1, grace):
+        if all_right or self.gone_cycles >= 4 * max(1, settings.membership_grace_cycles):
             self.gone_cycles = 0
             return None
         self.gone_cycles += 1
         return "members_gone"
 
-    def all_excused(self, members: set[str]) -> bool:
-        """Say whether the operator accepted that every single member is faulty or absent."""
+    def all_excused(self, people: Mapping[str, Person]) -> bool:
+        """Say whether a person accepted that every single member is faulty or absent."""
+        members = _active(people) or {name for name, person in people.items() if person.member}
         return bool(members) and members <= self.excused
+
+
+def _active(people: Mapping[str, Person]) -> set[str]:
+    return {name for name, person in people.items() if person.member and not person.lapsed}
 
 
 def _unusable(seen: Observation, settings: Settings) -> str | None:

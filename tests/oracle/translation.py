@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 
 from capital_governor.core.model import (
     Ceiling,
@@ -53,6 +54,7 @@ def inputs_of(seen: Observation) -> Inputs:
     )
 
 
+@cache
 def rules_of(settings: Settings) -> Rules:
     """Say the oracle's settings in the words of the program."""
     given = asdict(settings) | {"release_after_cycles": settings.release_after}

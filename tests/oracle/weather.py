@@ -41,46 +41,64 @@ def some_settings(rng: random.Random) -> Settings:
     raw = [rng.choice((0.0, rng.random(), 1.0)) for _ in range(3)] + [0.1]
     parts = (0.40, 0.30, 0.20, 0.10) if rng.random() < 0.5 else tuple(part / sum(raw) for part in raw)
     start, end = rng.choice(((5.0, 15.0), (0.0, 8.0), (3.0, 3.5), (10.0, 60.0)))
-    return changed_settings(
-        Settings(
-            min_alloc=floor,
-            max_alloc=cap,
-            threshold=rng.choice((0.0, 0.01, 0.05, 0.1, 0.1, 0.2, 0.5, 1.0)),
-            derisk_threshold=rng.choice((0.0, 0.01, 0.05, 0.05, 0.1, 0.3, 1.0)),
-            turnover_threshold=rng.choice((0.0, 0.03, 0.1, 0.2, 0.2, 0.5, 1.0)),
-            cooldown_seconds=rng.choice((0.0, 0.0, 0.0, 600.0, 1000.0, 90_000.0)),
-            confirm_cycles=rng.choice((1, 1, 1, 2, 3)),
-            max_step=rng.choice((1.0, 1.0, 1.0, 0.3, 0.1, 0.04, 0.001)),
-            probation_cycles=rng.choice((0, 0, 1, 2, 4)),
-            membership_grace_cycles=rng.randint(0, 4),
-            max_age_seconds=rng.choice((900.0, 600.0, 3600.0)),
-            pnl_weight=parts[0],
-            sharpe_weight=parts[1],
-            winrate_weight=parts[2],
-            drawdown_weight=parts[3],
-            pnl_scale=rng.choice((10_000.0, 500.0)),
-            sharpe_scale=rng.choice((3.0, 1.0)),
-            drawdown_scale_percent=rng.choice((20.0, 50.0)),
-            drawdown_cut_start_percent=start,
-            drawdown_cut_end_percent=end,
-            drawdown_cut_floor=rng.choice((0.25, 0.25, 0.0, 0.6, 1.0)),
-        ),
-        rng,
+    return Settings(
+        min_alloc=floor,
+        max_alloc=cap,
+        threshold=rng.choice((0.0, 0.01, 0.05, 0.1, 0.1, 0.2, 0.5, 1.0)),
+        derisk_threshold=rng.choice((0.0, 0.01, 0.05, 0.05, 0.1, 0.3, 1.0)),
+        turnover_threshold=rng.choice((0.0, 0.03, 0.1, 0.2, 0.2, 0.5, 1.0)),
+        cooldown_seconds=rng.choice((0.0, 0.0, 0.0, 600.0, 1000.0, 90_000.0)),
+        confirm_cycles=rng.choice((1, 1, 1, 2, 3)),
+        max_step=rng.choice((1.0, 1.0, 1.0, 0.3, 0.1, 0.04, 0.001)),
+        probation_cycles=rng.choice((0, 0, 1, 2, 4)),
+        membership_grace_cycles=rng.randint(0, 4),
+        max_age_seconds=rng.choice((900.0, 600.0, 3600.0)),
+        pnl_weight=parts[0],
+        sharpe_weight=parts[1],
+        winrate_weight=parts[2],
+        drawdown_weight=parts[3],
+        pnl_scale=rng.choice((10_000.0, 500.0)),
+        sharpe_scale=rng.choice((3.0, 1.0)),
+        drawdown_scale_percent=rng.choice((20.0, 50.0)),
+        drawdown_cut_start_percent=start,
+        drawdown_cut_end_percent=end,
+        drawdown_cut_floor=rng.choice((0.25, 0.25, 0.0, 0.6, 1.0)),
+        min_reserve=rng.choice((0.0, 0.0, 0.0, 0.03, 0.2, 0.5)),
+        release_after=rng.choice((None, None, 0, 1, 4, 12)),
+        groups=some_groups(rng),
     )
 
 
+TOGETHER = (
+    ("min_alloc", "max_alloc"),
+    ("threshold", "derisk_threshold", "turnover_threshold"),
+    ("cooldown_seconds", "confirm_cycles"),
+    ("max_step",),
+    ("probation_cycles", "membership_grace_cycles"),
+    ("max_age_seconds",),
+    ("pnl_weight", "sharpe_weight", "winrate_weight", "drawdown_weight"),
+    ("drawdown_cut_start_percent", "drawdown_cut_end_percent", "drawdown_cut_floor"),
+    ("min_reserve",),
+    ("release_after",),
+    ("groups",),
+)
+"""Settings that must fit each other."""
+
+
 def changed_settings(settings: Settings, rng: random.Random) -> Settings:
-    """Return settings with another reserve, other groups, and another time until an agent is released."""
+    """Return settings of which some are others: what an operator changes at a restart."""
+    other = some_settings(rng)
+    changed = [name for names in rng.sample(TOGETHER, rng.randint(1, 4)) for name in names]
+    return replace(settings, **{name: getattr(other, name) for name in changed})
+
+
+def some_groups(rng: random.Random) -> tuple[tuple[str, float, tuple[str, ...]], ...]:
+    """Return no group, one or two, often with agents that the patterns of both match."""
     team = tuple(rng.sample(PATTERNS, rng.randint(1, 3)))
     rest = tuple(rng.sample(PATTERNS, rng.randint(1, 2)))
     caps = [rng.choice((0.0, 0.1, 0.3, 1 / 3, 0.5, 0.9, 1.0)) for _ in range(2)]
     groups = (("first", caps[0], team), ("second", caps[1], rest))
-    return replace(
-        settings,
-        min_reserve=rng.choice((0.0, 0.0, 0.0, 0.03, 0.2, 0.5)),
-        release_after=rng.choice((None, None, 0, 1, 4, 12)),
-        groups=groups[: rng.choice((0, 0, 1, 2))],
-    )
+    return groups[: rng.choice((0, 0, 1, 2))]
 
 
 def some_record(rng: random.Random) -> dict[str, float]:
@@ -173,7 +191,7 @@ class Weather:
         if rng.random() < 0.1 * self.unrest + self.onset:
             self.drawdown = rng.choice((0.0, 3.0, 5.0, 7.5, 12.0, 15.0, 40.0, rng.uniform(0, 20)))
         if rng.random() < 0.1 * self.unrest + self.onset:
-            self.multiplier = rng.choice((0.0, 0.5, 0.8, 1.0, 1.2, 10.0, rng.random()))
+            self.multiplier = rng.choice((0.0, 0.5, 0.8, 0.93, 1.0, 1.2, 10.0, rng.random()))
 
     def _change_mishaps(self) -> None:
         rng = self.rng
@@ -200,20 +218,25 @@ class Weather:
             self.absent = set(rng.sample(names, (len(names) + 1) // 2))
 
     def _change_operator(self) -> None:
-        rng = self.rng
-        if rng.random() < self.onset * 2:
-            floor, cap = sorted((rng.choice((0.0, 0.0, 0.1, 0.3)), rng.choice((0.0, 0.03, 0.2, 0.35, 1.0))))
-            until = rng.choice((inf, self.now + 900, self.now - 10))
-            agent = rng.choice((*NAMES, "*", "*"))
-            limit = OperatorLimit(agent, cap=cap, floor=floor, until=until, share_out=rng.random() < 0.4)
-            if rng.random() < 0.3:
-                limit = replace(limit, floor=0.0) if rng.random() < 0.5 else replace(limit, cap=1.0)
-            self.limits = (*self.limits, limit)
-        if self.limits and rng.random() < self.onset:
+        """Order something at times, and more often while there is a mishap: in most holds, orders take effect."""
+        rng, rate = self.rng, 0.15 if self.mishaps else 2 * self.onset
+        if rng.random() < rate:
+            self.limits = (*self.limits[-3:], self._limit())
+        if self.limits and rng.random() < rate / 2:
             self.limits = self.limits[1:]
-        if rng.random() < self.onset:
+        if rng.random() < rate / 2:
             most = rng.choice((0.0, 0.3, 0.5, 0.97, 1.0, rng.random()))
             self.ceiling = rng.choice((None, (most, rng.choice((inf, self.now + 900, self.now - 10)))))
+
+    def _limit(self) -> OperatorLimit:
+        rng = self.rng
+        floor, cap = sorted((rng.choice((0.0, 0.0, 0.1, 0.3)), rng.choice((0.0, 0.03, 0.2, 0.35, 1.0))))
+        until = rng.choice((inf, self.now + 900, self.now - 10))
+        agent = rng.choice((*NAMES, "*", "*"))
+        limit = OperatorLimit(agent, cap=cap, floor=floor, until=until, share_out=rng.random() < 0.4)
+        if rng.random() < 0.3:
+            limit = replace(limit, floor=0.0) if rng.random() < 0.5 else replace(limit, cap=1.0)
+        return limit
 
     def _released(self) -> frozenset[str]:
         rng = self.rng

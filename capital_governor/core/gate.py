@@ -217,7 +217,9 @@ def _rises_rightly(
 
 
 def _agents_hold(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
-    """Whether most agents are faulty, or half or more of the members have just gone."""
+    """Whether there are no agents, most are faulty, or half or more of the members have just gone."""
+    if _nobody_to_decide_about(inputs, payload, state, rules):
+        return True
     if inputs.accepts(*AGENT_HOLDS):
         return False
     everyone = {agent for agent, memory in state.agents.items() if memory.member}
@@ -231,6 +233,36 @@ def _agents_hold(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) 
     gone = {agent for agent in missed - faulty if state.agents[agent].absent == 0}
     waited = state.latches.gone_cycles >= max(4, 4 * rules.membership_grace_cycles)
     return bool(gone) and 2 * len(gone) >= len(members) and not waited
+
+
+def _nobody_to_decide_about(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) -> bool:
+    """Whether the payload has no agents, or has no good record while every member ceases to be one.
+
+    Not if a person has accepted that of all members, lapsed ones only counting where there are no others.
+    """
+    everyone = {agent: memory for agent, memory in state.agents.items() if memory.member}
+    present = {agent for agent, memory in everyone.items() if not memory.lapsed}
+    excused = {*state.latches.accepted, *inputs.released}
+    if inputs.accepts(*AGENT_HOLDS):
+        excused |= present
+    emptied = bool(everyone) and (present or everyone.keys()) <= excused
+    if payload.metrics or (emptied and state.published is not None):
+        return False
+    if not payload.faults and not emptied:
+        return True
+    lines = () if state.published is None else state.published.shares
+    return all(
+        (memory.lapsed or _lapses(agent, memory, payload.faults, rules))
+        and (agent in excused or agent not in lines or _is_released_in_time(agent, memory, payload, rules))
+        for agent, memory in everyone.items()
+    )
+
+
+def _is_released_in_time(agent: Agent, memory: Memory, payload: Snapshot, rules: Rules) -> bool:
+    """Whether RELEASE_AFTER is over for a member that lapses in this cycle, or has lapsed."""
+    silent = memory.silent + 1 if memory.lapsed else 0
+    after = rules.release_after_cycles
+    return agent not in payload.faults and after is not None and silent >= after
 
 
 def _nothing_rises(new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm]) -> bool:

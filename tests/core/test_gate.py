@@ -347,6 +347,24 @@ def test_without_a_grace_a_rise_is_refused_while_half_are_gone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("faulty", "release_after"),
+    [
+        pytest.param([], None, id="no agents"),
+        pytest.param(["Mad"], 0, id="a stranger's record only, and all members would be retired"),
+    ],
+)
+def test_a_cut_passes_where_there_is_nobody_to_decide_about(faulty: list[Agent], release_after: int | None) -> None:
+    """All have been absent for long: the hold keeps them as they are, and the operator's exposure takes its part."""
+    state = replace(STATE, agents={agent: memory._replace(absent=9) for agent, memory in STATE.agents.items()})
+    inputs = replace(observe({}, faulty=faulty), ceiling=Ceiling(0.5, "ops"))
+    rules = replace(PLAIN, release_after_cycles=release_after)
+    found = decide(inputs, state, rules)
+    assert found.trace.hold is not None
+    assert (found.reason, found.trace.hold.reason) == (Reason.CUT_CEILING, Reason.NO_AGENTS)
+    assert gate(found, inputs, state, rules) is None
+
+
+@pytest.mark.parametrize(
     ("inputs", "state"),
     [
         pytest.param(replace(MOST_FAULTY, accept=True), STATE, id="the operator accepts"),

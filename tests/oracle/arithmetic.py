@@ -200,9 +200,11 @@ def round_shares(
         if len(lucky) < left and not any(name in team and _is_full(shares, team, cap, exposure) for cap, team in teams):
             shares[name] += 1
             lucky.append(name)
-    # A value that misses a whole number only by its last digit is made up for by the remainder, if there is room.
+    # A value that misses a whole number only by its last digit gets a millionth of the remainder, if there is room; and
+    # where more is left than can be given, such a value gets two, or one.
     whole = {name for name, value in exact.items() if abs(value - round(value)) < NOISE}
     delicate = on_the_edge(total) or any(shares[name] != round(exact[name]) for name in whole)
+    delicate |= bool(whole) and left > len(lucky)
     delicate |= any(team & whole and _is_full(shares, team, cap, exposure) for cap, team in teams)
     others = [name for name in queue if name not in lucky]
     delicate |= any(abs(fraction[name] - fraction[other]) < NOISE for name in lucky for other in others)

@@ -113,17 +113,16 @@ def project_groups(
             for i in inside:
                 floors[i] = lo[i] * (caps[number] / total)
     whole = project(scores, floors, hi)
-    weights, free, left = list(whole.weights), set(range(len(scores))), 1.0
-    open_groups = set(range(len(caps)))
-    while above := [
-        number for number in sorted(open_groups) if fsum(weights[i] for i in members[number]) > caps[number]
-    ]:
-        open_groups.difference_update(above)
+    weights, free, left = list(whole.weights), list(range(len(scores))), 1.0
+    open_groups = list(range(len(caps)))
+    while above := [number for number in open_groups if fsum([weights[i] for i in members[number]]) > caps[number]]:
+        open_groups = [number for number in open_groups if number not in above]
         for number in above:
             _put(weights, members[number], scores, floors, hi, caps[number])
-            free.difference_update(members[number])
-        left = max(0.0, left - fsum(caps[number] for number in above))
-        _put(weights, sorted(free), scores, floors, hi, left)
+        full = set(above)
+        free = [i for i in free if group[i] not in full]
+        left = max(0.0, left - fsum([caps[number] for number in above]))
+        _put(weights, free, scores, floors, hi, left)
     floor_scale = whole.floor_scale
     if floor_scale < 1.0:
         floors = [floor * floor_scale for floor in floors]

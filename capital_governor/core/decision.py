@@ -205,7 +205,7 @@ def _allocate(case: _Case) -> Decision:
         exposure=case.exposure.value,
         limits=draft.limits,
         floors=draft.projection.floors,
-        pinned={agent for agent in draft.limits if agents[agent].metrics is None},
+        pinned={agent for agent in case.attendance.silent if _pinned(enrolment, agent)},
     )
     triggers = threshold.compare(proposal, published, agents, now, rules)
     brakes = threshold.brakes(case.state, now, rules)
@@ -224,11 +224,10 @@ def _allocate(case: _Case) -> Decision:
         withheld = withhold(plan, _facts(case, enrolment, draft.limits), published)
         if not moves and brakes[0].active:
             withheld = _not_restored(plan, withheld)
-    trace = _trace(case, enrolment, draft, withheld)
-    trace = replace(trace, triggers=triggers, brakes=brakes)
+    trace = _trace(case, enrolment, draft, withheld, triggers=triggers, brakes=brakes)
     if plan is None:
         return Decision(reason, None, state, trace)
-    shares = {agent: line - withheld[agent].amount if agent in withheld else line for agent, line in plan.lines.items()}
+    shares = {**plan.lines, **{agent: plan.lines[agent] - part.amount for agent, part in withheld.items()}}
     if not moves and known is not None:
         if shares == known.shares and plan.exposure == known.exposure:
             return Decision(reason, None, state, trace)
@@ -280,14 +279,22 @@ def _moved(draft: _Draft, exposure: float, published: Plan | None) -> Plan:
     )
 
 
-def _trace(case: _Case, enrolment: Enrolment, draft: _Draft, withheld: Mapping[Agent, Withholding]) -> Trace:
+def _trace(
+    case: _Case,
+    enrolment: Enrolment,
+    draft: _Draft,
+    withheld: Mapping[Agent, Withholding],
+    *,
+    triggers: tuple[Trigger, ...],
+    brakes: tuple[Brake, ...],
+) -> Trace:
     agents, exposure = enrolment.agents, case.exposure
     return Trace(
         accepted=case.verdict.accepted,
         faulty=case.attendance.faulty,
         absent={agent: agents[agent].absent for agent in case.attendance.absent if agents[agent].member},
         retired=enrolment.retired,
-        lapsed=tuple([agent for agent in draft.limits if agents[agent].lapsed]),
+        lapsed=_lapsed(case, enrolment),
         scores=draft.scores,
         limits=draft.limits,
         floor_scale=draft.projection.floor_scale,
@@ -300,6 +307,8 @@ def _trace(case: _Case, enrolment: Enrolment, draft: _Draft, withheld: Mapping[A
         target=draft.target,
         plan=draft.lines,
         withheld=withheld,
+        triggers=triggers,
+        brakes=brakes,
         warnings=_warnings(case.snapshot, exposure, draft.projection, case.rules),
     )
 
@@ -324,11 +333,17 @@ def _pinned(enrolment: Enrolment, agent: Agent) -> bool:
     return memory.member and memory.metrics is None
 
 
+def _lapsed(case: _Case, enrolment: Enrolment) -> tuple[Agent, ...]:
+    """Return the members that are lapsed after this cycle, sorted by name."""
+    silent_or_lapsed = sorted({*case.attendance.silent, *case.attendance.lapsed})
+    return tuple([agent for agent in silent_or_lapsed if enrolment.agents[agent].lapsed])
+
+
 def _facts(case: _Case, enrolment: Enrolment, by_agent: Mapping[Agent, AgentLimits]) -> Facts:
     return Facts(
         caps={agent: limit.hi for agent, limit in by_agent.items()},
         groups=case.rules.groups,
-        lapsed={agent for agent in by_agent if enrolment.agents[agent].lapsed},
+        lapsed=_lapsed(case, enrolment),
         unwell=frozenset(case.attendance.silent),
         withholding=limits.withholding_caps(by_agent, case.inputs.limits, case.inputs.now),
         max_step=case.rules.max_step,

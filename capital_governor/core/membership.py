@@ -119,9 +119,9 @@ def enrol(
             if memory is not None and memory.member:
                 healthy = 0 if memory.tenured else memory.healthy + 1
                 left = None if memory.retired_at is None else min(memory.retired_at, now)
-                lapsed = memory.lapsed and memory.returned + 1 < RETURN_CYCLES
-                returned = memory.returned + 1 if lapsed else 0
-                updated[agent] = Memory(metrics, memory.member, memory.tenured, healthy, 0, left, lapsed, returned)
+                updated[agent] = Memory(metrics, memory.member, memory.tenured, healthy, 0, left)
+                if memory.lapsed and memory.returned + 1 < RETURN_CYCLES:
+                    updated[agent] = updated[agent]._replace(lapsed=True, returned=memory.returned + 1)
             else:
                 left = None if memory is None else memory.retired_at
                 updated[agent] = Memory(

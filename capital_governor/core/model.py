@@ -320,7 +320,8 @@ class Publication:
     @property
     def plan(self) -> dict[Agent, Ppm]:
         """The plan line of each agent: its share and what is withheld from it."""
-        return {agent: share + self.withheld.get(agent, 0) for agent, share in self.shares.items()}
+        more = {agent: self.shares[agent] + amount for agent, amount in self.withheld.items() if agent in self.shares}
+        return {**self.shares, **more}
 
 
 class Memory(NamedTuple):

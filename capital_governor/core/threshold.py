@@ -67,7 +67,8 @@ def _breach(
         if line - caps[cap] > over:
             worst, over, allowed = agent, line - caps[cap], caps[cap]
     sums = [0] * len(groups)
-    for number, line in zip(group_indices(published.lines, groups), published.lines.values(), strict=True):
+    numbers = zip(group_indices(published.lines, groups), published.lines.values(), strict=True) if groups else ()
+    for number, line in numbers:
         if number >= 0:
             sums[number] += line
     for group, total in zip(groups, sums, strict=True):

@@ -36,10 +36,6 @@ class Plan:
     before: Mapping[Agent, Ppm]
     exposure_before: float
 
-    def held_back(self, agent: Agent) -> bool:
-        """Whether some of the published plan line is withheld already. Only for a plan that is published."""
-        return self.lines.get(agent, 0) > self.before.get(agent, 0)
-
 
 def plan_of(published: Publication) -> Plan:
     """Return the published plan."""
@@ -79,7 +75,9 @@ def within_limits(
         groups: with caps on the sum of weights.
     """
     limits = {cap: ppm(cap, exposure) for cap in set(caps.values())}
-    most = {agent: min(line, limits[caps[agent]]) if agent in caps else line for agent, line in lines.items()}
+    most = dict(lines)
+    if max(lines.values(), default=0) > min(limits.values(), default=WHOLE):
+        most = {agent: min(line, limits[caps[agent]]) if agent in caps else line for agent, line in lines.items()}
     if not groups:
         return most
     group = group_indices(most, groups)
@@ -88,10 +86,11 @@ def within_limits(
         if number >= 0:
             sums[number] += line
     allowed = [ppm(each.cap, exposure) for each in groups]
-    return {
-        agent: line * allowed[number] // sums[number] if number >= 0 and sums[number] > allowed[number] else line
-        for number, (agent, line) in zip(group, most.items(), strict=True)
-    }
+    over = {number for number, total in enumerate(sums) if total > allowed[number]}
+    for number, (agent, line) in zip(group, most.items(), strict=True) if over else ():
+        if number in over:
+            most[agent] = line * allowed[number] // sums[number]
+    return most
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +123,21 @@ def withhold(plan: Plan, facts: Facts, published: Plan | None) -> dict[Agent, Wi
         published: the published plan, scaled to the ceilings; None before the first allocation.
     """
     most = within_limits(plan.lines, plan.exposure, facts.caps, facts.groups)
-    stepping = facts.max_step < 1.0 and published is not None
+    held_back = set[Agent]()
+    if published is not None and facts.max_step < 1.0:
+        held_back = {agent for agent, line in published.lines.items() if line > published.before.get(agent, 0)}
+    concerned = held_back.union(facts.lapsed, facts.unwell, facts.withholding, plan.lines.keys() - facts.caps.keys())
+    concerned |= {agent for agent, line in plan.lines.items() if most[agent] < line}
     found: dict[Agent, Withholding] = {}
-    for agent, line in plan.lines.items():
+    for agent, line in plan.lines.items() if concerned else ():
+        if agent not in concerned:
+            continue
         bounds = [] if most[agent] == line else [_limited(agent, line, most[agent], plan.exposure, facts)]
         bounds += _absence(agent, plan, facts)
         if agent in facts.withholding:
             cap = facts.withholding[agent]
             bounds.append((ppm(cap.value, plan.exposure), WithheldBy.CAP, cap.detail))
-        if stepping and published is not None and published.held_back(agent):
+        if agent in held_back:
             before = plan.before.get(agent, 0) / WHOLE / plan.exposure_before if plan.exposure_before > 0.0 else 0.0
             bounds.append((ppm(before + facts.max_step, plan.exposure), WithheldBy.STEP, ""))
         if bounds:

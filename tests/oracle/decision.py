@@ -52,6 +52,14 @@ class Oracle:
         self.known.setdefault("regime", found.exposure)
         self.moved_at = at
 
+    def has_line(self, name: str) -> bool:
+        """Whether something is published for this agent."""
+        return self.published is not None and name in self.published.shares
+
+    def last_record(self, name: str) -> dict[str, float] | None:
+        """Return the last good record of this agent."""
+        return self.fleet.people[name].record
+
     def abandon(self, reached: Published | None, at: float | None) -> None:
         """Give up what no agent ever saw, for the last that they did see; its number stays used."""
         self.published = reached

@@ -9,7 +9,7 @@ from tests.oracle.decision import Oracle
 from tests.oracle.sight import AGENT_HOLDS
 from tests.oracle.twins import pairs
 
-SEQUENCES = 150
+SEQUENCES = 100
 CYCLES = 60
 
 

@@ -177,6 +177,7 @@ class _Draft:
     """The plan that scores and limits ask for; all but ``projection`` in the order of ``limits``."""
 
     limits: Mapping[Agent, AgentLimits]
+    caps: Mapping[Agent, float]
     scores: Mapping[Agent, float]
     projection: allocator.GroupedProjection
     projected: Mapping[Agent, float]
@@ -221,7 +222,7 @@ def _allocate(case: _Case) -> Decision:
             cut = cut or fell
     withheld: Mapping[Agent, Withholding] = {}
     if plan is not None:
-        withheld = withhold(plan, _facts(case, enrolment, draft.limits), published)
+        withheld = withhold(plan, _facts(case, enrolment, draft.caps), published)
         if not moves and brakes[0].active:
             withheld = _not_restored(plan, withheld)
     trace = _trace(case, enrolment, draft, withheld, triggers=triggers, brakes=brakes)
@@ -253,7 +254,8 @@ def _draft(case: _Case, enrolment: Enrolment, published: Plan | None) -> _Draft:
     weights = projected if part == 1.0 else dict(zip(by_agent, stepped, strict=True))
     target = integer_shares(projected, hi, exposure, group, group_caps)
     lines = target if part == 1.0 else integer_shares(weights, hi, exposure, group, group_caps)
-    return _Draft(by_agent, scores, projection, projected, weights, part, target, lines)
+    caps = dict(zip(by_agent, hi, strict=True))
+    return _Draft(by_agent, caps, scores, projection, projected, weights, part, target, lines)
 
 
 def _reason(draft: _Draft, published: Plan | None, triggers: tuple[Trigger, ...], brakes: tuple[Brake, ...]) -> Reason:
@@ -339,13 +341,13 @@ def _lapsed(case: _Case, enrolment: Enrolment) -> tuple[Agent, ...]:
     return tuple([agent for agent in silent_or_lapsed if enrolment.agents[agent].lapsed])
 
 
-def _facts(case: _Case, enrolment: Enrolment, by_agent: Mapping[Agent, AgentLimits]) -> Facts:
+def _facts(case: _Case, enrolment: Enrolment, caps: Mapping[Agent, float]) -> Facts:
     return Facts(
-        caps={agent: limit.hi for agent, limit in by_agent.items()},
+        caps=caps,
         groups=case.rules.groups,
         lapsed=_lapsed(case, enrolment),
         unwell=frozenset(case.attendance.silent),
-        withholding=limits.withholding_caps(by_agent, case.inputs.limits, case.inputs.now),
+        withholding=limits.withholding_caps(caps, case.inputs.limits, case.inputs.now),
         max_step=case.rules.max_step,
     )
 

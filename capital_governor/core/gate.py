@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 from typing import Final
 
 from capital_governor.core.model import (
@@ -127,7 +129,8 @@ def _groups_fit(new: Publication, groups: Sequence[Group]) -> bool:
         return True
     left, fits = set(new.shares), True
     for group in groups:
-        mine = {agent for agent in left if any(fnmatchcase(agent, pattern) for pattern in group.patterns)}
+        belongs = _matcher(group.patterns).match
+        mine = {agent for agent in left if belongs(agent)}
         left -= mine
         fits &= sum(new.shares[agent] for agent in mine) <= ppm(group.cap, new.exposure)
     return fits
@@ -137,6 +140,12 @@ def _no_gain_unwell(new: Mapping[Agent, Ppm], old: Mapping[Agent, Ppm], payload:
     """Whether no agent without a good record in this payload gets more than its published share."""
     good = () if isinstance(payload, Refusal) else payload.metrics
     return all(share <= old.get(agent, 0) for agent, share in new.items() if agent not in good)
+
+
+@lru_cache(maxsize=256)
+def _matcher(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """Return the expression that matches a name of which one of these names or globs speaks."""
+    return re.compile("|".join(map(translate, patterns)) or "(?!)")
 
 
 def _most_exposure(inputs: Inputs, state: State, rules: Rules, *, held: bool) -> float:
@@ -240,13 +249,15 @@ def _nobody_to_decide_about(inputs: Inputs, payload: Snapshot, state: State, rul
 
     Not if a person has accepted that of all members, lapsed ones only counting where there are no others.
     """
+    if payload.metrics:
+        return False
     everyone = {agent: memory for agent, memory in state.agents.items() if memory.member}
     present = {agent for agent, memory in everyone.items() if not memory.lapsed}
     excused = {*state.latches.accepted, *inputs.released}
     if inputs.accepts(*AGENT_HOLDS):
         excused |= present
     emptied = bool(everyone) and (present or everyone.keys()) <= excused
-    if payload.metrics or (emptied and state.published is not None):
+    if emptied and state.published is not None:
         return False
     if not payload.faults and not emptied:
         return True

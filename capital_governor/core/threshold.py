@@ -63,7 +63,8 @@ def _breach(
     worst, over, allowed = "", 0, 0
     hi = [limit.hi for limit in limits.values()]
     caps = {cap: ppm(cap, published.exposure) for cap in set(hi)}
-    for agent, cap, line in zip(limits, hi, before, strict=True):
+    some_above = max(before, default=0) > min(caps.values(), default=WHOLE)
+    for agent, cap, line in zip(limits, hi, before, strict=True) if some_above else ():
         if line - caps[cap] > over:
             worst, over, allowed = agent, line - caps[cap], caps[cap]
     sums = [0] * len(groups)
@@ -98,7 +99,8 @@ def _below_floor(proposal: Proposal, published: Plan, before: Sequence[Ppm]) -> 
     worst, lack, floor = "", 0, 0
     exposure = min(published.exposure, proposal.exposure)
     floors = {low: ppm(low, exposure) for low in set(proposal.floors)}
-    for agent, low, line in zip(proposal.limits, proposal.floors, before, strict=True):
+    some_below = min(before, default=0) < max(floors.values(), default=0)
+    for agent, low, line in zip(proposal.limits, proposal.floors, before, strict=True) if some_below else ():
         if (
             floors[low] - line > lack
             and agent in published.lines

@@ -15,6 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from capital_governor.core.decision import commit, decide, refuse
+from capital_governor.core.groups import group_indices
 from capital_governor.core.model import (
     WHOLE,
     Agent,
@@ -208,13 +209,14 @@ def test_shares_and_reserve_add_up_and_no_share_is_above_its_limit(situation: Si
 @examples(400)
 @given(SITUATIONS)
 def test_under_equal_limits_order_is_kept(situation: Situation) -> None:
-    """Of two agents with equal limits the one with the higher score never has the smaller weight or target."""
+    """Of two agents with equal limits, of one group, the higher score never has the smaller weight or target."""
+    group = dict(zip(NAMES, group_indices(NAMES, situation.rules.groups), strict=True))
     trace = decide(situation.inputs, situation.state, situation.rules).trace
     ranked = sorted(trace.scores, key=trace.scores.__getitem__)
     for i, lesser in enumerate(ranked):
         for better in ranked[i + 1 :]:
             one, other = trace.limits[lesser], trace.limits[better]
-            if (one.lo, one.hi) == (other.lo, other.hi):
+            if (one.lo, one.hi, group[lesser]) == (other.lo, other.hi, group[better]):
                 assert trace.projected[lesser] <= trace.projected[better]
                 assert trace.target[lesser] <= trace.target[better] + 1
 

@@ -20,6 +20,7 @@ from capital_governor.core.model import (
     WHOLE,
     Agent,
     Ceiling,
+    Group,
     Guardian,
     Inputs,
     Limit,
@@ -177,7 +178,17 @@ def random_rules(rng: random.Random) -> Rules:
         membership_grace_cycles=rng.choice((0, 1, 3)),
         min_reserve=rng.choice((0.0, 0.0, 0.1, 0.5)),
         release_after_cycles=rng.choice((None, None, 0, 2)),
+        groups=random_groups(rng),
     )
+
+
+def random_groups(rng: random.Random) -> tuple[Group, ...]:
+    """No group, one or two; both may name the same agent."""
+    groups = [
+        Group(name, rng.choice((0.0, 0.2, 1 / 3, 0.6, rng.random())), tuple(rng.sample(NAMES, rng.randint(1, 4))))
+        for name in ("first", "second")
+    ]
+    return tuple(groups[: rng.choice((0, 0, 1, 2))])
 
 
 def random_inputs(rng: random.Random, names: Sequence[Agent], now: float) -> Inputs:
@@ -263,7 +274,13 @@ def renamed(situation: Situation, names: Mapping[Agent, Agent], rng: random.Rand
             agents=dict(sorted(every(state.agents).items())),
             latches=replace(state.latches, accepted=accepted),
         ),
-        situation.rules,
+        replace(
+            situation.rules,
+            groups=tuple(
+                replace(group, patterns=tuple(names[agent] for agent in group.patterns))
+                for group in situation.rules.groups
+            ),
+        ),
     )
 
 

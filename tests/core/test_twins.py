@@ -63,6 +63,8 @@ def first_difference(seeds: Iterable[int], decider: Decider, kinds: Counter[str]
         untouched, touched = Run(decider), Run(decider)
         rng = random.Random(seed)  # noqa: S311 - the same days in every run
         for number, pair in enumerate(pairs(rng, untouched, CYCLES)):
+            if pair.is_emptied():
+                break
             first = untouched.step(pair.untouched, pair.settings)
             second = touched.step(pair.touched, pair.settings)
             held = {each.trace.hold.reason for each in (first, second) if each.trace.hold is not None}

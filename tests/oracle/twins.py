@@ -1,7 +1,7 @@
 """Two runs of one fleet that differ in a single agent only: in one of them it is silent, faulty or capped at times.
 
 Nobody else's share may depend on that, but through holds about agents, releases and probation; so ``pairs`` has neither
-accepts nor releases, and a comparison ends where one of the two holds because of its agents and the other does not.
+accepts nor releases, and a comparison ends where one of the two holds because of its agents, or may do so.
 
 There is one case more, in which ``pairs`` leaves the agent in peace: a member that is silent for longer than its grace
 before it has a line, as before a first allocation that CONFIRM_CYCLES delays, is retired, for it has no plan line that
@@ -28,6 +28,11 @@ class Pair:
     untouched: Observation
     touched: Observation
     settings: Settings
+
+    def is_emptied(self) -> bool:
+        """Whether nobody is left in the payload: that is a hold about agents, and ends no pause."""
+        payload = self.touched.payload
+        return isinstance(payload, Payload) and not payload.records
 
 
 class Run(Protocol):

@@ -68,6 +68,4 @@ def abandon(state: State, reached: Publication | None, moved_at: float | None) -
         reached: the last generation that was in the files.
         moved_at: when the last move before that generation was made.
     """
-    # An agent that is pinned at its weight in the abandoned generation has another weight in the one that was reached.
-    agents = {agent: memory._replace(pin=None) for agent, memory in state.agents.items()}
-    return replace(state, published=reached, agents=agents, moved_at=moved_at)
+    return replace(state, published=reached, moved_at=moved_at)

@@ -98,12 +98,11 @@ def test_a_first_generation_that_is_abandoned_leaves_nothing_published() -> None
     assert cycle(observe(), state)[0].reason is Reason.FIRST_ALLOCATION
 
 
-def test_an_adopted_agent_without_metrics_has_nothing_once_its_file_is_given_up() -> None:
-    """With neither a record nor a published share there is no weight to hold it at."""
-    state = abandon(adopt(State(), FOUND), None, None)
-    decision, after = cycle(observe({"Ada": 0.2}, faulty=["Bob"]), state)
-    assert shares_of(after) == {"Ada": 400_000, "Bob": 0}
-    assert decision.trace.limits["Bob"].hi == 0.0
+def test_an_abandoned_generation_changes_no_pin() -> None:
+    """The pin is the weight in the adopted file, whatever was decided since and given up."""
+    adopted = adopt(State(), FOUND)
+    later = replace(adopted, published=publication({"Bob": 1}, generation=9))
+    assert abandon(later, FOUND, adopted.moved_at) == adopted
 
 
 @pytest.mark.parametrize("exposure", [0.5, 0.0])

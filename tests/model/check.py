@@ -1,117 +1,286 @@
-"""What has to hold after every cycle, said with numbers of the oracle and of the files alone."""
+"""What has to hold after every cycle, said with numbers of the oracle and of the files alone.
+
+The first half judges what was decided, the second half what the files, the journal and the status file say then.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from capital_governor.core.reason import Reason
-from capital_governor.core.trace import Decision
+from capital_governor.core.model import Publication
+from capital_governor.core.reason import CUTS, MOVES, Reason
+from capital_governor.core.trace import Decision, WithheldBy
 from capital_governor.journal.notices import NoticeState
 from tests.model import documents
+from tests.model.twins import Twin
 from tests.model.world import World
+from tests.oracle.arithmetic import MILLION, millionths
 from tests.oracle.decision import Oracle
-from tests.oracle.sight import Observation, Outcome, Payload, Published
+from tests.oracle.fleet import least_cap
+from tests.oracle.sight import AGENT_HOLDS, Observation, Outcome, Payload, Published
 from tests.oracle.sight import Settings as OracleSettings
+from tests.oracle.withholding import Plan
 from tests.promises.ledger import require
-
-MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
-    """What was known before a cycle: the oracle, and what it would answer had every bad record been a good one."""
+class Case:
+    """One decided cycle, with all that it is judged by.
 
-    oracle: Oracle
-    healed: Outcome | None
+    Args:
+        seen: what could be seen.
+        rules: the settings.
+        before: the oracle before it.
+        after: the oracle after it; what it has as published is what it expects, not what was published.
+        expected: what the oracle expects.
+        twins: what it would have been without silence, faults or caps.
+        decision: what the program decided.
+    """
+
+    seen: Observation
+    rules: OracleSettings
+    before: Oracle
+    after: Oracle
+    expected: Outcome
+    twins: tuple[Twin, ...]
+    decision: Decision
 
     @property
-    def published(self) -> Published | None:
-        return self.oracle.published
+    def old(self) -> Published | None:
+        return self.before.published
 
     @property
     def shares(self) -> Mapping[str, int]:
-        return {} if self.published is None else self.published.shares
+        return {} if self.old is None else self.old.shares
+
+    @property
+    def plan(self) -> Mapping[str, int]:
+        return {} if self.old is None else self.old.plan()
+
+    @property
+    def new(self) -> Publication | None:
+        return self.decision.proposal
+
+    @property
+    def cools_down(self) -> bool:
+        moved_at = self.before.moved_at
+        return moved_at is not None and self.seen.now - min(moved_at, self.seen.now) < self.rules.cooldown_seconds
 
 
-def foresee(oracle: Oracle, seen: Observation, rules: OracleSettings) -> Before:
-    """Keep the oracle as it is, and ask it what healthy records in place of the bad ones would lead to."""
-    before = oracle.copy()
-    payload = seen.payload
-    if not isinstance(payload, Payload):
-        return Before(before, None)
-    people = before.fleet.people
-    last_good = {
-        name: person.record
-        for name, person in people.items()
-        if person.member
-        and person.record is not None
-        and payload.records.get(name) is None
-        # Retirement after the grace is the one exception.
-        and (name in payload.records or person.absent_cycles < rules.membership_grace_cycles)
-    }
-    if not last_good:
-        return Before(before, None)
-    healed = replace(payload, records={**payload.records, **last_good})
-    return Before(before, oracle.copy().step(replace(seen, payload=healed), rules))
+def is_sound(case: Case) -> None:
+    """Shares, withheld and reserve are whole millionths that add up, and the reserve contains what is withheld."""
+    new = case.new
+    if new is None:
+        return
+    parts, kept = [*new.shares.values(), new.reserve], list(new.withheld.values())
+    require({type(part) for part in [*parts, *kept]} == {int}, f"not all in whole millionths: {new}")
+    require(min(parts) >= 0 and min(kept, default=1) > 0, f"less than none: {new}")
+    require(sum(parts) == MILLION, f"shares and reserve add up to {sum(parts)}")
+    require(new.withheld.keys() <= new.shares.keys(), f"withheld from agents without a line: {new}")
+    require(sum(kept) <= new.reserve, f"{sum(kept)} withheld, the reserve is {new.reserve}")
+    plan, most = sum(new.shares.values()) + sum(kept), millionths(1, new.exposure)
+    require(plan <= most, f"the plan is {plan}, exposure {new.exposure} allows {most}")
 
 
-def adds_no_capital(
-    before: Before, seen: Observation, rules: OracleSettings, expected: Outcome, decision: Decision
-) -> None:
+def adds_no_capital(case: Case) -> None:
     """P10: bad data adds capital to nobody, and a missing regime no exposure, nor one that is not of now."""
-    proposal, payload = decision.proposal, seen.payload
-    if proposal is None or not isinstance(payload, Payload):
+    new, payload = case.new, case.seen.payload
+    if new is None:
         return
-    old = before.shares
-    for name, share in proposal.shares.items():
-        if payload.records.get(name) is None:
-            require(share <= old.get(name, 0), f"{name} has no good record and rises: {old.get(name, 0)} to {share}")
-    age = 0.0 if payload.regime_at is None else seen.now - payload.regime_at
-    of_now = payload.multiplier is not None and -60 <= age <= rules.max_age_seconds
-    if not of_now and "regime" in before.oracle.known:
-        known = before.oracle.known["regime"]
-        require(proposal.exposure <= known + 1e-12, f"without a regime exposure is {proposal.exposure}, above {known}")
-    healed = before.healed
-    if healed is None or healed.close or expected.close:
+    good = {} if isinstance(payload, str) else payload.records
+    for name, share in new.shares.items():
+        if good.get(name) is None:
+            old = case.shares.get(name, 0)
+            require(share <= old, f"{name} has no good record and rises: {old} to {share}")
+    if not isinstance(payload, Payload):
         return
-    slack = 1 if healed.delicate or expected.delicate else 0
-    would = healed.published.shares if healed.published is not None else old
-    for name, share in proposal.shares.items():
-        most = max(old.get(name, 0), would.get(name, 0)) + slack
-        require(
-            share <= most, f"bad records lift {name} to {share}: {old.get(name, 0)} before, {would.get(name)} healed"
-        )
+    age = 0.0 if payload.regime_at is None else case.seen.now - payload.regime_at
+    of_now = payload.multiplier is not None and -60 <= age <= case.rules.max_age_seconds
+    if not of_now and "regime" in case.before.known:
+        known = case.before.known["regime"]
+        most = known if case.old is None else max(known, case.old.exposure)
+        require(new.exposure <= most + 1e-12, f"without a regime exposure is {new.exposure}, above {most}")
 
 
-def obeys_brakes(before: Before, seen: Observation, rules: OracleSettings, decision: Decision) -> None:
-    """P14: nothing rises while a brake is on, whatever was restarted in between."""
-    oracle, proposal, old = before.oracle, decision.proposal, before.shares
-    if proposal is None or all(share <= old.get(name, 0) for name, share in proposal.shares.items()):
-        return
-    since = math.inf if oracle.moved_at is None else seen.now - min(oracle.moved_at, seen.now)
-    require(since >= rules.cooldown_seconds, f"a move {since} s after the last, cool-down {rules.cooldown_seconds} s")
-    asked = oracle.asked + 1
-    require(asked >= rules.confirm_cycles, f"a move at request {asked} of {rules.confirm_cycles}")
+def depends_on_nobody_else(case: Case) -> None:
+    """P10, P27: what one agent's silence, fault or cap takes goes to nobody, and nobody else's share depends on it.
 
-
-def within_limits(world: World, seen: Observation, decision: Decision) -> None:
-    """No member has more than its limit, MAX_ALLOC and operator's caps, times the exposure.
-
-    A proposal of just the shares that are published is no move, so these may owe it to the exposure of this cycle.
+    Holds about agents and releases are apart: in these nobody may have more than without the silence.
     """
-    published = world.oracle.published
-    if published is None:
+    new, expected = case.new, case.expected
+    shares = case.shares if new is None else new.shares
+    for twin in case.twins:
+        would = twin.outcome
+        if would.close or expected.close:
+            continue
+        slack = 1 if would.delicate or expected.delicate else 0
+        others = would.published.shares if would.published is not None else case.shares
+        about_agents = {would.hold, expected.hold} & set(AGENT_HOLDS)
+        for name in shares.keys() - twin.touched if new is not None or not about_agents else ():
+            least, most = others.get(name, 0) - slack, others.get(name, 0) + slack
+            if about_agents:
+                least, most = 0, max(most, case.shares.get(name, 0))
+            elif twin.members != case.after.fleet.members():
+                continue  # one is released, and its part shared out
+            share = shares[name]
+            require(least <= share <= most, f"{name} has {share}, and would have {others.get(name)} if {twin.why}")
+
+
+def obeys_brakes(case: Case) -> None:
+    """P14: nothing rises while a brake is on, whatever was restarted in between; a restore waits for COOLDOWN only."""
+    new = case.new
+    if new is None:
         return
-    exposure = published.exposure
-    if decision.reason is Reason.UNCHANGED:
-        exposure = max(exposure, min([1.0, *world.oracle.known.values()]))
-    for name in published.shares.keys() & world.oracle.fleet.members():
-        share = published.shares[name]
-        caps = [limit.cap for limit in seen.operator_limits if limit.agent == name]
-        most = min([world.rules.max_alloc, *caps]) * exposure * MILLION
-        require(share <= math.floor(most + 1e-6), f"{name} has {share}, its limit is {most}")
+    rises = {name for name, share in new.shares.items() if share > case.shares.get(name, 0)}
+    require(
+        not rises or not case.cools_down, f"{sorted(rises)} rise within a cool-down of {case.rules.cooldown_seconds} s"
+    )
+    beyond = {name for name, share in new.shares.items() if share > case.plan.get(name, 0)}
+    asked, least = case.before.asked + 1, case.rules.confirm_cycles
+    require(not beyond or asked >= least, f"{sorted(beyond)} rise beyond their plan at request {asked} of {least}")
+
+
+def tightens_at_once(case: Case) -> None:
+    """P24: ceilings, caps and the groups' caps are kept after every cycle, in every hold but STOP.
+
+    Files that cannot be written keep it back too.
+    """
+    seen, rules, held = case.seen, case.rules, case.seen.stopped or case.seen.files_unwritable
+    now = case.old if case.new is None else _as_published(case.new)
+    if now is None or (held and case.new is None):
+        return
+    ceiling = min(seen.most_exposure(), 1 - rules.min_reserve)
+    require(now.exposure <= ceiling + 1e-12, f"exposure is {now.exposure}, the ceiling {ceiling}")
+    for name, share in now.shares.items():
+        caps = [limit.cap for limit in seen.operator_limits if limit.is_for(name, seen.now)]
+        most = millionths(min([rules.max_alloc, *caps]), now.exposure)
+        require(share <= most, f"{name} has {share}, its limit is {most}")
+    for cap, team in rules.teams(now.shares):
+        total, most = sum(now.shares[name] for name in team), millionths(cap, now.exposure)
+        require(total <= most, f"{sorted(team)} have {total}, the limit of their group is {most}")
+
+
+def loosens_nothing_in_a_hold(case: Case) -> None:
+    """P11, P12: in a hold nothing is published but a cut, under STOP nothing at all."""
+    new, hold = case.new, case.expected.hold
+    if new is None or not hold:
+        return
+    require(hold != "stopped" and not case.seen.files_unwritable, f"published under {hold}")
+    require(case.decision.reason in CUTS, f"{case.decision.reason} while {hold}")
+    risen = [name for name, share in new.shares.items() if share > case.shares.get(name, 0)]
+    risen += [name for name, line in new.plan.items() if line > case.plan.get(name, 0)]
+    require(not risen, f"{risen} rise while {hold}")
+    require(case.old is not None and new.exposure <= case.old.exposure, f"exposure rises while {hold}")
+
+
+def moves_nothing_else(case: Case) -> None:
+    """A cut or a restore leaves the plan as it is, but for a lower exposure, and is no move."""
+    new, old = case.new, case.old
+    if new is None or old is None or case.decision.reason in MOVES:
+        return
+    require(dict(new.weights) == old.weights, f"{case.decision.reason} changes weights: {old.weights}, {new.weights}")
+    require(new.exposure <= old.exposure, f"{case.decision.reason} lifts exposure from {old.exposure}")
+    ratio = 1.0 if new.exposure == old.exposure else new.exposure / old.exposure
+    lines, plan = new.plan, old.plan()
+    require(lines.keys() == plan.keys(), f"{case.decision.reason} changes who has a line: {old}, {new}")
+    for name, line in plan.items():
+        wanted, slack = line * ratio, 0 if ratio == 1.0 else 1
+        require(abs(lines[name] - wanted) <= slack, f"{case.decision.reason} changes {name}'s plan: {old}, {new}")
+    fallen = [name for name, share in new.shares.items() if share < old.shares[name]]
+    is_cut = bool(fallen) or new.exposure < old.exposure
+    require(is_cut == (case.decision.reason in CUTS), f"{case.decision.reason}, and {fallen} fall: {old}, {new}")
+    moved_at, known = case.decision.after.moved_at, case.before.moved_at
+    same = moved_at == (None if known is None else min(known, case.seen.now))
+    require(same, f"{case.decision.reason} counts as a move of {moved_at}")
+
+
+def gives_the_silent_nothing(case: Case) -> None:
+    """After a decided cycle a lapsed agent, and one that is no member, has nothing."""
+    if case.expected.hold or case.old is None:
+        return
+    fleet, shares = case.after.fleet, case.shares if case.new is None else case.new.shares
+    silent = {name for name in shares if name not in fleet.members() or name in fleet.lapsed()}
+    for name in silent:
+        require(shares[name] == 0, f"{name} has lapsed or is no member, and has {shares[name]}")
+
+
+def explains_what_is_withheld(case: Case) -> None:
+    """The trace says of each part that is withheld how much it is, and names what withholds it."""
+    now = case.old if case.new is None else _as_published(case.new)
+    if case.decision.trace.hold is not None or now is None:
+        return
+    trace = case.decision.trace.withheld
+    said = {name: part.amount for name, part in trace.items()}
+    require(said == now.withheld, f"withheld is {now.withheld}, the trace says {said}")
+    for name, part in trace.items():
+        most = _allowed(case, name, part.by, now.exposure)
+        share = now.shares[name]
+        require(most is not None, f"{name} has {share}, and not because of '{part.by}'")
+        assert most is not None
+        require(abs(share - most) <= 2, f"{name} has {share}, and '{part.by}' leaves it {most}")
+
+
+def _allowed(case: Case, name: str, by: WithheldBy, exposure: float) -> int | None:
+    """Return the share that this leaves, in millionths; None if it leaves all."""
+    fleet, seen, rules = case.after.fleet, case.seen, case.rules
+    ceiling = min(seen.most_exposure(), 1 - rules.min_reserve, exposure)
+    had, at = 0, 1.0
+    if case.old is not None:
+        scaled = Plan.of(case.old).scaled(ceiling)
+        had, at = scaled.shares.get(name, 0), scaled.exposure
+    records = seen.payload.records if isinstance(seen.payload, Payload) else {}
+    member = name in fleet.members()
+    high = fleet.limits(seen, rules)[1]
+    now = case.old if case.new is None else _as_published(case.new)
+    assert now is not None
+    teams = [(cap, team) for cap, team in rules.teams(now.shares) if name in team]
+    holds: dict[WithheldBy, int | None] = {
+        WithheldBy.NO_MEMBER: None if member else 0,
+        WithheldBy.LAPSED: 0 if member and name in fleet.lapsed() else None,
+        WithheldBy.UNWELL: had if member and records.get(name) is None else None,
+        WithheldBy.CAP: millionths(least_cap(name, seen), exposure) if least_cap(name, seen) < 1 else None,
+        WithheldBy.LIMIT: millionths(high[name], exposure) if member else None,
+        WithheldBy.GROUP: now.shares[name] if teams else None,
+        WithheldBy.STEP: millionths(had / MILLION / at + rules.max_step, exposure)
+        if rules.max_step < 1 and at
+        else None,
+        WithheldBy.COOLDOWN: had if case.cools_down else None,
+    }
+    return holds[by]
+
+
+def _as_published(new: Publication) -> Published:
+    return Published(new.generation, dict(new.shares), new.reserve, dict(new.weights), new.exposure, dict(new.withheld))
+
+
+def is_told(case: Case) -> bool:
+    """Whether the operator is told: of all but a step of MAX_STEP on the way to a whole restore."""
+    new = case.new
+    if new is None or case.decision.reason is not Reason.RESTORE:
+        return new is not None
+    by = {name: part.by for name, part in case.decision.trace.withheld.items()}
+    return any(
+        by.get(name) is not WithheldBy.STEP for name, share in new.shares.items() if share > case.shares.get(name, 0)
+    )
+
+
+DECIDED = (
+    is_sound,
+    adds_no_capital,
+    depends_on_nobody_else,
+    obeys_brakes,
+    tightens_at_once,
+    loosens_nothing_in_a_hold,
+    moves_nothing_else,
+    gives_the_silent_nothing,
+    explains_what_is_withheld,
+)
+"""What is checked of every decision, the program's or a mutant's."""
+
+
+# --- files, journal, status -------------------------------------------------------------------------------------------
 
 
 def files_say_what_is_published(world: World) -> None:
@@ -133,6 +302,9 @@ def files_say_what_is_published(world: World) -> None:
         )
         require(same, f"{path.name} says {said}, published is {published}")
         require(abs(said.exposure - published.exposure) < 1e-12, f"{path.name} says exposure {said.exposure}")
+        if path == world.primary:
+            require(said.withheld == published.withheld, f"{path.name} says withheld {said.withheld}, not {published}")
+            require(sum(said.withheld.values()) <= said.reserve, f"{path.name}: less in the reserve than withheld")
     leftovers = sorted(world.primary.parent.glob(".*"))
     require(not leftovers, f"left behind: {leftovers}")
 
@@ -155,6 +327,18 @@ def journal_has_it(world: World) -> None:
         require(reached == 1, f"generation {number} is not marked as reached")
 
 
+def orders_stand(world: World) -> None:
+    """What the operator has ordered is in force until its end, until it is taken back, or a release until it is used.
+
+    An accept is judged where it is used.
+    """
+    standing = {order.key for order in world.orders.values() if world.stands(order) and order.kind != "accept"}
+    kept = {order.key for order in world.journal.orders(world.now) if order.kind != "accept"}
+    require(kept == standing, f"the journal has the orders {kept}, in force are {standing}")
+    told = {order["key"] for order in world.status()["orders"] if order["order"] != "accept"}
+    require(told == standing, f"the status file has the orders {told}, in force are {standing}")
+
+
 def status_remembers(world: World) -> None:
     """The status file tells what holds remember and the last known multipliers, for a start that finds no journal."""
     watch = world.oracle.watch
@@ -164,10 +348,16 @@ def status_remembers(world: World) -> None:
     multipliers, last = told["multipliers"], world.oracle.known
     same = multipliers.keys() == last.keys() and all(abs(multipliers[name] - last[name]) < 1e-12 for name in last)
     require(same, f"the status file says {multipliers}, known is {last}")
+    published = world.oracle.published
+    if published is not None and told["generation"] == published.generation:
+        withheld, reserve = documents.withheld(told), round(told["reserve"] * MILLION)
+        same = (withheld, reserve) == (published.withheld, published.reserve)
+        require(same, f"the status file says withheld {withheld}, reserve {reserve}, published is {published}")
+        require(math.isclose(told["exposure"], published.exposure), f"the status file says exposure {told['exposure']}")
 
 
 def told_once(world: World) -> None:
-    """Every move and cut is in the outbox exactly once, over restarts and lost journals too.
+    """Every move, cut and restore is in the outbox exactly once, over restarts and lost journals too.
 
     Nothing is to be sent of what the agents cannot see, and nothing is held back of what they can.
     """
@@ -176,8 +366,8 @@ def told_once(world: World) -> None:
     document, published = documents.read(world.primary), world.oracle.published
     if published is not None and document is not None and document.published.generation == published.generation:
         require(not held, f"held back, and the primary has generation {published.generation}: {held}")
-    moves = world.carried + sum(done.published for done in world.done)
+    moves = world.carried + sum(done.told for done in world.done)
     require(len(set(pending)) == len(pending), "a notice is in the outbox twice")
     require(not world.taken & set(pending), "a notice that was taken is in the outbox again")
     told = len(pending) + len(held) + len(world.taken) + len(world.withdrawn())
-    require(told == moves, f"{moves} moves and cuts, {told} notices")
+    require(told == moves, f"{moves} moves, cuts and restores, {told} notices")

@@ -40,8 +40,15 @@ def read(path: Path) -> Document | None:
         reserve=round(content["reserve"] * MILLION),
         weights=content.get("weights", {}),
         exposure=content["exposure"],
+        withheld=withheld(content),
     )
     return Document(published, at)
+
+
+def withheld(content: dict[str, Any]) -> dict[str, int]:
+    """Return what a primary or a status file says is withheld from each agent; the override does not say it."""
+    said = {name: round(part * MILLION) for name, part in (content.get("withheld") or {}).items()}
+    return {name: part for name, part in said.items() if part}
 
 
 def load(path: Path) -> dict[str, Any] | None:

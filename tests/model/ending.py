@@ -25,7 +25,7 @@ from typing import Final, Literal
 
 from capital_governor.core.acceptance import ACCEPTABLE
 from capital_governor.core.orders import OrderKind
-from capital_governor.core.reason import CUTS, MOVES, STAYS
+from capital_governor.core.reason import CUTS, MOVES, STAYS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.service.standing import Outcome
 from tests.model import documents, tamper
@@ -146,7 +146,7 @@ def _why_not(world: World, done: Outcome | None) -> str:
     decision = done.decision
     if decision.trace.hold is not None:
         return f"held: {decision.trace.hold.reason}"
-    if decision.reason not in MOVES | CUTS | STAYS:
+    if decision.reason not in MOVES | CUTS | STAYS | {Reason.RESTORE}:
         return f"refused: {decision.reason}"
     if status["state"] != "governing":
         return f"status: {status['state']}, {status['reason']}, {status['detail']}"

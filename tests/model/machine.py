@@ -13,16 +13,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from capital_governor.core.model import Inputs
 from capital_governor.core.orders import OrderKind
-from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, HOLDS, SILENT_HOLDS, Reason
+from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, HOLDS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import NoticeState
 from capital_governor.service.standing import Outcome
 from tests.model import check, ending, tamper
 from tests.model.fleet import FAULTS, LOST, NAMES, Dashboard, Said
 from tests.model.steps import Killed, Step
+from tests.model.twins import twins
 from tests.model.world import Done, World
 from tests.oracle.comparison import as_published, assert_same
 from tests.oracle.sight import Observation
+from tests.oracle.sight import Outcome as Expected
 from tests.promises.ledger import require
 from tests.rigs.cycle_rig import footprint
 
@@ -76,6 +78,7 @@ class Loop(RuleBasedStateMachine):
         self.earlier: list[Said] = []
         self.over = False
         self.last: Decision | None = None
+        self.expected = Expected("stay", frozenset())
         self.ending = ending.Ending()
         self.ahead = 0.0
         self.outcome: Outcome | None = None
@@ -343,11 +346,9 @@ class Loop(RuleBasedStateMachine):
             self._settle(seen, outcome.inputs, outcome.decision)
             if self.over:
                 return
-            if outcome.decision.reason in SILENT_HOLDS:
-                require(footprint(*tamper.regular(world)) == files, f"written while {outcome.decision.reason}")
-            else:
-                check.files_say_what_is_published(world)
+            self._files_follow(files)
             check.journal_has_it(world)
+            check.orders_stand(world)
             check.status_remembers(world)
             check.told_once(world)
             self._exit_is_named(outcome.decision)
@@ -356,6 +357,17 @@ class Loop(RuleBasedStateMachine):
             error.add_note(f"{outcome.inputs}\nbefore: {outcome.before}\n{world.rules}\n{proposed}")
             raise
         world.now += INTERVAL
+
+    def _files_follow(self, before: list[tuple[bytes, int, int] | None]) -> None:
+        """Under STOP no file is written, in a pause none that has once had the newest generation; else both have it."""
+        world, hold, published = self.on, self.expected.hold, self.on.oracle.published
+        newest = 0 if published is None else published.generation
+        if hold == "stopped" or (hold == "paused" and newest <= world.in_all_files):
+            require(footprint(*tamper.regular(world)) == before, f"written while {hold}")
+            return
+        check.files_say_what_is_published(world)
+        if not world.primary.is_dir() and (world.policy == "off" or not world.override.is_dir()):
+            world.in_all_files = newest
 
     def _conclude(self, said: Said, step: Step | None = None) -> Outcome | None:
         """Let the governor have a cycle; an unexpected error of a mutant ends the cycle, and the oracle's part."""
@@ -378,11 +390,12 @@ class Loop(RuleBasedStateMachine):
             require(inputs.accept_only == given.accepts, f"accepted {inputs.accept_only}, said was {given.accepts}")
             del world.orders[given.key]
             seen = replace(seen, accept=True, accept_about=given.accepts)
-        before = check.foresee(world.oracle, seen, world.rules)
-        expected = world.oracle.step(seen, world.rules)
-        check.adds_no_capital(before, seen, self.on.rules, expected, decision)
-        check.obeys_brakes(before, seen, world.rules, decision)
+        before = world.oracle.copy()
+        expected = self.expected = world.oracle.step(seen, world.rules)
+        case = check.Case(seen, world.rules, before, world.oracle, expected, twins(before, seen, world.rules), decision)
         require(decision.reason not in GATE_REFUSALS, f"the gate refused: {decision.reason}")
+        for holds in check.DECIDED:
+            holds(case)
         self.last = decision
         if expected.close and decision.reason not in expected.reasons:
             self.over = True
@@ -390,6 +403,7 @@ class Loop(RuleBasedStateMachine):
             return
         try:
             assert_same(expected, decision)
+            require((decision.trace.hold is not None) == bool(expected.hold), f"{decision.trace.hold}: {expected}")
         except AssertionError:
             if not self.parts_with_oracle:
                 raise
@@ -400,9 +414,10 @@ class Loop(RuleBasedStateMachine):
             old = 0 if before.published is None else before.published.generation
             require(decision.proposal.generation > old, f"generation {decision.proposal.generation} after {old}")
             world.oracle.published = as_published(decision.proposal)
-        if decision.trace.hold is None or decision.trace.hold.reason in AGENT_HOLDS:
-            check.within_limits(world, seen, decision)
-        world.done.append(Done(world.oracle.copy(), decision.proposal is not None))
+        if not expected.hold or expected.hold in AGENT_HOLDS:
+            # Which members have a good record is known, so each release was used, or there is nothing to release.
+            world.end(OrderKind.RELEASE)
+        world.done.append(Done(world.oracle.copy(), check.is_told(case)))
 
     def _exit_is_named(self, decision: Decision) -> None:
         if decision.reason in HOLDS:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from capital_governor.adapters.interlocks import STOP_FILE
 from capital_governor.contracts.payload import parse
-from capital_governor.core.model import Refusal
+from capital_governor.core.model import Group, Refusal
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.fallback import ResilientJournal
@@ -40,6 +40,7 @@ from tests.rigs.journal_cycles import resilient
 
 START: Final = 1_762_207_200.0
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - made by mkdtemp, and fsync costs nothing there
+_RENAMED: Final = frozenset({"max_age_seconds", "release_after", "groups"})
 FETCH_FAILED: Final = Refusal(Reason.FETCH_FAILED, "connection refused")
 
 
@@ -50,10 +51,10 @@ def _base() -> Settings:
 
 @dataclass(slots=True)
 class Done:
-    """One cycle that was recorded: the oracle after it, whether it published, and by which accept."""
+    """One cycle that was recorded: the oracle after it, and whether its publication is to be told."""
 
     oracle: Oracle
-    published: bool
+    told: bool
 
 
 @dataclass(slots=True)
@@ -68,6 +69,7 @@ class World:
         taken: keys of notices that the operator has taken.
         left: how many files of the previous program were put there.
         carried: notices that come from before ``done``: they waited while the journal was lost.
+        in_all_files: the newest generation that this governor knows to have once reached all files that it writes.
     """
 
     rules: OracleSettings
@@ -80,6 +82,7 @@ class World:
     taken: set[str] = field(default_factory=set)
     carried: int = 0
     left: int = 0
+    in_all_files: int = 0
     pause_file: PauseFile | None = None
     journal: ResilientJournal = field(init=False)
     cycle: Cycle = field(init=False)
@@ -118,8 +121,10 @@ class World:
 
     def begin(self) -> None:
         """Start a governor on this root."""
-        told: dict[str, Any] = {key: value for key, value in asdict(self.rules).items() if key != "max_age_seconds"}
+        told: dict[str, Any] = {key: value for key, value in asdict(self.rules).items() if key not in _RENAMED}
         told |= {"root": self.root, "override": self.policy, "max_age_set_seconds": self.rules.max_age_seconds}
+        told |= {"release_after_cycles": self.rules.release_after}
+        told |= {"groups": tuple(Group(*group) for group in self.rules.groups)}
         settings = _base().model_copy(update=told)
         self.journal = resilient(self.journal_path, now=lambda: self.now, busy_seconds=0.1)
         self.cycle = Cycle(settings, self.journal, notify=True, clock=lambda: self.now)
@@ -152,6 +157,11 @@ class World:
             self.carried = len(self.ask("SELECT 1 FROM notices"))
         self._recall()
         self._take_up()
+        published = self.oracle.published
+        # Whether the override has it, a start does not ask.
+        self.in_all_files = (
+            0 if published is None or self._is_pending(documents.read(self.primary)) else published.generation
+        )
         self.begin()
 
     def _recall(self) -> None:
@@ -208,8 +218,8 @@ class World:
         if not found:
             return None
         said = json.loads(zlib.decompress(found[0][0]))
-        names = ("generation", "shares", "reserve", "weights", "exposure")
-        return documents.Document(Published(**{name: said[name] for name in names}), said["at"])
+        names = ("generation", "shares", "reserve", "weights", "exposure", "withheld")
+        return documents.Document(Published(**{name: said[name] for name in names if name in said}), said["at"])
 
     # --- the journal, as any SQLite tool reads it ---
 
@@ -234,8 +244,9 @@ class World:
         return {key for (key,) in self.ask("SELECT key FROM orders WHERE ended_at IS NULL")}
 
     def told_orders(self) -> set[str]:
-        """The holds and limits of the status file, which a start obeys where the journal has nothing."""
-        return {order["key"] for order in self.status().get("orders", ()) if order["order"] != "accept"}
+        """The orders of the status file that a start obeys where the journal has nothing: none that is used once."""
+        orders = self.status().get("orders", ())
+        return {order["key"] for order in orders if order["order"] not in {"accept", "release"}}
 
     def settled(self) -> set[str]:
         return {key for (key,) in self.ask("SELECT key FROM notices WHERE state IN ('sent', 'refused')")}
@@ -252,8 +263,14 @@ class World:
         order = Order(key=new_key(), kind=kind, author="anna", given_at=self.now, until=until, **more)
         self._change(lambda other: other.kind is kind and other.agent == order.agent, order)
 
-    def take_back(self, kind: OrderKind) -> None:
-        self._change(lambda order: order.kind is kind, None)
+    def take_back(self, kind: OrderKind, agent: str = "") -> None:
+        """Take back all orders of this kind, or those about one agent."""
+        self._change(lambda order: order.kind is kind and agent in ("", order.agent), None)
+
+    def end(self, kind: OrderKind) -> None:
+        """Note that the governor has ended all orders of this kind that were in force."""
+        used = {order.key for order in self.standing(kind)}
+        self.orders = {key: order for key, order in self.orders.items() if key not in used}
 
     def _change(self, over: Callable[[Order], bool], given: Order | None) -> None:
         with closing(open_sqlite(self.journal_path)) as journal:
@@ -268,32 +285,41 @@ class World:
 
     def standing(self, kind: OrderKind) -> list[Order]:
         """Return the orders of this kind that are in force."""
-        until = {key: inf if order.until is None else order.until for key, order in self.orders.items()}
-        return [order for key, order in self.orders.items() if order.kind is kind and self.now < until[key]]
+        return [order for order in self.orders.values() if order.kind is kind and self.stands(order)]
+
+    def stands(self, order: Order) -> bool:
+        """Whether an order that has not been ended has not expired."""
+        return self.now < _end(order)
 
     # --- one cycle ---
 
     def look(self, said: Said) -> Observation:
         """Return what a governor can see now, in the oracle's words."""
-        hold = max(self.standing(OrderKind.HOLD), key=lambda order: order.given_at, default=None)
+        hold, ceiling = (
+            max(self.standing(kind), key=lambda order: order.given_at, default=None)
+            for kind in (OrderKind.HOLD, OrderKind.EXPOSURE)
+        )
         files = [self.primary] if self.policy == "off" else [self.primary, self.override]
         return Observation(
             now=self.now,
             payload=said.seen,
             pause_file=self.pause_file,
             stopped=self.stop.exists(),
-            operator_hold_until=None if hold is None else inf if hold.until is None else hold.until,
+            operator_hold_until=None if hold is None else _end(hold),
             operator_limits=tuple(
                 OperatorLimit(
                     order.agent,
                     cap=1.0 if order.cap is None else order.cap,
                     floor=0.0 if order.floor is None else order.floor,
-                    until=inf if order.until is None else order.until,
+                    until=_end(order),
+                    share_out=order.share_out,
                 )
                 for order in self.standing(OrderKind.LIMIT)
             ),
             known_generation=max(documents.signed_generation(path) for path in files),
             files_unwritable=any(path.is_dir() for path in files),
+            ceiling=None if ceiling is None or ceiling.cap is None else (ceiling.cap, _end(ceiling)),
+            release=frozenset(order.agent for order in self.standing(OrderKind.RELEASE)),
         )
 
     def conclude(self, said: Said, step: Step | None = None) -> Outcome | None:
@@ -311,3 +337,7 @@ class World:
         """The newest cycle on record."""
         with closing(open_sqlite(self.journal_path, read_only=True)) as journal:
             return next(journal.entries(Cycle.book, last=1))
+
+
+def _end(order: Order) -> float:
+    return inf if order.until is None else order.until

@@ -13,10 +13,15 @@ and a lost guardian block or time stamp is back in it. So, by what is well again
 - guardian block, time stamp and half of the members never come back, and the operator accepts that ("accepted"): 4
   cycles. The first shows the first of these three holds; the accept takes effect in the next cycle, which shows the
   next hold, and so on.
+
+Where everything is well, what was withheld comes back besides, once the operator has taken back all orders: three good
+records in a row end a lapse, MAX_STEP gives back step by step, and a plan that is above a limit is moved step by step,
+each time after CONFIRM_CYCLES requests. A cool-down passes between any two of these cycles.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,6 +46,12 @@ KINDS: Final[tuple[Kind, ...]] = ("mended", "renamed", "accepted")
 STARTS: Final[tuple[Starts, ...]] = ("none", "first", "each")
 AFTERWARDS: Final = 1
 """So many cycles after the first that governs have to govern too: what an accept let pass must not come back."""
+
+
+GOOD_IN_A_ROW: Final = 3
+"""So many good records in a row end a lapse."""
+SMALLEST_STEP: Final = 0.1
+"""Of MAX_STEP, where it is waited for that all is given back; it may take 1 / MAX_STEP steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,28 @@ def govern_again(
         problem = _why_not(world, cycle(dashboard.payload(world.now)))
         require(not problem, f"{ending}: governed after {len(met)} cycles, and no more: {problem}")
     return len(met)
+
+
+def give_back(world: World, dashboard: Dashboard, cycle: Callable[[Said], Outcome | None]) -> int:
+    """Let nothing be ordered any more, all being well; return how many cycles it took until nothing was withheld.
+
+    Args: see ``govern_again``.
+    """
+    for kind in (OrderKind.LIMIT, OrderKind.EXPOSURE):
+        world.take_back(kind)
+    rules, took = world.rules, 0
+    steps = math.ceil(1 / rules.max_step)
+    most = GOOD_IN_A_ROW + (1 + rules.confirm_cycles) * steps
+    while True:
+        problem = _why_not(world, cycle(dashboard.payload(world.now)))
+        require(not problem, f"while all is given back: {problem}")
+        took += 1
+        withheld = world.status()["withheld"]
+        lapsed = [name for name, memory in world.cycle.state.agents.items() if memory.lapsed]
+        if not withheld and not lapsed:
+            return took
+        require(took < most, f"after {took} cycles withheld is {withheld}, lapsed are {lapsed}")
+        world.now += rules.cooldown_seconds
 
 
 def let_pass(world: World, said: Said, seconds: float) -> Outcome | None:

@@ -141,7 +141,9 @@ def all_faulty(case: Case) -> None:
 
 
 def nobody_left(case: Case) -> None:
-    """One after the other has been retired, and the last one is gone."""
+    """One after the other has been retired, as without lapses, and the last one is gone."""
+    case.world.rules = replace(case.world.rules, release_after=0)
+    case.restart()
     for name in sorted(case.dashboard.records):
         case.dashboard.absent |= {name}
         case.cycles(case.world.rules.membership_grace_cycles + 2)
@@ -164,12 +166,81 @@ def accepted_members_lost(case: Case) -> None:
     case.cycles(2)
 
 
+def all_lapsed(case: Case) -> None:
+    """One after the other has lapsed, and a newcomer is gone too."""
+    for name in sorted(case.dashboard.records):
+        case.dashboard.absent |= {name}
+        case.cycles(case.world.rules.membership_grace_cycles + 2)
+    case.dashboard.rescore(4, {"Hive-2"})
+    case.cycles(2)
+    case.dashboard.absent |= {"Hive-2"}
+    case.cycles(3)
+
+
+def lapsed_and_journal_lost(case: Case) -> None:
+    """Nobody knows any more who has lapsed, and these are at fault now."""
+    case.dashboard.absent = {"Atlas"}
+    case.cycles(4)
+    case.world.kill()
+    tamper.lose_journal(case.world, garbage=False)
+    case.world.begin()
+    case.dashboard.absent, case.dashboard.faulty = set(), dict.fromkeys(("Atlas", "Bolt", "Crest"), "NaN")
+    case.cycles(2)
+
+
+def flapping(case: Case) -> None:
+    """One is away for too long, and never back for long enough."""
+    for _ in range(4):
+        case.dashboard.absent = {"Atlas"}
+        case.cycles(case.world.rules.membership_grace_cycles + 1)
+        case.dashboard.absent = set()
+        case.cycles(2)
+
+
+def releases_wait(case: Case) -> None:
+    """For a payload that shows who is there: of one that is away, of one that is well, and of nobody."""
+    case.dashboard.absent = {"Atlas"}
+    for name in ("Atlas", "Bolt", "Nobody"):
+        case.world.order(OrderKind.RELEASE, 86_400.0, agent=name)
+    case.odd("fetch_failed", 2)
+
+
+def all_released(case: Case) -> None:
+    """Everybody is gone, and released."""
+    case.dashboard.absent = set(case.dashboard.records)
+    for name in case.dashboard.records:
+        case.world.order(OrderKind.RELEASE, 86_400.0, agent=name)
+    case.cycles(4)
+
+
 def limits_breached(case: Case) -> None:
     """Shares are above the caps of an operator, of agents whose records are at fault."""
     for name in case.dashboard.records:
         case.world.order(OrderKind.LIMIT, None, agent=name, cap=0.01)
     case.dashboard.faulty = dict.fromkeys(("Atlas", "Bolt", "Crest"), "text")
     case.cycles(2)
+
+
+def tightened_to_nothing(case: Case) -> None:
+    """A ceiling of 0 without an end, caps of 0, floors above them, and no payload, in a pause and under STOP."""
+    case.dashboard.paused = True
+    case.odd("fetch_failed")
+    case.world.order(OrderKind.EXPOSURE, None, cap=0.0)
+    case.world.order(OrderKind.LIMIT, None, agent="*", cap=0.0)
+    case.world.order(OrderKind.LIMIT, None, agent="Atlas", cap=0.0, floor=0.9, share_out=True)
+    case.odd("fetch_failed")
+    case.world.stop.touch()
+    case.cycles(2)
+
+
+def set_to_nothing(case: Case) -> None:
+    """Settings leave nothing to anybody: no group may have anything, and all is reserve."""
+    groups = (("one", 0.0, ("Atlas", "B*")), ("rest", 0.0, ("*",)))
+    case.world.rules = replace(case.world.rules, groups=groups, min_reserve=1.0, release_after=0)
+    case.restart()
+    case.odd("stale")
+    case.dashboard.absent = {"Atlas"}
+    case.cycles(4)
 
 
 # --- exposure and brakes ----------------------------------------------------------------------------------------------
@@ -354,11 +425,12 @@ def journal_lost_each_start(case: Case) -> None:
         case.cycles()
 
 
-def spoilt_order(column: str, value: object) -> Callable[[Case], None]:
+def spoilt_order(column: str, value: object, kind: OrderKind = OrderKind.LIMIT) -> Callable[[Case], None]:
     """An order in the journal says something impossible."""
 
     def state(case: Case) -> None:
-        case.world.order(OrderKind.LIMIT, 3_600.0, agent="Atlas", cap=0.2)
+        agent = "" if kind is OrderKind.EXPOSURE else "Atlas"
+        case.world.order(kind, 3_600.0, agent=agent, cap=None if kind is OrderKind.RELEASE else 0.2)
         case.cycles()
         case.write(f"UPDATE orders SET {column} = ?", value)  # noqa: S608 - own words
         case.cycles(2)
@@ -393,7 +465,14 @@ STATES: Final[dict[str, Callable[[Case], None]]] = {
         nobody_left,
         accept_waits,
         accepted_members_lost,
+        all_lapsed,
+        lapsed_and_journal_lost,
+        flapping,
+        releases_wait,
+        all_released,
         limits_breached,
+        tightened_to_nothing,
+        set_to_nothing,
         no_exposure,
         hardly_any_exposure,
         braked,
@@ -421,4 +500,10 @@ STATES: Final[dict[str, Callable[[Case], None]]] = {
     "a cap of 1e300": spoilt_order("cap", 1e300),
     "a cap of -1": spoilt_order("cap", -1.0),
     "a floor of 7": spoilt_order("floor", 7.0),
+    "share out 7": spoilt_order("share_out", 7),
+    "a ceiling of 1e300": spoilt_order("cap", 1e300, OrderKind.EXPOSURE),
+    "a ceiling of -1": spoilt_order("cap", -1.0, OrderKind.EXPOSURE),
+    "no ceiling": spoilt_order("cap", None, OrderKind.EXPOSURE),
+    "a release of nobody": spoilt_order("agent", "", OrderKind.RELEASE),
+    "a release of everybody": spoilt_order("agent", "*", OrderKind.RELEASE),
 }

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from capital_governor.core.reason import Reason
-from tests.model.machine import Loop, Tally
+from tests.model.course import Tally
+from tests.model.machine import Loop
 
 SEQUENCES: Final = int(os.environ.get("MODEL_SEQUENCES", "2000"))
 STEPS: Final = int(os.environ.get("MODEL_STEPS", "8"))

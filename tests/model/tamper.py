@@ -32,6 +32,8 @@ RIVALS: Final = (
     "primary newer",
     "primary folder",
 )
+UNUSABLE: Final = frozenset({"fetch_failed", "error", "torn", "schema", "stale", "future"})
+"""The kinds of ``odd`` payloads that no cycle can use."""
 FOREIGN: Final = {"allocations": {"SmartTrader": 0.9}, "source": "rl_inference", "timestamp": "2025-11-03T22:00:00Z"}
 SYMBOLS: Final = {"allocations": {"BTC-USD": 1.0}, "source": "strategy_lab"}
 
@@ -137,6 +139,9 @@ def leave_primary(world: World, kind: str, seed: int, path: Path | None = None) 
         # No two of its files are the same, so each is news.
         world.left += 1
         shares[names[0]] += world.left
+    kept = {name: rng.randint(0, share) for name, share in shares.items() if kind == "ours" and rng.random() < 0.3}
+    withheld = {name: part for name, part in kept.items() if part}
+    shares = {name: share - withheld.get(name, 0) for name, share in shares.items()}
     allocations = {name: share / 1_000_000 for name, share in shares.items()}
     stamp = iso(world.now - rng.choice((10, 2_000)))
     used = 0 if world.oracle.published is None else world.oracle.published.generation
@@ -147,6 +152,7 @@ def leave_primary(world: World, kind: str, seed: int, path: Path | None = None) 
             weights=weights,
             exposure=exposure,
             scores={},
+            withheld={name: part / 1_000_000 for name, part in withheld.items()} or ...,
             generation=max(1, used + rng.randint(0, 3)),
             timestamp=stamp,
         )

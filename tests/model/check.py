@@ -256,10 +256,12 @@ def _as_published(new: Publication) -> Published:
 
 
 def is_told(case: Case) -> bool:
-    """Whether the operator is told: of all but a step of MAX_STEP on the way to a whole restore."""
+    """Whether the operator is told: not if no share changes, nor of a step of MAX_STEP towards a whole restore."""
     new = case.new
-    if new is None or case.decision.reason is not Reason.RESTORE:
-        return new is not None
+    if new is None or (case.old is not None and new.shares == case.old.shares):
+        return False
+    if case.decision.reason is not Reason.RESTORE:
+        return True
     by = {name: part.by for name, part in case.decision.trace.withheld.items()}
     return any(
         by.get(name) is not WithheldBy.STEP for name, share in new.shares.items() if share > case.shares.get(name, 0)
@@ -268,13 +270,13 @@ def is_told(case: Case) -> bool:
 
 DECIDED = (
     is_sound,
+    loosens_nothing_in_a_hold,
     adds_no_capital,
-    depends_on_nobody_else,
     obeys_brakes,
     tightens_at_once,
-    loosens_nothing_in_a_hold,
     moves_nothing_else,
     gives_the_silent_nothing,
+    depends_on_nobody_else,
     explains_what_is_withheld,
 )
 """What is checked of every decision, the program's or a mutant's."""

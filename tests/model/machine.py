@@ -69,7 +69,7 @@ class Loop(OperatorRules):
         self.dashboard.absent = names
         self._cycles(cycles)
 
-    @rule(names=TEAM, seed=SEEDS, cycles=st.integers(4, 10), back=st.integers(0, 4))
+    @rule(names=TEAM, seed=SEEDS, cycles=st.integers(4, 8), back=st.integers(0, 4))
     def silent(self, names: set[str], seed: int, cycles: int, back: int) -> None:
         """Agents are silent for long while the others change; they may be back after it."""
         self.dashboard.absent = names
@@ -80,7 +80,7 @@ class Loop(OperatorRules):
             self.dashboard.absent = set()
             self._cycles(back)
 
-    @rule(names=TEAM, away=st.integers(1, 6), there=st.integers(1, 4), times=st.integers(2, 3))
+    @rule(names=TEAM, away=st.integers(1, 6), there=st.integers(1, 3), times=st.integers(2, 3))
     def flapping(self, names: set[str], away: int, there: int, times: int) -> None:
         """Agents come and go around the grace and around the records that end a lapse."""
         for _ in range(times):

@@ -192,8 +192,20 @@ FAULTS: Final[dict[str, Fault]] = {
     "operator: hold, resume": Fault(orders.hold, 10, 3),
     "operator: limit, unlimit": Fault(orders.limit, 15, 4),
     "operator: accept": Fault(orders.accept, 8, 3),
+    "operator: exposure, dashboard down": Fault(orders.exposure, 10, 3),
+    "operator: exposure in a pause": Fault(orders.exposure_in_a_pause, 10, 3),
+    "operator: release": Fault(orders.release, 5, 2),
+    "agents silent": Fault(orders.silence, 10, 3),
+    "settings: reserve and group": Fault(orders.settings, 8, 3, excuses=True),
 }
-NEEDS: Final = {"operator: hold, resume": "hold", "operator: limit, unlimit": "limit", "operator: accept": "accept"}
+NEEDS: Final = {
+    "operator: hold, resume": "hold",
+    "operator: limit, unlimit": "limit",
+    "operator: accept": "accept",
+    "operator: exposure, dashboard down": "exposure",
+    "operator: exposure in a pause": "exposure",
+    "operator: release": "release",
+}
 """Faults that need a command, and which."""
 THRICE: Final = "governor killed"
 SMALL_DISK: Final = "disk full"

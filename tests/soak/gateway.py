@@ -20,6 +20,8 @@ HIVE_SECONDS: Final = 2.0
 """The hive's time for a whole answer; less than the governor's, so that a hive that hangs is told from a slow one."""
 MOST_BYTES: Final = 1 << 20
 STALE_SECONDS: Final = 7_200.0
+SILENT: Final = ("NewsScalper", "TrendRider")
+"""The agents that mode "silent" leaves out: less than half of the fleet."""
 OK: Final = b"HTTP/1.1 200 "
 
 Payload = dict[str, Any]
@@ -70,6 +72,11 @@ def _without_half(said: Payload) -> None:
         del said["per_agent"][name]
 
 
+def _without_two(said: Payload) -> None:
+    for name in SILENT:
+        said["per_agent"].pop(name, None)
+
+
 def _without_guardian(said: Payload) -> None:
     del said["guardian"]
 
@@ -77,6 +84,7 @@ def _without_guardian(said: Payload) -> None:
 LIES: Final[dict[str, Callable[[Payload], object]]] = {
     "nan": _without_numbers,
     "half": _without_half,
+    "silent": _without_two,
     "unguarded": _without_guardian,
     "stale": lambda said: _stamp(said, time.time() - STALE_SECONDS),
     "still": lambda said: _stamp(said, time.time()),

@@ -20,7 +20,7 @@ RIVAL_SECONDS: Final = 5.0
 RIVAL_WRITES: Final = 4
 LONGEST_TELEGRAM_SECONDS: Final = 120.0
 CALM_SECONDS: Final = (3.0, 10.0)
-ENOUGH_SECONDS: Final = 420.0
+ENOUGH_SECONDS: Final = 540.0
 """A round in full length takes about so long; where there is less, each fault is shortened alike."""
 
 

@@ -18,6 +18,7 @@ from typing import Final
 
 WHOLE: Final = 1_000_000
 HEADING: Final = "🎯 Capital Reallocation:"
+WITHHELD: Final = "Withheld, in the reserve:"
 COPY_SECONDS: Final = 0.5
 UNANSWERED: Final = frozenset({"fetch_failed", "payload_refused", "payload_stale"})
 """Cycles that show that the dashboard is not back yet, however long that takes."""
@@ -146,7 +147,7 @@ class Account:
 
 
 def head(move: Move) -> str:
-    """Return the lines of a move's message that follow from its shares: all but the last, which says what drove it."""
+    """Return the lines of a publication's message that follow from its shares."""
     _, shares, reserve = move
     ranked = sorted(shares, key=lambda line: (-line[1], line[0]))
     lines = [f"{agent}: {100 * share / WHOLE:.1f}%" for agent, share in ranked]
@@ -154,11 +155,27 @@ def head(move: Move) -> str:
     return "\n".join([HEADING, *lines])
 
 
+def told_head(text: str) -> str:
+    """Return the same lines of a message: all but those that say what is withheld and, the last, what drove it."""
+    return "\n".join(line for line in text.split("\n")[:-1] if not line.startswith(WITHHELD))
+
+
+def to_be_told(moves: Iterable[Move]) -> list[Move]:
+    """Return the publications that change a share, by generation: the others change only what is withheld."""
+    found: list[Move] = []
+    before: Move | None = None
+    for move in sorted(moves):
+        if before is None or move[1:] != before[1:]:
+            found.append(move)
+        before = move
+    return found
+
+
 def moves_account(moves: Iterable[Move], taken: Iterable[str]) -> Account:
-    """Compare the moves that were made, by whatever source, with the messages in the chat."""
-    made = dict.fromkeys(moves)
+    """Compare what was published, by whatever source, with the messages in the chat."""
+    made = to_be_told(dict.fromkeys(moves))
     wanted = Counter(head(move) for move in made)
-    told = Counter(text.rpartition("\n")[0] for text in taken if text.startswith(HEADING))
+    told = Counter(told_head(text) for text in taken if text.startswith(HEADING))
     more = told - wanted
     return Account(
         made=len(made),

@@ -41,8 +41,11 @@ def _fault_of_lines(lines: list[float], said: dict[str, Any]) -> str:
         return f"a share is no whole number of millionths: {lines}"
     if sum(millionths) != WHOLE:
         return f"shares and reserve add up to {sum(millionths)} millionths"
-    if sum(millionths[:-1]) > said["exposure"] * WHOLE + 1:
-        return f"more is deployed than exposure {said['exposure']} allows"
+    withheld = sum(round(part * WHOLE) for part in said.get("withheld", {}).values())
+    if withheld > millionths[-1]:
+        return f"{withheld} millionths are withheld, the reserve is {millionths[-1]}"
+    if sum(millionths[:-1]) + withheld > said["exposure"] * WHOLE + 1:
+        return f"more is planned than exposure {said['exposure']} allows"
     if max(millionths[:-1], default=0) > most:
         return f"a share is above its limit of {most:.0f} millionths"
     return ""

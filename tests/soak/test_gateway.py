@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.rigs.dashboard import FLEET, Dashboard, payload
+from tests.rigs.dashboard import FLEET, Dashboard, payload, record
 from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.raw_server import Server, answer, answer_and_hang, http, repeat
-from tests.soak.gateway import LIES, MODES, STALE_SECONDS, Gateway, ask, worth
+from tests.soak.gateway import LIES, MODES, SILENT, STALE_SECONDS, Gateway, ask, worth
 
-WHOLE = http(json.dumps(payload()).encode(), "Server: a hive")
+AGENTS = {**FLEET, **dict.fromkeys(SILENT, record(pnl=0.0))}
+WHOLE = http(json.dumps(payload(AGENTS)).encode(), "Server: a hive")
 REFUSAL = http(b'{"error": "torn"}', status="503 Service Unavailable")
 
 
@@ -58,8 +59,9 @@ def test_without_a_hive_nothing_is_answered(mode: str) -> None:
 @pytest.mark.parametrize(
     ("mode", "lost"),
     [
-        ("nan", {f"{name}.sharpe_30d" for name in FLEET}),
-        ("half", set(sorted(FLEET)[::2])),
+        ("nan", {f"{name}.sharpe_30d" for name in AGENTS}),
+        ("half", set(sorted(AGENTS)[::2])),
+        ("silent", set(SILENT)),
         ("unguarded", {"guardian"}),
         ("stale", {"timestamp", "cache_timestamp"}),
     ],
@@ -139,7 +141,7 @@ def test_a_hive_has_so_long_for_a_whole_answer(script: Callable[..., None]) -> N
 
 def test_leaders_are_the_better_half() -> None:
     """Ranked by the published formula: 0.34 + 0.123 + 0.13 + 0.0875 of 10 000, 1.234, 0.65 and 2.5 %."""
-    with gateway(lambda: WHOLE) as (found, port):
+    with gateway(lambda: http(json.dumps(payload()).encode())) as (found, port):
         assert found.leaders() == []
         figures(port)
         assert found.leaders() == ["RangeTrader", "SmartTrader"]

@@ -58,7 +58,9 @@ def test_every_torn_read_is_a_fault() -> None:
     [
         ({"reserve": 0.280001}, "add up to 1000001"),
         ({"reserve": 0.2800005}, "no whole number of millionths"),
-        ({"exposure": 0.7}, "more is deployed than exposure 0.7"),
+        ({"exposure": 0.7}, "more is planned than exposure 0.7"),
+        ({"withheld": {"A": 0.080002}}, "more is planned than exposure 0.8"),
+        ({"exposure": 1.0, "withheld": {"A": 0.280001}}, "280001 millionths are withheld, the reserve is 280000"),
         ({"max_allocation": 0.49}, "above its limit of 392001"),
         ({"source": "rl_inference"}, "source is 'rl_inference'"),
         ({"allocations": {"A": -0.1, "B": 0.82}}, "no whole number"),
@@ -99,6 +101,17 @@ def test_moves_that_nobody_was_told_of_and_those_told_twice_are_found() -> None:
     wrong = moves_account([FIRST, SECOND], [TEXTS[0], TEXTS[0], "🎯 Capital Reallocation:\nC: 1.0%\nwhy"])
     assert list(wrong.lost) == [head(SECOND)]
     assert wrong.doubled.total() == wrong.invented.total() == 1
+
+
+def test_what_is_withheld_is_told_but_not_a_publication_that_changes_no_share() -> None:
+    """A line about what is withheld is no part of the shares, and the same shares again are not to be told."""
+    *lines, why = TEXTS[0].split("\n")
+    texts = ["\n".join([*lines, "Withheld, in the reserve: A 8.0% (operator's cap)", why]), TEXTS[1]]
+    again = (2, FIRST[1], FIRST[2])
+    well = moves_account([(3, *SECOND[1:]), again, FIRST], texts)
+    assert (well.made, well.sent) == (2, 2)
+    assert not well.lost + well.doubled + well.invented
+    assert moves_account([FIRST, (2, *SECOND[1:]), (3, *FIRST[1:])], texts).lost.total() == 1
 
 
 def test_alerts_are_counted_by_the_journal_and_by_the_log() -> None:

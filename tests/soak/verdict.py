@@ -23,7 +23,7 @@ MOVES: Final = frozenset(
         *("below_floor", "threshold", "derisk", "turnover"),
     }
 )
-CUTS: Final = frozenset({"cut_limit", "cut_exposure_zero", "cut_derisk"})
+CUTS: Final = frozenset({"cut_ceiling", "cut_exposure_zero", "cut_derisk", "cut_limit", "cut_lapse"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,8 @@ def _cycles(verdict: Verdict, stage: Stage) -> None:
     cuts = sum(reasons[reason] for reason in CUTS)
     verdict.line("cycles completed", len(cycles), "" if cycles else "none")
     verdict.line("longest gap but for killed, frozen, corrupted, s", f"{gap:.1f}", gap > LONGEST_GAP_SECONDS)
-    verdict.line("moves / cuts", f"{moves} / {cuts}", "" if moves else "nothing ever moved")
+    figures = f"{moves} / {cuts} / {reasons['restore']}"
+    verdict.line("moves / cuts / restores", figures, "" if moves else "nothing ever moved")
     verdict.line("cycles by reason", ", ".join(f"{reason} {count}" for reason, count in reasons.most_common()))
     verdict.line("restarts", stage.restarts)
     refusals = sum(count for reason, count in reasons.items() if reason.startswith("gate_"))

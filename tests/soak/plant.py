@@ -42,7 +42,8 @@ class Plant:
     """
 
     def __init__(self, home: Path, environment: Mapping[str, str], hive_url: str, *, small_disk: bool) -> None:
-        self.site = Site(home)
+        # Governor and hive are known by their command lines.
+        self.site = Site(home, plain=True)
         self.root = self.site.root
         self._small_disk = small_disk
         if small_disk:

@@ -225,7 +225,9 @@ def explains_what_is_withheld(case: Case) -> None:
 def _allowed(case: Case, name: str, by: WithheldBy, exposure: float) -> int | None:
     """Return the share that this leaves, in millionths; None if it leaves all."""
     fleet, seen, rules = case.after.fleet, case.seen, case.rules
-    ceiling = min(seen.most_exposure(), 1 - rules.min_reserve, exposure)
+    ceiling = min(seen.most_exposure(), 1 - rules.min_reserve)
+    if case.decision.reason not in MOVES:
+        ceiling = min(ceiling, exposure)  # a brake lets exposure fall, and the shares with it
     had, at = 0, 1.0
     if case.old is not None:
         scaled = Plan.of(case.old).scaled(ceiling)

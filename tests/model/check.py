@@ -365,8 +365,7 @@ def told_once(world: World) -> None:
 
     Nothing is to be sent of what the agents cannot see, and nothing is held back of what they can.
     """
-    pending = [notice.key for notice in world.journal.notices(NoticeState.PENDING, 1_000)]
-    held = {notice.key for notice in world.journal.notices(NoticeState.HELD, 99)}
+    pending, held = world.waiting(NoticeState.PENDING), set(world.waiting(NoticeState.HELD))
     document, published = documents.read(world.primary), world.oracle.published
     if published is not None and document is not None and document.published.generation == published.generation:
         require(not held, f"held back, and the primary has generation {published.generation}: {held}")

@@ -10,7 +10,7 @@ from tests.model import ending, tamper
 from tests.model.course import SEEDS, TEAM
 from tests.model.fleet import FAULTS, LOST
 from tests.model.operator_rules import OperatorRules
-from tests.model.world import World
+from tests.model.world import MOVES, World
 from tests.promises.ledger import require
 
 
@@ -178,10 +178,11 @@ class Loop(OperatorRules):
     @precondition(lambda self: self.on.journal.notices(NoticeState.PENDING, 1))
     @rule()
     def told(self) -> None:
-        """The operator is told of one move, and the next cycle comes."""
+        """The operator gets one message, and the next cycle comes."""
         (notice,) = self.on.journal.notices(NoticeState.PENDING, 1)
         self.on.journal.put_notices([notice.sent()])
-        self.on.taken.add(notice.key)
+        if notice.key.startswith(MOVES):
+            self.on.taken.add(notice.key)
         self._cycles(1)
 
     @rule(

@@ -41,6 +41,8 @@ from tests.rigs.journal_cycles import resilient
 START: Final = 1_762_207_200.0
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - made by mkdtemp, and fsync costs nothing there
 _RENAMED: Final = frozenset({"max_age_seconds", "release_after", "groups"})
+MOVES: Final = "move-"
+"""So begin the keys of notices about what was published; there are others, about lapses."""
 FETCH_FAILED: Final = Refusal(Reason.FETCH_FAILED, "connection refused")
 
 
@@ -138,9 +140,7 @@ class World:
 
     def lose_journal(self) -> None:
         """Note that the journal's file is gone while the governor runs; what it kept in memory goes into a new one."""
-        self.carried = len(
-            [*self.journal.notices(NoticeState.PENDING, 1_000), *self.journal.notices(NoticeState.HELD, 99)]
-        )
+        self.carried = len(self.waiting(NoticeState.PENDING)) + len(self.waiting(NoticeState.HELD))
         self.done, self.taken = [], set()
         # Only what is in force goes into the new one.
         self.orders = {order.key: order for kind in OrderKind for order in self.standing(kind)}
@@ -154,7 +154,7 @@ class World:
         self.orders = {key: order for key, order in self.orders.items() if key in stored}
         self.taken = self.settled()
         if not kept:
-            self.carried = len(self.ask("SELECT 1 FROM notices"))
+            self.carried = len(self.ask(f"SELECT 1 FROM notices WHERE key LIKE '{MOVES}%'"))  # noqa: S608 - own words
         self._recall()
         self._take_up()
         published = self.oracle.published
@@ -248,12 +248,19 @@ class World:
         orders = self.status().get("orders", ())
         return {order["key"] for order in orders if order["order"] not in {"accept", "release"}}
 
+    def waiting(self, state: NoticeState) -> list[str]:
+        """The keys of the notices about what was published that are held or to be sent."""
+        return [notice.key for notice in self.journal.notices(state, 1_000) if notice.key.startswith(MOVES)]
+
     def settled(self) -> set[str]:
-        return {key for (key,) in self.ask("SELECT key FROM notices WHERE state IN ('sent', 'refused')")}
+        return self._noted("state IN ('sent', 'refused')")
 
     def withdrawn(self) -> set[str]:
         """The notices of moves that were given up before any agent saw them."""
-        return {key for (key,) in self.ask("SELECT key FROM notices WHERE state = 'withdrawn'")}
+        return self._noted("state = 'withdrawn'")
+
+    def _noted(self, which: str) -> set[str]:
+        return {key for (key,) in self.ask(f"SELECT key FROM notices WHERE {which} AND key LIKE '{MOVES}%'")}  # noqa: S608 - own words
 
     # --- the operator ---
 

@@ -16,7 +16,7 @@ from capital_governor.core.orders import OrderKind
 from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, HOLDS, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.service.standing import Outcome
-from tests.model import check, ending, tamper
+from tests.model import check, decided, ending, tamper
 from tests.model.fleet import NAMES, Dashboard, Said
 from tests.model.steps import Killed, Step
 from tests.model.twins import twins
@@ -174,9 +174,11 @@ class Course(RuleBasedStateMachine):
             seen = replace(seen, accept=True, accept_about=given.accepts)
         before = world.oracle.copy()
         expected = self.expected = world.oracle.step(seen, world.rules)
-        case = check.Case(seen, world.rules, before, world.oracle, expected, twins(before, seen, world.rules), decision)
+        case = decided.Case(
+            seen, world.rules, before, world.oracle, expected, twins(before, seen, world.rules), decision
+        )
         require(decision.reason not in GATE_REFUSALS, f"the gate refused: {decision.reason}")
-        for holds in check.DECIDED:
+        for holds in decided.DECIDED:
             holds(case)
         self.last = decision
         if expected.close and decision.reason not in expected.reasons:
@@ -199,7 +201,7 @@ class Course(RuleBasedStateMachine):
         if not expected.hold or expected.hold in AGENT_HOLDS:
             # Which members have a good record is known, so each release was used, or there is nothing to release.
             world.end(OrderKind.RELEASE)
-        world.done.append(Done(world.oracle.copy(), check.is_told(case)))
+        world.done.append(Done(world.oracle.copy(), decided.is_told(case)))
 
     def _exit_is_named(self, decision: Decision) -> None:
         if decision.reason in HOLDS:

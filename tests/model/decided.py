@@ -11,7 +11,7 @@ from capital_governor.core.trace import Decision, WithheldBy
 from tests.model.twins import Twin
 from tests.oracle.arithmetic import MILLION, millionths
 from tests.oracle.decision import Oracle
-from tests.oracle.fleet import least_cap
+from tests.oracle.fleet import least_cap, most_of_anybody
 from tests.oracle.sight import AGENT_HOLDS, Observation, Outcome, Payload, Published
 from tests.oracle.sight import Settings as OracleSettings
 from tests.oracle.withholding import Plan
@@ -200,9 +200,9 @@ def gives_the_silent_nothing(case: Case) -> None:
 
 
 def explains_what_is_withheld(case: Case) -> None:
-    """The trace says of each part that is withheld how much it is, and names what withholds it."""
+    """The trace says of each part that is withheld how much it is, and names what withholds it; in a hold of a cut."""
     now = case.old if case.new is None else _as_published(case.new)
-    if case.decision.trace.hold is not None or now is None:
+    if now is None or (case.new is None and case.decision.trace.hold is not None):
         return
     trace = case.decision.trace.withheld
     said = {name: part.amount for name, part in trace.items()}
@@ -227,7 +227,7 @@ def _allowed(case: Case, name: str, by: WithheldBy, exposure: float) -> int | No
         had, at = scaled.shares.get(name, 0), scaled.exposure
     records = seen.payload.records if isinstance(seen.payload, Payload) else {}
     member = name in fleet.members()
-    high = fleet.limits(seen, rules)[1]
+    high = most_of_anybody(name, seen, rules) if case.expected.hold else fleet.limits(seen, rules)[1].get(name)
     now = case.old if case.new is None else _as_published(case.new)
     assert now is not None
     teams = [(cap, team) for cap, team in rules.teams(now.shares) if name in team]
@@ -236,12 +236,13 @@ def _allowed(case: Case, name: str, by: WithheldBy, exposure: float) -> int | No
         WithheldBy.LAPSED: 0 if member and name in fleet.lapsed() else None,
         WithheldBy.UNWELL: had if member and records.get(name) is None else None,
         WithheldBy.CAP: millionths(least_cap(name, seen), exposure) if least_cap(name, seen) < 1 else None,
-        WithheldBy.LIMIT: millionths(high[name], exposure) if member else None,
+        WithheldBy.LIMIT: None if high is None else millionths(high, exposure),
         WithheldBy.GROUP: now.shares[name] if teams else None,
         WithheldBy.STEP: millionths(had / MILLION / at + rules.max_step, exposure)
         if rules.max_step < 1 and at
         else None,
         WithheldBy.COOLDOWN: had if case.cools_down else None,
+        WithheldBy.BEFORE: had if case.expected.hold else None,
     }
     return holds[by]
 

@@ -157,12 +157,19 @@ class World:
             self.carried = len(self.ask(f"SELECT 1 FROM notices WHERE key LIKE '{MOVES}%'"))  # noqa: S608 - own words
         self._recall()
         self._take_up()
-        published = self.oracle.published
-        # Whether the override has it, a start does not ask.
-        self.in_all_files = (
-            0 if published is None or self._is_pending(documents.read(self.primary)) else published.generation
-        )
+        self.in_all_files = self._found_in_all_files()
         self.begin()
+
+    def _found_in_all_files(self) -> int:
+        """The generation that a start takes for written: what is published, if the primary has or had it.
+
+        If the override still has an earlier one of ours, the last governor has died between the two.
+        """
+        published = self.oracle.published
+        if published is None or self._is_pending(documents.read(self.primary)):
+            return 0
+        lags = self.policy == "assert" and 0 < documents.signed_generation(self.override) < published.generation
+        return 0 if lags else published.generation
 
     def _recall(self) -> None:
         """Let the oracle remember what the status file says that holds do, where the journal has nothing as new."""

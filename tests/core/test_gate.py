@@ -512,3 +512,16 @@ def test_what_decide_proposes_is_never_refused(situation: Situation) -> None:
     """In any situation that can be reached by deciding, the gate has nothing to say."""
     found = decide(situation.inputs, situation.state, situation.rules)
     assert gate(found, situation.inputs, situation.state, situation.rules) is None
+
+
+@pytest.mark.parametrize("faults", [{}, {"Zoe": "sharpe_30d is NaN"}])
+def test_a_persons_cut_passes_where_nobody_is_left(faults: dict[Agent, str]) -> None:
+    """Also where MEMBERS_GONE has lasted its time, and where each silent member would be retired at once."""
+    rules = replace(PLAIN, membership_grace_cycles=0, release_after_cycles=0)
+    latches = replace(STATE.latches, gone_cycles=4)
+    state = replace(STATE, latches=latches)
+    inputs = Inputs(NOW, replace(snapshot({}), faults=faults), ceiling=Ceiling(0.3, "anna"))
+    found = decide(inputs, state, rules)
+    assert found.trace.hold is not None
+    assert (found.trace.hold.reason, found.reason) == (Reason.NO_AGENTS, Reason.CUT_CEILING)
+    assert gate(found, inputs, state, rules) is None

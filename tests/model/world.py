@@ -158,7 +158,19 @@ class World:
         self._recall()
         self._take_up()
         self.in_all_files = self._found_in_all_files()
+        if self.told_orders():
+            self._let_the_last_count()
         self.begin()
+
+    def _let_the_last_count(self) -> None:
+        """Note that a start that finds orders in the status file ends all but the last order for the same thing.
+
+        There may be several where the clock was set back to a time at which an expired one is in force.
+        """
+        standing = [order for order in self.orders.values() if self.stands(order)]
+        last = {(order.kind, order.agent): order for order in sorted(standing, key=lambda order: order.given_at)}
+        old = {order.key for order in standing if last[order.kind, order.agent] is not order}
+        self.orders = {key: order for key, order in self.orders.items() if key not in old}
 
     def _found_in_all_files(self) -> int:
         """The generation that a start takes for written: what is published, if the primary has or had it.

@@ -120,6 +120,7 @@ class Course(RuleBasedStateMachine):
         world = self.on
         self.earlier = [*self.earlier[-5:], said]
         seen, files = world.look(said), footprint(*tamper.regular(world))
+        world.give_up_in_a_pause(seen)
         outcome = self.outcome = self._conclude(said)
         if self.over:
             return
@@ -253,6 +254,7 @@ class Course(RuleBasedStateMachine):
                 raise Killed
 
         before, seen = tamper.documents_of(world), world.look(said)
+        world.give_up_in_a_pause(seen)
         outcome = self._conclude(said, take)
         after = tamper.documents_of(world)
         self._down(graceful=False)

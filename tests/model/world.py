@@ -194,6 +194,19 @@ class World:
         watch.stamp_seen |= latches["timestamp_seen"]
         self.oracle.known |= told["multipliers"]
 
+    def give_up_in_a_pause(self, seen: Observation) -> None:
+        """Let a paused cycle give up what no agent has seen yet, but not what a person has tightened."""
+        published = self.oracle.published
+        if published is None or not self._is_pending(document := documents.read(self.primary)):
+            return
+        which = f"generation = {published.generation} ORDER BY id DESC LIMIT 1"
+        found = self.ask(f"SELECT doc FROM publications WHERE {which}")  # noqa: S608 - a number
+        if not found or json.loads(zlib.decompress(found[0][0]))["reason"] in {"cut_ceiling", "cut_limit"}:
+            return
+        if self.oracle.copy().step(seen, self.rules).hold == "paused":
+            reached = document or self._last_reached()
+            self.oracle.abandon(None if reached is None else reached.published, self._moved_before(published))
+
     def _take_up(self) -> None:
         """Let the oracle take up what a start finds: a file to adopt, an intent to give up, or nothing new."""
         published, document = self.oracle.published, documents.read(self.primary)

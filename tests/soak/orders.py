@@ -116,14 +116,15 @@ def exposure_in_a_pause(stage: Stage, window: Window, seconds: float) -> None:
 
 def _tightened(stage: Stage, most: float) -> bool:
     """Order this exposure; return whether it is published, and find it wrong if that takes more than two cycles."""
-    before = _published(stage)
+    before, begun = _published(stage), time.time()
     operate(stage, "exposure", "--max", str(most), "--reason", "soak")
     ordered = time.time()
-    obeyed = stage.until(lambda: stage.ledger.since(ordered, ("cut_ceiling",)))
-    # A cycle may have read the orders right before.
-    first = [row.reason for row in stage.ledger.since(ordered)][:2]
-    if "cut_ceiling" not in first:
-        stage.found.append(f"exposure --max {most:g} was not obeyed at once: {first}")
+    obeyed = stage.until(lambda: stage.ledger.since(begun, ("cut_ceiling",)))
+    # A cycle may have read the orders right before, and the command ends a little after the order is given.
+    cut = min([row.at for row in stage.ledger.since(begun, ("cut_ceiling",))], default=float("inf"))
+    late = [row.reason for row in stage.ledger.since(ordered) if row.at < cut]
+    if len(late) > 1:
+        stage.found.append(f"exposure --max {most:g} was not obeyed at once: {late}")
     now = _published(stage)["allocations"]
     risen = {name: share for name, share in now.items() if share > before["allocations"].get(name, 0.0)}
     if risen:

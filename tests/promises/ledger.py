@@ -62,6 +62,7 @@ PROMISES: Final[Mapping[int, str]] = {
     24: "what a person tightens is published in the next cycle of every hold but STOP, and raises nobody",
     25: "a move is told when agents can see it, and when it is off",
     26: "no reader of output stops a cycle or a signal",
+    27: "silence gives capital to nobody until a person says so or RELEASE_AFTER is over",
 }
 CHAPTER: Final = REPOSITORY / "capital_governor" / "docs" / "promises.md"
 CHAPTER_WIDTH: Final = 120

@@ -45,7 +45,7 @@ PROMISES: Final[Mapping[int, str]] = {
     7: "exactly one governor per root",
     8: "an outage of Telegram delays no cycle",
     9: "every reallocation is told at least once",
-    10: "bad data never adds capital",
+    10: "bad data adds capital to nobody, and a missing regime no exposure",
     11: "paused means no new generation and no write, but for an operator's cut",
     12: "STOP stops publication right before the rename",
     13: "the gate refuses what the allocator got wrong",

@@ -19,7 +19,8 @@ class Reason(StrEnum):
     THRESHOLD = "threshold"
     DERISK = "derisk"
     TURNOVER = "turnover"
-    # Cuts: a new generation in which no share rises; a brake does not delay them, and most are published in holds too.
+    # Cuts: a new generation that withholds more, or lowers exposure. No brake delays them, and most are published in
+    # holds too, where no share rises. In a decided cycle other agents may get something back in the same generation.
     CUT_CEILING = "cut_ceiling"
     CUT_EXPOSURE_ZERO = "cut_exposure_zero"
     CUT_DERISK = "cut_derisk"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -70,10 +70,6 @@ class Convergence:
         return self.primary.warning or self.override.warning
 
 
-class _StopError(Exception):
-    """The STOP file was found right before the rename."""
-
-
 def converge(
     paths: Paths,
     primary: bytes,
@@ -85,7 +81,8 @@ def converge(
 ) -> Convergence:
     """Write both files where they differ from the given bytes, the primary first.
 
-    Failures of the disk are returned, not raised. A failure of one file does not stop the other.
+    Failures of the disk are returned, not raised. A failure of one file does not stop the other. A power loss before
+    this returns may leave each file old or new.
 
     Args:
         paths: where the files are.
@@ -93,48 +90,51 @@ def converge(
         override: the wanted content of the override file.
         policy: "assert" rewrites an override that differs or is missing, "report" only reports it, "off" neither reads
             nor writes it.
-        stopped: asked before a file is written and again right before its rename; once it returns True, nothing more is
-            written.
+        stopped: asked before anything is written and again right before each rename; once it returns True, nothing
+            more is written.
         own: the governor's former content of the override; found there, it need not be parsed for its source.
     """
-    first, _ = _converge_file(paths, paths.primary, primary, stopped)
-    if policy == "off":
-        return Convergence(first, FileResult(FileOutcome.SKIPPED))
-    halt = (lambda: True) if first.outcome is FileOutcome.STOPPED else stopped
-    second, content = _converge_file(paths, paths.override, override, halt if policy == "assert" else None)
+    first, _ = _compare(paths.primary, primary, may_write=True)
+    if policy != "off":
+        second, content = _compare(paths.override, override, may_write=policy == "assert")
+    else:
+        second, content = FileResult(FileOutcome.SKIPPED), None
+    wanted = {}
+    if first is None:
+        wanted[paths.primary] = primary
+    if second is None:
+        wanted[paths.override] = override
+    done = _write(paths, wanted, stopped) if wanted else {}
     found = None if content is None else SOURCE if content == own else source_of(content)
-    return Convergence(first, second, found)
+    return Convergence(first or done[paths.primary], second or done[paths.override], found)
 
 
-def _converge_file(
-    paths: Paths, path: Path, wanted: bytes, stopped: Callable[[], bool] | None
-) -> tuple[FileResult, bytes | None]:
-    """Make one file equal ``wanted``, or only compare if ``stopped`` is None; also return any other content found."""
+def _compare(path: Path, wanted: bytes, *, may_write: bool) -> tuple[FileResult | None, bytes | None]:
+    """Compare one file with ``wanted``: return the result, None if it is to be written, and any other content found."""
     content = None
     try:
         content = read_start(path, max(MAX_BYTES, len(wanted)) + 1)
     except OSError as error:
-        if stopped is None:
-            return FileResult(FileOutcome.FAILED, problem(path, "read", error)), None
+        # An unreadable file is written too: a new file in its place repairs it. Anything but a file is refused then.
+        return None if may_write else FileResult(FileOutcome.FAILED, problem(path, "read", error)), None
     if content == wanted:
         return FileResult(FileOutcome.UNCHANGED), None
-    if stopped is None:
-        return FileResult(FileOutcome.DIFFERS), content
-    # An unreadable file is written too: a new file in its place repairs it. `replace` refuses anything but a file.
-    return _write(paths, path, wanted, stopped), content
+    return None if may_write else FileResult(FileOutcome.DIFFERS), content
 
 
-def _write(paths: Paths, path: Path, wanted: bytes, stopped: Callable[[], bool]) -> FileResult:
-    def refuse_when_stopped() -> None:
-        if stopped():
-            raise _StopError
-
+def _write(paths: Paths, wanted: Mapping[Path, bytes], stopped: Callable[[], bool]) -> dict[Path, FileResult]:
+    results = dict.fromkeys(wanted, FileResult(FileOutcome.STOPPED))
+    if stopped():
+        return results
+    done: Mapping[Path, str | OSError]
     try:
-        refuse_when_stopped()
         paths.make_folder()
-        warning = atomic_replacement.replace(path, wanted, before_rename=refuse_when_stopped)
-    except _StopError:
-        return FileResult(FileOutcome.STOPPED)
+        done = atomic_replacement.replace_all(wanted, stopped=stopped)
     except OSError as error:
-        return FileResult(FileOutcome.FAILED, problem(path, "written", error))
-    return FileResult(FileOutcome.WRITTEN, warning=warning)
+        done = dict.fromkeys(wanted, error)
+    for path, said in done.items():
+        if isinstance(said, OSError):
+            results[path] = FileResult(FileOutcome.FAILED, problem(path, "written", said))
+        else:
+            results[path] = FileResult(FileOutcome.WRITTEN, warning=said)
+    return results

@@ -15,12 +15,24 @@ from typing import Any
 
 import pytest
 
-from capital_governor.adapters.atomic_replacement import replace, sweep
+from capital_governor.adapters.atomic_replacement import replace, replace_all, sweep
 from capital_governor.adapters.bounded_reading import NotAFile
+from capital_governor.adapters.durability import SyncError
 from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.permissions import NotKeptError
 from tests.rigs.odd_files import make_odd, names, open_files, unprivileged, within
 from tests.rigs.patience import PATIENCE_SECONDS
+
+
+def noting(note: Callable[[], object]) -> Callable[[], bool]:
+    """No STOP; ``note`` is called each time that it is looked for."""
+
+    def stopped() -> bool:
+        note()
+        return False
+
+    return stopped
+
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
@@ -96,7 +108,7 @@ def test_symlink_survives_and_its_target_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "middle.json").symlink_to("real/target.json")
     link.symlink_to("middle.json")
     during: list[str] = []
-    replace(link, b"new", before_rename=lambda: during.extend(names(real.parent)))
+    replace_all({link: b"new"}, stopped=noting(lambda: during.extend(names(real.parent))))
     assert (link.is_symlink(), link.readlink()) == (True, Path("middle.json"))
     assert (link.read_bytes(), real.read_bytes()) == (b"new", b"new")
     assert (real.is_symlink(), stat.S_IMODE(real.stat().st_mode)) == (False, 0o604)
@@ -127,21 +139,23 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str, through_l
     assert (names(tmp_path), odd.lstat().st_ino) == before
 
 
-def test_error_before_the_rename_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
-    """What before_rename raises comes through, the old file stays and the temporary is gone."""
-    target = tmp_path / "a.json"
-    target.write_bytes(b"old")
+def test_an_error_before_the_rename_leaves_the_old_files_and_no_temporary(tmp_path: Path) -> None:
+    """What ``stopped`` raises comes through, the old files stay and the temporaries are gone."""
+    targets = [tmp_path / "a.json", tmp_path / "b.json"]
+    for target in targets:
+        target.write_bytes(b"old")
     seen: list[str] = []
 
-    def refuse() -> None:
+    def refuse() -> bool:
         seen.extend(names(tmp_path))
         raise InterruptedError("STOP")
 
     before = open_files()
     with pytest.raises(InterruptedError, match="STOP"):
-        replace(target, b"new", before_rename=refuse)
-    assert len(seen) == 2, "the temporary was there"
-    assert (target.read_bytes(), names(tmp_path), open_files()) == (b"old", ["a.json"], before)
+        replace_all(dict.fromkeys(targets, b"new"), stopped=refuse)
+    assert len(seen) == 4, "both temporaries were there"
+    assert [target.read_bytes() for target in targets] == [b"old", b"old"]
+    assert (names(tmp_path), open_files()) == (["a.json", "b.json"], before)
 
 
 def test_file_size_limit_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
@@ -165,8 +179,9 @@ def test_killed_writer_leaves_the_old_file_and_a_temporary_that_the_sweep_takes(
     """Killed right before the rename: the old file is whole, the one leftover is ours and is swept."""
     paths.primary.write_bytes(b"old")
     script = (
-        "import os, sys; from pathlib import Path; from capital_governor.adapters.atomic_replacement import replace\n"
-        "replace(Path(sys.argv[1]), b'new', before_rename=lambda: os.kill(os.getpid(), 9))"
+        "import os, sys; from pathlib import Path\n"
+        "from capital_governor.adapters.atomic_replacement import replace_all\n"
+        "replace_all({Path(sys.argv[1]): b'new'}, stopped=lambda: os.kill(os.getpid(), 9))"
     )
     done = subprocess.run([sys.executable, "-c", script, paths.primary], check=False, timeout=PATIENCE_SECONDS)
     assert done.returncode == -signal.SIGKILL
@@ -214,8 +229,24 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_content_is_synced_before_the_rename_and_the_folder_after_it(tmp_path: Path, calls: list[str]) -> None:
     """The order is mode, write, fsync of the file, the caller's last look, rename, fsync of the folder."""
     (tmp_path / "a.json").write_bytes(b"old")
-    replace(tmp_path / "a.json", b"new", before_rename=lambda: calls.append("look"))
+    replace_all({tmp_path / "a.json": b"new"}, stopped=noting(lambda: calls.append("look")))
     assert calls == ["fchmod", "write file", "fsync file", "look", "replace", "fsync folder"]
+
+
+def test_files_in_one_folder_cost_one_fsync_of_it(tmp_path: Path, calls: list[str]) -> None:
+    """All contents are synced before the first rename, and the folder once after the last."""
+    files = {tmp_path / "a.json": b"1", tmp_path / "b.json": b"2"}
+    assert replace_all(files, stopped=noting(lambda: calls.append("look"))) == dict.fromkeys(files, "")
+    assert calls == [*["write file", "fsync file"] * 2, *["look", "replace"] * 2, "fsync folder"]
+
+
+def test_files_in_two_folders_cost_one_fsync_of_each(tmp_path: Path, calls: list[str]) -> None:
+    """A symlink's target counts as in its own folder."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "b.json").symlink_to("elsewhere/real.json")
+    replace_all({tmp_path / "a.json": b"1", tmp_path / "b.json": b"2"})
+    assert calls[-4:] == ["replace", "replace", "fsync folder", "fsync folder"]
+    assert (tmp_path / "elsewhere" / "real.json").read_bytes() == b"2"
 
 
 def test_nothing_is_synced_where_durability_is_not_asked_for(tmp_path: Path, calls: list[str]) -> None:
@@ -265,6 +296,52 @@ def test_failed_fsync_starts_over_once_with_a_new_temporary(
     assert failures == [1]
     assert (len(temporaries), len(set(temporaries))) == (2, 2)
     assert ((tmp_path / "a.json").read_bytes(), names(tmp_path)) == (b"new", ["a.json"])
+
+
+def test_a_folder_whose_fsync_fails_starts_over_with_all_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After EIO from the folder's fsync each of its files is written anew; a second EIO is each one's error."""
+    files = {tmp_path / "a.json": b"1", tmp_path / "b.json": b"2"}
+    real, failures, synced = os.fsync, 1, []
+
+    def fails(fd: int) -> None:
+        nonlocal failures
+        if stat.S_ISDIR(os.fstat(fd).st_mode) and failures:
+            failures -= 1
+            raise OSError(errno.EIO, "Input/output error")
+        synced.append(os.fstat(fd).st_ino)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    assert replace_all(files) == dict.fromkeys(files, "")
+    assert (failures, len(synced)) == (0, 5)
+    assert [path.stat().st_ino for path in files] == synced[2:4]
+    failures = 2
+    done = replace_all(files)
+    assert [type(said) for said in done.values()] == [SyncError, SyncError]
+    assert [path.read_bytes() for path in files] == [b"1", b"2"]
+    assert names(tmp_path) == ["a.json", "b.json"]
+
+
+def test_a_content_whose_fsync_fails_once_is_still_renamed_in_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first file is written anew before any rename, so that the second never appears before it."""
+    files = {tmp_path / "a.json": b"1", tmp_path / "b.json": b"2"}
+    real, failures, there = os.fsync, 1, []
+
+    def fails_once(fd: int) -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise OSError(errno.EIO, "Input/output error")
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    replace_all(files, stopped=noting(lambda: there.append([path.name for path in files if path.exists()])))
+    assert there == [[], ["a.json"]]
+    assert [path.read_bytes() for path in files] == [b"1", b"2"]
 
 
 def test_fsync_that_keeps_failing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,12 +414,13 @@ def test_leftover_that_cannot_be_removed_is_told_with_the_error(
 ) -> None:
     """Where even the clean-up fails, the first error still comes through, with a note about the leftover."""
 
-    def refuse() -> None:
-        monkeypatch.setattr(os, "unlink", lambda *_: (_ for _ in ()).throw(OSError(errno.EROFS, "Read-only")))
-        raise InterruptedError("STOP")
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only")
 
-    with pytest.raises(InterruptedError, match="STOP") as caught:
-        replace(tmp_path / "a.json", b"new", before_rename=refuse)
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(OSError, match="Read-only") as caught:
+        replace(tmp_path / "a.json", b"new")
     assert "was left behind: Read-only" in caught.value.__notes__[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,16 +17,44 @@ from capital_governor.adapters.file_convergence import Convergence, OverridePoli
 from capital_governor.adapters.paths import Paths
 
 REAL_CONVERGE: Final = file_convergence.converge
-REAL_REPLACE: Final = atomic_replacement.replace
+REAL_REPLACE_ALL: Final = atomic_replacement.replace_all
 REAL_DISCARD: Final = atomic_replacement._discard
 
 
-def in_place(
-    target: Path, content: bytes, *, durable: bool = True, before_rename: Callable[[], None] | None = None
-) -> None:
+class StoppedError(Exception):
+    """STOP was there before the rename."""
+
+
+def refuse_if(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise StoppedError
+
+
+def one_by_one(
+    replace: Callable[[Path, bytes, bool, Callable[[], bool]], None],
+) -> Callable[..., dict[Path, str | OSError]]:
+    """Return a mutant of ``replace_all`` that replaces each file in this way."""
+
+    def replace_all(
+        contents: Mapping[Path, bytes], *, durable: bool = True, stopped: Callable[[], bool] = lambda: False
+    ) -> dict[Path, str | OSError]:
+        done: dict[Path, str | OSError] = {}
+        for target, content in contents.items():
+            try:
+                replace(target, content, durable, stopped)
+                done[target] = ""
+            except StoppedError:
+                break
+            except OSError as error:
+                done[target] = error
+        return done
+
+    return replace_all
+
+
+def in_place(target: Path, content: bytes, durable: bool, stopped: Callable[[], bool]) -> None:
     """Write over the old content, in two pieces."""
-    if before_rename is not None:
-        before_rename()
+    refuse_if(stopped)
     fd = os.open(os.path.realpath(target), os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o666)
     half = len(content) // 2
     os.write(fd, content[:half])
@@ -36,16 +64,13 @@ def in_place(
     os.close(fd)
 
 
-def order_swapped(
-    target: Path, content: bytes, *, durable: bool = True, before_rename: Callable[[], None] | None = None
-) -> None:
+def order_swapped(target: Path, content: bytes, durable: bool, stopped: Callable[[], bool]) -> None:
     """Rename first, sync the content afterwards."""
     real = Path(os.path.realpath(target))
     temporary = real.with_name(f".{real.name}.0123456789abcdef.tmp")
     fd = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     atomic_replacement._write_all(fd, content)
-    if before_rename is not None:
-        before_rename()
+    refuse_if(stopped)
     temporary.replace(real)
     if durable:
         os.fsync(fd)
@@ -68,28 +93,23 @@ def override_after_the_primary_only(
     return REAL_CONVERGE(paths, primary, override, policy=ours, stopped=stopped, own=own)
 
 
-def temporary_beside_the_link(
-    target: Path, content: bytes, *, durable: bool = True, before_rename: Callable[[], None] | None = None
-) -> None:
+def temporary_beside_the_link(target: Path, content: bytes, durable: bool, stopped: Callable[[], bool]) -> None:
     """Make the temporary where the link is, whatever file system the real file is on."""
     del durable
-    _rename_beside(target, content, before_rename, Path(os.path.realpath(target)))
+    _rename_beside(target, content, stopped, Path(os.path.realpath(target)))
 
 
-def link_replaced(
-    target: Path, content: bytes, *, durable: bool = True, before_rename: Callable[[], None] | None = None
-) -> None:
+def link_replaced(target: Path, content: bytes, durable: bool, stopped: Callable[[], bool]) -> None:
     """Put a file in place of a symlink."""
     del durable
-    _rename_beside(target, content, before_rename, target)
+    _rename_beside(target, content, stopped, target)
 
 
-def _rename_beside(target: Path, content: bytes, before_rename: Callable[[], None] | None, goal: Path) -> None:
+def _rename_beside(target: Path, content: bytes, stopped: Callable[[], bool], goal: Path) -> None:
     temporary = target.with_name(f".{target.name}.0123456789abcdef.tmp")
     temporary.write_bytes(content)
     try:
-        if before_rename is not None:
-            before_rename()
+        refuse_if(stopped)
         temporary.replace(goal)
     except BaseException:
         temporary.unlink()
@@ -97,20 +117,20 @@ def _rename_beside(target: Path, content: bytes, before_rename: Callable[[], Non
 
 
 def dropped_errors(
-    target: Path, content: bytes, *, durable: bool = True, before_rename: Callable[[], None] | None = None
-) -> None:
+    contents: Mapping[Path, bytes], *, durable: bool = True, stopped: Callable[[], bool] = lambda: False
+) -> dict[Path, str | OSError]:
     """Take a failed write for a success."""
-    with suppress(OSError):
-        REAL_REPLACE(target, content, durable=durable, before_rename=before_rename)
+    done = REAL_REPLACE_ALL(contents, durable=durable, stopped=stopped)
+    return {target: "" if isinstance(said, OSError) else said for target, said in done.items()}
 
 
-def descriptor_left(temporary: Path, error: BaseException) -> None:
+def descriptor_left(temporary: Path, error: BaseException | None) -> None:
     """Clean up after a failure, and forget to close a file."""
     os.open(temporary.parent, os.O_RDONLY)
     REAL_DISCARD(temporary, error)
 
 
-def leaving_temporaries(temporary: Path, error: BaseException) -> None:
+def leaving_temporaries(temporary: Path, error: BaseException | None) -> None:
     """Clean nothing up after a failure."""
 
 
@@ -120,19 +140,19 @@ def keeping(*_: object) -> str:
 
 
 CHANGES: Final[Mapping[str, tuple[object, str, Any]]] = {
-    "written in place": (atomic_replacement, "replace", in_place),
-    "order swapped": (atomic_replacement, "replace", order_swapped),
+    "written in place": (atomic_replacement, "replace_all", one_by_one(in_place)),
+    "order swapped": (atomic_replacement, "replace_all", one_by_one(order_swapped)),
     "no fsync": (atomic_replacement, "sync_file", keeping),
     "no folder fsync": (atomic_replacement, "sync_folder", keeping),
     "temporaries left": (atomic_replacement, "_discard", leaving_temporaries),
     "override only with the primary": (file_convergence, "converge", override_after_the_primary_only),
-    "errors dropped": (atomic_replacement, "replace", dropped_errors),
+    "errors dropped": (atomic_replacement, "replace_all", dropped_errors),
     "descriptors left": (atomic_replacement, "_discard", descriptor_left),
     "mode and owner forgotten": (atomic_replacement, "inherit", keeping),
     "mode kept for another group": (permissions, "_permitted", lambda old, _: stat.S_IMODE(old.st_mode)),
     "readers forgotten": (permissions, "_refuse_losses", lambda *_: None),
-    "temporary beside the link": (atomic_replacement, "replace", temporary_beside_the_link),
-    "link replaced": (atomic_replacement, "replace", link_replaced),
+    "temporary beside the link": (atomic_replacement, "replace_all", one_by_one(temporary_beside_the_link)),
+    "link replaced": (atomic_replacement, "replace_all", one_by_one(link_replaced)),
     "no sweep": (Paths, "sweep", lambda _: Swept((), "")),
 }
 """What each mutant puts in whose place."""

@@ -1,20 +1,28 @@
-"""P3: whatever a disk has kept of a publication when the power went, it is old or new."""
+"""P3: whatever a disk has kept of a publication when the power went, each file is old or new."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from capital_governor.adapters.file_convergence import converge
 from capital_governor.adapters.paths import Paths
+from capital_governor.service.cycle import Cycle
 from tests.faults.disk import Recorder
 from tests.faults.mutants import mutated
-from tests.faults.roots import pair
+from tests.faults.publisher import NEXT, publish_next, start_late
+from tests.faults.roots import Roots, pair, require_convergence, shares
+from tests.model.steps import Killed, every_step
 from tests.promises.ledger import Account, require
 
 OLD: Final = (b"o" * 700, b"O" * 300)
 NEW: Final = (b"n" * 600, b"N" * 900)
+LATE: Final = 20
+"""Intervals after which a move that never reached the agents is abandoned."""
 
 
 def survive_power_loss(folder: Path, *, begun: bool) -> int:
@@ -29,10 +37,8 @@ def survive_power_loss(folder: Path, *, begun: bool) -> int:
         old = OLD
     recorder = Recorder(paths.folder)
     with recorder.recording():
-        for position in (0, 1):
-            wanted = (NEW[0], NEW[1] if position else OLD[1])
-            converge(paths, *wanted, policy="assert" if position else "off", stopped=lambda: False)
-            recorder.mark(names[position])
+        converge(paths, *NEW, policy="assert", stopped=lambda: False)
+        recorder.mark("published")
     states = set()
     for crash in recorder.crashes():
         states.add((crash.prefix, tuple(sorted(crash.files.items()))))
@@ -40,10 +46,8 @@ def survive_power_loss(folder: Path, *, begun: bool) -> int:
             found = crash.files.get(name)
             require(found in (before, after), f"{name} after operation {crash.prefix}: {found!r}")
             # What has returned has lasted: the journal says that this generation was reached.
-            lasting = crash.prefix >= recorder.marks[name]
+            lasting = crash.prefix >= recorder.marks["published"]
             require(found == after or not lasting, f"{name} was published, and lost by operation {crash.prefix}")
-        # The override follows the primary on the disk too.
-        require(crash.files.get(names[1]) != NEW[1] or crash.files.get(names[0]) == NEW[0], "the override is ahead")
     assert pair(root) == NEW
     return len(states)
 
@@ -56,3 +60,37 @@ def test_p03_power_loss_leaves_old_or_new(promise: Account, tmp_path: Path) -> N
     for name in ("no fsync", "no folder fsync", "written in place", "order swapped"):
         with mutated(name), promise.mutant(name):
             survive_power_loss(tmp_path, begun=True)
+
+
+def recover(roots: Roots) -> int:
+    """Start with every pair of files that a power loss can leave of a committed move; return how many there are."""
+    pairs = list(itertools.product(*zip(roots.old, roots.new, strict=True)))
+    for left, late in itertools.product(pairs, (2, LATE)):
+        root, where = roots.fresh(), f"{late} intervals after {[shares(content)[0] for content in left]}"
+        with start_late(root) as rig:
+            with every_step(die_before_the_renames), pytest.raises(Killed):
+                rig.see(NEXT)
+            for path, content in zip((rig.primary, rig.override), left, strict=True):
+                assert content is not None
+                path.write_bytes(content)
+        with publish_next(root, late=late) as after:
+            found, published = pair(root), after.governor.state.published
+            require(shares(found[0]) == shares(found[1]), f"{where}: the files differ")
+            require(published is not None and shares(found[0])[0] == published.generation, f"{where}: not published")
+            require(after.journal.unreached(Cycle.book) is None, f"{where}: the journal does not know of it")
+            if late < LATE:
+                require_convergence(after, where)
+    return len(pairs)
+
+
+def die_before_the_renames(step: str) -> None:
+    if step.startswith("before rename"):
+        raise Killed
+
+
+def test_p03_whichever_file_is_old_one_cycle_makes_both_new(promise: Account, roots: Roots) -> None:
+    """Each file may be left old or new: a start soon after, or long after, and one cycle make them one generation."""
+    promise.figure(f"pairs of files recovered {recover(roots)}")
+    mutant = "override only with the primary"
+    with mutated(mutant), promise.mutant(mutant):
+        recover(roots)

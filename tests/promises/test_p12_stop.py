@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,13 +93,13 @@ def test_p12_nothing_is_published_after_stop(promise: Account, tmp_path: Path, m
     """STOP between any two steps of a first allocation, a move and a repair: no file is replaced after it."""
     points, situations = check_stop(tmp_path / "product")
     promise.figure(f"publications after STOP 0 of {points} points in {situations} kinds of cycle")
-    real = atomic_replacement._replace_once
+    real = atomic_replacement.replace_all
 
-    def unlooked(path: Path, content: bytes, durable: bool, _: object) -> None:
-        real(path, content, durable, None)
+    def unlooked(contents: Mapping[Path, bytes], *, durable: bool = True, **_: object) -> dict[Path, str | OSError]:
+        return real(contents, durable=durable)
 
     with monkeypatch.context() as mutating, promise.mutant("STOP is looked for when writing begins only"):
-        mutating.setattr(atomic_replacement, "_replace_once", unlooked)
+        mutating.setattr(atomic_replacement, "replace_all", unlooked)
         check_stop(tmp_path / "unlooked")
 
     asked: dict[int, bool] = {}

@@ -6,7 +6,8 @@ import errno
 import importlib
 import itertools
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -355,14 +356,14 @@ def test_a_stop_between_the_two_renames_keeps_the_second_file(rig: CycleRig, mon
     """A STOP after the first rename leaves the override old and nothing half-written, until it is gone."""
     rig.see()
     (old,) = footprint(rig.override)
-    real = atomic_replacement.replace
+    real = os.replace
 
-    def replace_and_stop(target: Path, *arguments: Any, **more: Any) -> None:
-        real(target, *arguments, **more)
+    def replace_and_stop(source: Path, target: Path) -> None:
+        real(source, target)
         if target == rig.primary:
             rig.stop_file.touch()
 
-    monkeypatch.setattr(atomic_replacement, "replace", replace_and_stop)
+    monkeypatch.setattr(os, "replace", replace_and_stop)
     outcome = rig.see(SWAPPED)
     monkeypatch.undo()
     assert outcome.convergence is not None
@@ -382,18 +383,18 @@ def test_assert_rewrites_a_rivals_override_once_a_cycle(tmp_path: Path, monkeypa
     """However often rivals write, the governor writes the override at most once a cycle, and tells of it once."""
     written: list[Path] = []
     sources = itertools.cycle(("rl_inference", "portfolio_optimizer", "strategy_lab"))
-    real = atomic_replacement.replace
+    real = os.replace
 
-    def counting(target: Path, *arguments: Any, **more: Any) -> None:
+    def counting(source: Path, target: Path) -> None:
         written.append(target)
-        real(target, *arguments, **more)
+        real(source, target)
         if target.name == "allocations_override.json":
             # At once: whoever checked again within the cycle would write again.
             target.write_text(json.dumps({"allocations": {"BTC-USD": 1.0}, "source": next(sources)}))
 
     with CycleRig(tmp_path) as rig:
         rig.see()
-        monkeypatch.setattr(atomic_replacement, "replace", counting)
+        monkeypatch.setattr(os, "replace", counting)
         rig.override.write_bytes(RIVAL)
         for _ in range(5):
             rig.see()
@@ -442,13 +443,12 @@ def test_off_does_not_even_read_the_override(tmp_path: Path) -> None:
 def test_what_a_file_system_cannot_keep_is_told_once(rig: CycleRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is written without its old owner is a warning, once until a write loses nothing; the move counts."""
     rig.see()
-    real = atomic_replacement.replace
+    real = atomic_replacement.replace_all
 
-    def lacking(target: Path, *arguments: Any, **more: Any) -> str:
-        real(target, *arguments, **more)
-        return f"{target} was written, but it could not keep its owner"
+    def lacking(contents: Mapping[Path, bytes], **more: Any) -> dict[Path, str | OSError]:
+        return {path: f"{path} was written, but it could not keep its owner" for path in real(contents, **more)}
 
-    monkeypatch.setattr(atomic_replacement, "replace", lacking)
+    monkeypatch.setattr(atomic_replacement, "replace_all", lacking)
     for scores in (SWAPPED, SWAPPED, FLEET, SWAPPED):
         rig.see(scores)
     assert rig.texts("warning") == [f"{rig.primary} was written, but it could not keep its owner"]
@@ -463,14 +463,14 @@ def test_what_a_file_system_cannot_keep_is_told_once(rig: CycleRig, monkeypatch:
 
 def refusing(refused: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the disk refuse this one file."""
-    real = atomic_replacement.replace
+    real = atomic_replacement._make
 
-    def replace_or_fail(target: Path, *arguments: Any, **more: Any) -> str:
+    def make_or_fail(target: Path, *arguments: Any) -> Any:
         if target == refused:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(target, *arguments, **more)
+        return real(target, *arguments)
 
-    monkeypatch.setattr(atomic_replacement, "replace", replace_or_fail)
+    monkeypatch.setattr(atomic_replacement, "_make", make_or_fail)
 
 
 def test_an_override_that_cannot_be_written_keeps_no_risk_cut_back(

@@ -73,7 +73,7 @@ def _undo() -> Iterator[None]:
 
 def test_a_publication_that_the_end_overtakes_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal in the middle of a publication gives up the tick, not the publication: the log tells of it too."""
-    entered, go_on, real = threading.Event(), threading.Event(), atomic_replacement.replace
+    entered, go_on, real = threading.Event(), threading.Event(), atomic_replacement.replace_all
 
     def held_up(*arguments: Any, **more: Any) -> Any:
         entered.set()
@@ -88,7 +88,7 @@ def test_a_publication_that_the_end_overtakes_is_logged(tmp_path: Path, monkeypa
             await tick
         go_on.set()
 
-    monkeypatch.setattr(atomic_replacement, "replace", held_up)
+    monkeypatch.setattr(atomic_replacement, "replace_all", held_up)
     monkeypatch.setattr("capital_governor.service.governor.GRACE_SECONDS", PATIENCE_SECONDS)
     with Dashboard() as dashboard, Run(tmp_path, dashboard.url) as run:
         run._loop.run_until_complete(overtaken(run.governor))

@@ -197,14 +197,14 @@ def test_what_agents_cannot_see_is_not_told(tmp_path: Path, monkeypatch: pytest.
     """While the primary cannot be written the messages are held, for days too; with the write they are sent once."""
     with CycleRig(tmp_path, notify=True) as rig:
         event.prepare(rig)
-        before, real = rig.messages(), atomic_replacement.replace
+        before, real = rig.messages(), atomic_replacement._make
 
-        def full(path: Path, *arguments: Any, **more: Any) -> Any:
+        def full(path: Path, *arguments: Any) -> Any:
             if path == rig.primary:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            return real(path, *arguments, **more)
+            return real(path, *arguments)
 
-        monkeypatch.setattr(atomic_replacement, "replace", full)
+        monkeypatch.setattr(atomic_replacement, "_make", full)
         assert rig.see(event.scores).decision.reason is event.reason
         for seconds in (0.0, 2 * DAY, 2 * DAY):
             rig.now += seconds

@@ -154,14 +154,14 @@ def test_a_cut_in_a_hold_is_shown_as_holding(rig: CycleRig) -> None:
 def test_a_file_that_cannot_be_written_is_shown(rig: CycleRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A move that the disk refuses shows as holding, with the disk's words, until the file is there."""
     rig.see()
-    real = atomic_replacement.replace
+    real = atomic_replacement._make
 
-    def full(target: Path, *arguments: Any, **more: Any) -> None:
+    def full(target: Path, *arguments: Any) -> Any:
         if target != rig.governor.paths.status:
             raise OSError(28, "No space left on device", str(target))
-        real(target, *arguments, **more)
+        return real(target, *arguments)
 
-    monkeypatch.setattr(atomic_replacement, "replace", full)
+    monkeypatch.setattr(atomic_replacement, "_make", full)
     rig.see(SWAPPED)
     monkeypatch.undo()
     status = rig.status()

@@ -207,14 +207,14 @@ def test_a_cut_in_a_pause_is_tried_until_both_files_have_it(tmp_path: Path, monk
 
 
 def full_disk_in_a_pause(rig: CycleRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, full = atomic_replacement.replace, {"capital_governor_allocations.json", "allocations_override.json"}
+    real, full = atomic_replacement._make, {"capital_governor_allocations.json", "allocations_override.json"}
 
-    def replace(path: Path, *arguments: Any, **more: Any) -> Any:
+    def make(path: Path, *arguments: Any) -> Any:
         if path.name in full:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(path, *arguments, **more)
+        return real(path, *arguments)
 
-    monkeypatch.setattr(atomic_replacement, "replace", replace)
+    monkeypatch.setattr(atomic_replacement, "_make", make)
     rig.cycle(paused(rig))
     give(rig, OrderKind.EXPOSURE, cap=0.5)
     for _ in range(2):

@@ -32,8 +32,14 @@ class Driver(Protocol):
     def change_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         """Execute a statement once for each row of parameters."""
 
-    def transaction(self, *, write: bool = True) -> AbstractContextManager[None]:
-        """Commit all that the block does, durably, or none of it; with ``write`` it excludes other writers."""
+    def transaction(self, *, write: bool = True, wait: bool = True) -> AbstractContextManager[None]:
+        """Commit all that the block does, or none of it.
+
+        Args:
+            write: exclude other writers.
+            wait: for the disk. Without it a power loss may undo the commit until a later one has waited, but a kill
+                may not.
+        """
 
     def give_back_space(self) -> None:
         """Return some space of deleted rows to the file system; one call does a limited amount of work."""

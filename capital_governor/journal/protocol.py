@@ -159,8 +159,9 @@ class Journal(Protocol):
     def reached(self, generation: int, book: str = LIVE) -> None:
         """Mark ``generation`` as in the primary file; called after every cycle in which it is there.
 
-        In the same transaction its held notices become pending. A generation that the book does not know (yet) is
-        ignored.
+        In the same transaction its held notices become pending. A power loss may undo both until the next commit: then
+        the start finds the generation in the file and marks it again. A generation that the book does not know (yet)
+        is ignored.
         """
 
     def unreached(self, book: str) -> Publication | None:

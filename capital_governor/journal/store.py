@@ -189,7 +189,7 @@ class Store:
             number = found[0][0]
             (doc,) = self._stored("publications", "doc", number)
             keys = held_keys(decode(Publication, unpack(doc)))
-            with self._db.transaction():
+            with self._db.transaction(wait=False):
                 self._db.change("UPDATE publications SET reached = 1 WHERE id = ?", number)
                 notices_table.release(self._db, keys)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from tests.faults.disk import Recorder
 from tests.faults.mutants import mutated
 from tests.faults.publisher import NEXT, publish_next, start_late
 from tests.faults.roots import Roots, pair, require_convergence, shares
+from tests.faults.strace import Publisher
 from tests.model.steps import Killed, every_step
 from tests.promises.ledger import Account, require
 
@@ -60,6 +62,17 @@ def test_p03_power_loss_leaves_old_or_new(promise: Account, tmp_path: Path) -> N
     for name in ("no fsync", "no folder fsync", "written in place", "order swapped"):
         with mutated(name), promise.mutant(name):
             survive_power_loss(tmp_path, begun=True)
+
+
+def test_p03_a_publication_waits_for_the_disk_four_times(promise: Account, roots: Roots) -> None:
+    """The commit, both contents and their folder; neither the mark that agents see it nor the status file waits."""
+    with Publisher() as publisher:
+        trace = publisher.run(roots.fresh(), trace="fdatasync,fsync,rename", started=True).trace
+    calls = re.findall(r"^(\w+)\(", trace, flags=re.MULTILINE)
+    begun = calls.index("fsync")
+    assert set(calls[:begun]) == {"fdatasync"}, "the first commit after an open also waits for the header of the WAL"
+    assert calls[begun : begun + 6] == ["fsync", "fsync", "rename", "rename", "fsync", "rename"], trace
+    promise.figure("waits for the disk 4")
 
 
 def recover(roots: Roots) -> int:

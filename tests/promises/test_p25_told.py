@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from capital_governor.core.model import Publication
 from capital_governor.core.reason import CUTS, MOVES
 from capital_governor.journal.notices import Notice, NoticeState, move_notice
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
+from capital_governor.journal.store import Store
 from capital_governor.service import cycle as cycle_module
 from capital_governor.service.cycle import Cycle
 from capital_governor.service.event_log import EventLog
@@ -325,6 +327,40 @@ def test_p25_a_move_that_nobody_was_told_of_is_given_up_in_silence(tmp_path: Pat
     assert set(watched.seen) == {1, 3}
     watched.hold_told_against_seen("given up")
     watched.journal.close()
+
+
+def lose_the_mark(root: Path) -> None:
+    """The power is lost between a publication and the next commit, so that the journal does not have its mark."""
+    watched = Watched(root)
+    watched.see(FIRST)
+    state, synced = root / "state", root / "synced"
+
+    def keep(step: str) -> None:
+        if step == "after commit":  # the last that waits for the disk; the mark comes later and does not
+            shutil.copytree(state, synced)
+
+    watched.see(NEXT, keep)
+    watched.kill()
+    shutil.rmtree(state)
+    shutil.move(synced, state)
+    with open_journal(root, read_only=False) as journal:
+        assert journal.unreached(Cycle.book).generation == 2, "the mark was not lost"
+    assert 2 not in watched.released()
+    watched.start()
+    watched.see(NEXT)
+    require(watched.journal.unreached(Cycle.book) is None, "the journal does not know what is in the file")
+    watched.hold_told_against_seen("after the power loss")
+    require(any("generation 2" in line for line in watched.lines), "the log does not say so")
+    watched.journal.close()
+
+
+def test_p25_a_mark_that_the_power_took_is_made_again(promise: Account, tmp_path: Path) -> None:
+    """The mark that agents see a move does not wait for the disk: a start without it finds the move, and tells."""
+    folders = roots(tmp_path)
+    lose_the_mark(next(folders))
+    promise.figure("marks lost with the power 1: told again 1")
+    with promise.mutant("never marked"), patch.object(Store, "reached", lambda *_: None):
+        lose_the_mark(next(folders))
 
 
 def test_p25_a_full_disk_holds_and_the_same_cycle_goes_on_once_there_is_room(tmp_path: Path) -> None:

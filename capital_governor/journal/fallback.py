@@ -359,7 +359,8 @@ class ResilientJournal:
     def _release(self, publication: Publication) -> None:
         """Make the held notices of a move or cut pending in memory too."""
         held, keys = self._memory.notices(NoticeState.HELD, NOTICE_CAPACITY), held_keys(publication)
-        self._memory.put_notices([each.released() for each in held if each.key in keys])
+        if released := [each.released() for each in held if each.key in keys]:
+            self._memory.put_notices(released)
 
     def _mark(self, book: str, publication: Publication) -> None:
         """Queue that ``publication`` has reached the primary file."""

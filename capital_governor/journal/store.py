@@ -52,10 +52,13 @@ _HEAD: Final = """SELECT key, state,
 _INSERT: Final = """INSERT INTO cycles (book, at, reason, generation, published, decided, inputs, decision, rules,
         state_before, state_after, key, previous, unseen, version)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_PUT_STATE: Final = "INSERT INTO states (digest, doc, published) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING"
-_PUT_RULES: Final = "INSERT INTO rules (digest, doc) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING"
+_PUT_STATE: Final = """INSERT INTO states (digest, doc, published) VALUES (?, ?, ?)
+    ON CONFLICT (digest) DO NOTHING RETURNING id"""
+_PUT_RULES: Final = "INSERT INTO rules (digest, doc) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING RETURNING id"
 _PUT_PUBLICATION: Final = """INSERT INTO publications (book, generation, at, reached, digest, doc)
-    VALUES (?, ?, ?, 0, ?, ?)"""
+    VALUES (?, ?, ?, 0, ?, ?) ON CONFLICT (book, generation, digest) DO NOTHING RETURNING id"""
+_STATE: Final = "SELECT id FROM states WHERE digest = ?"
+_RULES: Final = "SELECT id FROM rules WHERE digest = ?"
 _PUBLICATION: Final = "SELECT id FROM publications WHERE book = ? AND generation = ? AND digest = ?"
 _UNREACH_OTHERS: Final = "UPDATE publications SET reached = 0 WHERE book = ? AND generation = ? AND digest <> ?"
 _LAST_REACHED: Final = """SELECT doc FROM publications WHERE book = ? AND reached = 1
@@ -187,8 +190,13 @@ class Store:
         found = self._db.rows(_STANDING, book, generation)
         if found and not found[0][1]:
             number = found[0][0]
-            (doc,) = self._stored("publications", "doc", number)
-            keys = held_keys(decode(Publication, unpack(doc)))
+            known = self._memo.published.get(book)
+            if known is not None and known.number == number:
+                publication = known.value
+            else:
+                (doc,) = self._stored("publications", "doc", number)
+                publication = decode(Publication, unpack(doc))
+            keys = held_keys(publication)
             with self._db.transaction(wait=False):
                 self._db.change("UPDATE publications SET reached = 1 WHERE id = ?", number)
                 notices_table.release(self._db, keys)
@@ -430,14 +438,15 @@ class Store:
             return known
         published = None if state.published is None else self._put_publication(book, state.published, memo)
         doc, digest = _content(state, None if published is None else published.digest)
-        self._db.change(_PUT_STATE, digest, pack(doc), None if published is None else published.number)
-        ((number,),) = self._db.rows("SELECT id FROM states WHERE digest = ?", digest)
+        row = digest, pack(doc), None if published is None else published.number
+        ((number,),) = self._db.rows(_PUT_STATE, *row) or self._db.rows(_STATE, digest)
         return _Known(state, number, digest)
 
     def _rules_id(self, rules: Rules) -> int:
         doc = encode(rules)
-        self._db.change(_PUT_RULES, _digest(doc), doc.decode())
-        return int(self._db.rows("SELECT id FROM rules WHERE digest = ?", _digest(doc))[0][0])
+        digest = _digest(doc)
+        ((number,),) = self._db.rows(_PUT_RULES, digest, doc.decode()) or self._db.rows(_RULES, digest)
+        return int(number)
 
     def _put_publication(self, book: str, publication: Publication, memo: _Memo) -> _Known[Publication]:
         known = memo.published.get(book)
@@ -446,9 +455,10 @@ class Store:
         doc = encode(publication)
         digest = _digest(doc)
         which = book, publication.generation, digest
-        if not (found := self._db.rows(_PUBLICATION, *which)):
-            self._db.change(_PUT_PUBLICATION, book, publication.generation, publication.at, digest, pack(doc))
+        found = self._db.rows(_PUT_PUBLICATION, book, publication.generation, publication.at, digest, pack(doc))
+        if found:
             self._db.change(_UNREACH_OTHERS, *which)
+        else:
             found = self._db.rows(_PUBLICATION, *which)
         memo.published[book] = stored = _Known(publication, int(found[0][0]), digest)
         return stored

@@ -62,6 +62,7 @@ class SqliteDriver:
         self._path = path
         self._not_upgraded = not_upgraded
         self._inode = None if path is None else inode(path)
+        self._older_orders = True  # until asked
 
     @property
     def place(self) -> str:
@@ -70,8 +71,10 @@ class SqliteDriver:
 
     @property
     def older_orders(self) -> bool:
-        """See ``Driver``. Asked anew each time, since a governor that starts beside this may upgrade the journal."""
-        return not self.rows("SELECT 1 FROM pragma_table_info('orders') WHERE name = 'share_out'")
+        """See ``Driver``. Asked anew while it is, since a governor that starts beside this may upgrade the journal."""
+        if self._older_orders:
+            self._older_orders = not self.rows("SELECT 1 FROM pragma_table_info('orders') WHERE name = 'share_out'")
+        return self._older_orders
 
     def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """See ``Driver``."""

@@ -8,9 +8,9 @@ from capital_governor.adapters import file_convergence
 from capital_governor.adapters.bounded_reading import read_bounded
 from capital_governor.adapters.file_convergence import Convergence, FileOutcome
 from capital_governor.adapters.paths import Paths
+from capital_governor.contracts.allocation_files import adopted_document, documents
 from capital_governor.contracts.allocations import generation_of, read_primary
 from capital_governor.core.model import Publication
-from capital_governor.core.publication import adopted_document, documents
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line
 from capital_governor.wording.reason_texts import Announcement

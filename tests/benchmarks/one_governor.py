@@ -22,9 +22,9 @@ from pathlib import Path
 
 from capital_governor.adapters import file_convergence, logs
 from capital_governor.adapters.paths import Paths
+from capital_governor.contracts.allocation_files import documents
 from capital_governor.core.decision import commit
 from capital_governor.core.model import Rules, State
-from capital_governor.core.publication import documents
 from capital_governor.journal.protocol import LIVE, Record
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store

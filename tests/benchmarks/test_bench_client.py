@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from capital_governor.client import share
+from capital_governor.contracts.allocation_files import documents
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.model import Inputs, Rules, State
-from capital_governor.core.publication import documents
 from capital_governor.service.standing import Standing, Vitals, status_document
 from tests.benchmarks.measures import Table, median_seconds
 from tests.rigs.builders import snapshot

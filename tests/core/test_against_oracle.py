@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from capital_governor.contracts.allocation_files import adopted_document, documents
 from capital_governor.contracts.allocations import read_primary
 from capital_governor.core.adoption import adopt
 from capital_governor.core.decision import commit, decide
@@ -20,7 +21,6 @@ from capital_governor.core.model import (
     Publication,
     State,
 )
-from capital_governor.core.publication import adopted_document, documents
 from capital_governor.core.reason import GATE_REFUSALS, Reason
 from capital_governor.journal.codec import decode, encode
 from tests.oracle.comparison import as_published, assert_same

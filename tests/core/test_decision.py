@@ -14,6 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from capital_governor.contracts.allocation_files import documents
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.groups import group_indices
 from capital_governor.core.model import (
@@ -33,7 +34,6 @@ from capital_governor.core.model import (
     State,
     ppm,
 )
-from capital_governor.core.publication import documents
 from capital_governor.core.reason import CUTS, MOVES, Reason
 from capital_governor.core.trace import Decision, WithheldBy, Withholding
 from tests.rigs.builders import (

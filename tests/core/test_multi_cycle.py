@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from capital_governor.contracts.allocation_files import documents
 from capital_governor.core.adoption import abandon, adopt
 from capital_governor.core.model import (
     DAY_SECONDS,
@@ -24,7 +25,6 @@ from capital_governor.core.model import (
     Snapshot,
     State,
 )
-from capital_governor.core.publication import documents
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.journal.protocol import LIVE, Record
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite

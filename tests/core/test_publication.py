@@ -1,19 +1,14 @@
-"""Rounding by hand, and the two documents to the byte."""
+"""Rounding by hand."""
 
 from __future__ import annotations
-
-import json
-from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capital_governor.core.model import WHOLE, Publication, ppm
-from capital_governor.core.publication import decision_id, documents, integer_shares
-from capital_governor.core.reason import Reason
-from tests.rigs.builders import NOW, examples, publication
+from capital_governor.core.model import WHOLE, ppm
+from capital_governor.core.publication import decision_id, integer_shares
+from tests.rigs.builders import NOW, examples
 
 THIRD = 1 / 3
 
@@ -73,93 +68,3 @@ def test_rounding_loses_less_than_a_millionth_each(
 def test_a_decision_is_named_by_time_and_generation() -> None:
     """The name is the UTC second and the generation."""
     assert decision_id(NOW + 0.999, 41) == "20251103T220000Z-41"
-
-
-SMALL = Publication(
-    generation=41,
-    decision_id="20251103T220000Z-41",
-    at=NOW + 0.25,
-    reason=Reason.FIRST_ALLOCATION,
-    shares={"DropshipAgent": 320_000, "SmartTrader": 80_001},
-    reserve=599_999,
-    weights={"DropshipAgent": 0.4, "SmartTrader": 0.1},
-    exposure=0.8,
-    scores={"DropshipAgent": 0.337},
-    min_alloc=0.05,
-    max_alloc=0.4,
-)
-PRIMARY = b"""{
-  "allocations": {
-    "DropshipAgent": 0.32,
-    "SmartTrader": 0.080001
-  },
-  "reserve": 0.599999,
-  "source": "capital_governor",
-  "timestamp": "2025-11-03T22:00:00Z",
-  "generation": 41,
-  "decision_id": "20251103T220000Z-41",
-  "exposure": 0.8,
-  "min_allocation": 0.05,
-  "max_allocation": 0.4,
-  "floor_scale": 1.0,
-  "reason": "first_allocation",
-  "weights": {
-    "DropshipAgent": 0.4,
-    "SmartTrader": 0.1
-  },
-  "scores": {
-    "DropshipAgent": 0.337
-  }
-}
-"""
-OVERRIDE = b"""{
-  "allocations": {
-    "DropshipAgent": 0.32,
-    "SmartTrader": 0.080001
-  },
-  "reserve": 0.599999,
-  "source": "capital_governor",
-  "timestamp": "2025-11-03T22:00:00Z",
-  "generation": 41,
-  "decision_id": "20251103T220000Z-41",
-  "exposure": 0.8
-}
-"""
-
-
-def test_the_documents_to_the_byte() -> None:
-    """Primary and override of a small fleet are exactly these bytes."""
-    assert documents(SMALL) == (PRIMARY, OVERRIDE)
-
-
-def test_the_primary_says_what_is_withheld_and_nothing_where_nothing_is() -> None:
-    """By agent, as a part of all capital, at its end; the override does not have it."""
-    primary, override = documents(replace(SMALL, withheld={"SmartTrader": 12_345}))
-    assert primary == PRIMARY[: -len(b"\n}\n")] + b',\n  "withheld": {\n    "SmartTrader": 0.012345\n  }\n}\n'
-    assert override == OVERRIDE
-
-
-def test_an_empty_fleet_is_an_empty_map() -> None:
-    """No agents is an empty map, not a broken one."""
-    primary, override = documents(replace(SMALL, shares={}, weights={}, scores={}, reserve=WHOLE))
-    assert json.loads(primary)["allocations"] == json.loads(override)["allocations"] == {}
-
-
-def test_no_document_carries_what_json_cannot_say() -> None:
-    """A weight that is no number is an error, never a NaN in a file that others parse."""
-    with pytest.raises(ValueError, match="Out of range float"):
-        documents(replace(SMALL, weights={"SmartTrader": float("nan")}))
-
-
-NAMES = st.text(st.characters(codec="ascii", categories=["L", "N"], include_characters=" _.:-"), min_size=1)
-
-
-@examples(200)
-@given(st.dictionaries(NAMES, st.integers(0, 20_000), max_size=40))
-def test_documents_are_what_the_json_library_would_write(shares: Mapping[str, int]) -> None:
-    """Both documents are byte for byte ``json.dumps(..., indent=2)``, and the shares come back as they were."""
-    for document in documents(publication(shares)):
-        fields = json.loads(document)
-        assert document == (json.dumps(fields, indent=2) + "\n").encode()
-        assert {agent: round(share * WHOLE) for agent, share in fields["allocations"].items()} == shares
-        assert sum(round(share * WHOLE) for share in (*fields["allocations"].values(), fields["reserve"])) == WHOLE

@@ -18,12 +18,12 @@ from typing import Any, Final
 
 import pytest
 
+from capital_governor.contracts.allocation_files import documents
 from capital_governor.contracts.payload import parse
 from capital_governor.core.acceptance import open_hold
 from capital_governor.core.decision import commit, resolve
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
-from capital_governor.core.publication import documents
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.journal.codec import encode
 from capital_governor.journal.protocol import Entry

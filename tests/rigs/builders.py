@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from capital_governor.contracts.allocation_files import documents
 from capital_governor.core.adoption import adopt
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.gate import gate
@@ -33,7 +34,6 @@ from capital_governor.core.model import (
     Snapshot,
     State,
 )
-from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
 

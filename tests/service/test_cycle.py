@@ -16,10 +16,10 @@ import pytest
 
 from capital_governor.adapters import atomic_replacement, file_convergence
 from capital_governor.cli.once_table import once_document
+from capital_governor.contracts.allocation_files import documents
 from capital_governor.contracts.allocations import read_primary
 from capital_governor.core.decision import decide
 from capital_governor.core.model import Inputs, Refusal, Rules, Snapshot, State
-from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
 from tests.rigs.allocation_files import previous

@@ -12,9 +12,9 @@ from typing import Any, Final
 import pytest
 
 from capital_governor.adapters import file_convergence
+from capital_governor.contracts.allocation_files import documents
 from capital_governor.core.model import Refusal
 from capital_governor.core.orders import OrderKind
-from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
 from tests.rigs.allocation_files import SETTLED, previous_program
 from tests.rigs.builders import FLEET, FLEET_SHARES, INTERVAL

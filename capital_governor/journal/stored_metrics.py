@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import is_
 
 from capital_governor.core.model import Agent, Inputs, Metrics, Snapshot, State
 from capital_governor.journal.protocol import JournalCorruptError
@@ -19,7 +20,7 @@ def without_metrics(inputs: Inputs, after: State) -> tuple[Inputs, list[Agent] |
     remembered = {agent: memory.metrics for agent, memory in after.agents.items() if memory.metrics is not None}
     unseen = [agent for agent in remembered if agent not in payload.metrics]
     kept = _but_for(remembered, unseen)
-    if list(kept) != list(payload.metrics) or any(kept[agent] is not seen for agent, seen in payload.metrics.items()):
+    if list(kept) != list(payload.metrics) or not all(map(is_, kept.values(), payload.metrics.values())):
         return inputs, None
     return replace(inputs, payload=replace(payload, metrics={})), unseen
 
@@ -34,4 +35,4 @@ def with_metrics(inputs: Inputs, after: State, unseen: list[Agent]) -> Inputs:
 
 def _but_for(metrics: dict[Agent, Metrics], agents: list[Agent]) -> dict[Agent, Metrics]:
     left_out = frozenset(agents)
-    return {agent: seen for agent, seen in metrics.items() if agent not in left_out}
+    return {agent: seen for agent, seen in metrics.items() if agent not in left_out} if agents else metrics

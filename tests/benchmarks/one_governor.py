@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import socket
+import sqlite3
 import statistics
 import sys
 import time
@@ -19,6 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from capital_governor.adapters import file_convergence, logs
 from capital_governor.adapters.paths import Paths
@@ -83,6 +87,30 @@ class Publisher:
         return seconds
 
 
+@contextmanager
+def disk_calls() -> Iterator[list[float]]:
+    """Add up in a list of one how many seconds fsync and COMMIT take, of journals that are opened in the block."""
+    seconds = [0.0]
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        start = time.perf_counter()
+        real(fd)
+        seconds[0] += time.perf_counter() - start
+
+    class Timed(sqlite3.Connection):
+        def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+            if sql != "COMMIT":
+                return super().execute(sql, parameters)
+            start = time.perf_counter()
+            done = super().execute(sql)
+            seconds[0] += time.perf_counter() - start
+            return done
+
+    with mock.patch.object(os, "fsync", fsync), mock.patch.object(sqlite3, "Connection", Timed):
+        yield seconds
+
+
 def ask_bare(url: str) -> float:
     """Ask the dashboard through a bare socket; return the seconds until its whole answer was there."""
     host, port = url.removeprefix("http://").split(":")
@@ -97,9 +125,9 @@ def ask_bare(url: str) -> float:
 def measure(folder: Path, agents: int, turns: int) -> dict[str, float]:
     """Return median seconds.
 
-    ``whole``: a cycle that moves; network, status file and log lines are in it. ``alone``: its durable part.
-    ``unsafe``: an unsafe governor's cycle. ``dashboard``: its answer. The unsafe governor has a dashboard of its own,
-    since by turns the answers of each differ.
+    ``whole``: a cycle that moves; network, status file and log lines are in it. ``disk``: its calls of fsync and
+    COMMIT, which mostly wait for the disk. ``alone``: its durable part. ``unsafe``: an unsafe governor's cycle.
+    ``dashboard``: its answer. The unsafe governor has a dashboard of its own, since by turns the answers differ.
     """
     for name in ("whole", "alone", "unsafe/runtime"):
         (folder / name).mkdir(parents=True)
@@ -108,7 +136,9 @@ def measure(folder: Path, agents: int, turns: int) -> dict[str, float]:
     journal = open_sqlite(folder / "alone" / "journal.sqlite3")
     primary, override = both_files(folder / "unsafe")
     last: list[Outcome] = []
+    waits: list[float] = []
     with (
+        disk_calls() as waited,
         dashboard_apart(agents) as dashboard,
         dashboard_apart(agents) as other,
         new_client(other.url) as client,
@@ -118,9 +148,11 @@ def measure(folder: Path, agents: int, turns: int) -> dict[str, float]:
         with ticking(settings) as (governor, loop):
 
             def whole() -> float:
+                waited[0] = 0.0
                 start = time.perf_counter()
                 last[:] = [loop.run_until_complete(governor.tick())]
                 seconds = time.perf_counter() - start
+                waits.append(waited[0])
                 assert last[0].decision.proposal is not None, last[0].decision.reason
                 return seconds
 
@@ -133,7 +165,8 @@ def measure(folder: Path, agents: int, turns: int) -> dict[str, float]:
             )
         bare = statistics.median(ask_bare(dashboard.url) for _ in range(turns))
     journal.close()
-    return {"whole": cycle, "alone": alone, "unsafe": unsafe, "dashboard": bare}
+    disk = statistics.median(waits)
+    return {"whole": cycle, "disk": disk, "alone": alone, "unsafe": unsafe, "dashboard": bare}
 
 
 if __name__ == "__main__":

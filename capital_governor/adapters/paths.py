@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from capital_governor.adapters.atomic_replacement import Swept, sweep
@@ -11,35 +12,35 @@ from capital_governor.adapters.durability import sync_folder
 from capital_governor.adapters.permissions import unwritable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Paths:
     """Paths of the files of one root. A dry run has a folder of its own, so that no agent trades on it."""
 
     root: Path
     dry_run: bool = False
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The folder of the two allocation files and the status file."""
         runtime = self.root / "runtime"
         return runtime / "dry_run" if self.dry_run else runtime
 
-    @property
+    @cached_property
     def primary(self) -> Path:
         """The governor's own allocation file."""
         return self.folder / "capital_governor_allocations.json"
 
-    @property
+    @cached_property
     def override(self) -> Path:
         """The allocation file that other programs may write too."""
         return self.folder / "allocations_override.json"
 
-    @property
+    @cached_property
     def status(self) -> Path:
         """The status file."""
         return self.folder / "capital_governor_status.json"
 
-    @property
+    @cached_property
     def lock(self) -> Path:
         """The lock file of the running governor."""
         return self.folder / "capital_governor.lock"

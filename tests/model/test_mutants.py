@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import pytest
 
+from capital_governor.contracts.allocation_files import documents
 from capital_governor.core import decision, limits, membership, withholding
 from capital_governor.core.exposure import ceilings
 from capital_governor.core.limits import agent_limits, withholding_caps
 from capital_governor.core.model import EVERYBODY, WHOLE
 from capital_governor.core.orders import OrderKind
-from capital_governor.core.publication import documents
 from capital_governor.core.reason import Reason
 from tests.model import tamper
 from tests.model.course import Tally

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import shutil
@@ -124,8 +125,8 @@ class Watched:
         require(released <= seen | self.taken_back(), f"{where}: told {released}, seen {seen}")
         require(seen <= released, f"{where}: seen {seen}, told {released}")
         require(self.digested() == len(seen), f"{where}: the digest counts {self.digested()}, seen {seen}")
-        shown = [line.removeprefix("New: ") for line in self.lines if line.startswith("New: ")]
-        known = [str(shares) for shares in self.seen.values()]
+        shown = [ast.literal_eval(line.removeprefix("New: ")) for line in self.lines if line.startswith("New: ")]
+        known = [*self.seen.values()]
         require(all(line in known for line in shown), f"{where}: the log tells {shown}, seen {known}")
         require(self.committed() <= max(seen, default=0) + 1, f"{where}: generation {self.committed()}, seen {seen}")
 
@@ -302,7 +303,7 @@ def test_p25_a_move_that_was_told_and_is_given_up_is_taken_back(promise: Account
         "Reserve: 0.0%",
     ]
     promise.figure("told and given up 1: taken back 1")
-    with promise.mutant("given up without a word"), patch.object(Recovery, "_give_up", lambda *_: None):
+    with promise.mutant("given up without a word"), patch.object(Recovery, "_take_back", lambda *_: None):
         take_back(next(folders))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -300,6 +301,10 @@ SAMPLE: Final = [EXPOSURES[0], CAPS[0], SETTINGS[-1]]
 """An exposure, a cap, and all settings."""
 
 
+EVERY: Final = "TIGHTEN_EVERYWHERE" in os.environ
+"""Whether every hold is tried with every order, on every kind of publication: some minutes."""
+
+
 def test_p24_a_tightening_waits_for_no_hold_and_raises_nobody(promise: Account, prepared: Path) -> None:
     """Every hold with every order, once; what else there is with some of them."""
     assert {hold.reason for hold in HELD} == HOLDS - UNTRIED
@@ -307,18 +312,13 @@ def test_p24_a_tightening_waits_for_no_hold_and_raises_nobody(promise: Account, 
     cases += check(prepared, [NO_HOLD], {"ours": [*EXPOSURES, *CAPS, SETTINGS[0]]})
     cases += check(prepared, [hold for hold in HELD if hold not in MAIN], {"ours": SAMPLE})
     cases += check(prepared, MAIN, {"withheld": SAMPLE, "adopted": SAMPLE})
+    if EVERY:
+        cases += check(prepared, HELD, {origin: [*ALL, *LOOSE] for origin in ORIGINS})
     orders = len(ALL) + len(LOOSE)
     promise.figure(
         f"{cases:,} cases, {len(HELD)} holds and {len(BRAKES)} brakes, {orders} orders and settings: late 0, raised 0,"
         " loosened in a hold 0"
     )
-
-
-@pytest.mark.long
-def test_p24_every_hold_with_every_order(promise: Account, prepared: Path) -> None:
-    """The same, for whatever is published before: a plan, one of which something is withheld, another program's."""
-    cases = check(prepared, HELD, {origin: [*ALL, *LOOSE] for origin in ORIGINS})
-    promise.figure(f"long form: {cases:,} cases, late 0, raised 0, loosened in a hold 0")
 
 
 def test_p24_mutants_are_caught(promise: Account, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,6 @@ from tests.rigs.silence_mutants import BAD_RECORDS, SILENCE
 pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
 
 SEQUENCES: Final = int(os.environ.get("SILENCE_SEQUENCES", "500"))
-LONG: Final = 3_000
 MUTANTS: Final = {**BAD_RECORDS, **SILENCE}
 FOUND_BY_THE_MODEL: Final = (
     "lapsed agents are not in the plan",
@@ -41,18 +40,12 @@ def check_days(sequences: int) -> tuple[Tally, int]:
     return tally, equal
 
 
-@pytest.mark.parametrize(
-    "sequences", [pytest.param(SEQUENCES, id="short"), pytest.param(LONG, id="long", marks=pytest.mark.long)]
-)
-def test_p27_silence_gives_capital_to_nobody(promise: Account, sequences: int) -> None:
+def test_p27_silence_gives_capital_to_nobody(promise: Account) -> None:
     """Nobody's share rises since another agent is faulty, absent or gone: it is as if that one had reported."""
-    tally, equal = check_days(sequences)
-    form = "long form: " if sequences == LONG else ""
-    promise.figure(
-        f"{form}{tally}, violations 0; all others' shares equal to a run without silence in {equal:,} cycles"
-    )
-    assert tally.parted <= sequences // 50
-    assert min(tally.lapses, tally.raised, equal) > sequences, "nobody falls silent any more, or nothing moves then"
+    tally, equal = check_days(SEQUENCES)
+    promise.figure(f"{tally}, violations 0; all others' shares equal to a run without silence in {equal:,} cycles")
+    assert tally.parted <= SEQUENCES // 50
+    assert min(tally.lapses, tally.raised, equal) > SEQUENCES, "nobody falls silent any more, or nothing moves then"
 
 
 @IN_THE_MODEL
@@ -75,7 +68,7 @@ def test_p27_mutants(promise: Account, monkeypatch: pytest.MonkeyPatch, name: st
     """The same check sees it where a silent agent's capital goes to others, or it has capital again too early."""
     _mutate(monkeypatch, name)
     with promise.mutant(name):
-        check_days(LONG)
+        check_days(6 * SEQUENCES)
 
 
 @IN_THE_MODEL

@@ -97,7 +97,7 @@ def _shared_out(
 
 def _raised_to_ceiling(plan: Plan, above: tuple[Multiplier, ...]) -> tuple[Plan, Reason | None]:
     lowest = min((each.value for each in above), default=1.0)
-    return (plan, None) if lowest == plan.exposure else (scaled(plan, lowest), Reason.CUT_CEILING)
+    return (plan, None) if lowest == plan.exposure else (scaled(plan, lowest), Reason.CUT_LIMIT)
 
 
 def _large_falls_only(plan: Plan, above: tuple[Multiplier, ...]) -> tuple[Plan, Reason | None]:

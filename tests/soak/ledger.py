@@ -194,7 +194,7 @@ def alerts_account(notices: Iterable[Told], logged: Iterable[str], taken: Iterab
     """
     noted = Counter(notice.text for notice in notices if notice.topic)
     told = Counter(text for text in taken if not text.startswith(HEADING))
-    said = Counter(line.partition("] ")[2].partition(" ")[2].strip() for line in logged)
+    said = Counter(line.partition("] ")[2].strip() for line in logged)
     wanted = Counter({text: max(noted[text], said[text.partition(" ")[2]]) for text in {*noted, *told}})
     more = told - wanted
     return Account(

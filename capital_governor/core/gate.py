@@ -196,17 +196,17 @@ def _none_for_the_silent(
 ) -> bool:
     """Whether a decided cycle gives nothing to agents that are no members, or lapsed."""
     metrics, faults = (payload.metrics, payload.faults) if isinstance(payload, Snapshot) else ({}, {})
-    for agent, share in new.items():
+    # The third good record in a row ends a lapse.
+    barred = {
+        agent
+        for agent, memory in agents.items()
+        if memory.lapsed and (agent not in metrics or memory.returned < GOOD_RECORDS_TO_RETURN - 1)
+    }
+    for agent in new.keys() - metrics.keys():
         memory = agents.get(agent)
-        if share == 0:
-            continue
-        if agent in metrics:
-            # Its third good record in a row ends a lapse.
-            if memory is not None and memory.lapsed and memory.returned < GOOD_RECORDS_TO_RETURN - 1:
-                return False
-        elif memory is None or not memory.member or memory.lapsed or _lapses(agent, memory, faults, rules):
-            return False
-    return True
+        if memory is None or not memory.member or _lapses(agent, memory, faults, rules):
+            barred.add(agent)
+    return not any(new.get(agent, 0) for agent in barred)
 
 
 def _lapses(agent: Agent, memory: Memory, faults: Mapping[Agent, str], rules: Rules) -> bool:
@@ -231,11 +231,12 @@ def _agents_hold(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) 
         return True
     if inputs.accepts(*AGENT_HOLDS):
         return False
-    everyone = {agent for agent, memory in state.agents.items() if memory.member}
-    if not everyone:
+    members = {agent for agent, memory in state.agents.items() if memory.member and not memory.lapsed}
+    if not members and not any(memory.member for memory in state.agents.values()):
         return len(payload.faults) > len(payload.metrics)
-    members = {agent for agent in everyone if not state.agents[agent].lapsed}
     missed = members - payload.metrics.keys() - set(state.latches.accepted) - set(inputs.released)
+    if not missed:
+        return False
     faulty = missed & payload.faults.keys()
     if 2 * len(faulty) > len(members | payload.metrics.keys()):
         return True

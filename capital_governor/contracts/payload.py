@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import starmap
 from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -174,7 +175,9 @@ def _sift(agents: dict[str, Any]) -> tuple[dict[str, Metrics], dict[str, str]]:
     folded = Counter(map(str.casefold, names))
     disputed = len(folded) < len(names) or not RESERVED_NAMES.isdisjoint(folded)
     if not disputed and (sound := _all_sound(agents)) is not None:
-        return {name: _good(sound[name]) for name in names}, dict(sorted(faults.items()))
+        records = map(sound.__getitem__, names)
+        metrics = dict(zip(names, starmap(Metrics, map(_SCORED, records)), strict=True))
+        return metrics, dict(sorted(faults.items()))
     for name in names:
         fold = name.casefold()
         if fold in RESERVED_NAMES:

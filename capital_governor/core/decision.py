@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Final
 
 from capital_governor.core import allocator, limits, scorer, threshold
@@ -240,15 +241,15 @@ def _draft(case: _Case, enrolment: Enrolment, published: Plan | None) -> _Draft:
     """Return the plan that scores and limits ask for, before it is compared."""
     rules, exposure = case.rules, case.exposure.value
     by_agent = _limits(case, enrolment)
-    scores = {
-        agent: scorer.total(seen, rules) for agent in by_agent if (seen := enrolment.agents[agent].metrics) is not None
-    }
+    metrics = {agent: seen for agent in by_agent if (seen := enrolment.agents[agent].metrics) is not None}
+    scores = dict(zip(metrics, scorer.totals(metrics.values(), rules), strict=True))
     lo, hi = [limit.lo for limit in by_agent.values()], [limit.hi for limit in by_agent.values()]
     group, group_caps = group_indices(by_agent, rules.groups), [each.cap for each in rules.groups]
-    projection = allocator.project_groups([scores.get(agent, 0.0) for agent in by_agent], lo, hi, group, group_caps)
+    in_order = list(map(scores.get, by_agent, repeat(0.0)))
+    projection = allocator.project_groups(in_order, lo, hi, group, group_caps)
     stepped, part = projection.weights, 1.0
     if published is not None:
-        old = [published.weights.get(agent, 0.0) for agent in by_agent]
+        old = list(map(published.weights.get, by_agent, repeat(0.0)))
         stepped, part = allocator.step(old, projection.weights, hi, rules.max_step)
     projected = dict(zip(by_agent, projection.weights, strict=True))
     weights = projected if part == 1.0 else dict(zip(by_agent, stepped, strict=True))

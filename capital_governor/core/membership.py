@@ -47,9 +47,8 @@ class Enrolment:
 def attendance_of(snapshot: Snapshot, agents: Mapping[Agent, Memory]) -> Attendance:
     """Return which members a payload has."""
     metrics, faults = snapshot.metrics, snapshot.faults
-    everyone = sorted([agent for agent, memory in agents.items() if memory.member])
-    lapsed = tuple([agent for agent in everyone if agents[agent].lapsed])
-    members = tuple([agent for agent in everyone if not agents[agent].lapsed]) if lapsed else tuple(everyone)
+    lapsed = tuple(sorted([agent for agent, memory in agents.items() if memory.member and memory.lapsed]))
+    members = tuple(sorted([agent for agent, memory in agents.items() if memory.member and not memory.lapsed]))
     known = frozenset(members)
     unwell = sorted(known - metrics.keys())
     absent = tuple(agent for agent in unwell if agent not in faults)

@@ -34,7 +34,7 @@ def integer_shares(
         group_caps: on the sum of a group's weights.
     """
     exact = [weight * exposure * WHOLE for weight in weights.values()]
-    whole = [math.floor(share) for share in exact]
+    whole = list(map(math.floor, exact))
     shares = dict(zip(weights, whole, strict=True))
     missing = ppm(math.fsum(weights.values()), exposure) - sum(whole)
     if missing <= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -27,8 +28,8 @@ def clip01(x: float) -> float:
     return 0.0
 
 
-def total(metrics: Metrics, rules: Rules) -> float:
-    """Return the score of one agent: NeoLight's weighted mean of four clipped ratios.
+def totals(metrics: Iterable[Metrics], rules: Rules) -> list[float]:
+    """Return the score of each agent: NeoLight's weighted mean of four clipped ratios.
 
     ``w1*clip01(pnl_7d/pnl_scale) + w2*clip01(sharpe_30d/sharpe_scale) + w3*winrate_30d
     + w4*(1 - clip01(max_dd_30d/drawdown_scale))``, with ``clip01(x) = min(1, max(0, x))``.
@@ -37,13 +38,20 @@ def total(metrics: Metrics, rules: Rules) -> float:
         metrics: finite; P&L in account currency, Sharpe ratio per decision, win rate 0..1, drawdown in percent.
         rules: the four weights (adding up to 1) and three scales.
     """
-    pnl_7d, sharpe_30d, winrate_30d, max_dd_30d = metrics
-    return (
-        rules.pnl_weight * clip01(pnl_7d / rules.pnl_scale)
-        + rules.sharpe_weight * clip01(sharpe_30d / rules.sharpe_scale)
-        + rules.winrate_weight * clip01(winrate_30d)
-        + rules.drawdown_weight * (1.0 - clip01(max_dd_30d / rules.drawdown_scale_percent))
-    )
+    w1, w2, w3, w4 = rules.pnl_weight, rules.sharpe_weight, rules.winrate_weight, rules.drawdown_weight
+    pnl_scale, sharpe_scale, drawdown_scale = rules.pnl_scale, rules.sharpe_scale, rules.drawdown_scale_percent
+    return [
+        w1 * clip01(pnl_7d / pnl_scale)
+        + w2 * clip01(sharpe_30d / sharpe_scale)
+        + w3 * clip01(winrate_30d)
+        + w4 * (1.0 - clip01(max_dd_30d / drawdown_scale))
+        for pnl_7d, sharpe_30d, winrate_30d, max_dd_30d in metrics
+    ]
+
+
+def total(metrics: Metrics, rules: Rules) -> float:
+    """Return the score of one agent; see ``totals``."""
+    return totals((metrics,), rules)[0]
 
 
 def score(metrics: Metrics, rules: Rules) -> Score:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from capital_governor.core.groups import group_indices
 from capital_governor.core.model import DAY_SECONDS, RESERVE, WHOLE, Agent, Group, Memory, Ppm, Rules, State, ppm
@@ -37,7 +38,7 @@ def compare(
     """Return all triggers of a move, the most urgent first."""
     if published is None:
         return (Trigger(Reason.FIRST_ALLOCATION, True, WHOLE, WHOLE),)  # noqa: FBT003 - its field is named fired
-    before = [published.lines.get(agent, 0) for agent in proposal.limits]
+    before = list(map(published.lines.get, proposal.limits, repeat(0)))
     left = [agent for agent in published.lines if agent not in proposal.limits]
     return (
         _breach(proposal.limits, before, published, rules.groups),
@@ -45,7 +46,7 @@ def compare(
         Trigger(Reason.MEMBER_LEFT, bool(left), len(left), 1, left[0] if left else ""),
         _joined(proposal, published, agents, now),
         _below_floor(proposal, published, before),
-        *_changes(proposal, published, left, rules),
+        *_changes(proposal.lines, before, {agent: published.lines[agent] for agent in left}, rules),
     )
 
 
@@ -112,18 +113,23 @@ def _below_floor(proposal: Proposal, published: Plan, before: Sequence[Ppm]) -> 
 
 
 def _changes(
-    proposal: Proposal, published: Plan, left: Sequence[Agent], rules: Rules
+    new: Mapping[Agent, Ppm], before: Sequence[Ppm], left: Mapping[Agent, Ppm], rules: Rules
 ) -> tuple[Trigger, Trigger, Trigger]:
     """Return the triggers for the largest change of a line, the growth of the reserve, and the turnover.
 
     The reserve is one less the plan: what is withheld plays no part.
+
+    Args:
+        new: the proposed lines.
+        before: the published lines of the same agents, 0 for one that has none.
+        left: the published lines of all others.
+        rules: the thresholds.
     """
-    old, new = published.lines, proposal.lines
-    lines = [*new, *left]
-    changes = [abs(line - old.get(agent, 0)) for agent, line in new.items()] + [old[agent] for agent in left]
-    growth = sum(old.values()) - sum(new.values())
+    changes = [abs(line - old) for line, old in zip(new.values(), before, strict=True)] + list(left.values())
+    growth = sum(before) + sum(left.values()) - sum(new.values())
     largest = max(changes, default=0)
-    line = min([agent for agent, change in zip(lines, changes, strict=True) if change == largest]) if largest else ""
+    changed = zip((*new, *left), changes, strict=True)
+    line = min([agent for agent, change in changed if change == largest]) if largest else ""
     if abs(growth) > largest:
         largest, line = abs(growth), RESERVE
     moved = sum(changes) + abs(growth)

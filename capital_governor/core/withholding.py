@@ -65,8 +65,10 @@ def scaled(plan: Plan, exposure: float) -> Plan:
 
 def within_limits(
     lines: Mapping[Agent, Ppm], exposure: float, caps: Mapping[Agent, float], groups: Sequence[Group]
-) -> dict[Agent, Ppm]:
+) -> Mapping[Agent, Ppm]:
     """Return the most of each line that its cap allows, and then its group's: all lines of a group times cap/sum.
+
+    Where that is all of every line, the result is ``lines`` itself.
 
     Args:
         lines: in millionths of all capital.
@@ -75,7 +77,7 @@ def within_limits(
         groups: with caps on the sum of weights.
     """
     limits = {cap: ppm(cap, exposure) for cap in set(caps.values())}
-    most = dict(lines)
+    most = lines
     if max(lines.values(), default=0) > min(limits.values(), default=WHOLE):
         most = {agent: min(line, limits[caps[agent]]) if agent in caps else line for agent, line in lines.items()}
     if not groups:
@@ -87,10 +89,12 @@ def within_limits(
             sums[number] += line
     allowed = [ppm(each.cap, exposure) for each in groups]
     over = {number for number, total in enumerate(sums) if total > allowed[number]}
-    for number, (agent, line) in zip(group, most.items(), strict=True) if over else ():
-        if number in over:
-            most[agent] = line * allowed[number] // sums[number]
-    return most
+    if not over:
+        return most
+    return {
+        agent: line * allowed[number] // sums[number] if number in over else line
+        for number, (agent, line) in zip(group, most.items(), strict=True)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,8 @@ def withhold(plan: Plan, facts: Facts, published: Plan | None) -> dict[Agent, Wi
     if published is not None and facts.max_step < 1.0:
         held_back = {agent for agent, line in published.lines.items() if line > published.before.get(agent, 0)}
     concerned = held_back.union(facts.lapsed, facts.unwell, facts.withholding, plan.lines.keys() - facts.caps.keys())
-    concerned |= {agent for agent, line in plan.lines.items() if most[agent] < line}
+    if most is not plan.lines:
+        concerned |= {agent for agent, line in plan.lines.items() if most[agent] < line}
     found: dict[Agent, Withholding] = {}
     for agent, line in plan.lines.items() if concerned else ():
         if agent not in concerned:

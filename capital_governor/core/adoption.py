@@ -22,7 +22,7 @@ def adopt(state: State, found: Publication) -> State:
         state,
         published=found,
         generation=max(state.generation, found.generation),
-        agents=adopted(state.agents, found),
+        agents=adopted(state.agents, state.metrics, found),
         multipliers={REGIME: found.exposure} | dict(state.multipliers),
         moved_at=found.at,
     )

@@ -69,10 +69,8 @@ def commit(decision: Decision) -> State:
 
 def score_of(agent: Agent, decision: Decision, rules: Rules) -> scorer.Score | None:
     """Return an agent's score in a decision with its parts; None if it was not scored."""
-    memory = decision.after.agents.get(agent)
-    if agent not in decision.trace.scores or memory is None or memory.metrics is None:
-        return None
-    return scorer.score(memory.metrics, rules)
+    metrics = decision.after.metrics.get(agent)
+    return None if metrics is None or agent not in decision.trace.scores else scorer.score(metrics, rules)
 
 
 def refuse(decision: Decision, state: State, reason: Reason) -> Decision:
@@ -194,6 +192,7 @@ def _allocate(case: _Case) -> Decision:
     enrolment = enrol(
         case.snapshot,
         case.state.agents,
+        case.state.metrics,
         now=now,
         published=known,
         accepted=case.verdict.latches.accepted,
@@ -212,7 +211,7 @@ def _allocate(case: _Case) -> Decision:
     triggers = threshold.compare(proposal, published, agents, now, rules)
     brakes = threshold.brakes(case.state, now, rules)
     reason = _reason(draft, published, triggers, brakes)
-    state = replace(case.state, agents=agents, asked=0)
+    state = replace(case.state, agents=agents, metrics=enrolment.metrics, asked=0)
     moves, plan = reason in MOVES, published
     if moves:
         plan, state = _moved(draft, case.exposure.value, published), replace(state, moved_at=now)
@@ -241,8 +240,7 @@ def _draft(case: _Case, enrolment: Enrolment, published: Plan | None) -> _Draft:
     """Return the plan that scores and limits ask for, before it is compared."""
     rules, exposure = case.rules, case.exposure.value
     by_agent = _limits(case, enrolment)
-    metrics = {agent: seen for agent in by_agent if (seen := enrolment.agents[agent].metrics) is not None}
-    scores = dict(zip(metrics, scorer.totals(metrics.values(), rules), strict=True))
+    scores = dict(zip(enrolment.metrics, scorer.totals(enrolment.metrics.values(), rules), strict=True))
     lo, hi = [limit.lo for limit in by_agent.values()], [limit.hi for limit in by_agent.values()]
     group, group_caps = group_indices(by_agent, rules.groups), [each.cap for each in rules.groups]
     in_order = list(map(scores.get, by_agent, repeat(0.0)))
@@ -332,8 +330,7 @@ def _limits(case: _Case, enrolment: Enrolment) -> dict[Agent, AgentLimits]:
 
 
 def _pinned(enrolment: Enrolment, agent: Agent) -> bool:
-    memory = enrolment.agents[agent]
-    return memory.member and memory.metrics is None
+    return enrolment.agents[agent].member and agent not in enrolment.metrics
 
 
 def _lapsed(case: _Case, enrolment: Enrolment) -> tuple[Agent, ...]:

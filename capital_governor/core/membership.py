@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from capital_governor.core.model import DAY_SECONDS, WHOLE, Agent, Memory, Publication, Rules, Snapshot
+from capital_governor.core.model import DAY_SECONDS, WHOLE, Agent, Memory, Metrics, Publication, Rules, Snapshot
 
 RETURN_CYCLES: Final = 3
 """So many good records in decided cycles in a row end a lapse."""
+_SETTLED: Final = Memory(tenured=True)
+"""A founding member that nothing has happened to: a good record leaves it as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,10 @@ class Attendance:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """The memory after a decided cycle, the members that it retired, and those on probation."""
+    """Memory and last good metrics after a decided cycle, the members that it retired, and those on probation."""
 
-    agents: dict[Agent, Memory]
+    agents: Mapping[Agent, Memory]
+    metrics: Mapping[Agent, Metrics]
     retired: tuple[Agent, ...]
     probation: frozenset[Agent]
 
@@ -84,6 +87,7 @@ def leaves(memory: Memory, *, faulty: bool, has_line: bool, accepted: bool, rule
 def enrol(
     snapshot: Snapshot,
     agents: Mapping[Agent, Memory],
+    metrics: Mapping[Agent, Metrics],
     *,
     now: float,
     published: Publication | None,
@@ -100,55 +104,83 @@ def enrol(
     Args:
         snapshot: the accepted payload.
         agents: the memory so far.
+        metrics: the last good metrics so far.
         now: the time of the decision.
         published: what is published; None: members join without probation.
         accepted: members whose fault or absence the operator has accepted.
         rules: has grace, probation and RELEASE_AFTER.
     """
-    probation = on_probation(agents, rules)
     founding = published is None
     lines: Collection[Agent] = () if published is None else published.shares
-    updated: dict[Agent, Memory] = {}
+    good = snapshot.metrics
+    updated = dict(agents)
     retired: list[Agent] = []
-    # The memory is sorted already, so sort only if agents came or went.
-    same = agents.keys() == snapshot.metrics.keys()
-    for agent in agents if same else sorted(agents.keys() | snapshot.metrics.keys()):
-        memory, metrics = agents.get(agent), snapshot.metrics.get(agent)
-        if metrics is not None:
-            if memory is not None and memory.member:
-                healthy = 0 if memory.tenured else memory.healthy + 1
-                left = None if memory.retired_at is None else min(memory.retired_at, now)
-                updated[agent] = Memory(metrics, memory.member, memory.tenured, healthy, 0, left)
-                if memory.lapsed and memory.returned + 1 < RETURN_CYCLES:
-                    updated[agent] = updated[agent]._replace(lapsed=True, returned=memory.returned + 1)
-            else:
-                left = None if memory is None else memory.retired_at
-                updated[agent] = Memory(
-                    metrics, tenured=founding, healthy=0 if founding else 1, retired_at=_not_after(left, now)
-                )
-                if rules.probation_cycles and not founding:
-                    probation.add(agent)
-        elif memory is None:
-            continue
+    joined = good.keys() - agents.keys()
+    for agent, memory in agents.items():
+        if agent in good:
+            if not memory.member:
+                joined.add(agent)
+            elif memory != _SETTLED:
+                updated[agent] = _with_record(memory, now)
         elif memory.member:
             faulty = agent in snapshot.faults
-            pin = _weight_in(published, agent) if memory.metrics is None and memory.pin is None else memory.pin
-            kept = memory._replace(
-                absent=0 if faulty else memory.absent + 1,
-                retired_at=_not_after(memory.retired_at, now),
-                returned=0,
-                silent=memory.silent + 1 if memory.lapsed and not faulty else 0,
-                pin=pin,
-            )
             if leaves(memory, faulty=faulty, has_line=agent in lines, accepted=agent in accepted, rules=rules):
                 updated[agent] = Memory(member=False, retired_at=now)
                 retired.append(agent)
             else:
-                gone = not faulty and memory.absent >= rules.membership_grace_cycles
-                updated[agent] = kept._replace(lapsed=memory.lapsed or gone)
+                pin = _weight_in(published, agent) if agent not in metrics and memory.pin is None else memory.pin
+                updated[agent] = _without_record(memory, now, faulty=faulty, rules=rules)._replace(pin=pin)
         elif (left := _not_after(memory.retired_at, now)) is not None and now - left < DAY_SECONDS:
             updated[agent] = memory._replace(retired_at=left)
-    return Enrolment(updated, tuple(retired), frozenset(probation))
+        else:
+            del updated[agent]
+    if joined:
+        updated = dict(sorted({**updated, **_newcomers(joined, agents, now, founding=founding)}.items()))
+    probation = on_probation(agents, rules)
+    if rules.probation_cycles and not founding:
+        probation |= joined
+    return Enrolment(updated, _last_good(metrics, good, updated), tuple(sorted(retired)), frozenset(probation))
+
+
+def _newcomers(
+    joined: Iterable[Agent], before: Mapping[Agent, Memory], now: float, *, founding: bool
+) -> dict[Agent, Memory]:
+    """Return the memory of agents that become members by a good record; some of them once retired."""
+    fresh = Memory(tenured=founding, healthy=0 if founding else 1)
+    return {agent: fresh._replace(retired_at=_not_after(before.get(agent, fresh).retired_at, now)) for agent in joined}
+
+
+def _with_record(memory: Memory, now: float) -> Memory:
+    """Return the memory of a member after a good record."""
+    after = Memory(
+        tenured=memory.tenured,
+        healthy=0 if memory.tenured else memory.healthy + 1,
+        retired_at=_not_after(memory.retired_at, now),
+    )
+    if memory.lapsed and memory.returned + 1 < RETURN_CYCLES:
+        return after._replace(lapsed=True, returned=memory.returned + 1)
+    return after
+
+
+def _without_record(memory: Memory, now: float, *, faulty: bool, rules: Rules) -> Memory:
+    """Return the memory of a member that stays one, after a faulty record or none."""
+    return memory._replace(
+        absent=0 if faulty else memory.absent + 1,
+        retired_at=_not_after(memory.retired_at, now),
+        lapsed=memory.lapsed or (not faulty and memory.absent >= rules.membership_grace_cycles),
+        returned=0,
+        silent=memory.silent + 1 if memory.lapsed and not faulty else 0,
+    )
+
+
+def _last_good(
+    before: Mapping[Agent, Metrics], now: Mapping[Agent, Metrics], agents: Mapping[Agent, Memory]
+) -> Mapping[Agent, Metrics]:
+    """Return the last good metrics of each member: those of this payload, and of members without a good record."""
+    kept = {agent: before[agent] for agent in before.keys() - now.keys() if agent in agents and agents[agent].member}
+    last_good = {**now, **kept} if kept else now
+    names = sorted(last_good)
+    return last_good if names == list(last_good) else {agent: last_good[agent] for agent in names}
 
 
 def on_probation(agents: Mapping[Agent, Memory], rules: Rules) -> set[Agent]:
@@ -162,7 +194,9 @@ def on_probation(agents: Mapping[Agent, Memory], rules: Rules) -> set[Agent]:
     }
 
 
-def adopted(agents: Mapping[Agent, Memory], found: Publication) -> dict[Agent, Memory]:
+def adopted(
+    agents: Mapping[Agent, Memory], metrics: Mapping[Agent, Metrics], found: Publication
+) -> dict[Agent, Memory]:
     """Return the memory after an allocation file was adopted: all its agents are tenured members.
 
     One without metrics is pinned at its weight in that file; others lose the pin that an earlier file gave them.
@@ -171,7 +205,7 @@ def adopted(agents: Mapping[Agent, Memory], found: Publication) -> dict[Agent, M
     known = {name: agents[name]._replace(pin=None) for name in agents.keys() - set(names)}
     kept = {name: agents[name] if name in agents and agents[name].member else Memory(tenured=True) for name in names}
     pinned = {
-        name: memory._replace(pin=_weight_in(found, name)) if memory.metrics is None else memory
+        name: memory if name in metrics else memory._replace(pin=_weight_in(found, name))
         for name, memory in kept.items()
     }
     return dict(sorted((known | pinned).items()))

@@ -328,7 +328,6 @@ class Memory(NamedTuple):
     """State of one agent.
 
     Args:
-        metrics: its last good metrics; None if it retired or is only known from an adopted file.
         member: whether it is a member of the fleet, with a line in the files and limits.
         tenured: whether it was in the first allocation or in the adopted file, and so has no probation.
         healthy: decided cycles with a good record since it joined; also counted after the probation, whose length may
@@ -341,7 +340,6 @@ class Memory(NamedTuple):
         pin: its weight in an adopted file, at which it stays until its first good record.
     """
 
-    metrics: Metrics | None = None
     member: bool = True
     tenured: bool = False
     healthy: int = 0
@@ -380,6 +378,7 @@ class State:
         published: the last generation that was committed; new shares are compared with it.
         generation: the largest number ever used, abandoned generations included.
         agents: memory by agent, sorted by name.
+        metrics: the last good metrics of each member that has sent any, sorted by name.
         multipliers: the last known value of each exposure multiplier.
         latches: the state of the holds.
         asked: decided cycles in a row that asked for a move and did not get it in full.
@@ -389,6 +388,7 @@ class State:
     published: Publication | None = None
     generation: int = 0
     agents: Mapping[Agent, Memory] = field(default_factory=dict)
+    metrics: Mapping[Agent, Metrics] = field(default_factory=dict)
     multipliers: Mapping[str, float] = field(default_factory=dict)
     latches: Latches = Latches()
     asked: int = 0

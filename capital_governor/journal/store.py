@@ -34,7 +34,7 @@ from capital_governor.journal.protocol import (
     Record,
     written_by_newer,
 )
-from capital_governor.journal.stored_metrics import with_metrics, without_metrics
+from capital_governor.journal.stored_metrics import with_metrics, with_metrics_apart, without_metrics
 
 T = TypeVar("T")
 PRUNE_ROWS: Final = 200
@@ -513,7 +513,7 @@ class Store:
     def _state(self, number: int, version: str) -> State:
         """Return a stored state with its publication; ``version`` wrote it, if that is known."""
         doc, published = self._stored("states", "doc, published", number)
-        state = decode(State, unpack(doc), version)
+        state = decode(State, with_metrics_apart(unpack(doc)), version)
         if published is None:
             return state
         (publication,) = self._stored("publications", "doc", published)

@@ -34,6 +34,7 @@ def explanation_document(agent: Agent, before: State, rules: Rules, decision: De
     if agent not in trace.limits and published is None and proposed is None:
         return None
     seen, score = decision.after.agents.get(agent), score_of(agent, decision, rules)
+    metrics = decision.after.metrics.get(agent)
     known, withheld = decision.proposal or decision.after.published, trace.withheld.get(agent)
     return {
         "agent": agent,
@@ -45,7 +46,7 @@ def explanation_document(agent: Agent, before: State, rules: Rules, decision: De
         "fault": trace.faulty.get(agent),
         "absent_cycles": trace.absent.get(agent),
         "lapsed": seen is not None and seen.lapsed,
-        "metrics": seen.metrics._asdict() if seen is not None and seen.metrics is not None else None,
+        "metrics": None if metrics is None else metrics._asdict(),
         "score": None if score is None else score._asdict(),
         "limits": asdict(trace.limits[agent]) if agent in trace.limits else None,
         "group": _group(agent, rules, decision),
@@ -178,12 +179,11 @@ def limits_to_come(
 
 
 def _score_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:
-    score, memory = score_of(agent, decision, rules), decision.after.agents.get(agent)
-    if score is None or memory is None or memory.metrics is None:
+    score, seen = score_of(agent, decision, rules), decision.after.metrics.get(agent)
+    if score is None or seen is None:
         if agent in decision.trace.limits and decision.trace.scores:
             yield "score      none: it has not yet sent a good record"
         return
-    seen = memory.metrics
     yield (
         f"score      {score.total:.4f} = PnL {score.pnl:.4f} + Sharpe {score.sharpe:.4f}"
         f" + win rate {score.winrate:.4f} + drawdown {score.drawdown:.4f}"

@@ -227,7 +227,7 @@ def decided_lines(decision: Decision, rules: Rules) -> Iterator[Line]:
     """Yield the lines of a cycle that decided: scores, multiplier, and if nothing moves, why."""
     trace, after = decision.trace, decision.after
     for agent in list(trace.scores)[:SCORE_LINES]:
-        seen = after.agents[agent].metrics
+        seen = after.metrics.get(agent)
         if seen is not None:
             yield LogEvent.AGENT_SCORED.line(
                 agent=agent,

@@ -37,11 +37,12 @@ def test_its_exposure_is_the_last_known_regime_only_if_there_was_none() -> None:
 
 def test_what_is_known_of_its_agents_is_kept() -> None:
     """Members keep metrics and counts; the retired are members again; others stay as they are."""
-    ada = Memory(rated(0.5), healthy=1, absent=2)
+    ada = Memory(healthy=1, absent=2)
     retired = Memory(member=False, retired_at=NOW - 1000.0)
-    state = adopt(State(agents={"Ada": ada, "Bob": retired, "Zed": retired}), FOUND)
+    state = adopt(State(agents={"Ada": ada, "Bob": retired, "Zed": retired}, metrics={"Ada": rated(0.5)}), FOUND)
     assert state.agents == {"Ada": ada, "Bob": Memory(tenured=True, pin=0.6), "Zed": retired}
     assert list(state.agents) == ["Ada", "Bob", "Zed"]
+    assert state.metrics == {"Ada": rated(0.5)}
 
 
 def test_the_first_cycle_after_an_adoption_asks_what_any_cycle_asks() -> None:

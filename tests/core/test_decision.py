@@ -84,7 +84,7 @@ def test_a_first_allocation_by_hand() -> None:
 def test_a_faulty_agent_keeps_its_share_and_the_rest_is_reserve() -> None:
     """Ada scores 0.2 now, so Cyd would rise from 0.24 to 0.36: faulty, it does not, and nobody else gets it."""
     state = settled()
-    state = replace(state, agents={**state.agents, "Cyd": Memory(rated(0.3), tenured=True)})
+    state = replace(state, metrics={**state.metrics, "Cyd": rated(0.3)})
     decision, after = cycle(observe({"Ada": 0.2, "Bob": 0.5}, faulty=["Cyd"]), state)
     # Scores 2, 5, 3 are weights 0.24, 0.40, 0.36; Ada falls by 16 points, Bob rises by 4.
     assert decision.reason is Reason.THRESHOLD
@@ -129,7 +129,7 @@ def test_a_good_record_gives_back_what_was_withheld() -> None:
 
 def test_who_is_retired_is_no_longer_absent() -> None:
     """The trace names it once; one that lapses is absent, and named among the lapsed."""
-    gone = replace(settled(), agents={**settled().agents, "Cyd": Memory(rated(0.2), absent=3)})
+    gone = replace(settled(), agents={**settled().agents, "Cyd": Memory(absent=3)})
     heard = observe({"Ada": 0.5, "Bob": 0.3})
     trace = cycle(heard, gone, replace(PLAIN, release_after_cycles=0))[0].trace
     assert (trace.absent, trace.retired, trace.lapsed) == ({}, ("Cyd",), ())
@@ -158,7 +158,7 @@ def test_a_refused_decision_publishes_nothing_and_has_asked() -> None:
     assert (refused.reason, refused.proposal) == (Reason.GATE_LIMIT, None)
     assert (after.published, after.generation) == (before.published, 1)
     assert (after.asked, after.moved_at) == (2, before.moved_at)
-    assert after.agents["Ada"].metrics == rated(0.2)
+    assert after.metrics["Ada"] == rated(0.2)
     held = observe({}, faulty=before.agents, risk=0.5)
     cut = decide(held, before, PLAIN)
     assert cut.reason is Reason.CUT_DERISK
@@ -288,9 +288,9 @@ def test_nobody_gains_from_anothers_fault(situation: Situation, spoilt: set[Agen
     bad = replace(payload, metrics=good, faults=faults)
     grace = situation.rules.membership_grace_cycles
     last_good = {
-        agent: memory.metrics
-        for agent, memory in agents.items()
-        if memory.metrics is not None and agent not in good and (agent in faults or memory.absent < grace)
+        agent: metrics
+        for agent, metrics in situation.state.metrics.items()
+        if agent not in good and (agent in faults or agents[agent].absent < grace)
     }
     unhealed = {agent: fault for agent, fault in faults.items() if agent not in last_good}
     healed = replace(bad, metrics={**good, **last_good}, faults=unhealed)
@@ -328,7 +328,7 @@ def test_a_cut_in_a_hold_says_what_is_withheld_and_by_what() -> None:
     lines = dict.fromkeys(("Ada", "Bob", "Cyd", "Dan", "Eve", "Fay"), 100_000)
     before = {"Dan": 100_000, "Eve": 100_000, "Fay": 60_000}
     shares = {agent: line - before.get(agent, 0) for agent, line in lines.items()}
-    agents = {agent: Memory(rated(0.5), tenured=True, lapsed=agent == "Dan") for agent in lines if agent != "Eve"}
+    agents = {agent: Memory(tenured=True, lapsed=agent == "Dan") for agent in lines if agent != "Eve"}
     state = replace(settled(), published=publication(shares, withheld=before), agents=agents)
     inputs = Inputs(
         NOW,

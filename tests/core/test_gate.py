@@ -42,7 +42,6 @@ from tests.rigs.builders import (
     examples,
     observe,
     publication,
-    rated,
     snapshot,
 )
 
@@ -164,7 +163,7 @@ def test_a_gain_without_a_good_record_is_refused(faulty: list[Agent]) -> None:
     unwell = observe({"Ada": 0.2, "Bob": 0.3}, risk=0.8, faulty=faulty)
     assert _judged(unwell, **_lines(Cyd=192_001)) is Reason.GATE_FAULTY_GAIN
     assert _judged(unwell, **_lines(Cyd=192_000)) is None
-    unpublished = replace(STATE, agents={**STATE.agents, "Dan": Memory(rated(0.5))})
+    unpublished = replace(STATE, agents={**STATE.agents, "Dan": Memory()})
     assert _judged(HEARD, unpublished, **_lines(Cyd=319_999, Dan=1)) is Reason.GATE_FAULTY_GAIN
 
 
@@ -241,24 +240,24 @@ WITHOUT_CYD = observe({"Ada": 0.2, "Bob": 0.3}, risk=0.8)
 @pytest.mark.parametrize(
     ("inputs", "memory", "refusal"),
     [
-        pytest.param(WITHOUT_CYD, Memory(rated(0.5), absent=2), None, id="the last cycle of grace"),
-        pytest.param(WITHOUT_CYD, Memory(rated(0.5), absent=3), Reason.GATE_STRANGER, id="lapses now"),
-        pytest.param(WITHOUT_CYD, Memory(rated(0.5), absent=4, lapsed=True), Reason.GATE_STRANGER, id="has lapsed"),
+        pytest.param(WITHOUT_CYD, Memory(absent=2), None, id="the last cycle of grace"),
+        pytest.param(WITHOUT_CYD, Memory(absent=3), Reason.GATE_STRANGER, id="lapses now"),
+        pytest.param(WITHOUT_CYD, Memory(absent=4, lapsed=True), Reason.GATE_STRANGER, id="has lapsed"),
         pytest.param(
             observe({"Ada": 0.2, "Bob": 0.3}, faulty=["Cyd"], risk=0.8),
-            Memory(rated(0.5), lapsed=True, returned=2),
+            Memory(lapsed=True, returned=2),
             Reason.GATE_STRANGER,
             id="a faulty record is no return",
         ),
         pytest.param(
             observe({"Ada": 0.2, "Bob": 0.3}, faulty=["Cyd"], risk=0.8),
-            Memory(rated(0.5), absent=3),
+            Memory(absent=3),
             None,
             id="a faulty record is no absence",
         ),
-        pytest.param(HEARD, Memory(rated(0.5), lapsed=True), Reason.GATE_STRANGER, id="its first good record"),
-        pytest.param(HEARD, Memory(rated(0.5), lapsed=True, returned=1), Reason.GATE_STRANGER, id="its second"),
-        pytest.param(HEARD, Memory(rated(0.5), lapsed=True, returned=2), None, id="its third in a row"),
+        pytest.param(HEARD, Memory(lapsed=True), Reason.GATE_STRANGER, id="its first good record"),
+        pytest.param(HEARD, Memory(lapsed=True, returned=1), Reason.GATE_STRANGER, id="its second"),
+        pytest.param(HEARD, Memory(lapsed=True, returned=2), None, id="its third in a row"),
     ],
 )
 def test_a_share_for_the_lapsed_is_refused(inputs: Inputs, memory: Memory, refusal: Reason | None) -> None:
@@ -316,7 +315,7 @@ def test_a_rise_when_the_brakes_are_off_again_is_not() -> None:
 
 MOST_FAULTY = observe({"Cyd": 0.5}, faulty=["Ada", "Bob"], risk=0.8)
 HALF_GONE = observe({"Cyd": 0.5, "New": 0.2}, risk=0.8)
-GONE_BEFORE = {**STATE.agents, "Ada": Memory(rated(0.5), absent=1)}
+GONE_BEFORE = {**STATE.agents, "Ada": Memory(absent=1)}
 NO_MEMBERS = replace(STATE, agents={})
 
 

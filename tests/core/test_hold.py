@@ -10,7 +10,7 @@ import pytest
 from capital_governor.core.hold import EXITS, Verdict, judge
 from capital_governor.core.model import Inputs, Latches, Memory, OperatorHold, Pause, Refusal, Snapshot, State
 from capital_governor.core.reason import HOLDS, Reason
-from tests.rigs.builders import NOW, PLAIN, observe, publication, rated, settled, snapshot
+from tests.rigs.builders import NOW, PLAIN, observe, publication, settled, snapshot
 
 WATCHED = Latches(guardian_seen=True, timestamp_seen=True)
 STATE = replace(settled(dict.fromkeys(("Ada", "Bob", "Cyd", "Dan"), 0.5)), latches=WATCHED)
@@ -285,7 +285,7 @@ def test_the_return_of_the_gone_ends_the_count() -> None:
 
 def test_only_who_left_since_the_last_accepted_payload_is_gone_at_once() -> None:
     """Members that are already counted absent are no surprise, but they still count as members."""
-    agents = {**STATE.agents, "Cyd": Memory(rated(0.5), absent=1)}
+    agents = {**STATE.agents, "Cyd": Memory(absent=1)}
     assert _reason(_of(_present("Ada", "Bob")), replace(STATE, agents=agents)) is None
     assert _reason(_of(_present("Ada")), replace(STATE, agents=agents)) is Reason.MEMBERS_GONE
     assert _reason(observe({"Ada": 0.5, "Bob": 0.5}), settled()) is None, "one of three is less than half"
@@ -316,7 +316,7 @@ def test_the_first_payload_counts_all_its_agents() -> None:
 
 def test_the_last_member_is_not_retired_unless_that_is_accepted() -> None:
     """A stranger's record is no fleet: where the last members would be retired, nobody is left to decide about."""
-    agents = dict.fromkeys(FULL, Memory(rated(0.5), absent=3))
+    agents = dict.fromkeys(FULL, Memory(absent=3))
     leaving, stranger = replace(STATE, agents=agents), _present(faulty=["Mad"])
     at_once = replace(PLAIN, release_after_cycles=0)
 
@@ -325,7 +325,7 @@ def test_the_last_member_is_not_retired_unless_that_is_accepted() -> None:
         return None if hold is None else hold.reason
 
     assert reason(_of(stranger), leaving) is Reason.NO_AGENTS
-    assert reason(_of(stranger), replace(leaving, agents={**agents, "Dan": Memory(rated(0.5), absent=2)})) is None
+    assert reason(_of(stranger), replace(leaving, agents={**agents, "Dan": Memory(absent=2)})) is None
     assert reason(_of(_present("New", faulty=["Mad"])), leaving) is None
     assert reason(_of(stranger, accept=True), leaving) is None
     assert reason(_of(stranger, accept=True), replace(leaving, published=None)) is Reason.NO_AGENTS
@@ -334,12 +334,12 @@ def test_the_last_member_is_not_retired_unless_that_is_accepted() -> None:
 
 def test_members_that_lapse_are_still_there() -> None:
     """The grace of all members ends: those with a line lapse, which is no hold; without any line nobody is left."""
-    agents = dict.fromkeys(FULL, Memory(rated(0.5), absent=3))
+    agents = dict.fromkeys(FULL, Memory(absent=3))
     leaving, stranger = _of(_present(faulty=["Mad"])), replace(STATE, agents=agents)
     lined = publication({"Ada": 200_000})
     assert _reason(leaving, replace(stranger, published=lined)) is None
     assert _reason(leaving, replace(stranger, published=None)) is Reason.NO_AGENTS
-    lapsed = dict.fromkeys(FULL, Memory(rated(0.5), absent=9, lapsed=True))
+    lapsed = dict.fromkeys(FULL, Memory(absent=9, lapsed=True))
     assert _reason(leaving, replace(STATE, agents=lapsed, published=lined)) is None
     # Released, the lapsed leave at once.
     assert _reason(_of(_present(faulty=["Mad"]), released=("Ada",)), replace(STATE, agents=lapsed)) is None
@@ -347,7 +347,7 @@ def test_members_that_lapse_are_still_there() -> None:
 
 def test_the_lapsed_are_no_members_in_holds_about_agents() -> None:
     """Their silence and faults count for nothing, their good records as those of healthy newcomers."""
-    lapsed = Memory(rated(0.5), absent=9, lapsed=True)
+    lapsed = Memory(absent=9, lapsed=True)
     two = replace(STATE, agents={**STATE.agents, "Cyd": lapsed, "Dan": lapsed})
     # Of the two members one is faulty, which is half; of the two members one is gone, which is half.
     assert _reason(_of(_present("Ada", faulty=["Bob", "Cyd", "Dan"])), two) is None
@@ -360,7 +360,7 @@ def test_the_lapsed_are_no_members_in_holds_about_agents() -> None:
 
 def test_an_accept_ends_a_hold_without_agents_where_some_have_lapsed() -> None:
     """An accept is about all members, and who has lapsed is none; where all have lapsed, a release is."""
-    lapsed = Memory(rated(0.5), absent=9, lapsed=True)
+    lapsed = Memory(absent=9, lapsed=True)
     one = replace(STATE, agents={**STATE.agents, "Dan": lapsed})
     assert _reason(_of(snapshot({})), one) is Reason.NO_AGENTS
     assert _reason(_of(snapshot({}), accept=True), one) is None

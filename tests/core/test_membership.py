@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
@@ -12,7 +12,7 @@ from capital_governor.core.model import DAY_SECONDS, Memory, Publication, Rules
 from tests.rigs.builders import NOW, publication, rated, snapshot
 
 RULES = Rules(probation_cycles=2, membership_grace_cycles=3)
-GOOD = Memory(rated(0.5), healthy=2)
+GOOD = Memory(healthy=2)
 RETIRED = Memory(member=False, retired_at=NOW - 1000.0)
 
 
@@ -32,7 +32,9 @@ def _after(
     """What is remembered of Ada after one cycle with this record of hers."""
     payload = snapshot({} if score is None else {"Ada": score}, faulty=["Ada"] if faulty else [])
     agents = {} if memory is None else {"Ada": memory}
-    return enrol(payload, agents, now=NOW, published=published, accepted=accepted, rules=rules).agents["Ada"]
+    # The tenured here are known from a file only.
+    metrics = {} if memory is None or memory.tenured or not memory.member else {"Ada": rated(0.5)}
+    return enrol(payload, agents, metrics, now=NOW, published=published, accepted=accepted, rules=rules).agents["Ada"]
 
 
 def test_the_roll_sorts_everyone_into_place() -> None:
@@ -64,12 +66,12 @@ def test_the_roll_sorts_everyone_into_place() -> None:
 @pytest.mark.parametrize(
     ("before", "score", "faulty", "expected"),
     [
-        pytest.param(None, 0.4, False, Memory(rated(0.4), healthy=1), id="a first good record makes a member"),
-        pytest.param(GOOD, 0.4, False, Memory(rated(0.4), healthy=3), id="a good record replaces the last one"),
-        pytest.param(Memory(rated(0.5), healthy=1), 0.5, False, GOOD, id="health is counted"),
-        pytest.param(Memory(tenured=True), 0.5, False, Memory(rated(0.5), tenured=True), id="not for the tenured"),
+        pytest.param(None, 0.4, False, Memory(healthy=1), id="a first good record makes a member"),
+        pytest.param(GOOD, 0.4, False, Memory(healthy=3), id="so is that of this cycle"),
+        pytest.param(Memory(healthy=1), 0.5, False, GOOD, id="health is counted"),
+        pytest.param(Memory(tenured=True), 0.5, False, Memory(tenured=True), id="not for the tenured"),
         pytest.param(GOOD._replace(absent=3), 0.5, False, GOOD._replace(healthy=3), id="who is back was never away"),
-        pytest.param(GOOD, None, True, GOOD, id="a faulty record keeps the last metrics"),
+        pytest.param(GOOD, None, True, GOOD, id="a faulty record changes nothing"),
         pytest.param(GOOD._replace(absent=2), None, True, GOOD, id="a faulty record is a record"),
         pytest.param(GOOD, None, False, GOOD._replace(absent=1), id="absence is counted"),
         pytest.param(GOOD._replace(absent=2), None, False, GOOD._replace(absent=3), id="the last cycle of grace"),
@@ -83,21 +85,21 @@ def test_the_roll_sorts_everyone_into_place() -> None:
             LAPSED._replace(silent=7),
             0.4,
             False,
-            Memory(rated(0.4), healthy=3, lapsed=True, returned=1),
-            id="a first good record updates metrics and probation, no more",
+            Memory(healthy=3, lapsed=True, returned=1),
+            id="a first good record updates probation, no more",
         ),
         pytest.param(
-            Memory(rated(0.5), lapsed=True, returned=1),
+            Memory(lapsed=True, returned=1),
             0.5,
             False,
-            Memory(rated(0.5), healthy=1, lapsed=True, returned=2),
+            Memory(healthy=1, lapsed=True, returned=2),
             id="nor does a second end a lapse",
         ),
         pytest.param(
-            Memory(rated(0.5), tenured=True, lapsed=True, returned=2),
+            Memory(tenured=True, lapsed=True, returned=2),
             0.4,
             False,
-            Memory(rated(0.4), tenured=True),
+            Memory(tenured=True),
             id="a third in a row does",
         ),
         pytest.param(
@@ -109,9 +111,7 @@ def test_the_roll_sorts_everyone_into_place() -> None:
         pytest.param(Memory(tenured=True), None, True, Memory(tenured=True, pin=0.5), id="no metrics: pinned"),
         pytest.param(RETIRED, None, False, RETIRED, id="the retired stay so"),
         pytest.param(RETIRED, None, True, RETIRED, id="a faulty record brings nobody back"),
-        pytest.param(
-            RETIRED, 0.4, False, Memory(rated(0.4), healthy=1, retired_at=NOW - 1000.0), id="a return is a new start"
-        ),
+        pytest.param(RETIRED, 0.4, False, Memory(healthy=1, retired_at=NOW - 1000.0), id="a return is a new start"),
         pytest.param(
             Memory(member=False, retired_at=NOW + 5000.0),
             None,
@@ -146,13 +146,17 @@ def test_one_record_at_a_time(before: Memory | None, score: float | None, faulty
 def test_a_retirement_is_forgotten_after_a_day() -> None:
     """A day later to the second nothing is remembered; a second before it still is."""
     fresh, old = (Memory(member=False, retired_at=NOW - DAY_SECONDS + left) for left in (1.0, 0.0))
-    enrolment = enrol(snapshot({}), {"Fay": fresh, "Old": old}, now=NOW, published=ONLY_ADA, accepted=(), rules=RULES)
+    enrolment = enrol(
+        snapshot({}), {"Fay": fresh, "Old": old}, {}, now=NOW, published=ONLY_ADA, accepted=(), rules=RULES
+    )
     assert enrolment.agents == {"Fay": fresh}
 
 
 def test_a_stranger_with_a_faulty_record_is_not_remembered() -> None:
     """Before its first good record an agent is nobody."""
-    enrolment = enrol(snapshot({"Ada": 0.5}, faulty=["Mad"]), {}, now=NOW, published=ONLY_ADA, accepted=(), rules=RULES)
+    enrolment = enrol(
+        snapshot({"Ada": 0.5}, faulty=["Mad"]), {}, {}, now=NOW, published=ONLY_ADA, accepted=(), rules=RULES
+    )
     assert list(enrolment.agents) == ["Ada"]
 
 
@@ -215,9 +219,9 @@ def test_a_member_without_metrics_is_pinned_at_the_weight_of_its_plan_line() -> 
     """Line / exposure, what is withheld included: 150,000 at 0.5 is 0.3. At no exposure it is its weight."""
     found = publication({"Ada": 200_000, "Bob": 100_000}, 0.5, withheld={"Bob": 50_000})
     memory = {"Ada": GOOD}
-    assert adopted(memory, found) == {"Ada": GOOD, "Bob": Memory(tenured=True, pin=0.3)}
+    assert adopted(memory, {"Ada": rated(0.5)}, found) == {"Ada": GOOD, "Bob": Memory(tenured=True, pin=0.3)}
     nothing = replace(publication({"Bob": 0}, 0.0), weights={"Bob": 0.25})
-    assert adopted({}, nothing) == {"Bob": Memory(tenured=True, pin=0.25)}
+    assert adopted({}, {}, nothing) == {"Bob": Memory(tenured=True, pin=0.25)}
 
 
 def test_a_pin_stays_until_the_first_good_record() -> None:
@@ -225,17 +229,17 @@ def test_a_pin_stays_until_the_first_good_record() -> None:
     pinned = Memory(tenured=True, pin=0.3)
     assert _after(pinned, faulty=True) == pinned
     assert _after(pinned) == pinned._replace(absent=1)
-    assert _after(pinned, score=0.5) == Memory(rated(0.5), tenured=True)
+    assert _after(pinned, score=0.5) == Memory(tenured=True)
 
 
 def test_probation_lasts_its_cycles_the_first_included() -> None:
     """PROBATION 3 holds a newcomer for the three cycles in which it is first seen healthy; faults do not count."""
     rules = replace(RULES, probation_cycles=3)
-    agents: dict[str, Memory] = {"Ada": GOOD._replace(healthy=3)}
+    agents: Mapping[str, Memory] = {"Ada": GOOD._replace(healthy=3)}
     held = []
     for score, faulty in ((0.5, False), (None, True), (0.5, False), (0.5, False), (0.5, False)):
         payload = snapshot({"Ada": 0.5} | ({} if score is None else {"New": score}), faulty=["New"] if faulty else [])
-        enrolment = enrol(payload, agents, now=NOW, published=ONLY_ADA, accepted=(), rules=rules)
+        enrolment = enrol(payload, agents, {}, now=NOW, published=ONLY_ADA, accepted=(), rules=rules)
         agents = enrolment.agents
         held.append("New" in enrolment.probation)
         assert "Ada" not in enrolment.probation
@@ -245,12 +249,12 @@ def test_probation_lasts_its_cycles_the_first_included() -> None:
 @pytest.mark.parametrize("before", [0, 2])
 def test_a_longer_probation_counts_the_cycles_before_it(before: int) -> None:
     """Who was seen healthy for four cycles has one left of a probation that is raised to five, and no more."""
-    agents: dict[str, Memory] = {"Ada": GOOD}
+    agents: Mapping[str, Memory] = {"Ada": GOOD}
     held = []
     for length in (before,) * 4 + (5,) * 2:
         rules = replace(RULES, probation_cycles=length)
         enrolment = enrol(
-            snapshot({"Ada": 0.5, "New": 0.5}), agents, now=NOW, published=ONLY_ADA, accepted=(), rules=rules
+            snapshot({"Ada": 0.5, "New": 0.5}), agents, {}, now=NOW, published=ONLY_ADA, accepted=(), rules=rules
         )
         agents = enrolment.agents
         held.append("New" in enrolment.probation)
@@ -260,23 +264,26 @@ def test_a_longer_probation_counts_the_cycles_before_it(before: int) -> None:
 def test_who_returns_is_on_probation_again_and_without_probation_nobody_is() -> None:
     """A retired agent starts anew; a probation of no cycles holds not even a newcomer."""
     back = snapshot({"Ada": 0.5})
-    assert enrol(back, {"Ada": RETIRED}, now=NOW, published=ONLY_ADA, accepted=(), rules=RULES).probation == {"Ada"}
+    assert enrol(back, {"Ada": RETIRED}, {}, now=NOW, published=ONLY_ADA, accepted=(), rules=RULES).probation == {"Ada"}
     free = replace(RULES, probation_cycles=0)
-    assert enrol(back, {}, now=NOW, published=ONLY_ADA, accepted=(), rules=free).probation == frozenset()
+    assert enrol(back, {}, {}, now=NOW, published=ONLY_ADA, accepted=(), rules=free).probation == frozenset()
 
 
 def test_founders_and_the_adopted_have_no_probation() -> None:
     """Those of the first allocation and of an adopted file are not new to an existing fleet."""
     founder = _after(None, score=0.5, published=None)
-    assert founder == Memory(rated(0.5), tenured=True)
-    agents = {"Ada": founder} | adopted({}, publication({"Bob": 100_000}))
+    assert founder == Memory(tenured=True)
+    agents = {"Ada": founder} | adopted({}, {}, publication({"Bob": 100_000}))
     assert on_probation(agents, RULES) == set()
-    assert enrol(snapshot({"New": 0.5}), {}, now=NOW, published=None, accepted=(), rules=RULES).probation == frozenset()
+    assert (
+        enrol(snapshot({"New": 0.5}), {}, {}, now=NOW, published=None, accepted=(), rules=RULES).probation
+        == frozenset()
+    )
 
 
 def test_who_is_on_probation() -> None:
     """Members that are neither tenured nor healthy for long enough; nobody if there is no probation."""
-    agents = {"Ada": GOOD, "New": GOOD._replace(healthy=1), "Old": RETIRED, "Tim": Memory(rated(0.5), tenured=True)}
+    agents = {"Ada": GOOD, "New": GOOD._replace(healthy=1), "Old": RETIRED, "Tim": Memory(tenured=True)}
     assert on_probation(agents, RULES) == {"New"}
     assert on_probation(agents, replace(RULES, probation_cycles=3)) == {"Ada", "New"}
     assert on_probation(agents, replace(RULES, probation_cycles=0)) == set()
@@ -285,7 +292,21 @@ def test_who_is_on_probation() -> None:
 def test_memory_is_sorted_and_retirements_are_reported() -> None:
     """Every field comes out by name, whatever the order of the payload."""
     agents = {"Zed": GOOD._replace(absent=3), "Bob": GOOD._replace(absent=3), "Ada": GOOD}
-    enrolment = enrol(snapshot({"New": 0.1, "Ada": 0.2}), agents, now=NOW, published=ONLY_ADA, accepted=(), rules=RULES)
+    enrolment = enrol(
+        snapshot({"New": 0.1, "Ada": 0.2}), agents, {}, now=NOW, published=ONLY_ADA, accepted=(), rules=RULES
+    )
     assert enrolment.retired == ("Bob", "Zed")
     assert list(enrolment.agents) == ["Ada", "Bob", "New", "Zed"]
     assert enrolment.probation == {"New"}
+
+
+def test_the_last_good_metrics_are_those_of_members() -> None:
+    """A good record replaces them, a member without one keeps them, also lapsed, and a retirement forgets them."""
+    agents = {"Ada": GOOD, "Bob": GOOD, "Cyd": GOOD, "Dan": GOOD._replace(absent=3), "Lea": LAPSED, "Old": RETIRED}
+    metrics = {agent: rated(0.5) for agent in ("Ada", "Bob", "Cyd", "Dan", "Lea")}
+    payload = snapshot({"New": 0.1, "Ada": 0.2}, faulty=["Bob"])
+    lines = publication(dict.fromkeys(("Ada", "Bob", "Cyd", "Lea"), 100_000))
+    enrolment = enrol(payload, agents, metrics, now=NOW, published=lines, accepted=(), rules=RULES)
+    assert enrolment.retired == ("Dan",)
+    last_good = {"Ada": rated(0.2), "Bob": rated(0.5), "Cyd": rated(0.5), "Lea": rated(0.5), "New": rated(0.1)}
+    assert list(enrolment.metrics.items()) == list(last_good.items())

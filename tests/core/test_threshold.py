@@ -13,9 +13,9 @@ from capital_governor.core.reason import Reason
 from capital_governor.core.threshold import Proposal, brakes, compare
 from capital_governor.core.trace import AgentLimits, Brake, LimitSource, Trigger, WeightLimit
 from capital_governor.core.withholding import plan_of
-from tests.rigs.builders import FLEET_SHARES, NOW, PLAIN, publication, rated
+from tests.rigs.builders import FLEET_SHARES, NOW, PLAIN, publication
 
-MEMBER = Memory(rated(0.5))
+MEMBER = Memory()
 
 
 def _bounds(lo: float = 0.05, hi: float = 0.40) -> AgentLimits:

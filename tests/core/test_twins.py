@@ -53,7 +53,7 @@ class Run:
         return name in self.shares()
 
     def last_record(self, name: str) -> dict[str, float] | None:
-        metrics = self.state.agents[name].metrics
+        metrics = self.state.metrics.get(name)
         return None if metrics is None else metrics._asdict()
 
 
@@ -115,11 +115,9 @@ def _plans_with_shares(inputs: Inputs, state: State, rules: Rules) -> Decision:
 def _forgets_metrics(inputs: Inputs, state: State, rules: Rules) -> Decision:
     """Leave the faulty and the absent out of the scores."""
     heard = inputs.payload.metrics if isinstance(inputs.payload, Snapshot) else {}
-    agents = {
-        agent: memory if agent in heard else memory._replace(metrics=None, pin=0.0)
-        for agent, memory in state.agents.items()
-    }
-    return decide(inputs, replace(state, agents=agents), rules)
+    agents = {agent: memory if agent in heard else memory._replace(pin=0.0) for agent, memory in state.agents.items()}
+    metrics = {agent: seen for agent, seen in state.metrics.items() if agent in heard}
+    return decide(inputs, replace(state, agents=agents, metrics=metrics), rules)
 
 
 @pytest.mark.parametrize("wrong", [_retires, _shares_out_caps, _plans_with_shares, _forgets_metrics])

@@ -136,7 +136,8 @@ def test_a_root_of_schema_4_is_taken_over_without_a_move(tmp_path: Path) -> None
         seen = {"Ada": 0.2, "Bob": 0.5, "Cyd": 0.3}
         for absences in (2, 3):
             assert rig.see(seen).decision.reason is Reason.UNCHANGED
-            assert rig.governor.state.agents["Dan"] == Memory(rated(0.25), tenured=True, absent=absences)
+            assert rig.governor.state.agents["Dan"] == Memory(tenured=True, absent=absences)
+            assert rig.governor.state.metrics["Dan"] == rated(0.25)
             rig.restart()
         assert footprint(rig.primary, rig.override) == before
         published = rig.governor.state.published

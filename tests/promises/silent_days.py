@@ -190,9 +190,8 @@ def _as_last_heard(seen: Observation, silence: Silence, state: State) -> Observa
         return seen
     records = dict(seen.payload.records)
     for name in silence.faulty.keys() | silence.absent.keys():
-        memory = state.agents.get(name)
-        if records.get(name) is not None and memory is not None and memory.metrics is not None:
-            records[name] = memory.metrics._asdict()
+        if records.get(name) is not None and name in state.metrics:
+            records[name] = state.metrics[name]._asdict()
     return replace(seen, payload=replace(seen.payload, records=records))
 
 

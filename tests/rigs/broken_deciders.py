@@ -51,7 +51,7 @@ CORE = "capital_governor.core."
 UNWELL = observe({"Ada": 0.2, "Bob": 0.3}, faulty=["Cyd"], risk=0.8)
 
 
-WELL_ONCE = replace(STATE, agents={**STATE.agents, "Cyd": Memory(rated(0.5), tenured=True)})
+WELL_ONCE = replace(STATE, metrics={**STATE.metrics, "Cyd": rated(0.5)})
 
 
 WITHOUT_CYD = observe({"Ada": 0.5, "Bob": 0.3}, risk=0.8)
@@ -59,7 +59,8 @@ WITHOUT_CYD = observe({"Ada": 0.5, "Bob": 0.3}, risk=0.8)
 
 LAPSES_NOW = replace(
     settled(shares=RIGHT, exposure=0.8),
-    agents={**STATE.agents, "Cyd": Memory(rated(0.2), tenured=True, absent=PLAIN.membership_grace_cycles)},
+    agents={**STATE.agents, "Cyd": Memory(tenured=True, absent=PLAIN.membership_grace_cycles)},
+    metrics={**STATE.metrics, "Cyd": rated(0.2)},
 )
 """Cyd has been absent for the whole grace; what is right for WITHOUT_CYD is 0 for it."""
 
@@ -67,7 +68,8 @@ LAPSES_NOW = replace(
 RETURNS = replace(
     STATE,
     published=publication({"Ada": 320_000, "Bob": 288_000, "Cyd": 0}, 0.8, withheld={"Cyd": 192_000}),
-    agents={**STATE.agents, "Cyd": Memory(rated(0.2), tenured=True, absent=4, lapsed=True, returned=1)},
+    agents={**STATE.agents, "Cyd": Memory(tenured=True, absent=4, lapsed=True, returned=1)},
+    metrics={**STATE.metrics, "Cyd": rated(0.2)},
 )
 """Cyd has lapsed, and the next good record is its second."""
 

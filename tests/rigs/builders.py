@@ -128,7 +128,8 @@ def settled(
     return State(
         published=publication(shares, exposure),
         generation=1,
-        agents={agent: Memory(rated(score), tenured=True) for agent, score in sorted(scores.items())},
+        agents={agent: Memory(tenured=True) for agent in sorted(scores)},
+        metrics={agent: rated(score) for agent, score in sorted(scores.items())},
         multipliers={"regime": exposure, "drawdown": 1.0},
         moved_at=NOW - INTERVAL,
     )
@@ -272,6 +273,7 @@ def renamed(situation: Situation, names: Mapping[Agent, Agent], rng: random.Rand
             state,
             published=published,
             agents=dict(sorted(every(state.agents).items())),
+            metrics=dict(sorted(every(state.metrics).items())),
             latches=replace(state.latches, accepted=accepted),
         ),
         replace(

@@ -50,15 +50,11 @@ def _planned_without(who: Callable[[Any, Enrolment], Collection[Agent]]) -> Call
     return limits
 
 
-def _worthless(snapshot: Snapshot, agents: Mapping[Agent, Memory], **more: Any) -> Enrolment:
+def _worthless(snapshot: Snapshot, *known: Any, **more: Any) -> Enrolment:
     """Forget the last good metrics of those without a good record, for the worst there are."""
-    enrolment = _enrol(snapshot, agents, **more)
+    enrolment = _enrol(snapshot, *known, **more)
     worst = Metrics(pnl_7d=-1e6, sharpe_30d=-9.0, winrate_30d=0.0, max_dd_30d=100.0)
-    changed = {
-        name: memory if memory.metrics is None or name in snapshot.metrics else memory._replace(metrics=worst)
-        for name, memory in enrolment.agents.items()
-    }
-    return replace(enrolment, agents=changed)
+    return replace(enrolment, metrics={name: snapshot.metrics.get(name, worst) for name in enrolment.metrics})
 
 
 def _shared_out(most: Ppm) -> Callable[..., Publication]:

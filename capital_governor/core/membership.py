@@ -50,10 +50,10 @@ class Enrolment:
 def attendance_of(snapshot: Snapshot, agents: Mapping[Agent, Memory]) -> Attendance:
     """Return which members a payload has."""
     metrics, faults = snapshot.metrics, snapshot.faults
-    lapsed = tuple(sorted([agent for agent, memory in agents.items() if memory.member and memory.lapsed]))
+    lapsed = tuple(sorted([agent for agent, memory in agents.items() if memory.lapsed and memory.member]))
     members = tuple(sorted([agent for agent, memory in agents.items() if memory.member and not memory.lapsed]))
     known = frozenset(members)
-    unwell = sorted(known - metrics.keys())
+    unwell = [agent for agent in members if agent not in metrics]
     absent = tuple(agent for agent in unwell if agent not in faults)
     return Attendance(
         members=members,
@@ -61,7 +61,7 @@ def attendance_of(snapshot: Snapshot, agents: Mapping[Agent, Memory]) -> Attenda
         faulty={agent: faults[agent] for agent in unwell if agent in faults},
         absent=absent,
         gone=tuple(agent for agent in absent if agents[agent].absent == 0),
-        newcomers=tuple(sorted(metrics.keys() - known)),
+        newcomers=tuple(sorted([agent for agent in metrics if agent not in known])),
         silent=tuple(sorted([*unwell, *(agent for agent in lapsed if agent not in metrics)])),
     )
 
@@ -115,7 +115,7 @@ def enrol(
     good = snapshot.metrics
     updated = dict(agents)
     retired: list[Agent] = []
-    joined = good.keys() - agents.keys()
+    joined = {agent for agent in good if agent not in agents}
     for agent, memory in agents.items():
         if agent in good:
             if not memory.member:
@@ -147,7 +147,10 @@ def _newcomers(
 ) -> dict[Agent, Memory]:
     """Return the memory of agents that become members by a good record; some of them once retired."""
     fresh = Memory(tenured=founding, healthy=0 if founding else 1)
-    return {agent: fresh._replace(retired_at=_not_after(before.get(agent, fresh).retired_at, now)) for agent in joined}
+    return {
+        agent: fresh._replace(retired_at=_not_after(before[agent].retired_at, now)) if agent in before else fresh
+        for agent in joined
+    }
 
 
 def _with_record(memory: Memory, now: float) -> Memory:
@@ -177,7 +180,8 @@ def _last_good(
     before: Mapping[Agent, Metrics], now: Mapping[Agent, Metrics], agents: Mapping[Agent, Memory]
 ) -> Mapping[Agent, Metrics]:
     """Return the last good metrics of each member: those of this payload, and of members without a good record."""
-    kept = {agent: before[agent] for agent in before.keys() - now.keys() if agent in agents and agents[agent].member}
+    silent = [agent for agent in before if agent not in now]
+    kept = {agent: before[agent] for agent in silent if agent in agents and agents[agent].member}
     last_good = {**now, **kept} if kept else now
     names = sorted(last_good)
     return last_good if names == list(last_good) else {agent: last_good[agent] for agent in names}

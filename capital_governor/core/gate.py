@@ -202,7 +202,7 @@ def _none_for_the_silent(
         for agent, memory in agents.items()
         if memory.lapsed and (agent not in metrics or memory.returned < GOOD_RECORDS_TO_RETURN - 1)
     }
-    for agent in new.keys() - metrics.keys():
+    for agent in [agent for agent in new if agent not in metrics]:
         memory = agents.get(agent)
         if memory is None or not memory.member or _lapses(agent, memory, faults, rules):
             barred.add(agent)
@@ -231,12 +231,14 @@ def _agents_hold(inputs: Inputs, payload: Snapshot, state: State, rules: Rules) 
         return True
     if inputs.accepts(*AGENT_HOLDS):
         return False
-    members = {agent for agent, memory in state.agents.items() if memory.member and not memory.lapsed}
-    if not members and not any(memory.member for memory in state.agents.values()):
+    if not any(memory.member for memory in state.agents.values()):
         return len(payload.faults) > len(payload.metrics)
-    missed = members - payload.metrics.keys() - set(state.latches.accepted) - set(inputs.released)
+    unheard = {agent: memory for agent, memory in state.agents.items() if agent not in payload.metrics}
+    missed = {agent for agent, memory in unheard.items() if memory.member and not memory.lapsed}
+    missed -= {*state.latches.accepted, *inputs.released}
     if not missed:
         return False
+    members = {agent for agent, memory in state.agents.items() if memory.member and not memory.lapsed}
     faulty = missed & payload.faults.keys()
     if 2 * len(faulty) > len(members | payload.metrics.keys()):
         return True

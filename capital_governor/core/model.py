@@ -6,8 +6,8 @@ compared exactly.
 A *weight* is a part of what is deployed, a *share* (or allocation) a part of all capital. The *plan* is what scores and
 limits give each agent: plan line = weight x exposure. A share is its plan line less what is *withheld* from it.
 
-All types are frozen. Metrics and Memory are named tuples, since a cycle makes one of each for each agent, and a frozen
-dataclass takes more than twice as long to make. All others are dataclasses.
+All types are frozen. Metrics and Memory are named tuples, since a cycle may make one of each for each agent, and a
+frozen dataclass takes more than twice as long to make. All others are dataclasses.
 """
 
 from __future__ import annotations

@@ -15,10 +15,7 @@ from capital_governor.core.acceptance import EXPIRES_SECONDS, acceptable, open_h
 from capital_governor.core.orders import OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision, Hold
-from capital_governor.journal.protocol import LIVE
 
-LOOK_BACK: Final = (4, 300)
-"""How many of the last cycles are searched for the hold: first a few, then about a day."""
 MOST_AGENTS: Final = 20
 _FROM_THEN_ON: Final[Mapping[Reason, str]] = {
     Reason.GUARDIAN_LOST: "from then on a payload without a guardian block counts as not paused",
@@ -41,8 +38,8 @@ def accept(root: Path | None, *, dry_run: bool) -> int:
 
 def _found(desk: Desk) -> tuple[Hold | None, Decision | None]:
     """Return the hold that can be accepted, and the newest decision that held for it."""
-    for last in LOOK_BACK:
-        newest_first = [entry.decision for entry in reversed(list(desk.journal.entries(LIVE, last=last)))]
+    for entries in desk.look_back():
+        newest_first = [entry.decision for entry in entries]
         hold = open_hold(newest_first)
         if hold is not None:
             return hold, next(decision for decision in newest_first if acceptable(decision) == hold)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.cli.figures import percent
-from capital_governor.cli.order_desk import Desk, open_desk, order_ratio, order_seconds
+from capital_governor.cli.order_desk import Desk, open_desk, order_ratio, order_seconds, orders_in_force
 from capital_governor.cli.order_effect import cut_lines, rise_lines
 from capital_governor.cli.order_timing import Needs
 from capital_governor.cli.output import fail, show_json, warn, write_stdout
@@ -18,7 +16,6 @@ from capital_governor.cli.place import place, published
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.contracts.status import order_document
 from capital_governor.core.orders import Order, OrderKind
-from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 
 
 def exposure(
@@ -70,11 +67,8 @@ def _show(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     with explained():
         where = place(root)
         paths = Paths(where.root, dry_run)
-        path = paths.journal(where.journal_path)
-        orders: tuple[Order, ...] = ()
-        if path.exists():
-            with closing(open_sqlite(path, read_only=True)) as journal:
-                orders = tuple(order for order in journal.orders(time.time()) if order.kind is OrderKind.EXPOSURE)
+        every = orders_in_force(paths.journal(where.journal_path))
+        orders = tuple(order for order in every if order.kind is OrderKind.EXPOSURE)
         found, problem = published(paths.primary)
     if problem:
         warn(problem)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import time
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.cli.figures import percent
-from capital_governor.cli.order_desk import Desk, open_desk, order_ratio, order_seconds
+from capital_governor.cli.order_desk import Desk, open_desk, order_ratio, order_seconds, orders_in_force
 from capital_governor.cli.order_effect import limit_lines, loosening_lines
 from capital_governor.cli.order_timing import Needs
 from capital_governor.cli.output import fail, show_json, warn, write_stdout
@@ -22,7 +20,6 @@ from capital_governor.contracts.text import RESERVED_NAMES, escape_name, valid_n
 from capital_governor.core.model import EVERYBODY, WHOLE, Agent, State
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.journal.protocol import LIVE
-from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 
 UNCHANGED: Final = "it has not changed a published share: nothing changes now"
 
@@ -91,11 +88,7 @@ def limits(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     """List the orders in force."""
     with explained():
         where = place(root)
-        path = Paths(where.root, dry_run).journal(where.journal_path)
-        orders: tuple[Order, ...] = ()
-        if path.exists():
-            with closing(open_sqlite(path, read_only=True)) as journal:
-                orders = journal.orders(time.time())
+        orders = orders_in_force(Paths(where.root, dry_run).journal(where.journal_path))
     if as_json:
         show_json({"orders": [order_document(order) for order in orders]})
     else:
@@ -107,15 +100,8 @@ def _show(agent: Agent, root: Path | None, *, dry_run: bool, as_json: bool) -> i
     with explained():
         where = place(root)
         paths = Paths(where.root, dry_run)
-        path = paths.journal(where.journal_path)
-        orders: tuple[Order, ...] = ()
-        if path.exists():
-            with closing(open_sqlite(path, read_only=True)) as journal:
-                orders = tuple(
-                    order
-                    for order in journal.orders(time.time())
-                    if order.kind is OrderKind.LIMIT and order.agent in {agent, EVERYBODY}
-                )
+        every, whose = orders_in_force(paths.journal(where.journal_path)), {agent, EVERYBODY}
+        orders = tuple(order for order in every if order.kind is OrderKind.LIMIT and order.agent in whose)
         found, problem = published(paths.primary)
     if problem:
         warn(problem)

@@ -24,12 +24,14 @@ from capital_governor.contracts.exit_codes import USAGE
 from capital_governor.contracts.text import clean
 from capital_governor.core.model import Agent, Rules
 from capital_governor.core.orders import Order, OrderEnd, OrderKind, hold_of
-from capital_governor.journal.protocol import LIVE, new_key
+from capital_governor.journal.protocol import LIVE, Entry, new_key
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.settings.durations import duration_seconds
 from capital_governor.settings.kinds import RATIO
 
+LOOK_BACK: Final = (4, 300)
+"""How many of the last cycles ``Desk.look_back`` reads: first a few, then about a day."""
 BUSY_SECONDS: Final = 5.0
 Effect: TypeAlias = Callable[[Sequence[Order]], Sequence[str]]
 """Takes the orders that have ended, and returns lines on what that and the new order do to capital."""
@@ -144,6 +146,11 @@ class Desk:
         )
         return when_lines(seen, needs)
 
+    def look_back(self) -> Iterator[list[Entry]]:
+        """Yield the last cycles, newest first: a few, and for those who find nothing there about a day."""
+        for last in LOOK_BACK:
+            yield [*reversed(list(self.journal.entries(LIVE, last=last)))]
+
     @staticmethod
     def _show(*lines: str) -> None:
         write_stdout("".join(f"{line}\n" for line in lines))
@@ -177,6 +184,14 @@ def open_desk(root: Path | None, *, dry_run: bool, nothing: str = "") -> Iterato
                 stopped=stop_present(where.root / STOP_FILE),
                 last=_last_cycle(paths.status),
             )
+
+
+def orders_in_force(path: Path) -> tuple[Order, ...]:
+    """Return the orders in force in the journal at ``path``; none if there is no journal."""
+    if not path.exists():
+        return ()
+    with closing(open_sqlite(path, read_only=True)) as journal:
+        return journal.orders(time.time())
 
 
 def _last_cycle(status: Path) -> LastCycle | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Final
 
 from capital_governor.cli.figures import percent
 from capital_governor.cli.limit_command import check_name
@@ -17,9 +16,6 @@ from capital_governor.core.model import WHOLE, Agent, Memory, Rules, Snapshot, S
 from capital_governor.core.orders import OrderKind
 from capital_governor.journal.protocol import LIVE, Entry
 from capital_governor.wording.amounts import count_text
-
-LOOK_BACK: Final = (4, 300)
-"""How many of the last cycles are searched for the last payload: first a few, then about a day."""
 
 
 def release(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
@@ -72,8 +68,8 @@ def release_line(agent: Agent, state: State, memory: Memory, rules: Rules | None
 
 def _last_payload(desk: Desk) -> Entry | None:
     """Return the newest cycle that had a readable payload."""
-    for last in LOOK_BACK:
-        for entry in reversed(list(desk.journal.entries(LIVE, last=last))):
+    for newest_first in desk.look_back():
+        for entry in newest_first:
             if isinstance(entry.inputs.payload, Snapshot):
                 return entry
     return None

@@ -141,7 +141,7 @@ class Cycle:
             multipliers=self.state.multipliers,
             orders=self._journal.orders(self._clock()),
         )
-        self._lapse_told_at = self._journal.open_topics().get(LAPSED) if self._notify else None
+        self._lapse_told_at = self._lapses_told_at()
         self._resumed = True
         return recovered.found
 
@@ -228,7 +228,7 @@ class Cycle:
             return False
         self.state = give_up(self._journal, self.book, self.state, self._publisher.visible)
         self._publisher.decided("")
-        self._lapse_told_at = self._journal.open_topics().get(LAPSED) if self._notify else None
+        self._lapse_told_at = self._lapses_told_at()
         self.remarks.append(LogEvent.MOVE_GIVEN_UP.line(generation=published.generation))
         return True
 
@@ -332,6 +332,10 @@ class Cycle:
         decision = decide(inputs, self.state, self._rules)
         refusal = gate(decision, inputs, self.state, self._rules)
         return decision if refusal is None else refuse(decision, self.state, refusal)
+
+    def _lapses_told_at(self) -> float | None:
+        """Return when the operator was last told that agents are lapsed; None if that episode is over."""
+        return self._journal.open_topics().get(LAPSED) if self._notify else None
 
     def _lapses(self, decision: Decision, before: State, now: float) -> tuple[Line, ...]:
         """Return what is to be told of lapses; nothing while the agents cannot see what an earlier cycle decided."""

@@ -220,12 +220,13 @@ def _allocate(case: _Case) -> Decision:
         if published is not None:
             plan, fell = threshold.lowered(published, case.exposure.value, rules)
             cut = cut or fell
+    lapsed = _lapsed(case, enrolment)
     withheld: Mapping[Agent, Withholding] = {}
     if plan is not None:
-        withheld = withhold(plan, _facts(case, enrolment, draft.caps), published)
+        withheld = withhold(plan, _facts(case, draft.caps, lapsed), published)
         if not moves and brakes[0].active:
             withheld = _not_restored(plan, withheld)
-    trace = _trace(case, enrolment, draft, withheld, triggers=triggers, brakes=brakes)
+    trace = _trace(case, enrolment, draft, withheld, lapsed=lapsed, triggers=triggers, brakes=brakes)
     if plan is None:
         return Decision(reason, None, state, trace)
     shares = {**plan.lines, **{agent: plan.lines[agent] - part.amount for agent, part in withheld.items()}}
@@ -286,6 +287,7 @@ def _trace(
     draft: _Draft,
     withheld: Mapping[Agent, Withholding],
     *,
+    lapsed: tuple[Agent, ...],
     triggers: tuple[Trigger, ...],
     brakes: tuple[Brake, ...],
 ) -> Trace:
@@ -295,7 +297,7 @@ def _trace(
         faulty=case.attendance.faulty,
         absent={agent: agents[agent].absent for agent in case.attendance.absent if agents[agent].member},
         retired=enrolment.retired,
-        lapsed=_lapsed(case, enrolment),
+        lapsed=lapsed,
         scores=draft.scores,
         limits=draft.limits,
         floor_scale=draft.projection.floor_scale,
@@ -339,11 +341,11 @@ def _lapsed(case: _Case, enrolment: Enrolment) -> tuple[Agent, ...]:
     return tuple([agent for agent in silent_or_lapsed if enrolment.agents[agent].lapsed])
 
 
-def _facts(case: _Case, enrolment: Enrolment, caps: Mapping[Agent, float]) -> Facts:
+def _facts(case: _Case, caps: Mapping[Agent, float], lapsed: tuple[Agent, ...]) -> Facts:
     return Facts(
         caps=caps,
         groups=case.rules.groups,
-        lapsed=_lapsed(case, enrolment),
+        lapsed=frozenset(lapsed),
         unwell=frozenset(case.attendance.silent),
         withholding=limits.withholding_caps(caps, case.inputs.limits, case.inputs.now),
         max_step=case.rules.max_step,

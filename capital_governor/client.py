@@ -1,8 +1,12 @@
-"""Read an agent's share of all capital safely. Import this module, or copy this one file: it needs only Python 3.11.
+"""Read an agent's share of all capital safely, and report its decisions.
 
-    from capital_governor.client import share
+Import this module, or copy this one file: it needs only Python 3.11.
+
+    from capital_governor.client import record, share
 
     capital = equity * share("SmartTrader", root="/home/me/neolight", fallback=0.0)
+    ...
+    record("SmartTrader", 12.5, root="/home/me/neolight")    # a trade closed, with a profit of 12.5
 
 The governor *vouches* for its shares until ``valid_until`` of its status file, which it renews in every cycle. A hold
 keeps the shares, so they are valid during a hold too. If the governor does not vouch (it is dead, or its files are
@@ -16,17 +20,26 @@ missing, torn, foreign or invalid), the result is the ``fallback``, which the ag
 While Guardian pauses the fleet, the result is the ``paused`` fallback: by default ``HOLD``, since the governor keeps
 the allocations and a pause is not an order to sell.
 
-The content of the files never raises an error, a FIFO never blocks, and at most 16 MiB are read. Wrong arguments raise
-ValueError.
+For a share, the content of the files never raises an error, a FIFO never blocks, and at most 16 MiB are read. Wrong
+arguments raise ValueError.
+
+``record`` is for fleets whose metrics the hive computes. It appends one line to a file of the agent's own, and raises
+NotRecordedError, an OSError, if it cannot. The same in a shell:
+
+    python3 client.py record SmartTrader 12.5 --root /home/me/neolight
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import stat
+import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -37,10 +50,22 @@ if TYPE_CHECKING:
 HOLD = "hold"
 FLOOR = "floor"
 
+DECISIONS = "state/decisions"
+"""The folder with the agents' files of decisions, below the root."""
+DECISIONS_SUFFIX = ".jsonl"
+MOST_DECISION_BYTES = 64 * 1024 * 1024
+"""The largest size of a file of decisions; there is one for each agent and month."""
+MOST_PNL = 1e12
+"""A larger profit or loss is an error."""
+
 _MAX_BYTES = 16 * 1024 * 1024
 _FUTURE_TOLERANCE_SECONDS = 60.0
 _SUM_TOLERANCE = 1e-6
 _MOST_ROOTS = 64
+_NAME = r"[A-Za-z0-9][A-Za-z0-9 _.:-]{0,63}"
+_LONGEST_ID = 100
+_KEPT_FILES = 6
+"""Of an agent. The last 30 days are in at most three; a wrong clock may have added one."""
 
 
 class Allocations:
@@ -183,6 +208,136 @@ def _answer(
         source=source,
         reason=reason,
     )
+
+
+# --- report a decision ------------------------------------------------------------------------------------------------
+
+
+class NotRecordedError(OSError):
+    """The decision could not be written; the text says why and what to do, ``errno`` is the system's number."""
+
+
+def record(
+    agent: str,
+    pnl: float | None,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    at: datetime | None = None,
+    decision_id: str = "",
+) -> None:
+    """Report one decision of an agent, usually a closed trade, to the hive.
+
+    One line is appended to ``state/decisions/AGENT.YEAR-MONTH.jsonl`` below the root, by one write. Any number of
+    threads and processes may do so at once, without a lock (on a disk of this machine, not on NFS). The agent's files
+    of the last 30 days stay; of the older ones some are removed when a month begins.
+
+    Args:
+        agent: its name, as in the allocations: 1 to 64 characters of ``A-Z a-z 0-9 space _ . : -``, of which the first
+            is a letter or digit.
+        pnl: profit or loss in account currency, after costs; None for a decision that closed no trade, which only
+            shows that the agent is at work.
+        root: the NeoLight folder, which must have a folder ``state``; else NEOLIGHT_ROOT, else the current folder.
+        at: when it was decided, with a time zone, at most 60 s ahead; None: now.
+        decision_id: of the agent's decisions with the same one, only the first counts. An agent that does not know
+            whether it has recorded a decision can therefore record it again. At most 100 printable characters.
+
+    Raises:
+        ValueError: an argument is none of these. Nothing was written.
+        NotRecordedError: it could not be written, so it does not count: no such root, no right to write, the disk is
+            full, or the file has 64 MiB, which is more than 500,000 decisions in a month.
+    """
+    now = datetime.now(UTC)
+    line = _line(agent, pnl, now if at is None else at, now, decision_id)
+    place = os.fspath(root or os.environ.get("NEOLIGHT_ROOT") or ".")
+    path = f"{place}/{DECISIONS}/{_file_stem(agent)}.{now:%Y-%m}{DECISIONS_SUFFIX}"
+    try:
+        _make_folder(place)
+        _append(path, line)
+    except OSError as error:
+        problem = NotRecordedError(f"the decision of {agent} is not recorded: {path}: {_remedy(error, place)}")
+        problem.errno = error.errno
+        raise problem from None
+
+
+def _line(agent: str, pnl: float | None, at: datetime, now: datetime, decision_id: str) -> bytes:
+    """Return the line of a decision. Raises ValueError."""
+    if not isinstance(agent, str) or not re.fullmatch(_NAME, agent):
+        raise ValueError(
+            f"agent={agent!r} is no name of an agent: 1 to 64 characters of A-Z a-z 0-9 space _ . : -, of which the"
+            " first is a letter or digit"
+        )
+    if pnl is not None and not (_is_number(pnl) and abs(pnl) <= MOST_PNL):  # NaN is not
+        raise ValueError(f"pnl={pnl!r} is neither an amount up to {MOST_PNL:g} nor None")
+    if not isinstance(at, datetime) or at.utcoffset() is None:
+        raise ValueError(f"at={at!r} is not a datetime with a time zone, such as datetime.now(UTC)")
+    ahead = (at - now).total_seconds()
+    if ahead > _FUTURE_TOLERANCE_SECONDS:
+        raise ValueError(f"at={at.isoformat()} is {ahead:.0f} s in the future")
+    if not isinstance(decision_id, str) or len(decision_id) > _LONGEST_ID or not decision_id.isprintable():
+        raise ValueError(f"decision_id={decision_id!r} is not up to {_LONGEST_ID} printable characters")
+    stamp = at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    decision = {"agent": agent, "pnl": pnl, "timestamp": stamp} | ({"id": decision_id} if decision_id else {})
+    return json.dumps(decision).encode() + b"\n"
+
+
+def _file_stem(agent: str) -> str:
+    """Return an agent's name as part of a file name; those of two names differ."""
+    return re.sub(r"[^A-Za-z0-9_-]", lambda found: f"%{ord(found[0]):02X}", agent)
+
+
+def _make_folder(place: str) -> None:
+    """Make the folder of the decisions, but no root: a wrong one would swallow every decision."""
+    if not os.path.isdir(f"{place}/state"):  # noqa: PTH112 - importing pathlib takes too long
+        raise FileNotFoundError(errno.ENOENT, "no such root")
+    with suppress(FileExistsError):
+        os.mkdir(f"{place}/{DECISIONS}")  # noqa: PTH102
+
+
+def _append(path: str, line: bytes) -> None:
+    """Append a line by one write, which no other writer can divide. Raises OSError."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a FIFO never blocks
+    fd = os.open(path, flags, 0o666)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        if found.st_size + len(line) > MOST_DECISION_BYTES:
+            raise OSError(errno.EFBIG, "too large")
+        # The rest of a line that was written in part is not sent after it: it could end up behind another's line. The
+        # hive leaves such a part out, and reads the line that follows it.
+        if os.write(fd, line) < len(line):
+            raise OSError(errno.ENOSPC, "no space")
+    finally:
+        os.close(fd)
+    if found.st_size == 0:
+        _remove_old(path)
+
+
+def _remove_old(path: str) -> None:
+    """Remove all but an agent's newest files, by the months in their names."""
+    folder, _, name = path.rpartition("/")
+    stem = name[: -len("2025-11" + DECISIONS_SUFFIX)]
+    form = re.compile(re.escape(stem) + r"\d{4}-\d\d" + re.escape(DECISIONS_SUFFIX))
+    for old in sorted(filter(form.fullmatch, os.listdir(folder)))[:-_KEPT_FILES]:  # noqa: PTH208
+        with suppress(OSError):  # gone already, or not ours; the decision is recorded all the same
+            os.unlink(f"{folder}/{old}")  # noqa: PTH108
+
+
+def _remedy(error: OSError, place: str) -> str:
+    """Return what went wrong and what to do."""
+    match error.errno:
+        case errno.ENOENT:
+            return (
+                f"there is no folder {place}/state: give the fleet's root, or make that folder if {place} is the root"
+            )
+        case errno.ENOSPC | errno.EDQUOT:
+            return "the disk is full: make room, then record it again"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return f"{error.strerror}: let the agent's user write there, then record it again"
+        case errno.EFBIG:
+            return f"the file may not be larger than {MOST_DECISION_BYTES >> 20} MiB: report only closed trades"
+        case _:
+            return str(error.strerror or error)
 
 
 # --- what the files say -----------------------------------------------------------------------------------------------
@@ -352,3 +507,53 @@ def _is_ratio(value: object) -> TypeGuard[float]:
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# --- in a shell -------------------------------------------------------------------------------------------------------
+
+
+def _main() -> int:
+    """Run ``record`` by the command line; return 0, 75 (try again later) or 78 (a person must act)."""
+    import argparse  # noqa: PLC0415 - agents that import this module do not need it
+
+    parser = argparse.ArgumentParser(prog="client.py", description="What an agent reports to the Capital Governor.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    each = commands.add_parser(
+        "record",
+        help="Report a decision, usually a closed trade.",
+        description="Append a decision of an agent to its file in state/decisions/, for the hive. The exit code is 0 if"
+        " it is recorded; else it does not count, and the code is 75 if the disk is full, 78 if a person must act, and"
+        " 2 if an argument is wrong.",
+    )
+    each.add_argument("agent", metavar="AGENT", help="Its name, as in the allocations.")
+    each.add_argument("pnl", metavar="PNL", help="Profit or loss in account currency, or none if no trade was closed.")
+    each.add_argument("--at", metavar="TIME", help="When, as in 2025-11-03T21:14:07Z. Default: now.")
+    each.add_argument("--id", default="", metavar="TEXT", help="Of decisions with the same id only the first counts.")
+    each.add_argument("--root", metavar="PATH", help="Default: NEOLIGHT_ROOT, else the current folder.")
+    given = parser.parse_args()
+    try:
+        record(given.agent, _amount(given.pnl), root=given.root, at=_time(given.at), decision_id=given.id)
+    except NotRecordedError as error:
+        print(f"record: {error}", file=sys.stderr)  # noqa: T201
+        return 75 if error.errno in {errno.ENOSPC, errno.EDQUOT} else 78
+    except ValueError as error:
+        each.error(str(error))
+    return 0
+
+
+def _amount(text: str) -> float | None:
+    try:
+        return None if text == "none" else float(text)
+    except ValueError:
+        raise ValueError(f"PNL is {text!r}, and must be an amount such as 12.5 or -3, or none") from None
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"--at is {text!r}, and must be a time such as 2025-11-03T21:14:07Z") from None
+
+
+if __name__ == "__main__":
+    raise SystemExit(_main())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 DAY_SECONDS: Final = 86_400.0
@@ -60,6 +60,30 @@ class DaySums:
         self.high, self.low = max(self.high, self.pnl), min(self.low, self.pnl)
         if self.high - self.pnl > self.fall:
             self.fall, self.fall_from = self.high - self.pnl, self.high
+
+    def followed_by(self, later: DaySums) -> DaySums:
+        """Return the sums of these decisions and, after them, those of ``later``."""
+        if not (self.trades and later.trades):
+            other = later if later.trades else self
+            return replace(other, decisions=self.decisions + later.decisions)
+        falls = (
+            (self.fall, self.fall_from),
+            (later.fall, self.pnl + later.fall_from),
+            (self.high - self.pnl - later.low, self.high),
+        )
+        fall, fall_from = max(falls)
+        return DaySums(
+            decisions=self.decisions + later.decisions,
+            trades=self.trades + later.trades,
+            wins=self.wins + later.wins,
+            pnl=self.pnl + later.pnl,
+            high=max(self.high, self.pnl + later.high),
+            low=min(self.low, self.pnl + later.low),
+            fall=fall,
+            fall_from=fall_from,
+            first_at=min(self.first_at, later.first_at),
+            last_at=max(self.last_at, later.last_at),
+        )
 
     def part_after(self, start: float) -> float:
         """Return the part of the trades after ``start``, 0..1, as if they were spread evenly over their time."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any, Final
 
 from capital_governor.contracts.instants import Instant, read_instant
@@ -16,6 +17,7 @@ FUTURE_TOLERANCE_SECONDS: Final = 60.0
 """Clocks of two machines differ by up to this; a decision further ahead is dated in the future."""
 MOST_PNL: Final = 1e12
 """A larger amount is an error. The limit also keeps every sum finite."""
+NOBODY: Final[Mapping[str, float]] = MappingProxyType({})
 KEPT_DECISIONS: Final = 1_000
 """NeoLight's file keeps this many, so a busy fleet's file covers less than 30 days."""
 
@@ -63,6 +65,24 @@ class History:
     days: Mapping[int, DaySums] = field(default_factory=dict)
     first_at: float | None = None
 
+    def joined(self, reported: History) -> History:
+        """Return this history and, from its first decision on, the one that the agent has reported itself."""
+        firsts = [each.first_at for each in (self, reported) if each.first_at is not None]
+        days = dict(self.days)
+        for day, sums in reported.days.items():
+            days[day] = days[day].followed_by(sums) if day in days else sums
+        latest = [each.latest_at for each in (self, reported) if each.latest_at is not None]
+        return History(
+            trades=sorted([*self.trades, *reported.trades], key=lambda trade: trade.at),
+            latest_at=max(latest, default=None),
+            total=self.total + reported.total,
+            waiting=self.waiting,
+            lost=self.lost,
+            problem=self.problem or reported.problem,
+            days=days,
+            first_at=min(firsts, default=None),
+        )
+
     def saw(self, at: float) -> None:
         """Take a decision's time into account."""
         self.latest_at = at if self.latest_at is None else max(at, self.latest_at)
@@ -88,7 +108,12 @@ class DecisionFile:
     warnings: tuple[str, ...]
 
 
-def record_of(document: Mapping[str, Any], now: float) -> DecisionFile | str:
+NO_FILE: Final = DecisionFile(entries=(), agents=MappingProxyType({}), updated_at=None, oldest_at=None, warnings=())
+
+
+def record_of(
+    document: Mapping[str, Any], now: float, reported_from: Mapping[str, float] = NOBODY
+) -> DecisionFile | str:
     """Return the decisions in the document, or why it has none, in one clause.
 
     An unreadable entry makes only its own agent's figures untrustworthy.
@@ -96,6 +121,8 @@ def record_of(document: Mapping[str, Any], now: float) -> DecisionFile | str:
     Args:
         document: of the file.
         now: seconds since 1970 UTC.
+        reported_from: by agent that reports its decisions itself, the time of the first one. From then on its
+            decisions in this file do not count, since they are the same ones.
     """
     listed = document.get("decisions")
     if not isinstance(listed, list):
@@ -108,10 +135,12 @@ def record_of(document: Mapping[str, Any], now: float) -> DecisionFile | str:
         name = decision.get("agent") if isinstance(decision, dict) else None
         if not isinstance(name, str) or not name or not name.isprintable():
             continue
-        history = agents.setdefault(name, History())
         at = read_instant(decision.get("timestamp"))
-        entry = _entry(name, decision, at)
+        entry = entry_of(name, decision, at, attributed=decision.get("pnl_attributed"))
         entries.append(entry)
+        if is_reported(entry, reported_from):
+            continue
+        history = agents.setdefault(name, History())
         history.total += 1
         if at is not None and is_future(at.utc, now):
             future += 1
@@ -148,8 +177,15 @@ def number(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _entry(name: str, decision: Mapping[str, Any], at: Instant | None) -> AgentDecision:
-    stamp, attributed, pnl = (decision.get(key) for key in ("timestamp", "pnl_attributed", "pnl"))
+def is_reported(entry: AgentDecision, reported_from: Mapping[str, float]) -> bool:
+    """Whether the agent reports its decisions of this time itself; see ``record_of``."""
+    first = reported_from.get(entry.agent)
+    return first is not None and entry.at is not None and entry.at >= first
+
+
+def entry_of(name: str, decision: Mapping[str, Any], at: Instant | None, *, attributed: object) -> AgentDecision:
+    """Return a decision of an agent; its ``pnl`` counts only if ``attributed`` is true."""
+    stamp, pnl = decision.get("timestamp"), decision.get("pnl")
     named = ascii((name, stamp, decision.get("decision"), decision.get("reasoning")))
     key = blake2b(named.encode(), digest_size=9).hexdigest()
     if at is None:

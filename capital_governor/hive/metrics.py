@@ -6,20 +6,23 @@ a bad or inactive agent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from capital_governor.contracts.instants import Instant, read_instant
-from capital_governor.hive.day_sums import DAY_SECONDS, DaySums, Trade
-from capital_governor.hive.decisions import KEPT_DECISIONS, DecisionFile, History, number, record_of
+from capital_governor.hive.day_sums import DAY_SECONDS
+from capital_governor.hive.decisions import KEPT_DECISIONS, DecisionFile, History, number
+from capital_governor.hive.joined_decisions import NO_ZONE, gaps_of, joined, nobody, usable_record
 from capital_governor.hive.past import Past, iso
-from capital_governor.hive.state_files import PAUSE, PERFORMANCE, REGIME, REVENUE, StateFile, StateFiles
+from capital_governor.hive.reported_decisions import FOLDER, Reported
+from capital_governor.hive.state_files import PAUSE, REGIME, REVENUE, StateFile, StateFiles
 from capital_governor.hive.trade_statistics import (
     WINDOW_DAYS,
     Gap,
     daily_sharpe,
     drawdown_percent,
+    in_order,
     max_drawdown_percent,
     profit,
     win_rate,
@@ -27,15 +30,18 @@ from capital_governor.hive.trade_statistics import (
     windowed_days,
 )
 
-SILENT_SECONDS: Final = DAY_SECONDS
-"""Without a new record for longer than this, the recorder counts as dead."""
 REGIME_AGE_SECONDS: Final = 900.0
 """Three times the interval at which NeoLight's regime detector writes."""
-NO_ZONE: Final = "has no time zone"
+NOTHING: Final = Reported()
 
 
 def payload(
-    files: StateFiles, now: float, capital: float, past: Past | None = None, warnings: Sequence[str] = ()
+    files: StateFiles,
+    now: float,
+    capital: float,
+    past: Past | None = None,
+    warnings: Sequence[str] = (),
+    reported: Reported = NOTHING,
 ) -> dict[str, Any]:
     """Return the payload of ``GET /meta/metrics``, or ``{"error": ..., "timestamp": ..., "sources": ...}``.
 
@@ -48,19 +54,20 @@ def payload(
         capital: what the fleet's account held 30 days ago, in account currency.
         past: history of decisions that are no longer in the file; None: nothing is known.
         warnings: about ``past``, copied into the payload.
+        reported: what agents have reported themselves.
     """
-    record = _record(files.performance, now)
+    record = usable_record(files.performance, reported, now)
     if isinstance(record, str):
-        return _refusal(f"{PERFORMANCE} {record}", files, now)
+        return _refusal(record, files, reported, now)
     if files.regime.problem and not files.regime.missing:
-        return _refusal(f"{REGIME}: {files.regime.problem}", files, now)
-    if not any(_recent(history, now) for history in record.agents.values()):
-        return _refusal(f"{PERFORMANCE} holds no decision of the last {WINDOW_DAYS} days", files, now)
+        return _refusal(f"{REGIME}: {files.regime.problem}", files, reported, now)
     whole = past or Past()
-    listed = {agent: history for agent, history in whole.histories(record, now).items() if _recent(history, now)}
+    listed = joined(record, whole, reported, now)
+    if not listed:
+        return _refusal(nobody(record, reported), files, reported, now)
     revenue = _revenue(files.revenue)
     per_agent = {
-        agent: _agent(history, whole.gaps, now, capital) | _revenue_of(revenue.get(agent), now)
+        agent: _agent(history, gaps_of(agent, whole, reported), now, capital) | _revenue_of(revenue.get(agent), now)
         for agent, history in listed.items()
     }
     per_strategy = _strategies(files.strategies)
@@ -69,7 +76,7 @@ def payload(
         "cache_timestamp": _iso(now),
         "per_agent": per_agent,
         "per_strategy": per_strategy,
-        "guardian": _guardian(files.pause, listed, whole, now, capital),
+        "guardian": _guardian(files.pause, listed, (whole, reported.past), now, capital),
         "market_regime": dict(files.regime.document or {}),
         "summary": {
             "total_agents": len(per_agent),
@@ -78,11 +85,12 @@ def payload(
             "top_strategy": _top(per_strategy, "score"),
         },
         "source": "capital_governor_hive",
-        "sources": _sources(files),
+        "sources": _sources(files, reported),
         "warnings": [
             *record.warnings,
             *_beginning(record, past, now),
             *warnings,
+            *reported.warnings,
             *_regime_warnings(files.regime, now),
             *_naive(files),
         ],
@@ -90,27 +98,6 @@ def payload(
 
 
 # --- the parts of the payload -----------------------------------------------------------------------------------------
-
-
-def _record(file: StateFile, now: float) -> DecisionFile | str:
-    if file.document is None:
-        return f"cannot be used: {file.problem}"
-    record = record_of(file.document, now)
-    if isinstance(record, str) or record.updated_at is None:
-        return record if isinstance(record, str) else "holds no decision"
-    silent = now - record.updated_at
-    if silent > SILENT_SECONDS:
-        naive = "; ".join(each for each in record.warnings if NO_ZONE in each)
-        return f"was last added to {silent / 3600:.0f} h ago: what records decisions seems to be dead" + (
-            f" ({naive})" if naive else ""
-        )
-    return record
-
-
-def _recent(history: History, now: float) -> bool:
-    """Whether the agent has a decision in the window, or one with an unreadable time."""
-    latest = history.latest_at
-    return bool(history.problem) or (latest is not None and now - latest < WINDOW_DAYS * DAY_SECONDS)
 
 
 def _agent(history: History, gaps: Sequence[Gap], now: float, capital: float) -> dict[str, Any]:
@@ -121,7 +108,7 @@ def _agent(history: History, gaps: Sequence[Gap], now: float, capital: float) ->
         record["pnl_1d"] = profit(history.trades, now, 1, history.days)
         record["pnl_7d"] = profit(history.trades, now, 7, history.days)
         record["winrate_30d"] = win_rate(month, days)
-        record["max_dd_30d"] = max_drawdown_percent([*days, *month], capital)
+        record["max_dd_30d"] = max_drawdown_percent(in_order(days, month), capital)
         sharpe = daily_sharpe(history.trades, now, capital, history.days, history.first_at, gaps)
         if isinstance(sharpe, str):
             problem = f"no Sharpe ratio: {sharpe}"
@@ -177,12 +164,14 @@ def _strategies(file: StateFile) -> dict[str, Any]:
     return found
 
 
-def _guardian(file: StateFile, agents: Mapping[str, History], past: Past, now: float, capital: float) -> dict[str, Any]:
+def _guardian(
+    file: StateFile, agents: Mapping[str, History], pasts: Iterable[Past], now: float, capital: float
+) -> dict[str, Any]:
     """Return the pause, which ends at its ``until``, and the drawdown of the whole fleet."""
     trades = sorted((each for history in agents.values() for each in history.trades), key=lambda trade: trade.at)
     reason = _pause(file, now)
-    steps: list[Trade | DaySums] = [*windowed_days(past.fleet, now, WINDOW_DAYS), *windowed(trades, now, WINDOW_DAYS)]
-    fallen = drawdown_percent(steps, capital)
+    days = [sums for past in pasts for sums in windowed_days(past.fleet, now, WINDOW_DAYS)]
+    fallen = drawdown_percent(in_order(days, windowed(trades, now, WINDOW_DAYS)), capital)
     return {"is_paused": bool(reason), "drawdown": fallen, "reason": reason or "Normal operation"}
 
 
@@ -241,12 +230,13 @@ def _has_no_zone(at: Instant | None) -> bool:
     return at is not None and at.naive
 
 
-def _sources(files: StateFiles) -> dict[str, str]:
-    return {path: file.problem or "read" for path, file in files.by_path.items()}
+def _sources(files: StateFiles, reported: Reported) -> dict[str, str]:
+    found = {path: file.problem or "read" for path, file in files.by_path.items()}
+    return found | {str(FOLDER): reported.problem or "read"}
 
 
-def _refusal(error: str, files: StateFiles, now: float) -> dict[str, Any]:
-    return {"error": error, "timestamp": _iso(now), "sources": _sources(files)}
+def _refusal(error: str, files: StateFiles, reported: Reported, now: float) -> dict[str, Any]:
+    return {"error": error, "timestamp": _iso(now), "sources": _sources(files, reported)}
 
 
 def _top(records: Mapping[str, Mapping[str, Any]], field: str) -> str | None:

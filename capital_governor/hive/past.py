@@ -10,13 +10,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from capital_governor.hive.day_sums import DAY_SECONDS, DaySums, Trade, day_of
-from capital_governor.hive.decisions import KEPT_DECISIONS, AgentDecision, DecisionFile, History, is_future
+from capital_governor.hive.decisions import (
+    KEPT_DECISIONS,
+    NOBODY,
+    AgentDecision,
+    DecisionFile,
+    History,
+    is_future,
+    is_reported,
+)
 from capital_governor.hive.trade_statistics import WINDOW_DAYS, Gap
 
 MOST_AGENTS: Final = 10_000
@@ -54,6 +62,7 @@ class Past:
         gaps: times of which decisions were missed, oldest first.
         unread: unreadable decisions that left the file, by UTC day of the look.
         forgotten: number of agents left out, since there were too many.
+        kept: how many decisions in ``left`` are kept one by one.
     """
 
     since: float | None = None
@@ -64,14 +73,18 @@ class Past:
     gaps: list[Gap] = field(default_factory=list)
     unread: dict[int, int] = field(default_factory=dict)
     forgotten: int = 0
+    kept: int = KEPT_DECISIONS
 
-    def look(self, entries: Sequence[AgentDecision], now: float) -> list[str]:
+    def look(
+        self, entries: Sequence[AgentDecision], now: float, reported_from: Mapping[str, float] = NOBODY
+    ) -> list[str]:
         """Add the current content of the file; return warnings about the change, one sentence each.
 
         Args:
             entries: the content of the file, in its order. If no entry has a time up to ``now``, nothing is done: the
                 file has no history, or the clock is far behind.
             now: seconds since 1970 UTC.
+            reported_from: see ``record_of``; what agents have reported themselves is not summed up.
         """
         times = _times(entries, now)
         if not times:
@@ -84,14 +97,40 @@ class Past:
         self.held = list(entries)
         # Ages are counted from the newest decision, so that a wrong clock does not delete the history.
         present = max(0.0, min(now, max(times)))
-        self._sum_up(present)
+        self._sum_up(present, reported_from)
         self._forget(present)
         return said
 
-    def histories(self, record: DecisionFile, now: float) -> dict[str, History]:
-        """Return all decisions of each agent, in the file and before, sorted by name; changes those of ``record``."""
+    def add(self, entries: Sequence[AgentDecision], now: float) -> None:
+        """Add decisions that are in no file that keeps the last ones only; none may be dated in the future."""
+        self.left = sorted([*self.left, *entries], key=lambda entry: entry.at or 0.0)
+        if self.left:
+            present = max(0.0, min(now, self.left[-1].at or 0.0))
+            self._sum_up(present, NOBODY)
+            self._forget(present)
+
+    def summed_until(self) -> dict[str, float]:
+        """Return by agent the time of its last trade that is known by a sum only."""
+        found = {
+            name: max((sums.last_at for sums in past.days.values() if sums.trades), default=None)
+            for name, past in self.agents.items()
+        }
+        return {name: at for name, at in found.items() if at is not None}
+
+    def histories(
+        self, record: DecisionFile, now: float, reported_from: Mapping[str, float] = NOBODY
+    ) -> dict[str, History]:
+        """Return all decisions of each agent, in the file and before, sorted by name.
+
+        Args:
+            record: what is in the file; its histories are changed.
+            now: seconds since 1970 UTC.
+            reported_from: see ``record_of``.
+        """
         found = dict(record.agents)
         for entry in self.left:
+            if is_reported(entry, reported_from):
+                continue
             history = found.setdefault(entry.agent, History())
             history.total += 1
             if entry.at is None or is_future(entry.at, now):
@@ -186,14 +225,15 @@ class Past:
         self.fleet = {each: sums for each, sums in self.fleet.items() if each < day}
         self.left = [entry for entry in self.left if entry.at is not None and entry.at < oldest]
 
-    def _sum_up(self, now: float) -> None:
+    def _sum_up(self, now: float, reported_from: Mapping[str, float]) -> None:
         """Sum up decisions that have left the file and are too many or too old to be kept one by one."""
-        count = max(0, len(self.left) - KEPT_DECISIONS)
+        count = max(0, len(self.left) - self.kept)
         begin = (day_of(now) - WINDOW_DAYS) * DAY_SECONDS
         while count < len(self.left) and (self.left[count].at or 0.0) < begin:
             count += 1
         for entry in self.left[:count]:
-            self._add(entry, now)
+            if not is_reported(entry, reported_from):
+                self._add(entry, now)
         del self.left[:count]
 
     def _add(self, entry: AgentDecision, now: float) -> None:

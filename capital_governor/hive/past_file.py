@@ -15,8 +15,9 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from capital_governor.hive.day_sums import DAY_SECONDS, DaySums
-from capital_governor.hive.decisions import KEPT_DECISIONS, AgentDecision, record_of
+from capital_governor.hive.decisions import KEPT_DECISIONS, NOBODY, AgentDecision, record_of
 from capital_governor.hive.past import AgentPast, Past
+from capital_governor.hive.reported_decisions import Reported, ReportedDecisions
 from capital_governor.hive.state_files import StateFile, StateFiles, bounded
 
 PAST: Final = Path("state", "capital_governor_hive.json")
@@ -70,9 +71,14 @@ class HistoryFile:
     Args:
         root: the folder with ``state/``.
         say: takes a sentence for the log.
+
+    Attributes:
+        reported: what agents have reported themselves, as of the last look. It is in their own files only.
     """
 
     def __init__(self, root: Path, say: Callable[[str], object]) -> None:
+        self.reported = Reported()
+        self._folder = ReportedDecisions(root)
         self._path = root / PAST
         self._say = say
         self._lock = threading.Lock()
@@ -86,6 +92,8 @@ class HistoryFile:
     @contextmanager
     def look(self, find: Callable[[], StateFiles], now: float) -> Iterator[tuple[StateFiles, Past | None, list[str]]]:
         """Add the decisions in the file to the history; yield files, history and warnings, fixed during the block.
+
+        So is ``reported``, what agents have reported themselves.
 
         The files are read while no other look runs, since an older reading would look like a file that was put back. If
         another look hangs on the disk, the files are yielded without the history, with a warning.
@@ -110,14 +118,17 @@ class HistoryFile:
     def _taken_in(self, file: StateFile, now: float) -> tuple[Past | None, list[str]]:
         document = file.document or {}
         if document.get("simulated") is True:
+            self.reported = self._folder.read(now, NOBODY)
             return None, []
+        trouble = self._refresh(now)
+        self.reported = self._folder.read(now, self._past.summed_until())
         record = record_of(document, now)
-        if not isinstance(record, str):
-            trouble = self._refresh(now)
-            if trouble or self._trouble or not self._written or self._past.held != record.entries:
-                for sentence in self._past.look(record.entries, now):
-                    self._say(sentence)
-                self._note(trouble or self._save())
+        if not isinstance(record, str) and (
+            trouble or self._trouble or not self._written or self._past.held != record.entries
+        ):
+            for sentence in self._past.look(record.entries, now, self.reported.first_at):
+                self._say(sentence)
+            self._note(trouble or self._save())
         return self._past, [*filter(None, (self._lost, self._trouble)), *self._past.warnings()]
 
     def seconds_to_next(self) -> float:

@@ -26,6 +26,7 @@ from starlette.routing import Route
 from capital_governor.adapters.line_writer import LineWriter
 from capital_governor.hive.metrics import payload
 from capital_governor.hive.past_file import BUSY, LONGEST_SECONDS, HistoryFile
+from capital_governor.hive.reported_decisions import FOLDER
 from capital_governor.hive.sampler import Sampler
 from capital_governor.hive.state_files import (
     PERFORMANCE,
@@ -122,6 +123,7 @@ class Hive:
         """Answer 200: the hive is up, whatever is in the files."""
         files = read_all(self.root)
         found = {path: file.problem or "read" for path, file in files.by_path.items()}
+        found[str(FOLDER)] = self._memory.reported.problem or "read"
         return _answer(HTTP_OK, {"status": "up", "source": "capital_governor_hive", "sources": found})
 
     def metrics(self, _: Request) -> Response:
@@ -133,7 +135,7 @@ class Hive:
             if BUSY in warnings:
                 self._warn([BUSY])
                 return _answer(UNAVAILABLE, {"error": BUSY})
-            document = payload(files, now, self.capital, past, warnings)
+            document = payload(files, now, self.capital, past, warnings, self._memory.reported)
             self._warn(document.get("warnings", ()))
         return _answer(UNAVAILABLE if "error" in document else HTTP_OK, document)
 

@@ -124,7 +124,7 @@ class Watch:
 
 def _parsed(content: bytes) -> Any:  # noqa: ANN401 - any JSON value
     text = content.decode(next((encoding for mark, encoding in _MARKS if content.startswith(mark)), "utf-8"))
-    document = json.loads(text, parse_constant=str, parse_float=_finite)
+    document = json.loads(text, parse_constant=str, parse_float=finite)
     if _ESCAPED_SURROGATE.search(text):  # a lone surrogate would make the whole payload unreadable
         document = json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
     return document
@@ -142,7 +142,8 @@ def _sentence(error: ValueError | RecursionError) -> str:
             return "has a number that is too long"
 
 
-def _finite(text: str) -> float | str:
+def finite(text: str) -> float | str:
+    """Return the number that a JSON text means; the text itself if it is too large for one."""
     number = float(text)
     return number if math.isfinite(number) else text
 

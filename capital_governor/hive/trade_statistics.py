@@ -36,6 +36,12 @@ def windowed_days(days: Mapping[int, DaySums], now: float, window_days: float) -
     return [sums for sums in found if sums.trades and sums.part_after(start) > 0.0]
 
 
+def in_order(days: Iterable[DaySums], trades: Iterable[Trade]) -> list[Trade | DaySums]:
+    """Return the steps of an equity curve, oldest first; a day sum counts as made at its first trade."""
+    steps: list[Trade | DaySums] = [*days, *trades]
+    return sorted(steps, key=lambda step: step.first_at if isinstance(step, DaySums) else step.at)
+
+
 def profit(trades: Sequence[Trade], now: float, window_days: float, days: Mapping[int, DaySums] = NO_DAYS) -> float:
     """Return the sum of the profits and losses in the last ``window_days`` x 24 h.
 

@@ -198,7 +198,7 @@ def test_guardian(pause: object, paused: bool) -> None:
 @pytest.mark.parametrize(
     ("documents", "said"),
     [
-        ({}, "cannot be used: missing"),
+        ({}, "there is neither state/performance_attribution.json nor state/decisions/"),
         ({"performance": "torn or no JSON"}, "cannot be used: torn"),
         ({"performance": {}}, "no list of decisions"),
         ({"performance": {"decisions": {}}}, "no list of decisions"),
@@ -230,6 +230,7 @@ def test_files_that_no_decision_needs_are_reported_and_no_reason_to_hold() -> No
         "state/revenue_by_agent.json": "torn",
         "runtime/market_regime.json": "missing",
         "state/guardian_pause.json": "missing",
+        "state/decisions": "missing",
     }
     assert whole["per_agent"]["SmartTrader"]["revenue_total"] is None
     assert whole["market_regime"] == {}

@@ -287,8 +287,7 @@ def _file_stem(agent: str) -> str:
 
 def _make_folder(place: str) -> None:
     """Make the folder of the decisions, but no root: a wrong one would swallow every decision."""
-    if not os.path.isdir(f"{place}/state"):  # noqa: PTH112 - importing pathlib takes too long
-        raise FileNotFoundError(errno.ENOENT, "no such root")
+    os.stat(f"{place}/state/.")  # noqa: PTH116 - importing pathlib takes too long
     with suppress(FileExistsError):
         os.mkdir(f"{place}/{DECISIONS}")  # noqa: PTH102
 

@@ -17,6 +17,8 @@ FUTURE_TOLERANCE_SECONDS: Final = 60.0
 """Clocks of two machines differ by up to this; a decision further ahead is dated in the future."""
 MOST_PNL: Final = 1e12
 """A larger amount is an error. The limit also keeps every sum finite."""
+SAME_SECONDS: Final = 60.0
+"""The times of one decision in two records of it differ by up to this."""
 NOBODY: Final[Mapping[str, float]] = MappingProxyType({})
 KEPT_DECISIONS: Final = 1_000
 """NeoLight's file keeps this many, so a busy fleet's file covers less than 30 days."""
@@ -121,8 +123,8 @@ def record_of(
     Args:
         document: of the file.
         now: seconds since 1970 UTC.
-        reported_from: by agent that reports its decisions itself, the time of the first one. From then on its
-            decisions in this file do not count, since they are the same ones.
+        reported_from: by agent that reports its decisions itself, the time of the first one. From a minute before
+            on its decisions in this file do not count, since they are the same ones.
     """
     listed = document.get("decisions")
     if not isinstance(listed, list):
@@ -180,7 +182,7 @@ def number(value: object) -> float | None:
 def is_reported(entry: AgentDecision, reported_from: Mapping[str, float]) -> bool:
     """Whether the agent reports its decisions of this time itself; see ``record_of``."""
     first = reported_from.get(entry.agent)
-    return first is not None and entry.at is not None and entry.at >= first
+    return first is not None and entry.at is not None and entry.at >= first - SAME_SECONDS
 
 
 def entry_of(name: str, decision: Mapping[str, Any], at: Instant | None, *, attributed: object) -> AgentDecision:

@@ -6,7 +6,9 @@ Each file is read as it grows. If one was changed in another way, all are read a
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,11 +17,12 @@ from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 from capital_governor.client import DECISIONS, DECISIONS_SUFFIX, MOST_DECISION_BYTES
 from capital_governor.contracts.instants import read_instant
 from capital_governor.hive.day_sums import DAY_SECONDS
-from capital_governor.hive.decisions import AgentDecision, entry_of, is_future
+from capital_governor.hive.decisions import SAME_SECONDS, AgentDecision, entry_of, is_future
 from capital_governor.hive.past import LONGEST_NAME, Past
 from capital_governor.hive.state_files import finite
 from capital_governor.hive.trade_statistics import WINDOW_DAYS
@@ -32,6 +35,7 @@ MOST_BYTES: Final = MOST_DECISION_BYTES + (1 << 20)
 """Several writers at once may exceed the size that each of them checks."""
 _CHUNK: Final = 1 << 20
 _TAIL: Final = 256
+_NAMED: Final = re.compile(rf"^(.+)\.\d{{4}}-\d\d{re.escape(DECISIONS_SUFFIX)}$")
 _DECODER: Final = json.JSONDecoder(parse_constant=str, parse_float=finite)
 
 
@@ -228,7 +232,7 @@ class ReportedDecisions:
             at = entry.at or 0.0
             if is_future(at, now):
                 self._ahead.append(entry)
-            elif at <= covered_until.get(entry.agent, float("-inf")):
+            elif at <= covered_until.get(entry.agent, -math.inf) + SAME_SECONDS:
                 self._covered[entry.agent] += 1
             elif at > oldest:
                 taken.append(entry)
@@ -246,7 +250,8 @@ class ReportedDecisions:
         found = {agent: text for agent, (at, text) in self._unreadable.items() if at is None or at > oldest}
         for name, file in self._files.items():
             if file.problem:
-                found |= dict.fromkeys(file.agents, f"{FOLDER / name} {file.problem}")
+                agents = file.agents or set(_NAMED.findall(unquote(name)))
+                found |= dict.fromkeys(agents, f"{FOLDER / name} {file.problem}")
         return found
 
     def _warnings(self) -> Iterator[str]:

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_before_delay, wait_random_exponential
 
-from capital_governor.adapters.http_failure import failure_text
+from capital_governor.adapters.fetch_hints import DASHBOARD_HINTS, HIVE_HINTS, NO_HINTS, Hints
+from capital_governor.adapters.http_failure import failure_text, is_tls
 from capital_governor.adapters.http_get import USER_AGENT, get, httpx, tls_context
 from capital_governor.adapters.loopback import is_loopback
 from capital_governor.contracts.text import clean
@@ -61,17 +62,24 @@ class _ServerError(Exception):
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(status, reason)
-        self._status, self._reason = status, reason
+        self.reason = reason
+        self._status = status
 
     def text(self, shown: str) -> str:
         """Return the answer in words; ``shown`` is how to name the server."""
-        return _answered(self._status, shown, self._reason)
+        return _answered(self._status, shown, self.reason)
 
 
 def dashboard_of(settings: Settings) -> Dashboard:
     """Return the dashboard that the settings name."""
     token = "" if settings.dashboard_token is None else settings.dashboard_token.get_secret_value()
-    return Dashboard(settings.dashboard_url, settings.fetch_deadline_seconds, settings.fetch_max_bytes, token=token)
+    return Dashboard(
+        settings.dashboard_url,
+        settings.fetch_deadline_seconds,
+        settings.fetch_max_bytes,
+        token=token,
+        hints=HIVE_HINTS if settings.hive else DASHBOARD_HINTS,
+    )
 
 
 def token_warnings(settings: Settings) -> list[str]:
@@ -91,6 +99,7 @@ class Dashboard:
         deadline_seconds: for one request in all, retries included.
         max_bytes: a longer body is refused.
         token: sent as ``Authorization: Bearer ...``; printable ASCII without blanks. It is removed from all answers.
+        hints: what to add to a refusal of ``fetch``.
         back_off: returns the seconds to wait before another attempt, from tenacity's state of the call.
     """
 
@@ -101,12 +110,14 @@ class Dashboard:
         max_bytes: int,
         *,
         token: str = "",
+        hints: Hints = NO_HINTS,
         back_off: Callable[[RetryCallState], float] | None = None,
     ) -> None:
         self._url = url
         self._deadline_seconds = deadline_seconds
         self._max_bytes = max_bytes
         self._token = token
+        self._hints = hints
         self._hidden = _forms(token)
         self._headers = _HEADERS | ({"Authorization": f"Bearer {token}"} if token else {})
         self._back_off = back_off or wait_random_exponential(multiplier=0.25, max=2.0)
@@ -136,18 +147,22 @@ class Dashboard:
                     return Refusal(Reason.FETCH_FAILED, "the dashboard's URL must not carry a user and a password")
                 shown = clean(str(target))
                 return await self._retrying()(self._attempt, target, read)
-        except TimeoutError as error:
-            if deadline.expired():
-                return Refusal(Reason.FETCH_FAILED, f"no answer within {self._deadline_seconds:g} s from {shown}")
-            return Refusal(Reason.FETCH_FAILED, failure_text(error, shown))
         except httpx.InvalidURL:
             # The text of the error quotes the URL, which may contain a password.
             return Refusal(Reason.FETCH_FAILED, "the dashboard's URL is not a valid one")
         except Exception as error:  # noqa: BLE001 - any error means that this cycle has no payload
-            return Refusal(
-                Reason.FETCH_FAILED,
-                error.text(shown) if isinstance(error, _ServerError) else failure_text(error, shown),
-            )
+            if isinstance(error, TimeoutError) and deadline.expired():
+                said, hint = f"no answer within {self._deadline_seconds:g} s from {shown}", self._hints.silent
+            elif isinstance(error, _ServerError):
+                said, hint = error.text(shown), "" if error.reason else self._hints.unexplained
+            else:
+                said, hint = failure_text(error, shown), self._hint_of(error)
+            return _refusal(said, hint if path == _METRICS else "")
+
+    def _hint_of(self, error: Exception) -> str:
+        if is_tls(error):  # the text of the failure has its own
+            return ""
+        return self._hints.absent if isinstance(error, httpx.ConnectError) else self._hints.silent
 
     def _target(self, path: bytes) -> httpx.URL:
         if path not in self._targets:
@@ -198,8 +213,7 @@ class Dashboard:
         # The target of a redirect is not shown, since it may contain secrets.
         note = ", a redirect, which is not followed" if response.has_redirect_location else ""
         said = _answered(status, clean(str(target)) + note, reason)
-        hint = self._hint(status, target)
-        return Refusal(Reason.FETCH_FAILED, f"{said}; {hint}" if hint else said)
+        return _refusal(said, self._hint(status, target, explained=bool(reason)))
 
     async def _reason_of(self, response: httpx.Response) -> str:
         """Return the ``error`` of a JSON body, as the hive sends it, if it comes at once; else ""."""
@@ -213,17 +227,19 @@ class Dashboard:
             return ""
         return clean(document.get("error")) if isinstance(document, dict) else ""
 
-    def _hint(self, status: int, target: httpx.URL) -> str:
+    def _hint(self, status: int, target: httpx.URL, *, explained: bool) -> str:
         """Return what an operator can do about a status; empty if nothing special."""
         if status in _UNAUTHORIZED:
             return f"it does not take this {_TOKEN}: correct it" if self._token else f"it wants a token: set {_TOKEN}"
-        if status == _NOT_FOUND and target.raw_path.endswith(_METRICS):
+        if not target.raw_path.endswith(_METRICS):
+            return ""
+        if status == _NOT_FOUND:
             often = "" if target.port == _METRICS_PORT else f", often at port {_METRICS_PORT}"
-            return (
+            return self._hints.foreign or (
                 "this server has no /meta/metrics: set NEOLIGHT_DASHBOARD_URL to the dashboard that has it "
                 f"(NeoLight's{often})"
             )
-        return ""
+        return "" if explained else self._hints.unexplained
 
 
 async def _raw(response: httpx.Response, max_bytes: int) -> bytes | None:
@@ -244,6 +260,10 @@ async def _raw(response: httpx.Response, max_bytes: int) -> bytes | None:
 
 async def _status(response: httpx.Response) -> int:
     return response.status_code
+
+
+def _refusal(said: str, hint: str = "") -> Refusal:
+    return Refusal(Reason.FETCH_FAILED, f"{said}; {hint}" if hint else said)
 
 
 def _forms(token: str) -> tuple[bytes, ...]:

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from capital_governor.adapters.http_get import httpx
 from capital_governor.contracts.text import clean
 
-__all__ = ["failure_text", "proxy_text", "wants_proxy_password"]
+__all__ = ["failure_text", "is_tls", "proxy_text", "wants_proxy_password"]
 
 E = TypeVar("E", bound=BaseException)
 
@@ -44,6 +44,11 @@ def failure_text(error: BaseException, shown: str, via: str = "") -> str:
     if _first(causes, httpx.TimeoutException):
         return f"no answer in time from {shown}{through}"
     return f"no usable answer from {shown}{through}: {_words(error)}"
+
+
+def is_tls(error: BaseException) -> bool:
+    """Whether a request failed because of TLS; then ``failure_text`` says what to do."""
+    return _first(list(_causes(error)), ssl.SSLError) is not None
 
 
 def _system_text(causes: Sequence[BaseException], asked: str) -> str:

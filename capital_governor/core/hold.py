@@ -27,8 +27,7 @@ EXITS: Final[Mapping[Reason, str]] = {
     Reason.PAUSED: "payload and state/guardian_pause.json both say not paused, in a fresh complete payload",
     Reason.OPERATOR_HOLD: "the hold's expiry, or `capital-governor resume`",
     Reason.FILES_UNWRITABLE: "the next cycle that finds both files writable",
-    Reason.FETCH_FAILED: "the next good payload: start the dashboard (if it answers, see its log), or set "
-    "NEOLIGHT_DASHBOARD_URL to where it is",
+    Reason.FETCH_FAILED: "the next good payload",
     Reason.PAYLOAD_REFUSED: "the next good payload: see the dashboard's log, or correct NEOLIGHT_DASHBOARD_URL",
     Reason.PAYLOAD_STALE: "the next fresh payload",
     Reason.PAYLOAD_FUTURE: "the next payload whose time stamp is not in the future",
@@ -53,7 +52,8 @@ CAUSES: Final[Mapping[Reason, str]] = {
     Reason.FILES_UNWRITABLE: "A folder or something else that is no file stands where an allocation file belongs, or "
     "the disk refuses to write the primary. The last decision waits, nothing more is decided, and no move is reported "
     "that agents cannot see. If only the override cannot be written, that is reported too, but it does not hold.",
-    Reason.FETCH_FAILED: "The dashboard did not answer with HTTP 200 within `FETCH_DEADLINE`, in up to three attempts.",
+    Reason.FETCH_FAILED: "The dashboard or hive did not answer with HTTP 200 within `FETCH_DEADLINE`, in up to three "
+    "attempts. The text names the cause and what to do about it.",
     Reason.PAYLOAD_REFUSED: "The answer is an error message, not JSON, of another schema or too long, or has an "
     "impossible value for guardian or regime.",
     Reason.PAYLOAD_STALE: "The payload's time stamp is older than `MAX_AGE`: the dashboard answers, but what produces "

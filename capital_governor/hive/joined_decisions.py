@@ -63,8 +63,8 @@ def nobody(record: DecisionFile, reported: Reported) -> str:
     """Return the sentence for a fleet without a decision in the window."""
     if record is not NO_FILE:
         return f"{PERFORMANCE} holds no decision of the last {WINDOW_DAYS} days"
-    wrong = f": {reported.warnings[0]}" if reported.warnings else ""
-    return f"{FOLDER} holds no decision of the last {WINDOW_DAYS} days{wrong} ({HELP})"
+    why = f": {reported.warnings[0]}" if reported.warnings else f" ({HELP})"
+    return f"{FOLDER} holds no decision of the last {WINDOW_DAYS} days{why}"
 
 
 def gaps_of(agent: str, past: Past, reported: Reported) -> list[Gap]:

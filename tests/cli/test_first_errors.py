@@ -11,9 +11,11 @@ from typing import Final
 
 import pytest
 
+from capital_governor.client import DECISIONS
 from tests.rigs.bot_api import BotApi, refuse
 from tests.rigs.commands import NOWHERE, start
 from tests.rigs.dashboard import FLEET, Dashboard, fixed, fresh, record
+from tests.rigs.hive_server import free_port, serving
 from tests.rigs.raw_server import Script
 from tests.rigs.script_machine import bare_machine
 
@@ -51,19 +53,35 @@ def checked(root: Path, url: str, *options: str, row: str, env: Mapping[str, str
     return Said(said.code, line)
 
 
-def held(root: Path, url: str) -> Said:
+def held(root: Path, url: str, env: Mapping[str, str] | None = None) -> Said:
     """The one line by which the log of `once` tells of a hold; `check` shows the same facts and the same way out."""
-    said = start(root, "once", url=url)
+    said = start(root, "once", url=url, env=env)
     (line,) = [line for line in said.err.splitlines() if "maintaining current allocations" in line]
-    next_cycle, ends = (checked(root, url, row=row).line for row in ("next cycle", "ends with"))
+    next_cycle, ends = (checked(root, url, row=row, env=env).line for row in ("next cycle", "ends with"))
     assert line.endswith(f"{next_cycle}. Ends with: {ends}")
     return Said(said.code, line)
 
 
-def held_by(script: Script) -> Callable[[Path], Said]:
+def held_by(script: Script, env: Mapping[str, str] | None = None) -> Callable[[Path], Said]:
     def play(root: Path) -> Said:
         with Dashboard(script) as dashboard:
-            return held(root, dashboard.url)
+            return held(root, dashboard.url, env)
+
+    return play
+
+
+HIVE: Final = {"CAPITAL_GOVERNOR_HIVE": "1"}
+
+
+def held_by_the_hive(*lines: str) -> Callable[[Path], Said]:
+    """A hive on a root whose agent has reported these lines, or nothing."""
+
+    def play(root: Path) -> Said:
+        if lines:
+            (root / DECISIONS).mkdir(parents=True)
+            (root / DECISIONS / "A.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        with serving(root, free_port()) as hive:
+            return held(root, hive.url, HIVE)
 
     return play
 
@@ -146,19 +164,43 @@ WALK: Final[dict[str, tuple[Callable[[Path], Said], int, str, str]]] = {
         lambda root: held(root, NOWHERE),
         75,
         r"connection refused by http://127\.0\.0\.1:1/meta/metrics",
-        r"start the dashboard .*, or set NEOLIGHT_DASHBOARD_URL",
+        r"start the dashboard, or set NEOLIGHT_DASHBOARD_URL to where it is \(a fleet without one: .*HIVE=1\)",
+    ),
+    "no hive, though it is on": (
+        lambda root: held(root, NOWHERE, HIVE),
+        75,
+        r"connection refused by http://127\.0\.0\.1:1/meta/metrics; the hive is not running",
+        r"`\./neo_light_fix\.sh restart` starts it, and logs/hive\.log says why it ended\. Ends with",
+    ),
+    "another server than the hive": (
+        held_by(fixed(b"<html>", status="404 Not Found"), HIVE),
+        75,
+        r"another program than the hive has this port",
+        r"set another one in NEOLIGHT_DASHBOARD_URL\. Ends with",
+    ),
+    "hive without a decision": (
+        held_by_the_hive(),
+        75,
+        r"HTTP 503 .*: no agent has reported a decision: there is neither state/.*\.json nor state/decisions/",
+        r"\(`capital-governor docs agents` shows how an agent reports one\)\. Ends with: the next good payload$",
+    ),
+    "hive with a line that is no JSON": (
+        held_by_the_hive("{agent: A, pnl: 5}"),
+        75,
+        r"HTTP 503 .*: state/decisions holds no decision of the last 30 days",
+        r"state/decisions/A\.jsonl: 1 torn or no JSON, the last at line 1",
     ),
     "another server than the dashboard": (
         held_by(fixed(b"<html>", status="404 Not Found")),
         75,
         r"HTTP 404 from http://127\.0\.0\.1:\d+/meta/metrics",
-        r"set NEOLIGHT_DASHBOARD_URL to where it is",
+        r"set NEOLIGHT_DASHBOARD_URL to the dashboard that has it",
     ),
     "dashboard answering HTTP 500": (
         held_by(fixed(b"oops", status="500 Internal Server Error")),
         75,
         r"HTTP 500 from http://127\.0\.0\.1:\d+/meta/metrics",
-        r"if it answers, see its log",
+        r"see the dashboard's log, or set NEOLIGHT_DASHBOARD_URL to where it is",
     ),
     "dashboard answering an error": (
         held_by(fixed({"error": "cache failed", "timestamp": "2025-11-03T22:00:00Z"})),

@@ -11,8 +11,8 @@ from capital_governor.contracts.exit_codes import OK, USAGE
 
 TOPICS: Final = {
     "deciding": "how shares come about, rule by rule, with a worked example",
-    "agents": "how an agent reads its share; what to do if the governor is dead",
-    "dashboard": "what the dashboard must serve; the hive, where there is none",
+    "agents": "how an agent reads its share and reports its trades",
+    "dashboard": "what the dashboard must serve; the hive; a fleet of your own",
     "supervising": "keep it running: the supervisor, NeoLight's, systemd, heartbeat",
     "operating": "status, explain, orders, Telegram, log, backup, upgrade",
     "trouble": "what holds the shares, what else may happen, what to do",

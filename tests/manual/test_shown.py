@@ -112,7 +112,7 @@ def test_files_are_where_the_manual_says(session: dict[str, str], place: Place) 
     assert session
     made = {str(path.relative_to(place.root)) for path in place.root.rglob("*") if path.is_file()}
     made = {name.removesuffix("-wal").removesuffix("-shm") for name in made}
-    foreign = {"runtime/capital_governor.STOP", "state/guardian_pause.json", ".env", str(PAST)}
+    foreign = {"runtime/capital_governor.STOP", "state/guardian_pause.json", "state/decisions/", ".env", str(PAST)}
     assert set(names(section("reference", "Files"))) == made | foreign
 
 
@@ -200,7 +200,7 @@ def test_the_client_as_shown(session: dict[str, str], place: Place, tmp_path: Pa
     """The manual's uses of the client size a position by the share, and by the choice once the governor is dead."""
     assert session
     simple, record = [
-        code for code in blocks(section("agents", "Make your agents obey"), "python") if "client import" in code
+        code for code in blocks(section("agents", "Make your agents obey"), "python") if "capital = " in code
     ]
     runtime = shutil.copytree(place.root / "runtime", tmp_path / "runtime")
 
@@ -224,7 +224,7 @@ def test_the_client_in_a_shell(session: dict[str, str], place: Place, tmp_path: 
     """The manual's shell lines print the published share, and all of them."""
     assert session
     shutil.copytree(place.root / "runtime", tmp_path / "runtime")
-    of_one, of_all = shell("agents", "Make your agents obey")
+    of_one, of_all, *_ = shell("agents", "Make your agents obey")
     assert in_shell(f'{of_one.replace(SHOWN_ROOT, str(tmp_path))}echo "$share"', tmp_path) == "0.231712\n"
     assert (
         ast.literal_eval(in_shell(of_all, tmp_path))

@@ -63,6 +63,7 @@ _FUTURE_TOLERANCE_SECONDS = 60.0
 _SUM_TOLERANCE = 1e-6
 _MOST_ROOTS = 64
 _NAME = r"[A-Za-z0-9][A-Za-z0-9 _.:-]{0,63}"
+_RESERVED = ("allocations", "reserve")
 _LONGEST_ID = 100
 _KEPT_FILES = 6
 """Of an agent. The last 30 days are in at most three; a wrong clock may have added one."""
@@ -266,6 +267,8 @@ def _line(agent: str, pnl: float | None, at: datetime, now: datetime, decision_i
             f"agent={agent!r} is no name of an agent: 1 to 64 characters of A-Z a-z 0-9 space _ . : -, of which the"
             " first is a letter or digit"
         )
+    if agent.lower() in _RESERVED:
+        raise ValueError(f"agent={agent!r} is a word of the allocation files, and no name of an agent")
     if pnl is not None and not (_is_number(pnl) and abs(pnl) <= MOST_PNL):  # NaN is not
         raise ValueError(f"pnl={pnl!r} is neither an amount up to {MOST_PNL:g} nor None")
     if not isinstance(at, datetime) or at.utcoffset() is None:

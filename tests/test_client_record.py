@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from capital_governor import client
 from capital_governor.client import DECISIONS, MOST_DECISION_BYTES, NotRecordedError, record
-from capital_governor.contracts.text import valid_name
+from capital_governor.contracts.text import RESERVED_NAMES, valid_name
 from capital_governor.hive.reported_decisions import ReportedDecisions
 from tests.faults.surroundings import with_own_mounts
 from tests.rigs.patience import PATIENCE_SECONDS
@@ -96,7 +96,7 @@ def test_no_two_agents_share_a_file(agents: list[str]) -> None:
         assert known(Path(place)) == {agent: [1.0] for agent in agents}
 
 
-@given(name=st.text(max_size=70) | NAMES)
+@given(name=st.text(max_size=70) | NAMES | st.sampled_from(("Reserve", "allocations", "reserves")))
 def test_the_names_are_those_that_the_governor_takes(name: str) -> None:
     """A name is refused exactly if the governor would not take it."""
     try:
@@ -104,7 +104,7 @@ def test_the_names_are_those_that_the_governor_takes(name: str) -> None:
         taken = True
     except ValueError:
         taken = False
-    assert taken is valid_name(name)
+    assert taken is (valid_name(name) and name.lower() not in RESERVED_NAMES)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ class AgentDecision:
     Args:
         agent: its name.
         key: the same in each version of the file, also after a profit or loss was attributed; equal decisions share it.
+            Of a reported decision the key of its id; empty without one.
         at: its time, in seconds since 1970 UTC; None: not readable.
         pnl: its profit or loss in account currency; None: not attributed yet, or not readable.
         problem: why it cannot be read; empty if it can.
@@ -138,7 +139,8 @@ def record_of(
         if not isinstance(name, str) or not name or not name.isprintable():
             continue
         at = read_instant(decision.get("timestamp"))
-        entry = entry_of(name, decision, at, attributed=decision.get("pnl_attributed"))
+        named = ascii((name, *(decision.get(part) for part in ("timestamp", "decision", "reasoning"))))
+        entry = entry_of(name, decision, at, digest(named), attributed=decision.get("pnl_attributed"))
         entries.append(entry)
         if is_reported(entry, reported_from):
             continue
@@ -168,6 +170,11 @@ def is_future(at: float, now: float) -> bool:
     return at > now + FUTURE_TOLERANCE_SECONDS
 
 
+def digest(text: str) -> str:
+    """Return a short key for a text; those of two texts differ."""
+    return blake2b(text.encode(), digest_size=9).hexdigest()
+
+
 def number(value: object) -> float | None:
     """Return a finite JSON number; None for anything else, true and false included."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -185,11 +192,11 @@ def is_reported(entry: AgentDecision, reported_from: Mapping[str, float]) -> boo
     return first is not None and entry.at is not None and entry.at >= first - SAME_SECONDS
 
 
-def entry_of(name: str, decision: Mapping[str, Any], at: Instant | None, *, attributed: object) -> AgentDecision:
+def entry_of(
+    name: str, decision: Mapping[str, Any], at: Instant | None, key: str, *, attributed: object
+) -> AgentDecision:
     """Return a decision of an agent; its ``pnl`` counts only if ``attributed`` is true."""
     stamp, pnl = decision.get("timestamp"), decision.get("pnl")
-    named = ascii((name, stamp, decision.get("decision"), decision.get("reasoning")))
-    key = blake2b(named.encode(), digest_size=9).hexdigest()
     if at is None:
         return AgentDecision(name, key, None, None, f"a decision's timestamp is {_shown(stamp)}, not a time")
     profit = number(pnl)

@@ -10,10 +10,10 @@ import math
 import os
 import re
 import stat
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ from urllib.parse import unquote
 from capital_governor.client import DECISIONS, DECISIONS_SUFFIX, MOST_DECISION_BYTES
 from capital_governor.contracts.instants import read_instant
 from capital_governor.hive.day_sums import DAY_SECONDS
-from capital_governor.hive.decisions import SAME_SECONDS, AgentDecision, entry_of, is_future
+from capital_governor.hive.decisions import SAME_SECONDS, AgentDecision, digest, entry_of, is_future
 from capital_governor.hive.past import LONGEST_NAME, Past
 from capital_governor.hive.state_files import finite
 from capital_governor.hive.trade_statistics import WINDOW_DAYS
@@ -208,17 +208,18 @@ class ReportedDecisions:
                 file.nameless += not torn  # a part of a torn line names no agent
                 continue
             at = read_instant(each.get("timestamp"))
-            pnl, attributed = each.get("pnl"), each.get("pnl_attributed", True)
-            entry = entry_of(agent, each, at, attributed=attributed if pnl is not None else False)
-            file.agents.add(agent)
+            pnl, given = each.get("pnl"), each.get("id")
+            key = "" if given is None else digest(ascii((agent, given)))
+            attributed = False if pnl is None else each.get("pnl_attributed", True)
+            entry = entry_of(sys.intern(agent), each, at, key, attributed=attributed)
+            file.agents.add(entry.agent)
             if entry.at is not None:
                 file.newest_at = max(file.newest_at, entry.at)
                 file.naive += at is not None and at.naive
-            if (given := each.get("id")) is not None:
-                entry = replace(entry, key=_digest(agent, given))
-                if entry.key in self._ids:
-                    continue
-                self._ids[entry.key] = entry.at or 0.0
+            if key in self._ids:
+                continue
+            if key:
+                self._ids[key] = entry.at or 0.0
             if entry.problem:
                 where = f"{FOLDER / name}, line {number}: {entry.problem}: correct that line, or remove it"
                 self._unreadable[agent] = (entry.at, where)
@@ -258,9 +259,11 @@ class ReportedDecisions:
         for name, file in self._files.items():
             if file.problem:
                 yield f"{FOLDER / name} {file.problem}"
-            if file.torn:
-                numbers = ", ".join(map(str, file.torn[-3:]))
-                yield f"{FOLDER / name}: {len(file.torn)} torn or no JSON, the last at line {numbers}: left out"
+            if len(file.torn) == 1:
+                yield f"{FOLDER / name}, line {file.torn[0]}: torn or not JSON, and left out"
+            elif file.torn:
+                count, last = len(file.torn), file.torn[-1]
+                yield f"{FOLDER / name}: {count} lines are torn or not JSON, and left out; the last is line {last}"
             if file.nameless:
                 yield f"{FOLDER / name}: {file.nameless} decisions name no agent and are left out"
             if file.naive:
@@ -292,10 +295,6 @@ def _objects(line: bytes) -> tuple[list[dict[str, Any]], bool]:
             if at < 0:
                 break
     return found, torn
-
-
-def _digest(agent: str, given: object) -> str:
-    return blake2b(ascii((agent, given)).encode(), digest_size=9).hexdigest()
 
 
 def _signature(found: os.stat_result) -> tuple[int, int, int]:

@@ -188,7 +188,7 @@ WALK: Final[dict[str, tuple[Callable[[Path], Said], int, str, str]]] = {
         held_by_the_hive("{agent: A, pnl: 5}"),
         75,
         r"HTTP 503 .*: state/decisions holds no decision of the last 30 days",
-        r"state/decisions/A\.jsonl: 1 torn or no JSON, the last at line 1",
+        r"state/decisions/A\.jsonl, line 1: torn or not JSON, and left out\. Ends with",
     ),
     "another server than the dashboard": (
         held_by(fixed(b"<html>", status="404 Not Found")),

@@ -217,7 +217,7 @@ def test_half_a_line_hides_nothing(tmp_path: Path, torn: int) -> None:
     reported = folder.read(NOW, {})
     assert pnls(reported) == pnls(read(tmp_path)) == {"A": [5.0, 9.0]}
     assert reported.faults == {}
-    assert reported.warnings == (f"{FOLDER / FILE}: 1 torn or no JSON, the last at line 2: left out",)
+    assert reported.warnings == (f"{FOLDER / FILE}, line 2: torn or not JSON, and left out",)
 
 
 def test_a_line_without_its_end_counts_when_it_is_whole(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_what_is_no_decision_is_left_out_and_said(tmp_path: Path) -> None:
     reported = read(tmp_path)
     assert pnls(reported) == {"A": [5.0, 1.0]}
     assert reported.warnings == (
-        f"{FOLDER / FILE}: 3 torn or no JSON, the last at line 1, 2, 3: left out",
+        f"{FOLDER / FILE}: 3 lines are torn or not JSON, and left out; the last is line 3",
         f"{FOLDER / FILE}: 2 decisions name no agent and are left out",
         f"{FOLDER / FILE}: 1 decisions have a timestamp without a time zone, taken as UTC",
         "1 reported decisions are dated in the future and are left out",
@@ -352,7 +352,7 @@ def test_a_decision_dated_ahead_counts_when_its_time_has_come(tmp_path: Path) ->
     [
         (None, None, "no agent has reported a decision"),
         (b"", None, "state/decisions holds no decision of the last 30 days"),
-        (b"hallo\n", None, "1 torn or no JSON, the last at line 1"),
+        (b"hallo\n", None, "state/decisions/A.2025-11.jsonl, line 1: torn or not JSON, and left out"),
         (line("A", 31, 5.0), None, "state/decisions holds no decision of the last 30 days"),
         (line("A", 1.1, 5.0), None, "state/decisions/ was last added to 26 h ago"),
         (line("A", 1.1, 5.0), two_agents(NOW - 25 * HOUR), "performance_attribution.json was last added to 25 h ago"),

@@ -15,12 +15,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from capital_governor.client import record
 from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.core.reason import Reason
@@ -48,6 +50,27 @@ def fill(served: Served) -> Any:
     served.put(REGIME, regime(time.time()))
     (served.root / PAUSE).unlink(missing_ok=True)
     return document
+
+
+def test_a_trade_counts_at_the_next_request(tmp_path: Path) -> None:
+    """What an agent reports while the hive runs is in the answer to the request that follows."""
+    (tmp_path / "state").mkdir()
+    now = datetime.now(UTC)
+    with serving(tmp_path, free_port()) as server:
+        assert "no agent has reported a decision" in server.get("/meta/metrics").json()["error"]
+        for days, pnl in ((2, -10.0), (0.5, 30.0)):
+            record("GridBot", pnl, root=tmp_path, at=now - timedelta(days=days))
+        first = server.asked_by_the_governor()
+        record("GridBot", 5.0, root=tmp_path)
+        second = server.asked_by_the_governor()
+        assert isinstance(first, Snapshot)
+        assert isinstance(second, Snapshot)
+        assert (first.metrics["GridBot"].pnl_7d, second.metrics["GridBot"].pnl_7d) == (20.0, 25.0)
+        assert server.get("/status").json()["sources"]["state/decisions"] == "read"
+        report = max((tmp_path / "state" / "decisions").glob("GridBot.*"))
+        report.write_text("hallo\n" + report.read_text())
+        assert isinstance(server.asked_by_the_governor(), Snapshot)
+        wait_until(lambda: f"warning: state/decisions/{report.name}, line 1: torn" in server.log.read_text())
 
 
 def test_the_governor_reads_it(served: Served) -> None:

@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from capital_governor.hive.day_sums import DAY_SECONDS
-from capital_governor.hive.decisions import NO_FILE, DecisionFile, History, record_of
+from capital_governor.hive.decisions import NO_FILE, DecisionFile, History, is_reported, record_of
 from capital_governor.hive.past import Past
 from capital_governor.hive.reported_decisions import FOLDER, Reported
 from capital_governor.hive.state_files import MISSING, PERFORMANCE, StateFile
@@ -18,26 +18,28 @@ NO_ZONE: Final = "has no time zone"
 HELP: Final = "`capital-governor docs agents` shows how an agent reports one"
 
 
-def usable_record(file: StateFile, reported: Reported, now: float) -> DecisionFile | str:
+def usable_record(file: StateFile, past: Past, reported: Reported, now: float) -> DecisionFile | str:
     """Return what NeoLight's file has, or why there can be no figures, in one sentence.
 
-    The file may be missing if agents report their decisions themselves.
+    The file may be missing if agents report their decisions themselves, and no other agent was in it.
     """
     if reported.problem not in {"", MISSING.problem}:
         return f"{FOLDER} {reported.problem}"
-    if file.missing:
-        nowhere = f"no agent has reported a decision: there is neither {PERFORMANCE} nor {FOLDER}/ ({HELP})"
-        return nowhere if reported.problem else _silence_of(reported, now) or NO_FILE
-    if file.document is None:
-        return f"{PERFORMANCE} cannot be used: {file.problem}"
-    record = record_of(file.document, now, reported.first_at)
+    if file.missing and reported.problem:
+        return f"no agent has reported a decision: there is neither {PERFORMANCE} nor {FOLDER}/ ({HELP})"
+    record = NO_FILE if file.missing else _record(file, reported, now)
     if isinstance(record, str):
         return f"{PERFORMANCE} {record}"
     recent = any(is_recent(history, now) for history in record.agents.values())
-    if not recent and reported.newest_at:  # the file is not needed any more
-        return _silence_of(reported, now) or record
-    silence = _silence(record, now)
-    return silence or (record if recent or reported.faults else nobody(record, reported))
+    if file.missing or (reported.newest_at and not recent):  # what agents report is enough
+        return _lost(past, reported, now) or _silence_of(reported, now) or record
+    return _silence(record, now) or (record if recent or reported.faults else nobody(record, reported))
+
+
+def _record(file: StateFile, reported: Reported, now: float) -> DecisionFile | str:
+    if file.document is None:
+        return f"cannot be used: {file.problem}"
+    return record_of(file.document, now, reported.first_at)
 
 
 def joined(record: DecisionFile, past: Past, reported: Reported, now: float) -> dict[str, History]:
@@ -77,6 +79,22 @@ def is_recent(history: History, now: float) -> bool:
     """Whether the agent has a decision in the window, or one with an unreadable time."""
     latest = history.latest_at
     return bool(history.problem) or (latest is not None and now - latest < WINDOW_DAYS * DAY_SECONDS)
+
+
+def _lost(past: Past, reported: Reported, now: float) -> str:
+    """Return that NeoLight's file lacks what it had of agents that do not report themselves; empty if it does not."""
+    begin = now - WINDOW_DAYS * DAY_SECONDS
+    gone = {
+        entry.agent
+        for entry in past.held
+        if entry.at is not None and entry.at > begin and not is_reported(entry, reported.first_at)
+    }
+    if not gone:
+        return ""
+    return (
+        f"{PERFORMANCE} has nothing of {', '.join(sorted(gone)[:3])} any more: put it back; if it is not used any more,"
+        " stop the hive, remove state/capital_governor_hive.json and start it"
+    )
 
 
 def _silence(record: DecisionFile, now: float) -> str:

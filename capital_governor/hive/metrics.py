@@ -56,12 +56,12 @@ def payload(
         warnings: about ``past``, copied into the payload.
         reported: what agents have reported themselves.
     """
-    record = usable_record(files.performance, reported, now)
+    whole = past or Past()
+    record = usable_record(files.performance, whole, reported, now)
     if isinstance(record, str):
         return _refusal(record, files, reported, now)
     if files.regime.problem and not files.regime.missing:
         return _refusal(f"{REGIME}: {files.regime.problem}", files, reported, now)
-    whole = past or Past()
     listed = joined(record, whole, reported, now)
     if not listed:
         return _refusal(nobody(record, reported), files, reported, now)

@@ -376,6 +376,28 @@ def test_a_recorder_that_is_dead_is_found_whichever_it_is(
     assert said in whole.get("error", "") if said else "error" not in whole
 
 
+@pytest.mark.parametrize("how", ["missing", "emptied"])
+def test_a_lost_file_of_neolight_is_an_error(tmp_path: Path, how: str) -> None:
+    """Agents that it had do not vanish, nor lose what they lost; unless they report themselves, or it is long ago."""
+    (tmp_path / "state").mkdir()
+    path = put(tmp_path, line("A", 2, 1.0) + line("A", 0.1, 5.0))
+    hive = HistoryFile(tmp_path, lambda _: None)
+
+    def answer(now: float, **documents: object) -> dict[str, Any]:
+        with hive.look(lambda: files(**documents), now) as (found, past, warnings):
+            return payload(found, now, CAPITAL, past, warnings, hive.reported)
+
+    gone: dict[str, object] = {} if how == "missing" else {"performance": performance()}
+    assert answer(NOW, performance=two_agents())["per_agent"].keys() == {"A", "SmartTrader", "DropshipAgent"}
+    lost = answer(NOW, **gone)["error"]
+    assert lost.startswith("state/performance_attribution.json has nothing of DropshipAgent, SmartTrader any more:")
+    assert answer(NOW, performance=two_agents())["per_agent"].keys() == {"A", "SmartTrader", "DropshipAgent"}
+    add(path, line("DropshipAgent", 2.5, 1.0) + line("SmartTrader", 2.5, 1.0))
+    assert answer(NOW, **gone)["per_agent"].keys() == {"A", "SmartTrader", "DropshipAgent"}
+    path.write_bytes(line("A", -39, 5.0))
+    assert answer(NOW + 40 * DAY, **gone)["per_agent"].keys() == {"A"}
+
+
 def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     """Then any agent's losses may be unknown."""
     (tmp_path / "state").mkdir()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from capital_governor import client
@@ -84,10 +84,12 @@ def test_the_root_is_found_as_for_a_share(root: Path, monkeypatch: pytest.Monkey
 
 
 @given(agents=st.lists(NAMES, min_size=2, max_size=8, unique=True))
+@example(["Grid Bot", "Grid_Bot", "Grid.Bot", "Grid:Bot", "Grid-Bot", "Grid20Bot"])
 def test_no_two_agents_share_a_file(agents: list[str]) -> None:
     """Whatever their names, each agent's file is its own, directly in the folder, and has plain characters only."""
+    agents = [agent for agent in agents if agent.lower() not in RESERVED_NAMES]
     with tempfile.TemporaryDirectory() as place:
-        (Path(place) / "state").mkdir()
+        (Path(place) / "state" / "decisions").mkdir(parents=True)
         for agent in agents:
             record(agent, 1.0, root=place)
         found = files(Path(place))

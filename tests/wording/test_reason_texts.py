@@ -218,7 +218,7 @@ def test_who_comes_and_goes_is_named() -> None:
         (
             Inputs(NOW, Refusal(Reason.FETCH_FAILED, "connection refused by http://localhost:8100/meta/metrics")),
             "Meta-metrics not fetched - maintaining current allocations: connection refused by ",
-            ", or set NEOLIGHT_DASHBOARD_URL to where it is",
+            ". Ends with: the next good payload",
         ),
     ],
 )

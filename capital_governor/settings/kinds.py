@@ -226,6 +226,7 @@ GROUPS: Final = Kind(
     "name=0..1:agent; ...",
     _groups,
 )
+PROFILE: Final = _words("original or steady", "original", "steady")
 OVERRIDE: Final = _words("assert, report or off", "assert", "report", "off")
 FORMAT: Final = _words("console or json", "console", "json")
 LEVEL: Final = _words("DEBUG, INFO, WARNING or ERROR", "DEBUG", "INFO", "WARNING", "ERROR", upper=True)

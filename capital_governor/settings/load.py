@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     threshold: float = _default("threshold")
     derisk_threshold: float = _default("derisk_threshold")
     turnover_threshold: float = _default("turnover_threshold")
+    profile: Literal["original", "steady"] = _default("profile")
     cooldown_seconds: float = _default("cooldown_seconds")
     confirm_cycles: int = _default("confirm_cycles")
     max_step: float = _default("max_step")
@@ -115,7 +116,7 @@ class Settings(BaseSettings):
 
     @property
     def origins(self) -> Mapping[str, str]:
-        """Where each variable's value is from: "argument", "environment", ".env", "current folder" or "default"."""
+        """Where each value is from: "argument", "environment", ".env", "current folder", "profile" or "default"."""
         return {name: self._origins.get(name, "default") for name in variables()}
 
     def rules(self) -> Rules:

@@ -1,4 +1,4 @@
-"""Reads and checks the settings from all sources: the environment, else ``.env`` in the root, else the defaults.
+"""Reads and checks the settings: from the environment, else ``.env`` in the root, else the profile, else the default.
 
 Other programs share ``.env``, so their variables are ignored. An unknown ``CAPITAL_GOVERNOR_*`` is refused, since a
 misspelt limit would silently have no effect. ``${...}`` and ``$(...)`` are not expanded. An empty value counts as not
@@ -24,6 +24,7 @@ from capital_governor.settings.faults import (
     secret_texts,
     unknown,
 )
+from capital_governor.settings.profiles import PROFILES
 from capital_governor.settings.variables import PREFIX, ROOT, VARIABLES, variables
 
 
@@ -33,7 +34,8 @@ class Found:
 
     Args:
         values: by field; the default if a variable is not set or its value is refused.
-        origins: by variable that is set: "argument", "environment", ".env" or "current folder".
+        origins: by variable that has no default value: "argument", "environment", ".env", "current folder" or
+            "profile".
         root_faults: what is wrong with the root.
         journal_faults: what is wrong with the journal's name.
         faults: everything that is wrong, these included.
@@ -109,6 +111,9 @@ def find(root: Path | None = None, environ: Mapping[str, str] | None = None) -> 
             origins[variable.name] = source
         except ValueError as error:
             refused[field] = refused_value(field, text, source, str(error), secrets)
+    for field, value in PROFILES[values["profile"]].items():
+        if VARIABLES[field].name not in origins and field not in refused:
+            values[field], origins[VARIABLES[field].name] = value, "profile"
     faults = (*of_root, *unread, *strangers, *refused.values(), *conflicts(values, refused))
     return Found(values, origins, of_root, tuple(refused[field] for field in refused if field == "journal"), faults)
 

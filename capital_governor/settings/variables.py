@@ -64,6 +64,7 @@ VARIABLES: Final[Mapping[str, Variable]] = {
         "DERISK_THRESHOLD", kinds.RATIO, 0.05, "share", "growth of the reserve that causes a move"
     ),
     "turnover_threshold": _own("TURNOVER_THRESHOLD", kinds.RATIO, 0.20, "share", "turnover that causes a move"),
+    "profile": _own("PROFILE", kinds.PROFILE, "original", "word", "steady: brakes for real money, see below"),
     "cooldown_seconds": _own("COOLDOWN", kinds.SECONDS, 0.0, "s", "shortest time between two moves; 0: off"),
     "confirm_cycles": _own(
         "CONFIRM_CYCLES", kinds.POSITIVE_COUNT, 1, "cycles", "decisions in a row that must ask for a move"

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from capital_governor.core.model import Group, Rules
 from capital_governor.settings.faults import SettingsError
 from capital_governor.settings.load import Settings, load
-from capital_governor.settings.sources import check_root
+from capital_governor.settings.sources import check_root, find_place
 from capital_governor.settings.variables import variables
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def test_defaults(tmp_path: Path) -> None:
             FETCH_DEADLINE="20",
             FETCH_MAX_BYTES="16 MiB",
             OVERRIDE="assert",
+            PROFILE="original",
             JOURNAL="state/capital_governor.sqlite3",
             JOURNAL_DAYS="90",
             LOG_FORMAT="console",
@@ -173,6 +174,7 @@ def test_max_age_follows_the_interval(tmp_path: Path, interval: str, age: float)
         ("LOG_LEVEL", "warning", "log_level", "WARNING"),
         ("LOG_FORMAT", "json", "log_format", "json"),
         ("OVERRIDE", "off", "override", "off"),
+        ("PROFILE", "steady", "profile", "steady"),
         ("HIVE", "1", "hive", True),
         ("JOURNAL", "elsewhere/${X}.db", "journal", Path("elsewhere/${X}.db")),
     ],
@@ -286,6 +288,7 @@ def test_no_number(tmp_path: Path, name: str, text: str) -> None:
         ("FETCH_MAX_BYTES", "16 MB", "a whole number of bytes, KiB, MiB or GiB, 1024 to 1 GiB"),
         ("FETCH_MAX_BYTES", "1.5 MiB", "a whole number of bytes, KiB, MiB or GiB, 1024 to 1 GiB"),
         ("OVERRIDE", "Assert", "assert, report or off"),
+        ("PROFILE", "calm", "original or steady"),
         ("JOURNAL", " ", "the path of a file, relative to the root"),
         ("JOURNAL", ".", "the path of a file, relative to the root"),
         ("JOURNAL", "a\nb", "the path of a file, relative to the root"),
@@ -796,3 +799,20 @@ def test_light_import() -> None:
     heavy = ["typer", "rich", "click", "telegram", "uvicorn", "starlette", "numpy", "httpx", "structlog"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_profile_sets_what_is_not_set(tmp_path: Path) -> None:
+    """It beats the defaults, and a variable beats it, from wherever it is; the origins say so."""
+    (tmp_path / ".env").write_text("CAPITAL_GOVERNOR_CONFIRM_CYCLES=2\n")
+    settings = load(tmp_path, own(PROFILE="steady", PROBATION="0"))
+    assert (settings.cooldown_seconds, settings.confirm_cycles, settings.probation_cycles) == (21_600.0, 2, 0)
+    wanted = {"COOLDOWN": "profile", "CONFIRM_CYCLES": ".env", "PROBATION": "environment", "MAX_STEP": "default"}
+    assert {name: settings.origins[f"CAPITAL_GOVERNOR_{name}"] for name in wanted} == wanted
+    assert load(tmp_path, own(PROFILE="original")).rules() == load(tmp_path, {}).rules()
+    assert find_place(tmp_path, own(PROFILE="steady")).rules.probation_cycles == 288
+
+
+def test_a_refused_value_is_not_replaced_by_the_profiles(tmp_path: Path) -> None:
+    """A wrong value is a fault with a profile, too."""
+    (fault,) = refused(tmp_path, own(PROFILE="steady", COOLDOWN="soon"))
+    assert "CAPITAL_GOVERNOR_COOLDOWN" in fault

@@ -23,7 +23,7 @@ from capital_governor.contracts.exit_codes import CONFIGURATION, OK, TEMPORARY
 from capital_governor.contracts.text import valid_name
 from capital_governor.core.fleet_range import fleet_range
 from capital_governor.core.hold import EXITS
-from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Agent, Refusal, Snapshot
+from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Agent, Refusal, Rules, Snapshot
 from capital_governor.core.reason import PAYLOAD_HOLDS
 from capital_governor.journal.protocol import JournalCorruptError, JournalUnavailableError
 from capital_governor.journal.sqlite.sqlite_driver import in_memory
@@ -73,6 +73,7 @@ def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
                 )
             )
         ),
+        "advice": advice(rules),
         "groups": group_documents(known, rules.groups),
         "next": {
             "reason": reason.value,
@@ -85,6 +86,13 @@ def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
     show_json(document) if as_json else show_check(document)
     failed = CONFIGURATION if isinstance(told, Refused) else TEMPORARY
     return leave(OK if document["ok"] else failed)
+
+
+def advice(rules: Rules) -> str:
+    """Return what is recommended for real money; empty if a brake is on."""
+    if rules.cooldown_seconds or rules.confirm_cycles > 1 or rules.max_step < 1.0:
+        return ""
+    return "no brake is on; with real money, set CAPITAL_GOVERNOR_PROFILE=steady"
 
 
 def _checked(settings: Settings) -> tuple[Outcome, int | Refusal, str]:
@@ -151,6 +159,8 @@ def show_check(document: Mapping[str, Any]) -> None:
         if document["telegram"] is not None:
             page.labelled("telegram", document["telegram"])
         _show_findings(page, document)
+        if document["advice"]:
+            page.labelled("advice", document["advice"])
         room = document["leeway"]
         if room is not None:
             page.labelled("leeway", room["text"], "yellow" if room["frozen"] else "")

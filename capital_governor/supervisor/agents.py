@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from capital_governor.supervisor.messages import PERMANENT, SupervisionError, note
+from capital_governor.supervisor.missing_commands import missing_command
 from capital_governor.supervisor.root import SCRIPT, Root
 
 _HIVE: Final = "CAPITAL_GOVERNOR_HIVE"
@@ -101,6 +102,23 @@ class Agents:
         if hive_is_on(self._root.env_file):
             self._add("hive", self._checkout.program("hive"))
             self._all.insert(1, self._all.pop())
+
+    def demand_commands(self) -> None:
+        """Refuse an agent of the operator whose command does not exist. Raises SupervisionError.
+
+        Only for a command that starts agents: another may run with a different PATH.
+        """
+        for agent in self._all:
+            shell, option, line = agent.command[:3]
+            if (shell, option) != (self._checkout.bash, "-c"):
+                continue
+            if word := missing_command(line, bash=shell, folder=self._root.path):
+                where = f"there is no {self._root.path / word}" if "/" in word else "no folder of PATH has it"
+                raise SupervisionError(
+                    PERMANENT,
+                    f"ensure_running {agent.name}: its command '{word}' does not exist ({where}): put its name right in"
+                    " .agents.sh, or install it",
+                )
 
     def _add(self, name: str, command: tuple[str, ...], log: str = "") -> None:
         if not _NAME.fullmatch(name):

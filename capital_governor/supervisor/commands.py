@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Final, NoReturn
 
 from capital_governor.supervisor.agents import Agents, Checkout
+from capital_governor.supervisor.endings import cause_of
 from capital_governor.supervisor.messages import (
     NOT_RUNNING,
     PERMANENT,
@@ -51,7 +52,13 @@ class Commands:
         supervise(self.checkout, self.root, self.settings, agents, messages)
 
     def start(self) -> None:
-        """Start a supervisor in the background; return when it runs."""
+        """Start a supervisor in the background; return when it runs. If one runs already, say so."""
+        if (supervisor := self.root.running_supervisor()) is not None:
+            note(
+                f"a supervisor runs on {self.root.path} already, pid {supervisor.pid}: 'neo_light_fix.sh status' shows"
+                " it, 'neo_light_fix.sh restart' starts all anew"
+            )
+            return
         self._prepared()
         self._launch()
 
@@ -79,7 +86,9 @@ class Commands:
         self._launch()
 
     def status(self, *, ready: bool) -> int:
-        """Print the state of supervisor, agents and governor; return the exit code.
+        """Print the state of supervisor, agents and governor; return the exit code, for a watchdog.
+
+        It is 3 without a supervisor, 78 if an agent gave up, else that of the governor's own report: 0 if it governs.
 
         Args:
             ready: the virtual environment can run the governor's command.
@@ -89,16 +98,20 @@ class Commands:
             lines = [("supervisor", f"running, pid {supervisor.pid}, since {_date(supervisor.since)}")]
             lines += [(standing.name, _said_of(standing)) for standing in supervisor.agents]
         else:
-            lines = [("supervisor", "not running"), *((agent.name, "stopped") for agent in self._known())]
+            lines = [("supervisor", _ended(self.root)), *((agent.name, "stopped") for agent in self._known())]
+        report = 0
         sys.stdout.write("".join(f"{name:24} {said}\n" for name, said in lines) + "\n")
         sys.stdout.flush()
         if supervisor is None and is_locked(self.root.agents_lock):
             note("the supervisor was killed, some of its agents are still ending")
         if ready:
-            subprocess.run(self.checkout.program("status"), check=False)  # noqa: S603 - the governor's program
+            report = subprocess.run(self.checkout.program("status"), check=False).returncode  # noqa: S603 - our program
         else:
             note("the environment is not ready, so the governor cannot be asked: 'neo_light_fix.sh start' makes it")
-        return NOT_RUNNING if supervisor is None else 0
+        if supervisor is None:
+            return NOT_RUNNING
+        gave_up = any(standing.state == "gave-up" for standing in supervisor.agents)
+        return PERMANENT if gave_up else report
 
     def logs(self, wanted: str = "") -> NoReturn:
         """Replace this process by a ``tail`` of one agent's log, or of all logs."""
@@ -116,6 +129,7 @@ class Commands:
         """Find errors that prevent the start of a supervisor, before anything is stopped or started."""
         self.root.prepare()
         agents = Agents(self.checkout, self.root, demo=demo)
+        agents.demand_commands()
         agents.add_hive()
         return agents
 
@@ -196,17 +210,33 @@ def _size(file: int) -> int:
 
 
 def _said_of(standing: AgentStanding) -> str:
+    cause = cause_of(int(standing.exit_code)) if standing.exit_code.isdigit() else ""
     match standing.state:
         case "running":
             pid = "not known yet" if standing.pid == "-" else standing.pid
             return f"running, pid {pid}, since {_date(standing.since)}"
-        case "waiting":
+        case "waiting" if cause:
             seconds = 0 if standing.due == "-" else max(0, int(standing.due) - int(time.time()))
-            return f"restarting in {seconds} s, ended with exit code {standing.exit_code}"
+            ended = "ENDED" if standing.exit_code == "0" else "CRASHED"
+            return f"{ended} ({cause}); restarting in {seconds} s"
         case "gave-up":
-            return f"gave up with exit code {standing.exit_code} at {_date(standing.since)}, see its log"
+            return f"GAVE UP ({cause}) at {_date(standing.since)}: see 'neo_light_fix.sh logs {standing.name}'"
+        case "stopped" if standing.since != "0":
+            return f"stopped at {_date(standing.since)}"
+        case "waiting":
+            return "starting"
         case _:
             return "stopped"
+
+
+def _ended(root: Root) -> str:
+    """Return why no supervisor runs."""
+    last = root.last_supervisor()
+    if last is None:
+        return "not running"
+    if all(standing.state == "stopped" for standing in last.agents):
+        return f"stopped normally at {_date(max(standing.since for standing in last.agents))}"
+    return "CRASHED (killed, often out of memory, or the machine went down): 'neo_light_fix.sh start' starts all again"
 
 
 def _date(seconds: str) -> str:

@@ -168,15 +168,24 @@ class Root:
         """Return the supervisor that holds the lock; None also if it has not written its state yet."""
         if not is_locked(self.supervisor_lock):
             return None
+        found, start = self._read_state()
+        # The file of a killed supervisor may have a pid that another process has now.
+        started = 0 if found is None else start_of(found.pid)
+        return found if started and str(started) == start else None
+
+    def last_supervisor(self) -> RunningSupervisor | None:
+        """Return the supervisor that wrote the state file, whether or not it runs; None if there is none."""
+        return self._read_state()[0]
+
+    def _read_state(self) -> tuple[RunningSupervisor | None, str]:
+        """Return the supervisor in the state file, None if that is missing or not valid, and when its process began."""
         try:
             first, *rest = self.state_file.read_text().splitlines()
             name, pid, start, since = first.split("\t")
             found = RunningSupervisor(int(pid), since, tuple(AgentStanding(*line.split("\t")) for line in rest))
-        except (OSError, ValueError, TypeError):  # missing or not valid
-            return None
-        # The file of a killed supervisor may have a pid that another process has now.
-        started = start_of(found.pid)
-        return found if name == SCRIPT and started and str(started) == start else None
+        except (OSError, ValueError, TypeError):
+            return None, ""
+        return (found, start) if name == SCRIPT else (None, "")
 
 
 def is_locked(path: Path) -> bool:

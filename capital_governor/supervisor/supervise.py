@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Final
 
 from capital_governor.supervisor.agents import Agents, Checkout, SupervisedAgent
+from capital_governor.supervisor.endings import cause_of
 from capital_governor.supervisor.keeper import NOT_EXECUTABLE
 from capital_governor.supervisor.messages import PERMANENT, TRY_LATER, Messages, SupervisionError
 from capital_governor.supervisor.root import AgentStanding, Root, SupervisionSettings, lock
@@ -212,7 +213,10 @@ class Supervisor:
         kept.enter("waiting")
         kept.due_date = kept.since + math.ceil(seconds)
         kept.wait_seconds = min(2 * seconds, self._settings.backoff_max_seconds)
-        self._report(f"{name} ended with exit code {kept.exit_code}: started again in {seconds:.3f} s")
+        self._report(
+            f"{name} ended with exit code {kept.exit_code}: started again in {seconds:.3f} s"
+            f" ({cause_of(kept.exit_code)})"
+        )
 
     def _hear(self) -> None:
         """Read the keepers' reports, ``NAME PID;`` per line; an incomplete line waits for its rest."""

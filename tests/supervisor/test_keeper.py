@@ -122,7 +122,7 @@ def test_an_agent_starts_with_a_clean_slate(site: Site) -> None:
 
 def test_the_exit_code_of_an_agent_is_told_as_a_shell_tells_it(site: Site) -> None:
     """A command that does not exist is 127, one that a signal ended 128 and its number."""
-    site.agents("ensure_running missing 'no_such_program_anywhere'", "ensure_running shot 'kill -SEGV $$'")
+    site.agents("ensure_running missing 'false || no_such_program_anywhere'", "ensure_running shot 'kill -SEGV $$'")
     with site.started() as supervisor:
         wait_until(lambda: "missing ended with exit code 127" in site.said())
         wait_until(lambda: "shot ended with exit code 139" in site.said())

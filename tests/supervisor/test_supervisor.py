@@ -70,7 +70,7 @@ def test_what_a_person_must_mend_is_said_once_and_not_tried_again(site: Site) ->
     assert site.said().count("capital_governor gave up with exit code 78") == 1
     assert len(site.pids("capital_governor")) == 1
     assert site.log("capital_governor") == "bad settings\n"
-    assert re.search(r"^capital_governor +gave up with exit code 78 at ", shown.out, flags=re.MULTILINE)
+    assert re.search(r"^capital_governor +GAVE UP \(exit 78: a person must act\) at ", shown.out, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

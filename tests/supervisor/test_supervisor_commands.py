@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shlex
 import signal
 import socket
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,13 @@ def lines_of(path: Path, count: int) -> str:
     return path.read_text()
 
 
+def stopped_at(shown: str) -> str:
+    """Return what status shows of a supervisor that was stopped, with its time."""
+    found = re.search(r"^supervisor +(stopped normally at \d{4}-\d\d-\d\d [0-9:]{8} UTC)$", shown, flags=re.MULTILINE)
+    assert found
+    return found[1]
+
+
 def test_a_life_in_the_background(site: Site) -> None:
     """`start` returns with everything up and says where to look, `status` shows each, `stop` leaves nothing."""
     site.agents(UP, "ensure_running off 'exit 4' logs/elsewhere.log")
@@ -42,7 +50,7 @@ def test_a_life_in_the_background(site: Site) -> None:
     supervisor = re.findall(r"^supervisor +running, pid (\d+), since \d{4}-", shown.out, flags=re.MULTILINE)
     assert [int(number) for number in supervisor] == site.supervisors()
     assert re.search(rf"^up +running, pid {pid}, since \d{{4}}-", shown.out, flags=re.MULTILINE)
-    wait = re.findall(r"^off +restarting in (\d+) s, ended with exit code 4$", shown.out, flags=re.MULTILINE)
+    wait = re.findall(r"^off +CRASHED \(exit 4: an error\); restarting in (\d+) s$", shown.out, flags=re.MULTILINE)
     assert 30 <= int(wait[0]) <= 50
     assert shown.out.endswith("the governor's own report\n")
     stopped = site.run("stop")
@@ -71,7 +79,7 @@ def test_status_of_a_site_at_rest(site: Site) -> None:
         assert (shown.code, life) == (3, life)
         assert "unexpectedly" not in shown.err
         assert re.findall(r"^(\w+) +(.*)$", shown.out, flags=re.MULTILINE)[:3] == [
-            ("supervisor", "not running"),
+            ("supervisor", "not running") if life == "never started" else ("supervisor", stopped_at(shown.out)),
             ("capital_governor", "stopped"),
             ("up", "stopped"),
         ]
@@ -85,6 +93,46 @@ def test_stop_without_a_supervisor_is_no_failure(site: Site) -> None:
     """There is nothing to stop, which is said."""
     stopped = site.run("stop")
     assert (stopped.code, stopped.err) == (0, f"neo_light_fix.sh: no supervisor runs on {site.root}\n")
+
+
+def test_start_of_a_running_supervisor_is_no_failure(site: Site) -> None:
+    """It is said, with the pid, and nothing is started or ended; a faulty .agents.sh does not matter then."""
+    site.agents(UP)
+    site.run("start")
+    pid, before = site.pid("up"), site.supervisors()
+    site.agents("ensure_running (")
+    again = site.run("start")
+    assert (again.code, again.out, again.err.count("\n")) == (0, "", 1)
+    assert f"a supervisor runs on {site.root} already, pid {before[0]}:" in again.err
+    assert (site.supervisors(), site.running("sleep 900")) == (before, [pid])
+    site.agents(UP)
+    site.run("stop")
+
+
+def test_status_of_a_killed_supervisor(site: Site) -> None:
+    """It does not pass for one that was stopped."""
+    site.run("start")
+    os.kill(site.supervisors()[0], signal.SIGKILL)
+    wait_until(lambda: not site.processes())
+    shown = site.run("status")
+    assert shown.code == 3
+    assert re.search(r"^supervisor +CRASHED \(killed, often out of memory, ", shown.out, flags=re.MULTILINE)
+
+
+def test_status_is_a_watchdog(site: Site) -> None:
+    """Its exit code is 78 if any agent gave up, else that of the governor's own report, which is 75 without a cycle."""
+    site.agents("ensure_running a 'exit 78'", UP)
+    site.run("start")
+    wait_until(lambda: "a gave up" in site.log("neo_light_fix"))
+    shown = site.run("status")
+    assert shown.code == 78
+    assert re.search(r"^a +GAVE UP \(exit 78: a person must act\) at .*logs a'$", shown.out, flags=re.MULTILINE)
+    site.agents(UP)
+    site.run("restart")
+    assert site.run("status").code == 0
+    (site.home / "governor").rename(site.home / "no governor")
+    assert site.run("status").code == 75
+    site.run("stop")
 
 
 def test_stop_never_signals_a_stranger(site: Site) -> None:
@@ -150,6 +198,67 @@ def test_a_faulty_agents_file_is_refused(site: Site, line: str, complaint: str) 
     assert refused.code == 78
     assert complaint in refused.err
     assert not (site.root / "runtime/neo_light_fix.lock").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ensure_running a 'nosuch_program --fast x'",
+        """ensure_running a 'MODE=paper KEY="a b" nosuch_program x'""",
+        "ensure_running a 'exec nosuch_program'",
+        "ensure_running a 'agents/nosuch_program.sh 2>&1'",
+        "ensure_running a \"'$ROOT/nosuch_program' && true\"",
+    ],
+)
+def test_a_command_that_does_not_exist_is_refused(site: Site, line: str) -> None:
+    """Agent and word are named, the exit code is 78, and what runs goes on, or nothing is started."""
+    site.agents(UP, line)
+    for running in (False, True):
+        if running:
+            site.agents(UP)
+            site.run("start")
+            pid = site.pid("up")
+            site.agents(UP, line)
+        refused = site.run("restart" if running else "start")
+        assert (refused.code, refused.err.count("\n")) == (78, 1), refused.err
+        assert re.search(r"ensure_running a: its command '\S*( ot/)?nosuch_program\S*' does not exist", refused.err)
+    assert site.running("sleep 900") == [pid]
+    site.run("stop")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nosuch || echo up",
+        "nosuch; echo up",
+        "nosuch & echo up",
+        "nosuch 2>&1 | cat; echo up",
+        "f() { echo up; }; f",
+        "nosuch () { echo up; }; nosuch",
+        "PATH=$PWD:$PATH; helper",
+        'PATH="$PWD:$PATH" helper',
+        "MODE=paper ./helper",
+        "B='x y' exec ./helper",
+        "cd / && echo up",
+        "[[ -e nosuch ]] || echo up",
+        "if true; then echo up; fi",
+        "time echo up",
+        "2>x echo up",
+        "$PWD/helper",
+        "exported",
+    ],
+)
+def test_a_command_that_bash_can_run_is_run(site: Site, line: str) -> None:
+    """Assignments, builtins, functions, also of the environment, quotes and whatever bash decides later."""
+    helper = site.root / "helper"
+    helper.write_text("#!/bin/sh\necho up\n")
+    helper.chmod(0o755)
+    site.settings["BASH_FUNC_exported%%"] = "() { echo up; }"
+    (site.project / ".agents.sh").write_text(f"ensure_running a {shlex.quote(line)}\n")
+    started = site.run("start")
+    assert started.code == 0, started.err
+    wait_until(lambda: "up\n" in site.log("a"))
+    site.run("stop")
 
 
 def test_a_faulty_agents_file_is_found_before_anything_is_stopped(site: Site) -> None:

@@ -120,7 +120,7 @@ ensure_venv() {
     "$python" -I "$ENVIRONMENT" prepare "$extra" || exit "$?"
 }
 
-# --- run, once, hive, docs, demo, test ----------------------------------------------------------------------------
+# --- the program's commands, demo, test ----------------------------------------------------------------------------
 
 names_a_root() {
     local argument
@@ -206,22 +206,22 @@ Without a command: keep the governor and the agents of .agents.sh running, in th
 
   start                      the same in the background
   stop                       end the supervisor and all that it keeps
-  restart                    stop, then start; tries again what was given up
+  restart [NAME]             stop, then start: all, or one agent; tries again what was given up
   status                     the supervisor, each agent, and the governor's own report
   logs [NAME]                follow the log of NAME, or all logs
-  run  [OPTION...]           decide and publish at every interval, until stopped
-  once [OPTION...]           one cycle, then exit
-  hive [OPTION...]           serve the metrics itself, where there is no dashboard
-  docs [TOPIC]               a chapter of the manual, or the list of chapters
-  demo [OPTION...]           see it govern: a simulated fleet in .demo, nothing real is touched
+
+The program's commands, for the root below; COMMAND --help has the options of each:
+
+  look     check, explain, limits, show-config, schema, docs
+  order    hold, resume, accept, limit, unlimit, exposure, release
+  govern   run, once, reload, hive
+  try      demo: a simulated fleet in .demo, nothing real is touched
+
   test [PYTEST-ARGUMENT...]  format, lint, types, imports, shell, tests
   test --coverage            the same, and which lines the tests reach; slower
   test --bench               only the benchmarks
   test --soak MINUTES        the real thing among faults, then a table; --seed N has others
   help                       this text
-
-Options go to the program unchanged: 'neo_light_fix.sh once --help' lists them, and
-'.venv/bin/capital-governor --help' lists the program's other commands.
 
 From the environment (seconds may have up to three decimals):
 NEOLIGHT_ROOT                   the folder with state/, runtime/, logs/ and .env; unset: the folder of this script
@@ -232,19 +232,23 @@ NEO_LIGHT_STOP_SECONDS          10; how long an agent may take to end before it 
 NEO_LIGHT_LOG_MAX_BYTES         10485760; a log that would grow beyond becomes NAME.log.1
 NEO_LIGHT_LOG_KEEP              5; how many such logs stay
 
-Exit codes  2 wrong usage; 3 status: no supervisor is running; 75 not now (another supervisor, no network), try again;
-            78 a person must mend something: no suitable Python, no right to write, a wrong setting, a faulty .agents.sh
+Exit codes  2 wrong usage; 3 no supervisor is running (status, restart NAME);
+            75 not now (another supervisor, no network), try again; 78 a person must mend something: no suitable Python,
+            no right to write, a wrong setting, a faulty .agents.sh, or an agent gave up (status).
+            status ends otherwise with the exit code of the governor's own report: 0 if it governs, else 75.
 HELP
 }
 
 main() {
     case ${1-} in
         '') supervisor supervise ;;
-        run | once | hive | docs) start_program "$@" ;;
+        check | explain | limits | show-config | schema | docs) start_program "$@" ;;
+        hold | resume | accept | limit | unlimit | exposure | release) start_program "$@" ;;
+        run | once | reload | hive | --version) start_program "$@" ;;
         demo) show_demo "${@:2}" ;;
         test) test_project "${@:2}" ;;
-        logs) take_no_more_than 1 "$@" && supervisor "$@" ;;
-        start | stop | restart | status) take_no_more_than 0 "$@" && supervisor "$@" ;;
+        logs | restart) take_no_more_than 1 "$@" && supervisor "$@" ;;
+        start | stop | status) take_no_more_than 0 "$@" && supervisor "$@" ;;
         help | -h | --help) print_help ;;
         _demo) supervisor _demo ;; # what 'demo' starts
         *)

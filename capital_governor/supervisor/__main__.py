@@ -48,8 +48,10 @@ def _run(commands: Commands, command: str, arguments: list[str]) -> int:
             return commands.status(ready=arguments == ["ready"])
         case "logs":
             commands.logs(*arguments)
+        case "restart":
+            commands.restart(*arguments)
         case _:
-            {"start": commands.start, "stop": commands.stop, "restart": commands.restart}[command]()
+            {"start": commands.start, "stop": commands.stop}[command]()
     return 0
 
 

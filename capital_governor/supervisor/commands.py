@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final, NoReturn
 
-from capital_governor.supervisor.agents import Agents, Checkout
-from capital_governor.supervisor.endings import cause_of
+from capital_governor.supervisor.agents import Agents, Checkout, SupervisedAgent
 from capital_governor.supervisor.messages import (
     NOT_RUNNING,
     PERMANENT,
@@ -24,12 +23,24 @@ from capital_governor.supervisor.messages import (
     SupervisionError,
     note,
 )
-from capital_governor.supervisor.root import SCRIPT, AgentStanding, Root, SupervisionSettings, is_locked
+from capital_governor.supervisor.restart_requests import ask, forget, request_path
+from capital_governor.supervisor.root import (
+    SCRIPT,
+    AgentStanding,
+    Root,
+    RunningSupervisor,
+    SupervisionSettings,
+    is_locked,
+)
+from capital_governor.supervisor.status_text import date_text, ended_text, standing_text
 from capital_governor.supervisor.supervise import supervise
 
 _POLL_SECONDS: Final = 0.1
 _BEYOND_SECONDS: Final = 5.0
 """How much longer than the agents may take to end ``stop`` waits."""
+
+_SETTLE_SECONDS: Final = 1.0
+"""After which ``restart NAME`` looks whether the agent has ended again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +90,17 @@ class Commands:
         else:
             note(f"no supervisor runs on {path}")
 
-    def restart(self) -> None:
-        """Stop, then start; errors that would prevent the start are found before."""
-        self._prepared()
-        self.stop()
-        self._launch()
+    def restart(self, name: str = "") -> None:
+        """Stop, then start: all agents, or the one called ``name``. Errors that prevent the start are found before."""
+        agents = self._prepared()
+        if name and name not in agents.names.split():
+            raise SupervisionError(USAGE, f"no agent is called {name}: there are {agents.names}")
+        self._demand_settings()
+        if name:
+            self._restart_one(next(agent for agent in agents if agent.name == name))
+        else:
+            self.stop()
+            self._launch()
 
     def status(self, *, ready: bool) -> int:
         """Print the state of supervisor, agents and governor; return the exit code, for a watchdog.
@@ -95,10 +112,10 @@ class Commands:
         """
         supervisor = self.root.running_supervisor()
         if supervisor is not None:
-            lines = [("supervisor", f"running, pid {supervisor.pid}, since {_date(supervisor.since)}")]
-            lines += [(standing.name, _said_of(standing)) for standing in supervisor.agents]
+            lines = [("supervisor", f"running, pid {supervisor.pid}, since {date_text(supervisor.since)}")]
+            lines += [(standing.name, standing_text(standing)) for standing in supervisor.agents]
         else:
-            lines = [("supervisor", _ended(self.root)), *((agent.name, "stopped") for agent in self._known())]
+            lines = [("supervisor", ended_text(self.root)), *((agent.name, "stopped") for agent in self._known())]
         report = 0
         sys.stdout.write("".join(f"{name:24} {said}\n" for name, said in lines) + "\n")
         sys.stdout.flush()
@@ -140,6 +157,63 @@ class Commands:
             agents.add_hive()
         return agents
 
+    def _demand_settings(self) -> None:
+        """Refuse settings that the governor would refuse, which is shown. Raises SupervisionError."""
+        if code := self._checked_settings():
+            raise SupervisionError(code, "nothing was stopped: put the settings right, then try again")
+
+    def _checked_settings(self) -> int:
+        """Show what the governor would refuse about the settings; return its exit code, 0 if they are right."""
+        shown = subprocess.run(self.checkout.program("show-config"), stdout=subprocess.DEVNULL, check=False)  # noqa: S603
+        return shown.returncode
+
+    def _restart_one(self, agent: SupervisedAgent) -> None:
+        root, name = self.root, agent.name
+        if (supervisor := root.running_supervisor()) is None:
+            raise SupervisionError(
+                NOT_RUNNING, f"no supervisor runs on {root.path}: 'neo_light_fix.sh start' starts all"
+            )
+        before = _standing_of(supervisor, name)
+        ask(root, supervisor.pid, agent)
+        if (after := self._await_the_restart(supervisor.pid, name)) is not None and after.state == "running":
+            time.sleep(_SETTLE_SECONDS)
+            after = self._await_the_restart(supervisor.pid, name)
+        if after is None or (after.state == "running" and before is not None and after.pid == before.pid):
+            raise SupervisionError(TRY_LATER, f"{name} was not restarted: {root.own_log} says why")
+        if after.state != "running":
+            code = PERMANENT if after.state == "gave-up" else TRY_LATER
+            raise SupervisionError(code, f"{name} was restarted and has ended again: {standing_text(after)}")
+        note(f"{name} was restarted, pid {after.pid}")
+
+    def _await_the_restart(self, supervisor_pid: int, name: str) -> AgentStanding | None:
+        """Return the standing of an agent whose restart was asked for, when it has come; None if it is not kept."""
+        now = time.monotonic()
+        taken_by, done_by = now + _BEYOND_SECONDS, now + self.settings.patience_seconds + _BEYOND_SECONDS
+        path = request_path(self.root, name)
+        while True:
+            waits = path.exists()
+            if waits and time.monotonic() >= taken_by:
+                forget(path)
+                raise SupervisionError(
+                    TRY_LATER,
+                    f"the supervisor (pid {supervisor_pid}) does not restart single agents: it hangs, or was started by"
+                    " an older version; 'neo_light_fix.sh restart' restarts all",
+                )
+            supervisor = self.root.running_supervisor()
+            found = None if supervisor is None else _standing_of(supervisor, name)
+            under_way = found is not None and (
+                found.state == "stopping"
+                or (found.state == "running" and found.pid == "-")
+                or (found.state == "waiting" and found.due == "-")
+            )
+            if not waits and not under_way:
+                return found
+            if time.monotonic() >= done_by:
+                raise SupervisionError(
+                    TRY_LATER, f"{name} has not been restarted yet: 'neo_light_fix.sh status' shows it"
+                )
+            time.sleep(_POLL_SECONDS)
+
     def _launch(self) -> None:
         root, log = self.root, self.root.own_log
         if is_locked(root.supervisor_lock):
@@ -178,8 +252,7 @@ class Commands:
             " ('neo_light_fix.sh logs' follows them, 'neo_light_fix.sh status' shows how they are)"
         )
         # Check the settings now, while the operator reads this; the governor would only log the errors.
-        shown = subprocess.run(self.checkout.program("show-config"), stdout=subprocess.DEVNULL, check=False)  # noqa: S603
-        if shown.returncode:
+        if self._checked_settings():
             note(
                 "so the governor does not govern; all other agents run. Put the setting right, then"
                 " 'neo_light_fix.sh restart'"
@@ -209,35 +282,5 @@ def _size(file: int) -> int:
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
-def _said_of(standing: AgentStanding) -> str:
-    cause = cause_of(int(standing.exit_code)) if standing.exit_code.isdigit() else ""
-    match standing.state:
-        case "running":
-            pid = "not known yet" if standing.pid == "-" else standing.pid
-            return f"running, pid {pid}, since {_date(standing.since)}"
-        case "waiting" if cause:
-            seconds = 0 if standing.due == "-" else max(0, int(standing.due) - int(time.time()))
-            ended = "ENDED" if standing.exit_code == "0" else "CRASHED"
-            return f"{ended} ({cause}); restarting in {seconds} s"
-        case "gave-up":
-            return f"GAVE UP ({cause}) at {_date(standing.since)}: see 'neo_light_fix.sh logs {standing.name}'"
-        case "stopped" if standing.since != "0":
-            return f"stopped at {_date(standing.since)}"
-        case "waiting":
-            return "starting"
-        case _:
-            return "stopped"
-
-
-def _ended(root: Root) -> str:
-    """Return why no supervisor runs."""
-    last = root.last_supervisor()
-    if last is None:
-        return "not running"
-    if all(standing.state == "stopped" for standing in last.agents):
-        return f"stopped normally at {_date(max(standing.since for standing in last.agents))}"
-    return "CRASHED (killed, often out of memory, or the machine went down): 'neo_light_fix.sh start' starts all again"
-
-
-def _date(seconds: str) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(int(seconds)))
+def _standing_of(supervisor: RunningSupervisor, name: str) -> AgentStanding | None:
+    return next((standing for standing in supervisor.agents if standing.name == name), None)

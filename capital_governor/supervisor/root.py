@@ -84,7 +84,8 @@ class AgentStanding:
 
     Args:
         name: of the agent.
-        state: ``running``, ``waiting`` (to be started again), ``gave-up`` or ``stopped``.
+        state: ``running``, ``waiting`` (to be started again), ``stopping`` (to be restarted), ``gave-up`` or
+            ``stopped``.
         pid: of the agent, once its keeper has reported it.
         since: when it entered the state.
         due: when a waiting agent is started again.

@@ -16,14 +16,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
 from capital_governor.supervisor.agents import Agents, Checkout, SupervisedAgent
 from capital_governor.supervisor.endings import cause_of
 from capital_governor.supervisor.keeper import NOT_EXECUTABLE
+from capital_governor.supervisor.kept_agent import KeptAgent
 from capital_governor.supervisor.messages import PERMANENT, TRY_LATER, Messages, SupervisionError
+from capital_governor.supervisor.restart_requests import ASK, forget, request_path, requested
 from capital_governor.supervisor.root import AgentStanding, Root, SupervisionSettings, lock
 
 _ENDINGS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -31,49 +32,8 @@ _LOOKERS_SECONDS: Final = 1.0
 """How long to try for the lock, since a command that looks at it holds it for a moment."""
 _END_POLL_SECONDS: Final = 0.05
 _CHUNK_BYTES: Final = 1 << 16
-
-
-@dataclass(slots=True)
-class KeptAgent:
-    """An agent and its state; ``due`` and ``started`` are by the monotonic clock.
-
-    Args:
-        agent: the agent.
-        wait_seconds: the wait before its next restart.
-        since: when it entered its state, in seconds since 1970.
-        state: as in the state file.
-        due: when a waiting agent is started.
-        due_date: the same, in seconds since 1970; None before its first end.
-        started: when it was last started.
-        keeper: its keeper's process, while it runs.
-        pid: the agent's pid, once the keeper has reported it.
-        exit_code: its last exit code.
-    """
-
-    agent: SupervisedAgent
-    wait_seconds: float
-    since: int
-    state: str = "waiting"
-    due: float = 0.0
-    due_date: int | None = None
-    started: float = 0.0
-    keeper: subprocess.Popen[bytes] | None = None
-    pid: int | None = None
-    exit_code: int | None = None
-
-    def enter(self, state: str) -> None:
-        """Enter another state now."""
-        self.state, self.since = state, int(time.time())
-
-    def lives(self) -> bool:
-        """Whether its keeper runs."""
-        return self.keeper is not None and self.keeper.poll() is None
-
-    def standing(self) -> AgentStanding:
-        """Return its line of the state file."""
-        numbers = ("-" if number is None else str(number) for number in (self.pid, self.due_date, self.exit_code))
-        pid, due, exit_code = numbers
-        return AgentStanding(self.agent.name, self.state, pid, str(self.since), due, exit_code)
+_KILLED_SECONDS: Final = 1.0
+"""How long a killed keeper may take to end before it is killed again."""
 
 
 def supervise(
@@ -128,6 +88,7 @@ class Supervisor:
         self._since = int(time.time())
         self._kept = [KeptAgent(agent, settings.backoff_seconds, self._since) for agent in agents]
         self._ending: signal.Signals | None = None
+        self._asked = False
         self._written: list[AgentStanding] = []
         # Keepers report the pids of their agents on one pipe; signals wake this process by the other.
         self._told, self._telling = os.pipe()
@@ -140,16 +101,22 @@ class Supervisor:
         """Keep all agents running until a signal comes, then end them."""
         signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.signal(ASK, self._hear_request)
         for number in _ENDINGS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
                 signal.signal(number, self._end)
         self._report(f"supervising on {self._root.path}: {' '.join(kept.agent.name for kept in self._kept)}")
+        for agent in requested(self._root)[0]:  # left for an earlier supervisor
+            forget(request_path(self._root, agent.name))
         try:
             while self._ending is None:
+                self._take_requests()
                 for kept in self._kept:
                     self._tend(kept)
                 self._write_state()
-                self._wait(min((kept.due for kept in self._kept if kept.state == "waiting"), default=math.inf))
+                self._wait(
+                    min((kept.due for kept in self._kept if kept.state in {"waiting", "stopping"}), default=math.inf)
+                )
             self._report(f"{self._ending.name}: ending all agents")
         finally:
             self._end_agents()
@@ -157,6 +124,9 @@ class Supervisor:
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
         self._ending = signal.Signals(number)
+
+    def _hear_request(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked = True
 
     def _wait(self, until: float) -> None:
         """Wait until the time, a signal or a keeper's report; read the reports."""
@@ -173,8 +143,53 @@ class Supervisor:
         if kept.state == "running" and not kept.lives():
             self._hear()  # the keeper's report came before its end
             self._conclude(kept, 0 if kept.keeper is None else kept.keeper.returncode)
+        elif kept.state == "stopping" and not kept.lives():
+            self._hear()
+            self._report(f"{kept.agent.name} ended, to be restarted")
+            self._launch(kept)
+        elif kept.state == "stopping" and time.monotonic() >= kept.due:
+            self._kill_keeper(kept)
         elif kept.state == "waiting" and time.monotonic() >= kept.due:
             self._launch(kept)
+
+    def _take_requests(self) -> None:
+        """Restart the agents for which ``neo_light_fix.sh restart NAME`` has asked, also one that gave up or is new."""
+        asked, self._asked = self._asked, False
+        if not asked:
+            return
+        agents, refused = requested(self._root)
+        for sentence in refused:
+            self._report(sentence)
+        for agent in agents:
+            writers = {kept.agent.log: kept.agent.name for kept in self._kept if kept.agent.name != agent.name}
+            if agent.log in writers:
+                self._report(f"{agent.name} is not restarted: {writers[agent.log]} writes to {agent.log}")
+            else:
+                self._restart(agent)
+        self._write_state()
+        for agent in agents:  # only now, since the command looks into the state file when its request is gone
+            forget(request_path(self._root, agent.name))
+
+    def _restart(self, agent: SupervisedAgent) -> None:
+        self._report(f"{agent.name} is restarted, as asked by 'neo_light_fix.sh restart {agent.name}'")
+        kept = next((kept for kept in self._kept if kept.agent.name == agent.name), None)
+        if kept is None:
+            kept = KeptAgent(agent, self._settings.backoff_seconds, int(time.time()))
+            self._kept.append(kept)
+        kept.agent, kept.wait_seconds = agent, self._settings.backoff_seconds
+        if kept.keeper is None:
+            kept.due, kept.due_date = 0.0, None
+            kept.enter("waiting")
+        elif kept.state != "stopping":
+            kept.due = time.monotonic() + self._settings.patience_seconds
+            kept.enter("stopping")
+            kept.keeper.terminate()  # it ends the agent
+
+    def _kill_keeper(self, kept: KeptAgent) -> None:
+        """Kill a keeper that hangs; the kernel then kills its agent."""
+        kept.due = time.monotonic() + _KILLED_SECONDS
+        if kept.keeper is not None:
+            kept.keeper.kill()
 
     def _launch(self, kept: KeptAgent) -> None:
         agent, settings = kept.agent, self._settings

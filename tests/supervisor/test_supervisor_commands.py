@@ -174,6 +174,129 @@ def test_restart_tries_again_what_was_given_up(site: Site) -> None:
     site.run("stop")
 
 
+def test_restart_of_one_agent_leaves_the_others(site: Site) -> None:
+    """It runs as .agents.sh describes it now; supervisor, governor and every other agent stay as they are."""
+    site.agents(UP, "ensure_running b 'exec sleep 901'")
+    site.run("start")
+    up, old, governor, supervisor = site.pid("up"), site.pid("b"), site.pid("capital_governor"), site.supervisors()
+    site.agents(UP, "ensure_running b 'echo up; exec sleep 902' logs/other.log")
+    restarted = site.run("restart", "b")
+    new = site.pid("b", nth=2)
+    assert (restarted.code, restarted.err) == (0, f"neo_light_fix.sh: b was restarted, pid {new}\n")
+    assert old != new
+    wait_until(lambda: site.running("sleep 902") == [new])
+    assert site.running("sleep 901") == []
+    wait_until((site.root / "logs/other.log").exists)
+    assert (site.pids("up"), site.pids("capital_governor"), site.supervisors()) == ([up], [governor], supervisor)
+    assert re.search(rf"^b +running, pid {new}, ", site.run("status").out, flags=re.MULTILINE)
+    assert list((site.root / "runtime").glob("*restart*")) == []
+    site.run("stop")
+    assert site.processes() == {}
+
+
+def test_restart_of_one_agent_that_gave_up_or_is_new(site: Site) -> None:
+    """What gave up is tried again, what .agents.sh has since then is kept too; what ends at once is said."""
+    site.agents("ensure_running a 'exit 78'")
+    site.run("start")
+    wait_until(lambda: "a gave up" in site.log("neo_light_fix"))
+    again = site.run("restart", "a")
+    wait_until(lambda: site.log("neo_light_fix").count("a gave up") == 2)
+    # A slow machine may see it end only after the command.
+    ended = "a was restarted and has ended again: GAVE UP (exit 78: a person must act)" in again.err
+    assert again.code == (78 if ended else 0)
+    site.agents("ensure_running a 'exec sleep 901'", "ensure_running c 'exec sleep 903'")
+    assert (site.run("restart", "a").code, site.run("restart", "c").code) == (0, 0)
+    wait_until(lambda: site.running("sleep 901") + site.running("sleep 903") == [site.pid("a", nth=3), site.pid("c")])
+    assert site.run("status").code == 0
+    site.run("stop")
+    assert site.processes() == {}
+
+
+def test_restart_of_one_agent_that_is_deaf(site: Site) -> None:
+    """It is killed after NEO_LIGHT_STOP_SECONDS, with what it started, before it runs again."""
+    site.settings["NEO_LIGHT_STOP_SECONDS"] = "1"
+    site.agents("ensure_running deaf \"trap '' TERM; setsid sleep 900 & sleep 901 | sleep 902\"")
+    site.run("start")
+    wait_until(lambda: len(site.running("sleep 90")) == 3)
+    before = site.running("sleep 90")
+    assert site.run("restart", "deaf").code == 0
+    wait_until(lambda: len(site.running("sleep 90")) == 3)
+    assert not set(before) & set(site.running("sleep 90"))
+    site.run("stop")
+    assert site.processes() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "env", "code", "complaint"),
+    [
+        ("nosuch", (UP,), "", 2, "no agent is called nosuch: there are capital_governor up"),
+        ("up", ("ensure_running (",), "", 78, "is not valid bash"),
+        ("up", (UP, "ensure_running b nosuch_program"), "", 78, "its command 'nosuch_program' does not exist"),
+        ("up", (UP,), "CAPITAL_GOVERNOR_MAX_ALLOC=7\n", 78, "CAPITAL_GOVERNOR_MAX_ALLOC"),
+        ("", (UP,), "CAPITAL_GOVERNOR_MAX_ALLOC=7\n", 78, "nothing was stopped: put the settings right"),
+    ],
+)
+def test_restart_finds_what_is_wrong_before_it_stops_anything(
+    site: Site, name: str, lines: tuple[str, ...], env: str, code: int, complaint: str
+) -> None:
+    """Of one agent or of all: a wrong name, .agents.sh or .env is said, and every process stays."""
+    site.agents(UP)
+    site.run("start")
+    pid = site.pid("up")
+    wait_until(lambda: site.running("sleep 900") == [pid])
+    site.agents(*lines)
+    (site.root / ".env").write_text(env)
+    refused = site.run("restart", *([name] if name else []))
+    assert refused.code == code
+    assert complaint in refused.err
+    assert (site.running("sleep 900"), site.pids("up")) == ([pid], [pid])
+    site.run("stop")
+
+
+def test_restart_of_one_agent_without_a_supervisor(site: Site) -> None:
+    """There is nothing to restart: exit code 3, as of status, and nothing is left to be obeyed later."""
+    site.agents(UP)
+    refused = site.run("restart", "up")
+    assert refused.code == 3
+    assert f"no supervisor runs on {site.root}: 'neo_light_fix.sh start' starts all" in refused.err
+    assert list((site.root / "runtime").iterdir()) == []
+
+
+def test_a_request_of_another_user_is_not_obeyed(site: Site) -> None:
+    """Whoever may write in runtime/ cannot run commands as the supervisor: the request is deleted, and that is said."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can write a file of another user's")
+    site.agents(UP)
+    site.run("start")
+    pid = site.pid("up")
+    request = site.root / "runtime/neo_light_fix.restart.up"
+    request.write_text('{"name": "up", "command": ["sleep", "904"], "log": "logs/up.log"}')
+    os.chown(request, 12345, 12345)
+    os.kill(site.supervisors()[0], signal.SIGCONT)
+    wait_until(lambda: "is not obeyed: it is not of this user" in site.log("neo_light_fix"))
+    assert not request.exists()
+    assert (site.running("sleep 900"), site.running("sleep 904")) == ([pid], [])
+    site.run("stop")
+
+
+def test_an_older_supervisor_is_not_harmed_by_a_request(site: Site) -> None:
+    """It takes none: exit code 75, everything runs on, and nothing is left to be obeyed later."""
+    site.change_supervisor(
+        "from capital_governor.supervisor.supervise import Supervisor",
+        "Supervisor._take_requests = lambda self: None",
+    )
+    site.agents(UP)
+    site.run("start")
+    pid = site.pid("up")
+    wait_until(lambda: site.running("sleep 900") == [pid])
+    refused = site.run("restart", "up")
+    assert refused.code == 75
+    assert "does not restart single agents" in refused.err
+    assert site.running("sleep 900") == [pid]
+    assert list((site.root / "runtime").glob("*restart*")) == []
+    site.run("stop")
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from capital_governor.cli.parser import make_parser
 from tests.rigs.script_machine import CHECKERS, REPOSITORY, Machine
 
-COMMANDS = {"start", "stop", "restart", "status", "logs", "run", "once", "hive", "docs", "demo", "test", "help"}
+OWN = {"start", "stop", "restart", "status", "logs", "test", "help"}
 
 
 def commands_of_the_script() -> list[str]:
@@ -18,13 +19,36 @@ def commands_of_the_script() -> list[str]:
     return [word for label in labels for word in label.split(" | ") if not word.startswith("-")]
 
 
-def test_help_has_one_aligned_line_for_each_command(bare: Machine) -> None:
-    """`help` needs no Python and gives every command that the script knows a line, all descriptions in one column."""
+def test_help_has_every_command(bare: Machine) -> None:
+    """`help` needs no Python: a line for each command of the script's own, and the program's commands in groups."""
     run = bare.run("help")
-    lines = [line for line in run.out.splitlines() if re.match(r"  [a-z]", line)]
     assert (run.code, run.err) == (0, "")
-    assert set(commands_of_the_script()) == {line.split()[0] for line in lines} == COMMANDS
-    assert len({line.rindex("  ") for line in lines}) == 1
+    own = set(re.findall(r"^  ([a-z]+) (?:\[?[A-Z-].*?)? {2,}[a-z]", run.out, flags=re.MULTILINE)) - {"look", "order"}
+    groups = re.findall(r"^  (?:look|order|govern|try) +([a-z, -]+)(?::.*)?$", run.out, flags=re.MULTILINE)
+    forwarded = [name for group in groups for name in group.split(", ")]
+    assert len(groups) == 4
+    assert sorted(own - {"govern", "try"}) == sorted(OWN)
+    assert sorted(commands_of_the_script()) == sorted(OWN | set(forwarded))
+    assert all(len(line) <= 120 for line in run.out.splitlines())
+
+
+def test_every_command_of_the_program_is_forwarded() -> None:
+    """There is one front: only `status` is the script's own, and has the program's in it."""
+    assert set(make_parser().commands) <= set(commands_of_the_script())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("limits",), ("hold", "--for", "2h", "--reason", "two words"), ("reload",), ("check", "--json"), ("--version",)],
+)
+def test_a_command_is_forwarded_with_the_scripts_root(machine: Machine, words: tuple[str, ...]) -> None:
+    """Its arguments and its exit code are unchanged; the root is the script's folder, or what the environment says."""
+    machine.let("python-exits", 75)
+    for environment, root in (({}, str(machine.project)), ({"NEOLIGHT_ROOT": "/srv"}, "/srv")):
+        run = machine.run(*words, environment=environment)
+        assert run.code == 75
+        assert machine.environment_of("python", words[0])["NEOLIGHT_ROOT"] == root
+        assert machine.calls()[-1] == ["python", "-I", "-m", "capital_governor", *words]
 
 
 @pytest.mark.parametrize("arguments", [("frobnicate",), ("--root", "x")])
@@ -38,7 +62,7 @@ def test_an_unknown_command_is_wrong_usage(machine: Machine, arguments: tuple[st
 
 
 @pytest.mark.parametrize(
-    "arguments", [("start", "x"), ("stop", "x"), ("restart", "x"), ("status", "x"), ("logs", "x", "y")]
+    "arguments", [("start", "x"), ("stop", "x"), ("restart", "x", "y"), ("status", "x"), ("logs", "x", "y")]
 )
 def test_an_argument_too_many_is_wrong_usage(machine: Machine, arguments: tuple[str, ...]) -> None:
     """A command that cannot use an argument says so, and does nothing."""

@@ -26,6 +26,7 @@ _TAKEN: Final = {".json", ".lock", ".STOP", ".log", ".tmp"}  # endings of other 
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9.])?")
 _SHORTEST_TOKEN: Final = 8
 """A shorter token might be a common word, which could not be hidden in texts."""
+_LONGEST_TITLE: Final = 60
 BOT_TOKEN: Final = re.compile(r"[0-9]{6,}:[A-Za-z0-9_-]{30,}")
 
 
@@ -177,6 +178,12 @@ def _chat(value: str) -> str:
     return value
 
 
+def _title(value: str) -> str:
+    if not value.strip() or not value.isprintable() or len(value) > _LONGEST_TITLE:
+        raise ValueError("is not such a text")
+    return value.strip()
+
+
 def _dashboard_token(value: str) -> str:
     if not re.fullmatch("[!-~]*", value):
         raise ValueError("contains a blank or a character that no header takes (leave out the word Bearer)")
@@ -211,6 +218,7 @@ DEADLINE: Final = _numbers("seconds: a number above 0, at most 300", _number, ab
 AGE: Final = _numbers("seconds: a number above 0", _number, above=0)
 HOUR: Final = _numbers("an hour of the day in UTC, 0 to 23", _count, low=0, high=23)
 TOPIC: Final = _numbers("a topic's number: a whole number above 0", _count, low=1, high=(1 << 31) - 1)
+MINUTES: Final = _numbers("minutes: a number, 0 or more", _number, low=0)
 DAYS: Final = _numbers("days: a number above 0", _number, above=0)
 COUNT: Final = _numbers("a whole number from 0 to 1,000,000", _count, low=0, high=1_000_000)
 COUNT_OR_NEVER: Final = Kind(
@@ -237,6 +245,9 @@ _SCHEMES: Final = "http, https"
 DASHBOARD: Final = Kind(f"{_HTTP}, query and fragment", _SCHEMES, _text(_dashboard))
 BOT_API: Final = Kind(f"{_HTTP}, query, fragment and token", _SCHEMES, _text(_bot_api))
 HEARTBEAT: Final = Kind(_HTTP, _SCHEMES, _text(_heartbeat))
+TITLE: Final = Kind(
+    f"a text of at most {_LONGEST_TITLE} printable characters", f"1..{_LONGEST_TITLE} characters", _text(_title)
+)
 TOKEN: Final = Kind("the token that BotFather gave", "a token", _text(_token))
 CHAT: Final = Kind("a chat's number, or @channelname", "number, @name", _text(_chat))
 DASHBOARD_TOKEN: Final = Kind(

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from capital_governor.core.model import Group, Rules
 from capital_governor.settings.faults import HIDDEN, SettingsError, conflicts, plain, telling_parts
+from capital_governor.settings.fleet_name import fleet_name
 from capital_governor.settings.group_list import groups_text
 from capital_governor.settings.kinds import UNITS
 from capital_governor.settings.sources import find
@@ -74,6 +75,11 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _default("log_level")
     heartbeat_url: SecretStr | None = _default("heartbeat_url")
     digest_hour: int | None = _default("digest_hour")
+    name: str | None = _default("name")
+    unreachable_minutes: float = _default("unreachable_minutes")
+    error_minutes: float = _default("error_minutes")
+    stale_minutes: float = _default("stale_minutes")
+    agent_minutes: float = _default("agent_minutes")
     hive: bool = _default("hive")
     hive_capital: float = _default("hive_capital")
 
@@ -113,6 +119,11 @@ class Settings(BaseSettings):
     def journal_path(self) -> Path:
         """The journal's file, below the root."""
         return self.root / self.journal
+
+    @property
+    def fleet_name(self) -> str:
+        """The fleet's name in messages."""
+        return fleet_name(self.name, self.root)
 
     @property
     def origins(self) -> Mapping[str, str]:

@@ -114,6 +114,17 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "log_level": _own("LOG_LEVEL", kinds.LEVEL, "INFO", "word", "lowest level that is logged"),
     "heartbeat_url": _secret(f"{PREFIX}HEARTBEAT_URL", kinds.HEARTBEAT, "asked after each completed cycle"),
     "digest_hour": _own("DIGEST_HOUR", kinds.HOUR, None, "hour", "when the daily message is sent, UTC"),
+    "name": _own("NAME", kinds.TITLE, None, "text", "the fleet's name in messages; default HOST/ROOT"),
+    "unreachable_minutes": _own(
+        "ALERT_UNREACHABLE", kinds.MINUTES, 15.0, "min", "until a dashboard that does not answer is told by message"
+    ),
+    "error_minutes": _own(
+        "ALERT_ERROR", kinds.MINUTES, 15.0, "min", "until a dashboard that answers an error is told by message"
+    ),
+    "stale_minutes": _own("ALERT_STALE", kinds.MINUTES, 15.0, "min", "until stale metrics are told by message"),
+    "agent_minutes": _own(
+        "ALERT_AGENT", kinds.MINUTES, 10.0, "min", "until a silent or faulty agent is told by message"
+    ),
     "hive": _own(
         "HIVE", kinds.SWITCH, default=False, unit="switch", meaning="1: the supervisor keeps the hive running too"
     ),

@@ -99,6 +99,11 @@ def test_defaults(tmp_path: Path) -> None:
             LOG_LEVEL="INFO",
             HEARTBEAT_URL="(not set)",
             DIGEST_HOUR="(not set)",
+            NAME="(not set)",
+            ALERT_UNREACHABLE="15",
+            ALERT_ERROR="15",
+            ALERT_STALE="15",
+            ALERT_AGENT="10",
             HIVE="0",
             HIVE_CAPITAL="100000",
         ),
@@ -223,6 +228,7 @@ NUMBERS = [
     *("PNL_SCALE", "SHARPE_SCALE", "DRAWDOWN_SCALE"),
     *("DRAWDOWN_CUT_START", "DRAWDOWN_CUT_END", "DRAWDOWN_CUT_FLOOR"),
     *("FETCH_DEADLINE", "FETCH_MAX_BYTES", "JOURNAL_DAYS", "HIVE", "HIVE_CAPITAL"),
+    *("ALERT_UNREACHABLE", "ALERT_ERROR", "ALERT_STALE", "ALERT_AGENT"),
 ]
 NO_NUMBERS = [
     "nan",
@@ -303,6 +309,9 @@ def test_no_number(tmp_path: Path, name: str, text: str) -> None:
         ("JOURNAL_DAYS", "0", "days: a number above 0"),
         ("LOG_FORMAT", "xml", "console or json"),
         ("LOG_LEVEL", "TRACE", "DEBUG, INFO, WARNING or ERROR"),
+        ("NAME", "a\nb", "a text of at most 60 printable characters"),
+        ("NAME", "x" * 61, "a text of at most 60 printable characters"),
+        ("ALERT_STALE", "-1", "minutes: a number, 0 or more"),
         ("HIVE", "yes", "0 or 1"),
         ("HIVE_CAPITAL", "0", "a number above 0"),
     ],
@@ -780,6 +789,7 @@ def test_example_is_complete(tmp_path: Path) -> None:
         "CAPITAL_GOVERNOR_DASHBOARD_TOKEN",
         "CAPITAL_GOVERNOR_GROUPS",
         *("CAPITAL_GOVERNOR_MAX_AGE", "CAPITAL_GOVERNOR_HEARTBEAT_URL", "CAPITAL_GOVERNOR_DIGEST_HOUR"),
+        "CAPITAL_GOVERNOR_NAME",
     }
 
 
@@ -790,7 +800,7 @@ def test_example_uncommented_loads(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(text, encoding="utf-8")
     settings = load(tmp_path, {})
     assert settings.masked() == plain
-    assert list(settings.origins.values()).count(".env") == len(variables()) - 9
+    assert list(settings.origins.values()).count(".env") == len(variables()) - 10
 
 
 def test_light_import() -> None:

@@ -95,6 +95,21 @@ def _add_show_config(commands: Any) -> None:  # noqa: ANN401 - as add_command
     add_json(parser)
 
 
+def _add_reload(commands: Any) -> None:  # noqa: ANN401 - as add_command
+    parser = add_command(
+        commands,
+        "reload",
+        "reload_command:reload",
+        "Let a running governor take over what has changed in .env.",
+        """\
+Settings are checked first: a wrong one is refused with exit code 78, and the
+old ones stay. The exit code is 75 if no governor runs.""",
+    )
+    add_root(parser)
+    add_dry_run(parser)
+    add_json(parser)
+
+
 def _add_hive(commands: Any) -> None:  # noqa: ANN401 - as add_command
     parser = add_command(
         commands,
@@ -155,7 +170,7 @@ def _add_schema(commands: Any) -> None:  # noqa: ANN401 - as add_command
 
 
 GOVERNING: Final[tuple[Callable[[Any], None], ...]] = (
-    *(_add_run, _add_once, _add_status, _add_explain, _add_check),
+    *(_add_run, _add_once, _add_reload, _add_status, _add_explain, _add_check),
     *(_add_show_config, _add_hive, _add_demo, _add_docs, _add_schema),
 )
 """In the order in which ``--help`` lists them."""

@@ -25,6 +25,7 @@ from capital_governor.service import disk_thread
 from capital_governor.service.event_log import write_line
 from capital_governor.service.governor import Governor, open_governor
 from capital_governor.service.reload import Reloads, has_terminal
+from capital_governor.service.settings_record import record_path
 from capital_governor.service.signals import end_at_signals, wait_with_reloads
 from capital_governor.service.standing import Outcome
 from capital_governor.service.watchdog import SignsOfLife
@@ -155,7 +156,9 @@ class _Life:
         self._dry_run = dry_run
         self._stop, self._over = asyncio.Event(), asyncio.Event()
         self._governor: Governor | None = None
-        self._reloads = Reloads(settings, self._change)
+        record = record_path(Paths(settings.root, dry_run).folder)
+        self._reloads = Reloads(settings, record, self._change, self._tell)
+        self._untold: list[str] = []
         self._change_waits = False
         self._terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and has_terminal()
         self._signs = SignsOfLife(settings)
@@ -188,8 +191,11 @@ class _Life:
         try:
             self._signs.ready()
             governor.start()
+            while self._untold:
+                governor.tell(self._untold.pop(0))
             await repeat(governor, self._settings.interval_seconds, self._stop, self._over)
         finally:
+            self._governor = None
             await governor.close(goes_on=self._over.is_set() and not self._stop.is_set())
         if self._stop.is_set():
             return None
@@ -204,12 +210,14 @@ class _Life:
         self._over.clear()
         self._take(self._reloads.take())
         try:
-            return await self._open()
+            governor = await self._open()
         except JournalRefusedError as error:
-            write_line(self._log, LogEvent.SETTINGS_REFUSED.line(problem=str(error)))
-            self._reloads.go_back(former)
+            await self._reloads.go_back(former, str(error))
             self._take(former)
             return await self._open()
+        if governor is not None:
+            await self._reloads.in_force()
+        return governor
 
     def _take(self, settings: Settings) -> None:
         self._settings = settings
@@ -220,18 +228,29 @@ class _Life:
         opening = open_governor(self._settings, self._sink, dry_run=self._dry_run, completed=self._completed)
         return await _unless(self._stop, opening)
 
+    def _tell(self, text: str) -> None:
+        """Send the operator a message, through the governor that runs or the next one."""
+        if self._governor is None:
+            self._untold.append(text)
+        else:
+            self._governor.tell(text)
+
     def _completed(self, outcome: Outcome) -> None:
         self._signs.completed(outcome)
         if self._change_waits:
             self._change()
 
-    def _change(self) -> None:
-        """Use the new settings after this tick; wait while the journal is lost, since memory has the only record."""
+    def _change(self) -> bool:
+        """Use the new settings after this tick; wait while the journal is lost, since memory has the only record.
+
+        Return whether they wait.
+        """
         waited, self._change_waits = self._change_waits, self._governor is not None and self._governor.journal_lost
         if not self._change_waits:
             self._over.set()
         elif not waited:
             write_line(self._log, LogEvent.SETTINGS_WAIT.line())
+        return self._change_waits
 
     def _end(self) -> None:
         self._stop.set()

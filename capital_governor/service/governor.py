@@ -147,6 +147,11 @@ class Governor:
         if self._notifications is not None:
             self._notifications.start()
 
+    def tell(self, text: str) -> None:
+        """Send the operator a message, which is stored in the journal at once; without Telegram it does nothing."""
+        if self._notifications is not None:
+            self._notifications.tell(text)
+
     async def flush(self) -> None:
         """Send waiting messages and the heartbeat, within a limited time."""
         if self._notifications is not None:

@@ -11,12 +11,12 @@ from typing import Final
 
 from capital_governor.adapters import logs
 from capital_governor.adapters.telegram import Telegram
-from capital_governor.journal.notices import new_notice
+from capital_governor.journal.notices import Notice, new_notice
 from capital_governor.journal.protocol import Journal
 from capital_governor.service.event_log import write_line
 from capital_governor.service.outbox import OnDisk, Outbox
 from capital_governor.settings.load import Settings
-from capital_governor.wording.log_events import Line
+from capital_governor.wording.log_events import Line, LogEvent
 from capital_governor.wording.notice_texts import alert_text
 
 FLUSH_SECONDS: Final = 30.0
@@ -67,6 +67,7 @@ class Notifications:
         self._outbox = Outbox(store, on_disk, telegram, say=self._say, now=time.time, on_finished=on_finished)
         self._alerts: deque[Line] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
 
     def alert(self, line: Line) -> None:
         """Take a line of which the operator gets a message; may be called from any thread."""
@@ -84,6 +85,19 @@ class Notifications:
             self._alerts.popleft()
         self._outbox.wake()
 
+    def tell(self, text: str) -> None:
+        """Send a text that does not belong to a cycle; it is put into the journal at once."""
+        task = asyncio.create_task(self._put(new_notice(self._redact(text), time.time())), name="message")
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _put(self, notice: Notice) -> None:
+        try:
+            await self._on_disk(lambda: self._store.put_notices((notice,)))
+        except Exception:  # noqa: BLE001 - a failed message must stop nothing else
+            self._say(LogEvent.NOTICES_FAILED.line())
+        self._outbox.wake()
+
     def start(self) -> None:
         """Send in the background from now on."""
         self._task = asyncio.create_task(self._outbox.run(), name="outbox")
@@ -96,6 +110,8 @@ class Notifications:
 
     async def close(self) -> None:
         """Stop sending; the next run sends again what was not confirmed."""
+        if self._telling:
+            await asyncio.wait(self._telling)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

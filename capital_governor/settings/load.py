@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import PrivateAttr, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from capital_governor.core.model import Group, Rules
-from capital_governor.settings.faults import HIDDEN, SettingsError, conflicts, plain, telling_parts
+from capital_governor.settings.faults import SettingsError, conflicts, telling_parts
 from capital_governor.settings.fleet_name import fleet_name
-from capital_governor.settings.group_list import groups_text
-from capital_governor.settings.kinds import UNITS
 from capital_governor.settings.sources import find
+from capital_governor.settings.value_text import value_text
 from capital_governor.settings.variables import VARIABLES, variables
-
-NOT_SET: Final = "(not set)"
 
 
 def _default(field: str) -> Any:  # noqa: ANN401 - defaults have many types
@@ -130,6 +127,11 @@ class Settings(BaseSettings):
         """Where each value is from: "argument", "environment", ".env", "current folder", "profile" or "default"."""
         return {name: self._origins.get(name, "default") for name in variables()}
 
+    def values(self) -> dict[str, Any]:
+        """Return the values by field; secrets as plain text."""
+        found = ((field, getattr(self, field)) for field in VARIABLES)
+        return {field: each.get_secret_value() if isinstance(each, SecretStr) else each for field, each in found}
+
     def rules(self) -> Rules:
         """Return the settings that a decision depends on."""
         return Rules(**{rule.name: getattr(self, rule.name) for rule in fields(Rules)})
@@ -149,17 +151,7 @@ class Settings(BaseSettings):
 
     def _text(self, field: str) -> str:
         value: Any = self.max_age_seconds if field == "max_age_set_seconds" else getattr(self, field)
-        if field == "release_after_cycles" and value is None:
-            return "never"
-        if value is None or value == ():
-            return NOT_SET
-        if field == "groups":
-            return groups_text(value)
-        if isinstance(value, SecretStr):
-            return HIDDEN
-        if field == "fetch_max_bytes" and value % UNITS["MIB"] == 0:
-            return f"{value >> 20} MiB"
-        return plain(value)
+        return value_text(field, value)
 
 
 def load(root: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

@@ -339,6 +339,11 @@ class LogEvent(Enum):
     SETTINGS_FAILED = _Event(
         "exception", "Settings not reloaded, the old ones stay", "SIGHUP has come and the program has a fault"
     )
+    SETTINGS_UNRECORDED = _Event(
+        "warning",
+        "It could not be recorded which settings are in force, so `status` and `reload` cannot tell: {problem}",
+        "`run` starts or SIGHUP has come, and the file with the settings in force cannot be written",
+    )
     SETTINGS_WAIT = _Event(
         "warning",
         "The new settings wait until the journal can be written again",

@@ -24,6 +24,7 @@ from capital_governor.service.cycle import Cycle, tick
 from capital_governor.service.digest import Digest
 from capital_governor.service.disk_thread import Disk
 from capital_governor.service.event_log import EventLog, write_line
+from capital_governor.service.governor_return import end_marker, return_notice
 from capital_governor.service.notifications import Notifications, telegram_of
 from capital_governor.service.standing import Outcome, Vitals
 from capital_governor.settings.load import Settings
@@ -112,6 +113,8 @@ class Governor:
     ) -> None:
         self._log = logs.get_logger().bind()  # bound once, since a cycle of a large fleet writes many lines
         self._sink = sink
+        self._settings = settings
+        self._dry_run = dry_run
         self._rules = settings.rules()
         self._interval_seconds = settings.interval_seconds
         self._event_log = EventLog(self._say, self._rules, interval_seconds=self._interval_seconds)
@@ -166,8 +169,21 @@ class Governor:
         outcome = await tick(self._dashboard.fetch, self._conclude, self._tell_cycle)
         if self._heartbeat is not None:
             self._heartbeat.beat()
+        await self._tell_return()
         self._completed(outcome)
         return outcome
+
+    async def _tell_return(self) -> None:
+        """Tell the operator that the governor is back, if its supervisor has marked that it ended."""
+        if self._dry_run:
+            return
+        settings, folder = self._settings, Paths(self._settings.root).folder
+        try:
+            notice = await self._on_disk(lambda: return_notice(folder, settings.fleet_name, time.time()))
+            if notice is not None and (self._notifications is None or await self._notifications.put(notice)):
+                await self._on_disk(lambda: end_marker(folder).unlink(missing_ok=True))
+        except Exception:  # noqa: BLE001 - a failed message must not fail the cycle
+            self._say(LogEvent.NOTICES_FAILED.line())
 
     async def _conclude(self, payload: Snapshot | Refusal) -> Outcome:
         """Conclude the cycle on the disk thread; the outcome is kept until it is logged."""

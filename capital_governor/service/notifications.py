@@ -67,7 +67,7 @@ class Notifications:
         self._outbox = Outbox(store, on_disk, telegram, say=self._say, now=time.time, on_finished=on_finished)
         self._alerts: deque[Line] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Task[bool]] = set()
 
     def alert(self, line: Line) -> None:
         """Take a line of which the operator gets a message; may be called from any thread."""
@@ -87,16 +87,19 @@ class Notifications:
 
     def tell(self, text: str) -> None:
         """Send a text that does not belong to a cycle; it is put into the journal at once."""
-        task = asyncio.create_task(self._put(new_notice(self._redact(text), time.time())), name="message")
+        task = asyncio.create_task(self.put(new_notice(self._redact(text), time.time())), name="message")
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
-    async def _put(self, notice: Notice) -> None:
+    async def put(self, notice: Notice) -> bool:
+        """Put a notice into the journal, to be sent; return whether that could be done, else it is logged."""
         try:
             await self._on_disk(lambda: self._store.put_notices((notice,)))
         except Exception:  # noqa: BLE001 - a failed message must stop nothing else
             self._say(LogEvent.NOTICES_FAILED.line())
+            return False
         self._outbox.wake()
+        return True
 
     def start(self) -> None:
         """Send in the background from now on."""

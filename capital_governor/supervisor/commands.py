@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from importlib.util import find_spec
 from typing import Final, NoReturn
 
 from capital_governor.supervisor.agents import Agents, Checkout, SupervisedAgent
+from capital_governor.supervisor.governor_news import GovernorNews
 from capital_governor.supervisor.messages import (
     NOT_RUNNING,
     PERMANENT,
@@ -60,7 +62,8 @@ class Commands:
             max_bytes=self.settings.log_max_bytes,
             keep=self.settings.log_keep,
         )
-        supervise(self.checkout, self.root, self.settings, agents, messages)
+        news = None if demo else GovernorNews(self.checkout.python, self.root, self._typed(), messages.report)
+        supervise(self.checkout, self.root, self.settings, agents, messages, news)
 
     def start(self) -> None:
         """Start a supervisor in the background; return when it runs. If one runs already, say so."""
@@ -139,6 +142,11 @@ class Commands:
         if not files:
             raise SupervisionError(USAGE, f"no agent is called {wanted}: there are {agents.names} {SCRIPT}")
         os.execvp("tail", ["tail", "-n", "20", "-F", "--", *map(str, files)])  # noqa: S606, S607 - tail is found on PATH
+
+    def _typed(self) -> str:
+        """Return the start of a command line of the script for this root, as it must be typed in any folder."""
+        script, root = shlex.quote(self.script), shlex.quote(str(self.root.path))
+        return script if self.root.path == self.checkout.folder else f"NEOLIGHT_ROOT={root} {script}"
 
     # --- shared steps ---------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from typing import Final
 
 from capital_governor.supervisor.agents import Agents, Checkout, SupervisedAgent
 from capital_governor.supervisor.endings import cause_of
+from capital_governor.supervisor.governor_news import GOVERNOR, GovernorNews
 from capital_governor.supervisor.keeper import NOT_EXECUTABLE
 from capital_governor.supervisor.kept_agent import KeptAgent
 from capital_governor.supervisor.messages import PERMANENT, TRY_LATER, Messages, SupervisionError
@@ -37,9 +38,16 @@ _KILLED_SECONDS: Final = 1.0
 
 
 def supervise(
-    checkout: Checkout, root: Root, settings: SupervisionSettings, agents: Agents, messages: Messages
+    checkout: Checkout,
+    root: Root,
+    settings: SupervisionSettings,
+    agents: Agents,
+    messages: Messages,
+    news: GovernorNews | None,
 ) -> None:
     """Keep the agents running until SIGTERM, SIGINT or SIGHUP; return when none of them is left.
+
+    With ``news`` the operator is told when the governor ends.
 
     Raises:
         SupervisionError: another supervisor has the root, or its agents have not ended yet.
@@ -56,7 +64,11 @@ def supervise(
             raise SupervisionError(
                 TRY_LATER, f"the agents of a supervisor that was killed still run on {root.path}: try again later"
             )
-    Supervisor(checkout, root, settings, agents, messages, agents_lock).run()
+    try:
+        Supervisor(checkout, root, settings, agents, messages, agents_lock, news).run()
+    finally:
+        if news is not None:
+            news.close()
 
 
 class Supervisor:
@@ -69,6 +81,7 @@ class Supervisor:
         agents: the agents to keep.
         messages: writes the supervisor's messages.
         agents_lock: a descriptor that keepers inherit.
+        news: tells the operator when the governor ends; None: nobody does.
     """
 
     def __init__(
@@ -79,12 +92,14 @@ class Supervisor:
         agents: Iterable[SupervisedAgent],
         messages: Messages,
         agents_lock: int,
+        news: GovernorNews | None,
     ) -> None:
         self._python = checkout.python
         self._root = root
         self._settings = settings
         self._report = messages.report
         self._agents_lock = agents_lock
+        self._news = news
         self._since = int(time.time())
         self._kept = [KeptAgent(agent, settings.backoff_seconds, self._since) for agent in agents]
         self._ending: signal.Signals | None = None
@@ -216,6 +231,7 @@ class Supervisor:
         kept.exit_code = code if code >= 0 else 128 - code
         if kept.exit_code == PERMANENT:
             kept.enter("gave-up")
+            self._tell_end(kept, None)
             self._report(
                 f"{name} gave up with exit code {kept.exit_code} (a person must mend its configuration, see"
                 f" {kept.agent.log}): it is not started again before 'neo_light_fix.sh restart'"
@@ -232,6 +248,11 @@ class Supervisor:
             f"{name} ended with exit code {kept.exit_code}: started again in {seconds:.3f} s"
             f" ({cause_of(kept.exit_code)})"
         )
+        self._tell_end(kept, seconds)
+
+    def _tell_end(self, kept: KeptAgent, restart_seconds: float | None) -> None:
+        if self._news is not None and kept.agent.name == GOVERNOR and kept.exit_code is not None:
+            self._news.ended(kept.exit_code, kept.agent.log, restart_seconds)
 
     def _hear(self) -> None:
         """Read the keepers' reports, ``NAME PID;`` per line; an incomplete line waits for its rest."""

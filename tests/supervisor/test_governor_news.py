@@ -1,0 +1,158 @@
+"""What the phone shows when the governor under neo_light_fix.sh ends, gives up, and is back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sqlite3
+
+import pytest
+
+from tests.rigs.bot_api import TOKEN, BotApi, bad_gateway, ok
+from tests.rigs.daemon import configure, reading
+from tests.rigs.dashboard import Dashboard
+from tests.rigs.patience import wait_until
+from tests.rigs.supervised import Site
+
+
+@pytest.fixture(autouse=True)
+def real_governor(site: Site, dashboard: Dashboard) -> None:
+    site.govern(None)
+    site.settings |= {"NEOLIGHT_DASHBOARD_URL": dashboard.url, "CAPITAL_GOVERNOR_INTERVAL": "0.5"}
+
+
+def about_it(api: BotApi) -> list[str]:
+    """Return the messages about the governor itself, without those of its cycles."""
+    return [text for text in list(api.taken) if "The governor " in text]
+
+
+def stored(site: Site) -> list[tuple[str, str]]:
+    with reading(site.root) as journal:
+        return journal._db.rows("SELECT text, state FROM notices WHERE key LIKE 'governor-%' ORDER BY id")
+
+
+def test_a_governor_that_was_killed(site: Site, api: BotApi) -> None:
+    """One message with cause, shares, and when it is started again; one when it governs again. Both are stored."""
+    configure(site.root, api, CAPITAL_GOVERNOR_NAME="night fleet")
+    site.run("start")
+    wait_until(lambda: "Allocations saved" in site.log("capital_governor"))
+    os.kill(site.pid("capital_governor"), signal.SIGKILL)
+    wait_until(lambda: len(about_it(api)) == 2)
+    site.run("stop")
+    ended, back = sorted(about_it(api), key=lambda text: "again, after" in text)
+    assert ended.startswith("⚠️ The governor ended (killed, exit 137: often out of memory).\n")
+    assert "It is started again in 0.2 s. You get a message when it governs again.\n" in ended
+    assert re.search(
+        r"^Shares stay as they are, .* Agents count it as dead from \d\d:\d\d UTC on\.$", ended, re.MULTILINE
+    )
+    assert f"NEOLIGHT_ROOT='{site.root}' '{site.project}/neo_light_fix.sh' logs capital_governor" in ended
+    assert re.search(r"\nnight fleet · \d{4}-\d\d-\d\d \d\d:\d\d UTC$", ended)
+    assert re.match(
+        r"✅ The governor governs again, after [0-9]+ (s|min)\.\nIt had ended at \d\d:\d\d UTC \(killed, ", back
+    )
+    assert sorted(stored(site)) == sorted([(ended, "sent"), (back, "sent")])
+    assert not (site.root / "runtime/capital_governor_end.json").exists()
+
+
+def test_a_governor_that_gave_up(site: Site, api: BotApi) -> None:
+    """Once, with its own words and what to type; and once more when it governs again under the next supervisor."""
+    configure(site.root, api)
+    site.run("start")
+    wait_until(lambda: "Allocations saved" in site.log("capital_governor"))
+    site.run("stop")
+    assert about_it(api) == []
+    configure(site.root, api, CAPITAL_GOVERNOR_MAX_ALLOC="7")
+    site.run("start")
+    wait_until(lambda: about_it(api))
+    assert site.run("status").code == 78
+    configure(site.root, api)
+    assert site.run("restart", "capital_governor").code == 0
+    wait_until(lambda: len(about_it(api)) == 2)
+    site.run("stop")
+    gave_up, back = about_it(api)
+    assert gave_up.startswith("🛑 The governor gave up (exit 78: a person must act). It is not started again.\n")
+    assert "Its last line: " in gave_up
+    assert "CAPITAL_GOVERNOR_MAX_ALLOC" in gave_up
+    assert f"'{site.project}/neo_light_fix.sh' restart\n" in gave_up
+    assert back.startswith("✅ The governor governs again, after ")
+    assert [state for _, state in stored(site)] == ["sent", "sent"]
+
+
+def test_a_governor_whose_journal_cannot_be_opened(site: Site, api: BotApi) -> None:
+    """The message goes directly, and the other program's database stays as it is."""
+    configure(site.root, api, CAPITAL_GOVERNOR_JOURNAL="foreign.sqlite3")
+    with contextlib.closing(sqlite3.connect(site.root / "foreign.sqlite3")) as db:
+        db.execute("CREATE TABLE theirs (a)")
+        db.commit()
+    before = (site.root / "foreign.sqlite3").read_bytes()
+    site.run("start")
+    wait_until(lambda: "told the operator" in site.log("neo_light_fix"))
+    site.run("stop")
+    (gave_up,) = about_it(api)
+    assert "is the database of another program" in gave_up
+    assert (site.root / "foreign.sqlite3").read_bytes() == before
+
+
+def test_a_crash_loop_is_told_once(site: Site, api: BotApi) -> None:
+    """While it is not back, further ends are no news, except that it gave up."""
+    configure(site.root, api)
+    site.govern("n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; ((n < 4)) && exit 1; exit 78")
+    site.run("start")
+    wait_until(lambda: "capital_governor gave up" in site.log("neo_light_fix"))
+    wait_until(lambda: site.log("neo_light_fix").count("told the operator") == 2)
+    site.run("stop")
+    first, last = sorted(about_it(api), key=lambda text: "gave up" in text)
+    assert first.startswith("⚠️ The governor ended (exit 1: an error).\n")
+    assert last.startswith("🛑 The governor gave up ")
+
+
+def test_what_cannot_be_sent_is_sent_by_the_next_governor(site: Site, api: BotApi) -> None:
+    """With Telegram down it waits in the journal, also beyond the supervisor's end, and is sent once."""
+    configure(site.root, api)
+    site.run("start")
+    wait_until(lambda: "Allocations saved" in site.log("capital_governor"))
+    wait_until(lambda: len(api.taken) == 1)
+    site.run("stop")
+    api.next(bad_gateway)
+    configure(site.root, api, CAPITAL_GOVERNOR_MAX_ALLOC="7")
+    site.run("start")
+    wait_until(lambda: "cannot be sent yet" in site.log("neo_light_fix"))
+    assert TOKEN not in site.log("neo_light_fix")
+    site.run("stop")
+    assert site.processes() == {}
+    ((text, state),) = stored(site)
+    assert (text.split("(")[0], state) == ("🛑 The governor gave up ", "pending")
+    api.next(ok)
+    configure(site.root, api)
+    site.run("start")
+    wait_until(lambda: len(about_it(api)) == 2)
+    site.run("stop")
+    assert about_it(api)[0] == text
+    assert [state for _, state in stored(site)] == ["sent", "sent"]
+
+
+def test_what_the_operator_ends_is_no_news(site: Site, api: BotApi) -> None:
+    """Neither stop nor either restart sends anything."""
+    configure(site.root, api)
+    site.run("start")
+    wait_until(lambda: "Allocations saved" in site.log("capital_governor"))
+    assert site.run("restart", "capital_governor").code == 0
+    wait_until(lambda: site.log("capital_governor").count("Start: ") == 2)
+    assert site.run("restart").code == 0
+    wait_until(lambda: site.log("capital_governor").count("Start: ") == 3)
+    site.run("stop")
+    assert about_it(api) == []
+    assert not (site.root / "runtime/capital_governor_end.json").exists()
+
+
+def test_without_telegram_nobody_is_told(site: Site) -> None:
+    """The governor is started again as ever, and a later one with Telegram does not tell of the old end."""
+    site.run("start")
+    wait_until(lambda: "Allocations saved" in site.log("capital_governor"))
+    os.kill(site.pid("capital_governor"), signal.SIGKILL)
+    wait_until(lambda: site.log("capital_governor").count("Start: ") == 2)
+    wait_until(lambda: not (site.root / "runtime/capital_governor_end.json").exists())
+    site.run("stop")
+    assert "operator" not in site.log("neo_light_fix")

@@ -342,7 +342,7 @@ def test_supervising_needs_no_tool_but_bash_and_python(site: Site) -> None:
     """Locks and sessions are Python's: flock and setsid may be busybox's, another's or missing."""
     for tool in ("flock", "setsid", "mv", "stat"):
         stand_in(site, tool, "exit 127")
-    assert [site.run(command).code for command in ("start", "start", "restart", "stop")] == [0, 75, 0, 0]
+    assert [site.run(command).code for command in ("start", "start", "restart", "stop")] == [0, 0, 0, 0]
 
 
 REFUSES_LOCKS = """

@@ -207,9 +207,9 @@ class ResilientJournal:
         """See ``Journal``."""
         return self._ask(book, lambda journal: journal.last_decided(book))
 
-    def reasons(self, book: str, since: float) -> list[Reason]:
-        """See ``Journal``; during an episode the reasons that are not written back yet."""
-        return self._read(lambda journal: journal.reasons(book, since))
+    def timeline(self, book: str, since: float) -> list[tuple[float, Reason]]:
+        """See ``Journal``; during an episode what is not written back yet."""
+        return self._read(lambda journal: journal.timeline(book, since))
 
     def first_at(self, book: str) -> float | None:
         """See ``Journal``; None during an episode."""
@@ -260,6 +260,10 @@ class ResilientJournal:
             return self._memory.orders(now)
         self._note_orders(found)
         return found
+
+    def order(self, key: str) -> Order | None:
+        """See ``Journal``; None during an episode."""
+        return self._try(lambda journal: journal.order(key), None)
 
     def close(self) -> None:
         """Write back one more batch if possible, and close. ``unwritten`` is how many cycles are lost."""

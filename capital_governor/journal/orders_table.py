@@ -69,6 +69,11 @@ def in_force(db: Driver, now: float) -> tuple[Order, ...]:
     return tuple(_order(row) for row in db.rows(_select(db, _IN_FORCE), now))
 
 
+def of_key(db: Driver, key: str) -> Order | None:
+    """See ``Journal.order``."""
+    return next((_order(row) for row in db.rows(_select(db, "WHERE key = ?"), key)), None)
+
+
 def history(db: Driver) -> tuple[Order, ...]:
     """Return all stored orders, oldest first."""
     return tuple(_order(row) for row in db.rows(_select(db, _HISTORY)))

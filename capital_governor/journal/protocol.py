@@ -176,8 +176,8 @@ class Journal(Protocol):
     def last_decided(self, book: str) -> Entry | None:
         """Return the newest entry with scores; None if there is none."""
 
-    def reasons(self, book: str, since: float) -> list[Reason]:
-        """Return the reasons of the entries after ``since`` (seconds since 1970 UTC), oldest first.
+    def timeline(self, book: str, since: float) -> list[tuple[float, Reason]]:
+        """Return times and reasons of the entries after ``since`` (seconds since 1970 UTC), oldest first.
 
         A move or cut that has not reached the primary file counts as FILES_UNWRITABLE, since no agent has seen it.
         """
@@ -216,6 +216,9 @@ class Journal(Protocol):
 
     def orders(self, now: float) -> tuple[Order, ...]:
         """Return the orders in force at ``now``, seconds since 1970 UTC, oldest first."""
+
+    def order(self, key: str) -> Order | None:
+        """Return the order with this key, in force or ended; None if it is not known."""
 
     def close(self) -> None:
         """Release what is open. Nothing else may be called afterwards."""

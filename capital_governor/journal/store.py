@@ -70,7 +70,7 @@ _COLUMNS: Final = "seq, key, previous, reason, generation, inputs, rules, state_
 _PAGE: Final = f"SELECT {_COLUMNS} FROM cycles WHERE book = ? AND seq >= ? AND seq <= ? ORDER BY seq LIMIT ?"  # noqa: S608 - constants
 _SEEN: Final = """EXISTS (SELECT 1 FROM publications AS seen
     WHERE seen.book = one.book AND seen.generation = one.generation AND seen.reached = 1)"""
-_REASONS: Final = f"""SELECT seq, CASE WHEN generation IS NULL OR {_SEEN} THEN reason ELSE ? END, version
+_TIMELINE: Final = f"""SELECT seq, at, CASE WHEN generation IS NULL OR {_SEEN} THEN reason ELSE ? END, version
     FROM cycles AS one WHERE book = ? AND at > ? ORDER BY at"""  # noqa: S608 - constants
 _EXPIRED: Final = """SELECT seq, length(inputs), state_before, state_after, state_decided
     FROM cycles AS old WHERE book = ? AND at < ?
@@ -242,10 +242,10 @@ class Store:
         ((seq,),) = self._db.rows("SELECT max(seq) FROM cycles WHERE book = ? AND generation IS NOT NULL", book)
         return None if seq is None else next(iter(self._page(book, seq, seq, {})), None)
 
-    def reasons(self, book: str, since: float) -> list[Reason]:
+    def timeline(self, book: str, since: float) -> list[tuple[float, Reason]]:
         """See ``Journal``."""
-        found = sorted(self._db.rows(_REASONS, Reason.FILES_UNWRITABLE.value, book, since))
-        return [self._reason(reason, version) for _, reason, version in found]
+        found = sorted(self._db.rows(_TIMELINE, Reason.FILES_UNWRITABLE.value, book, since))
+        return [(at, self._reason(reason, version)) for _, at, reason, version in found]
 
     def first_at(self, book: str) -> float | None:
         """See ``Journal``."""
@@ -360,6 +360,10 @@ class Store:
     def orders(self, now: float) -> tuple[Order, ...]:
         """See ``Journal``."""
         return orders_table.in_force(self._db, now)
+
+    def order(self, key: str) -> Order | None:
+        """See ``Journal``."""
+        return orders_table.of_key(self._db, key)
 
     def order_history(self) -> tuple[Order, ...]:
         """Return all stored orders, ended ones too, oldest first."""

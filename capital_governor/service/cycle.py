@@ -22,19 +22,20 @@ from capital_governor.contracts.payload import parse
 from capital_governor.core.acceptance import apply_accept, ended_releases
 from capital_governor.core.decision import commit, decide, refuse
 from capital_governor.core.gate import gate
-from capital_governor.core.model import Inputs, Refusal, Snapshot, State
+from capital_governor.core.model import Inputs, Publication, Refusal, Snapshot, State
 from capital_governor.core.orders import Order, accept_of, ceiling_of, hold_of, limits_of, releases_of
-from capital_governor.core.reason import SILENT_HOLDS, TIGHTENED, Reason
+from capital_governor.core.reason import GATE_REFUSALS, SILENT_HOLDS, TIGHTENED, Reason
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import Notice, lapse_notice, move_notice
 from capital_governor.journal.protocol import LIVE, Journal, JournalConflictError, Record
-from capital_governor.service.lapses import LAPSED, lapse_lines, told_after
+from capital_governor.service.lapses import LAPSED, LapseNews, lapse_news, told_after
 from capital_governor.service.publisher import Publisher
 from capital_governor.service.recovery import Recovered, Recovery, give_up
+from capital_governor.service.sender import sender_of
 from capital_governor.service.standing import Outcome, Standing, Vitals, status_document
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line, LogEvent
-from capital_governor.wording.notice_texts import alert_text, has_notice, telegram_text
+from capital_governor.wording.notice_texts import has_notice, telegram_text
 from capital_governor.wording.reason_texts import evidence
 
 PAUSE_FILE = Path("state", "guardian_pause.json")
@@ -69,6 +70,7 @@ class Cycle:
         journal: records every cycle; its ``record`` does not raise if the storage fails.
         dry_run: write below ``runtime/dry_run`` instead of ``runtime``.
         notify: record a message to the operator with each move and cut; never in a dry run.
+        redact: hides secrets in a message, since the names in it are other programs'.
         vitals: returns the state of journal, log, heartbeat and messages, for the status file.
         clock: seconds since 1970 UTC.
     """
@@ -82,6 +84,7 @@ class Cycle:
         *,
         dry_run: bool = False,
         notify: bool = False,
+        redact: Callable[[str], str] = str,
         vitals: Callable[[], Vitals] = Vitals,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -89,8 +92,11 @@ class Cycle:
         self.state = State()
         self._settings = settings
         self._rules = settings.rules()
+        self._sender = sender_of(settings)
         self._journal = journal
         self._clock = clock
+        self._known_orders: dict[str, Order] = {}
+        self._refused: Publication | None = None
         self._stop_file, self._pause_file = settings.root / interlocks.STOP_FILE, settings.root / PAUSE_FILE
         self._publisher = Publisher(self.paths, settings, self._stopped)
         self._last_problem = ""
@@ -100,6 +106,7 @@ class Cycle:
         self._cycles_since_prune = PRUNE_CYCLES
         self._dry_run = dry_run
         self._notify = notify and not dry_run
+        self._redact = redact
         self._vitals = vitals
         self.standing = Standing()
         self.remarks: list[Line] = []
@@ -119,7 +126,7 @@ class Cycle:
             self.paths,
             self._publisher,
             max_age_seconds=self._rules.max_age_seconds,
-            notify=self._notify,
+            sender=self._sender if self._notify else None,
             clock=self._clock,
         )
 
@@ -141,6 +148,7 @@ class Cycle:
             multipliers=self.state.multipliers,
             orders=self._journal.orders(self._clock()),
         )
+        self._known_orders = {order.key: order for order in self.standing.orders}
         self._lapse_told_at = self._lapses_told_at()
         self._resumed = True
         return recovered.found
@@ -164,6 +172,7 @@ class Cycle:
         risk still reaches the agents through the primary.
         """
         before, orders = self.state, self._journal.orders(self._clock())
+        lifted = self._lifted(orders)
         gathered = self._gather(payload, orders)
         inputs, decision, ended = self._obey(gathered, orders)
         if self._gives_up(decision):
@@ -176,6 +185,7 @@ class Cycle:
         if stopped or (decision.proposal is not None and self._stopped()):
             inputs, decision, ended = self._obey(replace(gathered, stopped=True), orders)
         lapses = self._lapses(decision, before, inputs.now)
+        lines = tuple(news.line for news in lapses)
         record = Record(
             book=self.book,
             previous=self._previous,
@@ -184,7 +194,7 @@ class Cycle:
             rules=self._rules,
             decision=decision,
             after=commit(decision),
-            notices=self._notices(decision, before, lapses, inputs.now),
+            notices=self._notices(decision, before, lapses, inputs),
             orders=ended,
         )
         with self._alone():
@@ -192,7 +202,7 @@ class Cycle:
         self._previous, self.state = record.key, record.after
         self._lapse_told_at = told_after(lapses, inputs.now, self._lapse_told_at)
         if decision.proposal is not None:
-            self._publisher.decided(evidence(decision, before), lapses)
+            self._publisher.decided(evidence(decision, before), lines)
         if self._may_write(decision) and (convergence is None or decision.proposal is not None):
             convergence = self._publisher.publish(self.state.published)
         # In every cycle: an adopted generation gets into the journal only now, and a new journal is empty before.
@@ -206,7 +216,9 @@ class Cycle:
             ended_orders=ended,
             visible=self._publisher.visible,
             announcements=self._publisher.announcements(),
-            lapses=lapses if decision.proposal is None else (),
+            lapses=lines if decision.proposal is None else (),
+            lifted_orders=lifted,
+            refused=self._refused if decision.reason in GATE_REFUSALS else None,
         )
         if outcome.fetched:
             # Only with a payload whose time agrees with the clock: a wrong clock would delete history and orders.
@@ -331,19 +343,31 @@ class Cycle:
     def _decide(self, inputs: Inputs) -> Decision:
         decision = decide(inputs, self.state, self._rules)
         refusal = gate(decision, inputs, self.state, self._rules)
-        return decision if refusal is None else refuse(decision, self.state, refusal)
+        if refusal is None:
+            return decision
+        self._refused = decision.proposal
+        return refuse(decision, self.state, refusal)
 
     def _lapses_told_at(self) -> float | None:
         """Return when the operator was last told that agents are lapsed; None if that episode is over."""
         return self._journal.open_topics().get(LAPSED) if self._notify else None
 
-    def _lapses(self, decision: Decision, before: State, now: float) -> tuple[Line, ...]:
+    def _lifted(self, orders: tuple[Order, ...]) -> tuple[Order, ...]:
+        """Return the orders that were in force in the cycle before and no longer are, with who ended them."""
+        now_known = {order.key: order for order in orders}
+        gone = [order for key, order in self._known_orders.items() if key not in now_known]
+        self._known_orders = now_known
+        return tuple(self._journal.order(order.key) or order for order in gone)
+
+    def _lapses(self, decision: Decision, before: State, now: float) -> tuple[LapseNews, ...]:
         """Return what is to be told of lapses; nothing while the agents cannot see what an earlier cycle decided."""
         if decision.proposal is None and self._publisher.may_wait(before.published):
             return ()
-        return lapse_lines(decision, before, self._rules, now=now, told_at=self._lapse_told_at)
+        return lapse_news(decision, before, self._rules, self._sender, now=now, told_at=self._lapse_told_at)
 
-    def _notices(self, decision: Decision, before: State, lapses: tuple[Line, ...], now: float) -> tuple[Notice, ...]:
+    def _notices(
+        self, decision: Decision, before: State, lapses: tuple[LapseNews, ...], inputs: Inputs
+    ) -> tuple[Notice, ...]:
         """Return the messages about a move, cut or restore and about lapses.
 
         What is published with this decision is told once the agents can see it.
@@ -352,10 +376,11 @@ class Cycle:
             return ()
         new, notices = decision.proposal, []
         if new is not None and has_notice(decision, before):
-            notices.append(move_notice(new, telegram_text(decision, before, self._rules)))
+            text = telegram_text(decision, before, self._rules, inputs, self._sender)
+            notices.append(move_notice(new, self._redact(text)))
         notices += [
-            lapse_notice(new, alert_text(line), now, place=place, topic=line.topic, begins=not line.over)
-            for place, line in enumerate(lapses)
+            lapse_notice(new, self._redact(news.text), inputs.now, place=place, topic=news.topic, begins=not news.over)
+            for place, news in enumerate(lapses)
         ]
         return tuple(notices)
 

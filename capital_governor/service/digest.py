@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
 from typing import Final
 
-from capital_governor.core.model import DAY_SECONDS, Publication
-from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
+from capital_governor.core.model import DAY_SECONDS, Snapshot
+from capital_governor.core.reason import GATE_REFUSALS
 from capital_governor.journal.notices import Notice
 from capital_governor.journal.protocol import Journal
-from capital_governor.wording.notice_texts import digest_text
+from capital_governor.service.standing import Outcome
+from capital_governor.wording.agent_alerts import unwell_agents
+from capital_governor.wording.digest_text import Present, day_of, digest_lines
+from capital_governor.wording.exposure_texts import exposure_cause
+from capital_governor.wording.message_form import Sender
 
+ICON: Final = "☀️"
 TOPIC: Final = "digest"
 """Digests have a topic so that the newest one is never deleted for its age."""
 
@@ -23,20 +28,25 @@ class Digest:
         journal: has what was published and the holds, and stores the digest until it is sent.
         book: the book of the journal.
         hour: 0..23, UTC.
+        sender: whose message this is.
+        redact: hides secrets in the text.
     """
 
-    def __init__(self, journal: Journal, book: str, hour: int) -> None:
+    def __init__(self, journal: Journal, book: str, hour: int, sender: Sender, redact: Callable[[str], str]) -> None:
         self._journal = journal
         self._book = book
         self._hour = hour
+        self._sender = sender
+        self._redact = redact
         self._seen = ""
 
-    def put(self, now: float, published: Publication | None) -> None:
-        """Store the digest if one is due at ``now`` (seconds since 1970 UTC).
+    def put(self, outcome: Outcome) -> None:
+        """Store the digest if one is due after this cycle.
 
         If digests were missed while no governor ran, only the last one is sent, late. None is due before the hour comes
         for the first time since the journal's first entry.
         """
+        now = outcome.inputs.now
         due = self._last_due(now)
         key = f"digest-{due:%Y-%m-%d}"
         if key == self._seen:
@@ -45,7 +55,7 @@ class Digest:
         if first_at is None or first_at >= due.timestamp():
             return  # may be wrong while the journal is lost, so the next cycle asks again
         if not self._journal.knows_notice(key):
-            text = self._text(now, published)
+            text = self._text(outcome)
             self._journal.put_notices([Notice(key=key, created_at=now, text=text, topic=TOPIC, begins=False)])
         self._seen = key
 
@@ -55,14 +65,22 @@ class Digest:
         today = moment.replace(hour=self._hour, minute=0, second=0, microsecond=0)
         return today if today <= moment else today - timedelta(days=1)
 
-    def _text(self, now: float, published: Publication | None) -> str:
-        """Return the text; cycles in a row with the same reason are one hold, in which cuts may be published."""
-        reasons = self._journal.reasons(self._book, now - DAY_SECONDS)
-        uncut = [reason for reason in reasons if reason not in CUTS]
-        return digest_text(
-            None if published is None else published.generation,
-            moves=sum(reason in MOVES for reason in reasons),
-            cuts=sum(reason in CUTS for reason in reasons),
-            restores=sum(reason is Reason.RESTORE for reason in reasons),
-            holds=sum(reason in HOLDS | GATE_REFUSALS for reason, _ in groupby(uncut)),
+    def _text(self, outcome: Outcome) -> str:
+        inputs, decision, now = outcome.inputs, outcome.decision, outcome.inputs.now
+        hold, payload, backlog = decision.trace.hold, inputs.payload, self._journal.backlog()
+        reason = decision.reason if decision.reason in GATE_REFUSALS else None
+        lines = digest_lines(
+            day_of(self._journal.timeline(self._book, now - DAY_SECONDS), now),
+            Present(
+                published=outcome.visible,
+                exposure_by=exposure_cause(decision, inputs),
+                hold=reason if hold is None else hold.reason,
+                unwell=unwell_agents(decision, payload) if isinstance(payload, Snapshot) else {},
+                orders=[order.text for order in outcome.orders],
+                waiting=outcome.waiting,
+                pending=backlog.pending,
+                refused=backlog.refused,
+                refused_detail=backlog.refused_detail,
+            ),
         )
+        return self._redact(self._sender.message(ICON, now, lines))

@@ -13,6 +13,7 @@ from capital_governor.core.fleet_range import fleet_range
 from capital_governor.core.model import DAY_SECONDS, Agent, Rules, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, Reason
+from capital_governor.service.alerts import ERROR, FILES, METRICS, QUIET_SECONDS, RIVAL
 from capital_governor.service.lapses import is_due
 from capital_governor.service.standing import Outcome
 from capital_governor.wording.log_events import Line, LogEvent
@@ -34,14 +35,10 @@ DEGRADED_AFTER: Final = 10
 """So many cycles in a row without a usable payload are logged as degraded mode."""
 
 
-QUIET_SECONDS: Final = 600.0
-"""After so long without a write of another program, that problem counts as over."""
-
-
-ALERTED_HOLDS: Final = (
+LASTING_HOLDS: Final = (
     AGENT_HOLDS | GATE_REFUSALS | {Reason.PAUSED, Reason.OPERATOR_HOLD, Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST}
 )
-"""Holds of which the operator gets a message when they begin; unwritable files have an episode of their own."""
+"""Holds whose end is logged though others came between, or a restart."""
 
 
 def write_line(log: Logger, line: Line) -> None:
@@ -50,13 +47,12 @@ def write_line(log: Logger, line: Line) -> None:
 
 
 class EventLog:
-    """Makes the log lines of each cycle, and marks as alerts those of which the operator gets a message.
+    """Makes the log lines of each cycle.
 
     Args:
         say: takes each line.
         rules: for thresholds and limits in the text.
-        told: the open episodes of which an earlier process has sent a message: by topic, when it did so last, in
-            seconds since 1970 UTC.
+        told: the open episodes of which an earlier process has sent an alert, by topic, and when: their end is logged.
         interval_seconds: between cycles, for times in the text; None: they are told in cycles only.
     """
 
@@ -82,7 +78,7 @@ class EventLog:
         self._orders: dict[str, Order] = {}
         self._interval_seconds = interval_seconds
         self._withheld: dict[Agent, str] = {}
-        self._alerted = dict(told)
+        self._daily = dict(told)
 
     def cycle(self, outcome: Outcome) -> None:
         """Log one completed cycle."""
@@ -118,8 +114,9 @@ class EventLog:
             self._say_all(withheld_lines(decision, self._withheld, self._rules))
             self._withheld = causes_after(decision.trace, self._withheld)
         self._tell_files(outcome)
-        if self._broken or "internal_error" in self._told:
-            self._say(LogEvent.CYCLES_SUCCEED.line().ends(self._end("internal_error")))
+        if self._broken or ERROR in self._told:
+            self._say(LogEvent.CYCLES_SUCCEED.line())
+            self._told.discard(ERROR)
             self._broken = False
 
     def _tell_move(self, outcome: Outcome, announcements: Iterable[Announcement]) -> None:
@@ -135,15 +132,14 @@ class EventLog:
         self._log_lapses(told.lapses)
 
     def _log_lapses(self, lines: Iterable[Line]) -> None:
-        """Log lines about lapses; the cycle has recorded their messages with the decision."""
-        self._say_all(replace(line, topic="") for line in lines)
+        self._say_all(lines)
 
     def _say_all(self, lines: Iterable[Line]) -> None:
         for line in lines:
             self._say(line)
 
     def broken(self, error: str, *, conflict: bool = False) -> None:
-        """Log a cycle that an error ended, from its ``except`` block; with one alert per episode.
+        """Log a cycle that an error ended, from its ``except`` block.
 
         With ``conflict`` it was ended because another program has written to the journal.
         """
@@ -151,21 +147,21 @@ class EventLog:
             line = LogEvent.JOURNAL_CONFLICT.line(problem=error)
         else:
             line = LogEvent.CYCLE_FAILED.line(message=MESSAGES[Reason.INTERNAL_ERROR], problem=error)
-        self._say(line.begins(self._begin("internal_error")))
+        self._say(line)
         self._broken = True
 
-    def episode(self, topic: str, problem: Line | None, over: Line, *, alert: bool = False) -> None:
+    def episode(self, topic: str, problem: Line | None, over: Line) -> None:
         """Log a lasting problem once when it begins or changes, and once when it is over (``problem`` is None).
 
-        With ``alert`` the operator also gets a message at the beginning and at the end, even if the beginning was in an
-        earlier process.
+        The end is also logged if an earlier process has told the beginning to the operator.
         """
         before = self._episodes.get(topic)
         if problem is not None and problem != before:
-            self._say(problem.begins(self._begin(topic) if alert else ""))
+            self._say(problem)
             self._episodes[topic] = problem
         elif problem is None and (before is not None or topic in self._told):
-            self._say(over.ends(self._end(topic)))
+            self._say(over)
+            self._told.discard(topic)
             self._episodes.pop(topic, None)
 
     def status_file(self, problem: str) -> None:
@@ -173,55 +169,32 @@ class EventLog:
         begun = LogEvent.STATUS_UNWRITABLE.line(problem=problem) if problem else None
         self.episode("status", begun, LogEvent.STATUS_WRITABLE.line())
 
-    def _begin(self, topic: str) -> str:
-        """Return the topic for an alert; empty if the operator has been told."""
-        if topic in self._told:
-            return ""
-        self._told.add(topic)
-        return topic
-
-    def _end(self, topic: str) -> str:
-        """Return the topic for an alert; empty if the operator was never told."""
-        if topic not in self._told:
-            return ""
-        self._told.remove(topic)
-        return topic
-
     def _count_failures(self, *, fetched: bool) -> None:
         failures, self._failures = self._failures, 0 if fetched else self._failures + 1
-        if fetched and (failures >= DEGRADED_AFTER or "degraded" in self._told):
+        if fetched and (failures >= DEGRADED_AFTER or METRICS in self._told):
             entered_here = failures >= DEGRADED_AFTER
             line = LogEvent.RECOVERED.line(cycles=failures) if entered_here else LogEvent.RECOVERED_AFTER_RESTART.line()
-            self._say(line.ends(self._end("degraded")))
+            self._say(line)
+            self._told.discard(METRICS)
         if self._failures == DEGRADED_AFTER:
-            self._say(LogEvent.DEGRADED.line(cycles=DEGRADED_AFTER).begins(self._begin("degraded")))
-
-    def _repeat(self, topic: str, now: float) -> str:
-        """Return the topic for an alert that is repeated daily while its episode lasts; empty if it is not due."""
-        if topic in self._told and not is_due(now, self._alerted[topic]):
-            return ""
-        self._alerted[topic] = now
-        self._told.add(topic)
-        return topic
+            self._say(LogEvent.DEGRADED.line(cycles=DEGRADED_AFTER))
 
     def _tell_hold(self, hold: Reason | None, line: Line, now: float) -> None:
-        """Log a hold when its reason changes; alert the operator once per reason until no hold is left.
-
-        The alert of a hold because of the agents is repeated daily.
-        """
+        """Log a hold when its reason changes, and its end once no hold is left; daily a hold because of the agents."""
         if hold is None:
-            known = [reason for reason in ALERTED_HOLDS if reason.value in self._told]
+            known = [reason for reason in LASTING_HOLDS if reason.value in self._told]
             if self._hold is not None and self._hold not in known:
                 known.append(self._hold)
             for reason in sorted(known):
-                self._say(LogEvent.HOLD_OVER.line(reason=reason.value).ends(self._end(reason.value)))
+                self._say(LogEvent.HOLD_OVER.line(reason=reason.value))
+                self._told.discard(reason.value)
         else:
-            topic = ""
-            if hold in AGENT_HOLDS:
-                topic = self._repeat(hold.value, now)
-            elif hold in ALERTED_HOLDS:
-                topic = self._begin(hold.value)
-            self._say(replace(line, topic=topic, repeated=hold is self._hold and not topic))
+            is_new = hold is not self._hold
+            if hold in AGENT_HOLDS and (hold.value not in self._told or is_due(now, self._daily[hold.value])):
+                self._daily[hold.value], is_new = now, True
+            if hold in LASTING_HOLDS:
+                self._told.add(hold.value)
+            self._say(replace(line, repeated=not is_new))
         self._hold = hold
 
     def _tell_orders(self, outcome: Outcome) -> None:
@@ -274,7 +247,7 @@ class EventLog:
             problem = message(hold.reason, self._rules) + f": {hold.detail}"
         if problem or (convergence is not None and not outcome.was_stopped):
             begun = LogEvent.FILES_UNWRITABLE.line(problem=problem) if problem else None
-            self.episode("files", begun, LogEvent.FILES_WRITABLE.line(), alert=True)
+            self.episode(FILES, begun, LogEvent.FILES_WRITABLE.line())
         if convergence is not None and FileOutcome.WRITTEN in {
             convergence.primary.outcome,
             convergence.override.outcome,
@@ -295,8 +268,8 @@ class EventLog:
         if convergence.rival:
             then = "rewritten" if convergence.override.outcome is FileOutcome.WRITTEN else "left as it is"
             problem = LogEvent.OVERRIDE_RIVAL.line(writer=convergence.found or "no source", then=then)
-            self.episode("rival", self._episodes.get("rival", problem), quiet, alert=True)
+            self.episode(RIVAL, self._episodes.get(RIVAL, problem), quiet)
         if convergence.rival or self._rival_at is None:
             self._rival_at = now
         elif now - self._rival_at >= QUIET_SECONDS:
-            self.episode("rival", None, quiet)
+            self.episode(RIVAL, None, quiet)

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from capital_governor.adapters import logs
@@ -20,12 +20,14 @@ from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.protocol import JournalConflictError
 from capital_governor.journal.sqlite.file import set_aside
 from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
+from capital_governor.service.alerts import CYCLES_BACK, JOURNAL, Alert, Alerts, begun
 from capital_governor.service.cycle import Cycle, tick
 from capital_governor.service.digest import Digest
 from capital_governor.service.disk_thread import Disk
 from capital_governor.service.event_log import EventLog, write_line
 from capital_governor.service.governor_return import end_marker, return_notice
 from capital_governor.service.notifications import Notifications, telegram_of
+from capital_governor.service.sender import sender_of
 from capital_governor.service.standing import Outcome, Vitals
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line, LogEvent
@@ -124,7 +126,16 @@ class Governor:
         self._on_disk = disk
         self._completed = completed
         telegram = None if dry_run else telegram_of(settings, sink.redact)
-        self._cycle = Cycle(settings, self._journal, dry_run=dry_run, notify=telegram is not None, vitals=self._vitals)
+        self._cycle = Cycle(
+            settings,
+            self._journal,
+            dry_run=dry_run,
+            notify=telegram is not None,
+            redact=sink.redact,
+            vitals=self._vitals,
+        )
+        self._settings = settings
+        self._alerts = Alerts(self._alert, settings)
         self._informed = self._recovered = self._concluded = False
         self._untold: Outcome | None = None
         self._dropped = 0
@@ -135,7 +146,7 @@ class Governor:
         self._digest: Digest | None = None
         if telegram is not None:
             if settings.digest_hour is not None:
-                self._digest = Digest(journal, Cycle.book, settings.digest_hour)
+                self._digest = Digest(journal, Cycle.book, settings.digest_hour, sender_of(settings), sink.redact)
             self._notifications = Notifications(
                 telegram, self._journal, self._on_disk, redact=sink.redact, on_finished=self._renew_status
             )
@@ -202,6 +213,7 @@ class Governor:
         if outcome is not None:
             self._log_remarks()
             self._event_log.cycle(outcome)
+            self._alerts.cycle(outcome)
             await self._post(outcome)
 
     async def guarded_tick(self) -> bool:
@@ -212,6 +224,7 @@ class Governor:
             conflict = isinstance(error, JournalConflictError)
             text = self._sink.redact(str(error) if conflict else f"{type(error).__name__}: {error}")
             self._event_log.broken(text, conflict=conflict)
+            self._alerts.broken(text, time.time(), visible=self._cycle.standing.published, conflict=conflict)
             self._log_remarks()
             await self._say_in_status(lambda: self._cycle.fail(text))
             self._tell_journal()
@@ -225,7 +238,7 @@ class Governor:
         try:
             digest = self._digest
             if digest is not None and outcome is not None:
-                await self._on_disk(lambda: digest.put(outcome.inputs.now, outcome.visible))
+                await self._on_disk(lambda: digest.put(outcome))
             await self._notifications.post()
         except Exception:  # noqa: BLE001 - a failed message must not fail the cycle
             self._say(LogEvent.NOTICES_FAILED.line())
@@ -233,8 +246,9 @@ class Governor:
     async def _recover(self) -> None:
         """Continue where the last run ended, also with the open alerts."""
         if self._notifications is not None and not self._informed:
-            told = await self._on_disk(self._journal.open_topics)
+            told, since = await self._on_disk(self._open_episodes)
             self._event_log = EventLog(self._say, self._rules, told, interval_seconds=self._interval_seconds)
+            self._alerts = Alerts(self._alert, self._settings, told=told, since=since)
             self._informed = True
         found = await self._on_disk(self._cycle.recover)
         self._tell_journal()
@@ -244,6 +258,11 @@ class Governor:
         # A cycle makes a dozen objects for each agent, nearly all of which are freed without the garbage collector. The
         # rest is collected after the cycle. With 10,000 agents this saves a sixth of the cycle.
         gc.set_threshold(50_000, 10, 10)
+
+    def _open_episodes(self) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """Return the episodes that were told and are not over, and since when the last holds have been on."""
+        since = time.time() - CYCLES_BACK * self._interval_seconds
+        return self._journal.open_topics(), begun(self._journal.timeline(Cycle.book, since))
 
     def _log_remarks(self) -> None:
         """Log what the cycle found beside its decision, such as in the journal."""
@@ -286,22 +305,26 @@ class Governor:
 
     def _say(self, line: Line) -> None:
         write_line(self._log, line)
-        if line.alert and self._notifications is not None:
-            self._notifications.alert(line)
+
+    def _alert(self, alert: Alert) -> None:
+        if self._notifications is not None:
+            self._notifications.alert(alert)
 
     def _tell_journal(self) -> None:
         """Log outages of the journal; the end also of one that began in an earlier process."""
-        again = LogEvent.JOURNAL_WRITABLE.line()
+        again, now = LogEvent.JOURNAL_WRITABLE.line(), time.time()
         while self._news.waiting:
             news = self._news.waiting.popleft()
             dropped, self._dropped = self._journal.dropped - self._dropped, self._journal.dropped
             if isinstance(news, str):
-                self._event_log.episode("journal", LogEvent.JOURNAL_LOST.line(problem=news), again, alert=True)
+                self._event_log.episode(JOURNAL, LogEvent.JOURNAL_LOST.line(problem=news), again)
+                self._alerts.journal_lost(news, now)
             else:
-                over = LogEvent.JOURNAL_RESTORED.line(cycles=news, dropped=dropped)
-                self._event_log.episode("journal", None, over, alert=True)
+                self._event_log.episode(JOURNAL, None, LogEvent.JOURNAL_RESTORED.line(cycles=news, dropped=dropped))
+                self._alerts.journal_back(now, news, dropped)
         if not self._journal.lost:
-            self._event_log.episode("journal", None, again)
+            self._event_log.episode(JOURNAL, None, again)
+            self._alerts.journal_back(now)
 
     def _tell_heartbeat(self, problem: str) -> None:
         begun = LogEvent.HEARTBEAT_FAILED.line(problem=self._sink.redact(problem)) if problem else None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from capital_governor.core.model import DAY_SECONDS, FUTURE_TOLERANCE_SECONDS, Rules, State
 from capital_governor.core.trace import Decision
+from capital_governor.wording.agent_alerts import back_text, lapsed_text, none_lapsed_text, released_text
 from capital_governor.wording.log_events import Line, LogEvent
 from capital_governor.wording.log_lines import lapse_over_line, lapsed_line, released_line
+from capital_governor.wording.message_form import BEGINS, OVER, Sender
 
 LAPSED: Final = "lapsed"
 """The topic of the episode that begins with a lapse and is over when no agent is lapsed any more."""
@@ -16,40 +19,59 @@ BACK: Final = "lapse over"
 RELEASED: Final = "released"
 
 
-def lapse_lines(
-    decision: Decision, before: State, rules: Rules, *, now: float, told_at: float | None
-) -> tuple[Line, ...]:
-    """Return which agents are released, are back after a lapse, or lapse, all as alerts; daily who is lapsed.
+@dataclass(frozen=True, slots=True)
+class LapseNews:
+    """A line for the log about lapses, and the message to the operator; see ``Notice`` for topic and end."""
+
+    line: Line
+    text: str
+    topic: str
+    over: bool = False
+
+
+def lapse_news(
+    decision: Decision, before: State, rules: Rules, sender: Sender, *, now: float, told_at: float | None
+) -> tuple[LapseNews, ...]:
+    """Return which agents are released, are back after a lapse, or lapse; daily who is lapsed.
 
     Args:
         decision: of this cycle.
         before: the state before.
         rules: of the cycle.
+        sender: whose messages these are.
         now: its time, seconds since 1970 UTC.
         told_at: when the operator was last told that agents are lapsed; None if that episode is over.
     """
+
+    def over(line: Line, topic: str, lines: Iterable[str]) -> LapseNews:
+        return LapseNews(line, sender.message(OVER, now, lines), topic, over=True)
+
     published = decision.proposal or decision.after.published
     was, lapsed = _lapsed(before), _lapsed(decision.after)
-    lines = []
-    released = released_line(decision, before)
-    if released is not None:
-        lines.append(released.ends(RELEASED))
+    news = []
+    gone = released_line(decision, before)
+    if gone is not None:
+        old = {} if before.published is None else before.published.plan
+        parts = {agent: old[agent] for agent in decision.trace.retired if old.get(agent, 0)}
+        news.append(over(gone, RELEASED, released_text(parts)))
     if back := was - lapsed - set(decision.trace.retired):
-        lines.append(lapse_over_line(back, published).ends(BACK))
+        news.append(over(lapse_over_line(back, published), BACK, back_text(back, published)))
     if told_at is not None and not lapsed:
-        over = lines.pop() if lines else LogEvent.NONE_LAPSED.line()
-        lines.append(over.ends(LAPSED))
+        last = news.pop() if news else over(LogEvent.NONE_LAPSED.line(), LAPSED, none_lapsed_text())
+        news.append(replace(last, topic=LAPSED))
     new = lapsed - was
     if lapsed and (new or told_at is None or is_due(now, told_at)):
-        lines.append(lapsed_line(new or lapsed, published, rules).begins(LAPSED))
-    return tuple(lines)
+        who = new or lapsed
+        text = sender.message(BEGINS, now, lapsed_text(who, published, rules, sender))
+        news.append(LapseNews(lapsed_line(who, published, rules), text, LAPSED))
+    return tuple(news)
 
 
-def told_after(lines: Sequence[Line], now: float, told_at: float | None) -> float | None:
-    """Return when the operator was last told that agents are lapsed, after these lines; None if none is lapsed."""
-    for line in lines:
-        if line.topic == LAPSED:
-            return None if line.over else now
+def told_after(news: Sequence[LapseNews], now: float, told_at: float | None) -> float | None:
+    """Return when the operator was last told that agents are lapsed, after this news; None if none is lapsed."""
+    for each in news:
+        if each.topic == LAPSED:
+            return None if each.over else now
     return told_at
 
 

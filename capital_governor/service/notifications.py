@@ -13,11 +13,11 @@ from capital_governor.adapters import logs
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.journal.notices import Notice, new_notice
 from capital_governor.journal.protocol import Journal
+from capital_governor.service.alerts import Alert
 from capital_governor.service.event_log import write_line
 from capital_governor.service.outbox import OnDisk, Outbox
 from capital_governor.settings.load import Settings
 from capital_governor.wording.log_events import Line, LogEvent
-from capital_governor.wording.notice_texts import alert_text
 
 FLUSH_SECONDS: Final = 30.0
 """How long ``once`` waits for its messages to be sent."""
@@ -65,19 +65,19 @@ class Notifications:
         self._on_disk = on_disk
         self._redact = redact
         self._outbox = Outbox(store, on_disk, telegram, say=self._say, now=time.time, on_finished=on_finished)
-        self._alerts: deque[Line] = deque()
+        self._alerts: deque[Alert] = deque()
         self._task: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[bool]] = set()
 
-    def alert(self, line: Line) -> None:
-        """Take a line of which the operator gets a message; may be called from any thread."""
-        self._alerts.append(line)
+    def alert(self, alert: Alert) -> None:
+        """Take an alert; may be called from any thread."""
+        self._alerts.append(alert)
 
     async def post(self) -> None:
         """Put the alerts taken so far into the journal, and wake the outbox."""
-        now, lines = time.time(), tuple(self._alerts)
         notices = [
-            new_notice(self._redact(alert_text(line)), now, topic=line.topic, begins=not line.over) for line in lines
+            new_notice(self._redact(alert.text), alert.at, topic=alert.topic, begins=not alert.over)
+            for alert in tuple(self._alerts)
         ]
         if notices:
             await self._on_disk(lambda: self._store.put_notices(notices))

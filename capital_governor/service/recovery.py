@@ -20,6 +20,7 @@ from capital_governor.journal.notices import NoticeState, new_notice
 from capital_governor.journal.protocol import Entry, Journal
 from capital_governor.service.publisher import Publisher
 from capital_governor.wording.log_events import Line, LogEvent
+from capital_governor.wording.message_form import Sender
 from capital_governor.wording.notice_texts import taken_back_text
 
 _BEFORE_LAPSES: Final = frozenset({"", "0.1.0"})
@@ -84,7 +85,7 @@ class Recovery:
         paths: of the files.
         publisher: is told what the agents see.
         max_age_seconds: a generation that never reached the agents and is older is abandoned.
-        notify: whether messages are sent to the operator.
+        sender: whose messages are sent to the operator; None: none are.
         clock: seconds since 1970 UTC.
     """
 
@@ -96,7 +97,7 @@ class Recovery:
         publisher: Publisher,
         *,
         max_age_seconds: float,
-        notify: bool,
+        sender: Sender | None,
         clock: Callable[[], float],
     ) -> None:
         self._journal = journal
@@ -104,7 +105,7 @@ class Recovery:
         self._paths = paths
         self._publisher = publisher
         self._max_age_seconds = max_age_seconds
-        self._notify = notify
+        self._sender = sender
         self._clock = clock
         self._state = State()
         self._remarks: list[Line] = []
@@ -187,10 +188,10 @@ class Recovery:
         """If the operator has read of an abandoned move, send a correction."""
         if generation is None or told is None or told.generation < generation.generation:
             return
-        text = taken_back_text(generation, self._publisher.visible)
+        text = taken_back_text(generation, self._publisher.visible, self._clock(), self._sender or Sender(""))
         message = text.partition("\n")[0]
         self._remarks.append(LogEvent.MOVE_TAKEN_BACK.line(generation=generation.generation, message=message))
-        if self._notify:
+        if self._sender is not None:
             key = f"taken-back-{generation.decision_id}"  # fixed, so that a repeated start sends it only once
             self._journal.put_notices([new_notice(text, self._clock(), key=key)])
 

@@ -36,6 +36,8 @@ class Outcome:
         visible: what the agents see after it.
         announcements: the moves and cuts that became visible since the cycle before, oldest first.
         lapses: lines about lapses, of a cycle that publishes nothing; others are announced with the publication.
+        lifted_orders: the operator's orders that have expired or were taken back since the cycle before.
+        refused: what the gate refused; None if it refused nothing.
     """
 
     inputs: Inputs
@@ -49,6 +51,8 @@ class Outcome:
     visible: Publication | None = None
     announcements: tuple[Announcement, ...] = ()
     lapses: tuple[Line, ...] = ()
+    lifted_orders: tuple[Order, ...] = ()
+    refused: Publication | None = None
 
     @property
     def fetched(self) -> bool:

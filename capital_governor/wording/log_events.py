@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, unique
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -438,14 +438,11 @@ def log_text(key: str, fields: Mapping[str, Any]) -> str | None:
 class Line:
     """One log line: an event with its fields.
 
-    A line with a ``topic`` is also an alert: the operator gets a message that the episode of this name begins, or is
-    ``over``. A ``repeated`` line was logged in an earlier cycle, and is logged at DEBUG.
+    A ``repeated`` line was logged in an earlier cycle, and is logged at DEBUG.
     """
 
     event: LogEvent
     fields: Mapping[str, object]
-    topic: str = ""
-    over: bool = False
     repeated: bool = False
 
     @property
@@ -457,16 +454,3 @@ class Line:
     def text(self) -> str:
         """The sentence."""
         return self.event.text(self.fields)
-
-    @property
-    def alert(self) -> bool:
-        """Whether the operator gets a message."""
-        return bool(self.topic)
-
-    def begins(self, topic: str) -> Line:
-        """Return the line as the beginning of an episode; with an empty ``topic`` it is only logged."""
-        return replace(self, topic=topic)
-
-    def ends(self, topic: str) -> Line:
-        """Return the line as the end of an episode."""
-        return replace(self, topic=topic, over=True)

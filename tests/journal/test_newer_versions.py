@@ -83,11 +83,11 @@ def test_a_reason_of_another_version_is_no_damage(path: Path) -> None:
         plain.execute("UPDATE publications SET reached = 1")
         plain.commit()
         with pytest.raises(JournalCorruptError, match="mood"):
-            journal.reasons(LIVE, 0.0)
+            journal.timeline(LIVE, 0.0)
         plain.execute("UPDATE cycles SET version = '9.1.2'")
         plain.commit()
         with pytest.raises(JournalRefusedError, match=r"version 9\.1\.2"):
-            journal.reasons(LIVE, 0.0)
+            journal.timeline(LIVE, 0.0)
     finally:
         plain.close()
         journal.close()

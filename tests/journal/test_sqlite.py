@@ -506,7 +506,7 @@ def test_no_question_of_a_cycle_reads_the_whole_journal(sqlite: Store) -> None:
     sqlite.last_reached(LIVE)
     sqlite.last_decided(LIVE)
     list(sqlite.entries(LIVE, last=1))
-    sqlite.reasons(LIVE, NOW)
+    sqlite.timeline(LIVE, NOW)
     sqlite.first_at(LIVE)
     sqlite.prune(NOW + 100 * DAY, 90)
     driver._db.set_trace_callback(None)

@@ -220,7 +220,7 @@ def test_other_content_under_a_reached_number_has_not_reached(journal: Journal) 
     assert journal.last_reached(LIVE) is None
 
 
-def test_reasons_are_those_of_one_book_after_a_time(journal: Journal) -> None:
+def test_a_timeline_is_of_one_book_after_a_time(journal: Journal) -> None:
     """What happened is told oldest first, without another book's, and without what is exactly as old as asked.
 
     A move counts as such once its generation has reached the primary file.
@@ -230,12 +230,19 @@ def test_reasons_are_those_of_one_book_after_a_time(journal: Journal) -> None:
     cut = replace(cycles[3], decision=replace(cycles[3].decision, reason=Reason.CUT_LIMIT))
     tell(journal, *cycles[:3], cut, cycles[4])
     unseen = Reason.FILES_UNWRITABLE
-    assert journal.reasons(LIVE, 0.0) == [unseen, cycles[1].reason, cycles[2].reason, unseen, cycles[4].reason]
+
+    def reasons() -> list[Reason]:
+        return [reason for _, reason in journal.timeline(LIVE, 0.0)]
+
+    assert reasons() == [unseen, cycles[1].reason, cycles[2].reason, unseen, cycles[4].reason]
     journal.reached(1)
-    assert journal.reasons(LIVE, 0.0)[:4] == [cycles[0].reason, cycles[1].reason, cycles[2].reason, unseen]
+    assert reasons()[:4] == [cycles[0].reason, cycles[1].reason, cycles[2].reason, unseen]
     journal.reached(4)
-    assert journal.reasons(LIVE, cycles[2].at) == [Reason.CUT_LIMIT, cycles[4].reason]
-    assert journal.reasons("nobody's", 0.0) == []
+    assert journal.timeline(LIVE, cycles[2].at) == [
+        (cycles[3].at, Reason.CUT_LIMIT),
+        (cycles[4].at, cycles[4].reason),
+    ]
+    assert journal.timeline("nobody's", 0.0) == []
 
 
 def test_retention_keeps_what_the_next_start_needs(journal: Journal) -> None:
@@ -325,7 +332,7 @@ def test_both_stores_agree_whatever_happens(tmp_path_factory: pytest.TempPathFac
                 assert contents([one] if one else []) == contents([other] if other else [])
                 assert contents(list(durable.entries(book))) == contents(list(memory.entries(book)))
                 assert durable.first_at(book) == memory.first_at(book)
-                assert durable.reasons(book, 0.0) == memory.reasons(book, 0.0)
+                assert durable.timeline(book, 0.0) == memory.timeline(book, 0.0)
     finally:
         durable.close()
 

@@ -69,7 +69,7 @@ def read(journal: Store) -> dict[str, Any]:
     return {
         "reasons": [entry.reason for entry in entries],
         "generations": [entry.generation for entry in entries],
-        "told": journal.reasons(LIVE, 0.0),
+        "told": [reason for _, reason in journal.timeline(LIVE, 0.0)],
         "goes on": head.state == entries[-1].after and head.key == entries[-1].key,
         "reached": reached == head.state.published and journal.unreached(LIVE) is None,
         "shares": reached.shares,

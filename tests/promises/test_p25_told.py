@@ -112,7 +112,7 @@ class Watched:
 
     def digested(self) -> int:
         """The moves and cuts that a digest of all time would count."""
-        return sum(reason in MOVES | CUTS for reason in self.journal.reasons(Cycle.book, 0.0))
+        return sum(reason in MOVES | CUTS for _, reason in self.journal.timeline(Cycle.book, 0.0))
 
     def committed(self) -> int:
         head = self.journal.head(Cycle.book)
@@ -300,7 +300,9 @@ def test_p25_a_move_that_was_told_and_is_given_up_is_taken_back(promise: Account
         "Ada: 40.0%",
         "Bob: 36.0%",
         "Cyd: 24.0%",
-        "Reserve: 0.0%",
+        "It never reached the agents, and is too old to be published now. The next cycle decides anew.",
+        "No action needed.",
+        "fleet1 · 2025-11-03 23:10 UTC",
     ]
     promise.figure("told and given up 1: taken back 1")
     with promise.mutant("given up without a word"), patch.object(Recovery, "_take_back", lambda *_: None):

@@ -13,12 +13,12 @@ from capital_governor.adapters.interlocks import STOP_FILE
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.journal.notices import NoticeState, new_notice
 from capital_governor.journal.protocol import Entry
+from capital_governor.service.alerts import CYCLES_BACK, Alert, Alerts, begun
 from capital_governor.service.cycle import PAUSE_FILE, Cycle
 from capital_governor.service.event_log import EventLog
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings, load
 from capital_governor.wording.log_events import Line
-from capital_governor.wording.notice_texts import alert_text
 from tests.rigs.builders import FLEET as SCORES
 from tests.rigs.builders import INTERVAL, NOW, snapshot
 from tests.rigs.journal_cycles import resilient
@@ -28,6 +28,7 @@ PLAIN_ENVIRONMENT: Final = {
     "CAPITAL_GOVERNOR_SHARPE_WEIGHT": "0",
     "CAPITAL_GOVERNOR_WINRATE_WEIGHT": "1",
     "CAPITAL_GOVERNOR_DRAWDOWN_WEIGHT": "0",
+    "CAPITAL_GOVERNOR_NAME": "fleet1",
 }
 """An agent's score is its win rate, so that numbers can be computed by hand."""
 
@@ -46,6 +47,7 @@ class CycleRig:
     Attributes:
         now: seconds since 1970 UTC; each ``cycle`` ends by moving it on by one interval.
         lines: what the log was told, over all restarts.
+        alerted: the alerts, over all restarts.
         told: what the journal said about being lost and restored.
         found: what the last start found.
     """
@@ -58,6 +60,7 @@ class CycleRig:
         self.now = now
         self.lines: list[Line] = []
         self.told: list[object] = []
+        self.alerted: list[Alert] = []
         self._dry_run, self._notify = dry_run, notify
         self._begin()
 
@@ -87,6 +90,7 @@ class CycleRig:
         """Conclude one cycle on this payload."""
         outcome = self.governor.conclude(said)
         self.report.cycle(outcome)
+        self.alerts.cycle(outcome)
         self.now += INTERVAL
         return outcome
 
@@ -120,13 +124,16 @@ class CycleRig:
         self.governor = Cycle(
             self.settings, self.journal, dry_run=self._dry_run, notify=self._notify, clock=lambda: self.now
         )
-        self.report = EventLog(self._hear, self.settings.rules(), self.journal.open_topics())
+        topics = self.journal.open_topics()
+        self.report = EventLog(self.lines.append, self.settings.rules(), topics)
+        since = begun(self.journal.timeline(Cycle.book, self.now - CYCLES_BACK * INTERVAL))
+        self.alerts = Alerts(self._hear, self.settings, told=topics, since=since)
         self.found = self.governor.recover()
 
-    def _hear(self, line: Line) -> None:
-        self.lines.append(line)
-        if self._notify and line.alert:
-            notice = new_notice(alert_text(line), self.now, topic=line.topic, begins=not line.over)
+    def _hear(self, alert: Alert) -> None:
+        self.alerted.append(alert)
+        if self._notify:
+            notice = new_notice(alert.text, self.now, topic=alert.topic, begins=not alert.over)
             self.journal.put_notices([notice])
 
 

@@ -15,10 +15,12 @@ from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.notices import Notice, NoticeState
 from capital_governor.service.digest import Digest
+from capital_governor.wording.message_form import Sender
 from tests.rigs.cycle_rig import CycleRig, locked
 
 HOUR: Final = 3_600.0
 DAY: Final = 24 * HOUR
+SENDER: Final = Sender("fleet1")
 GONE: Final = Refusal(Reason.FETCH_FAILED, "connection refused")
 
 
@@ -27,17 +29,17 @@ class Days:
 
     def __init__(self, rig: CycleRig) -> None:
         self.rig = rig
-        self.digest = Digest(rig.journal, "live", 8)
+        self.digest = Digest(rig.journal, "live", 8, SENDER, str)
 
     def at(self, day: int, clock: str, *, gone: bool = False, **more: Any) -> None:
         """Take a cycle on this day of November 2025 at this time, and put down a digest if one is due."""
         self.rig.now = datetime.fromisoformat(f"2025-11-{day:02}T{clock}:00+00:00").timestamp()
         outcome = self.rig.cycle(GONE) if gone else self.rig.see(**more)
-        self.digest.put(outcome.inputs.now, outcome.published)
+        self.digest.put(outcome)
 
     def restart(self) -> None:
         self.rig.restart()
-        self.digest = Digest(self.rig.journal, "live", 8)
+        self.digest = Digest(self.rig.journal, "live", 8, SENDER, str)
 
     def told(self) -> list[Notice]:
         return self.rig.journal.notices(NoticeState.PENDING, 100)
@@ -85,7 +87,17 @@ def test_what_it_counts_is_of_the_24_hours_before(days: Days) -> None:
     days.at(4, "08:00", risk=1.0)
     first, second = days.told()
     assert first.created_at < second.created_at
-    assert second.text == "☀️ Capital Governor: alive, generation 3, 2 moves, 3 holds in 24 h"
+    assert second.text.splitlines() == [
+        "☀️ fleet1 · 2025-11-04 08:00 UTC",
+        "Alive, and governing.",
+        "Shares: Ada 40 %, Bob 36 %, Cyd 24 %.",
+        "Deployed 100 %, reserve 0 % (generation 3).",
+        "Exposure 100 %: nothing reduces it.",
+        "In 24 h: 2 moves.",
+        "Holds: Guardian's pause 1 h 20 min; no answer from the dashboard 10 min.",
+        "Faulty or silent: none.",
+        "Waiting to be sent: 1 message.",
+    ]
 
 
 def test_cuts_and_restores_are_counted_apart_from_moves(days: Days) -> None:
@@ -110,7 +122,15 @@ def test_cuts_and_restores_are_counted_apart_from_moves(days: Days) -> None:
         Reason.UNCHANGED,
         Reason.RESTORE,
     ]
-    assert second.text == "☀️ Capital Governor: alive, generation 4, 1 move, 1 cut, 1 restore, 1 hold in 24 h"
+    assert second.text.splitlines()[2:] == [
+        "Shares: Ada 20 %, Bob 18 %, Cyd 12 %.",
+        "Deployed 50 %, reserve 50 % (generation 4).",
+        "Exposure 50 %: market SIDEWAYS (risk 0.5).",
+        "In 24 h: 1 move, 1 cut, 1 restore.",
+        "Holds: Guardian's pause 30 min.",
+        "Faulty or silent: none.",
+        "Waiting to be sent: 1 message.",
+    ]
 
 
 def test_one_of_each_is_singular_and_nothing_is_said_so(days: Days) -> None:
@@ -119,10 +139,15 @@ def test_one_of_each_is_singular_and_nothing_is_said_so(days: Days) -> None:
     days.at(4, "08:00", gone=True)
     days.at(4, "09:00")
     days.at(5, "08:00")
-    assert [notice.text.partition("alive, ")[2] for notice in days.told()] == [
-        "nothing published, 0 moves, 1 hold in 24 h",
-        "generation 1, 1 move, 0 holds in 24 h",
+    first, second = [notice.text.splitlines()[1:] for notice in days.told()]
+    assert first == [
+        "Alive, on hold: no answer from the dashboard.",
+        "Nothing is published yet.",
+        "In 24 h: 0 moves.",
+        "Holds: no answer from the dashboard 10 h.",
+        "Faulty or silent: none.",
     ]
+    assert second[-4:-1] == ["In 24 h: 1 move.", "Holds: none.", "Faulty or silent: none."]
 
 
 def test_restarts_around_the_hour_double_nothing(days: Days) -> None:

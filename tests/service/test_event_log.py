@@ -733,51 +733,22 @@ def test_a_move_is_followed_by_what_was_saved(rig: CycleRig) -> None:
     ]
 
 
-# --- what is an alert ------------------------------------------------------------------------------------------------
-
-
-def alerts(rig: CycleRig) -> list[tuple[str, bool]]:
-    """The topics that the operator is told of, and whether as over."""
-    return [(line.topic, line.over) for line in rig.lines if line.alert]
-
-
-def test_a_rival_is_an_alert_until_it_was_quiet_for_ten_minutes(rig: CycleRig) -> None:
-    """However often another program writes the override, that is one alert, and its silence is one."""
+def test_the_end_of_an_episode_that_an_earlier_process_told_is_logged(rig: CycleRig) -> None:
+    """What was told to the operator before a restart, and is over now, has its line in the log too."""
     rig.see()
-    for _ in range(3):
-        rig.override.write_text('{"allocations": {}, "source": "rl_inference"}')
-        rig.see()
-    rig.see()
-    assert alerts(rig) == [("rival", False)]
+    ends = {
+        "paused": "Hold is over: paused",
+        "degraded": "Recovered from degraded mode",
+        "files": "Both allocation files can be written again",
+        "internal_error": "Cycles end without an unexpected error again",
+    }
+    rig.restart()
+    rig.report = EventLog(rig.lines.append, rig.settings.rules(), dict.fromkeys(ends, rig.now))
+    (rig.primary).unlink()
     rig.see()
     rig.see()
-    assert alerts(rig) == [("rival", False), ("rival", True)]
-
-
-def test_a_new_process_goes_on_with_the_episodes_that_were_told(rig: CycleRig) -> None:
-    """What was told before a restart is not told again, and its end is, even if it came in between."""
-    rig.see()
-    for topic, said in (("paused", True), ("rival", False), ("degraded", False)):
-        rig.restart()
-        rig.lines.clear()
-        rig.report = EventLog(rig.lines.append, rig.settings.rules(), {topic: rig.now})
-        rig.see(paused=said)
-        rig.see()
-        rig.see()
-        rig.see()
-        assert alerts(rig) == [(topic, True)]
-
-
-def test_ordinary_holds_are_no_alerts(rig: CycleRig) -> None:
-    """A failed fetch, a stale payload and the operator's own STOP are for the log only."""
-    rig.see()
-    rig.cycle(GONE)
-    rig.see(at=rig.now - 4_000)
-    rig.stop_file.touch()
-    rig.see()
-    rig.stop_file.unlink()
-    rig.see()
-    assert alerts(rig) == []
+    assert [line for line in rig.texts() if line in ends.values()].count("Hold is over: paused") == 1
+    assert sorted(line for line in rig.texts() if line in ends.values()) == sorted(ends.values())
 
 
 # --- the unexpected ---------------------------------------------------------------------------------------------------

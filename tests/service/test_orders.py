@@ -98,11 +98,11 @@ def test_a_hold_is_told_once_and_so_is_its_end(tmp_path: Path) -> None:
         take_back(rig, order)
         for _ in range(2):
             rig.see()
-        alerts = [(line.topic, line.over) for line in rig.lines if line.alert]
-        assert alerts == [("operator_hold", False), ("operator_hold", True)]
-        (told,) = [line.text for line in rig.lines if line.alert and not line.over]
-        assert "held by anna" in told
-        assert "`capital-governor resume`" in told
+        began, over = rig.alerted
+        assert [(each.topic, each.over) for each in rig.alerted] == [("operator_hold", False), ("operator_hold", True)]
+        assert "anna holds all shares." in began.text
+        assert " resume --root " in began.text
+        assert "anna's hold was lifted by bert after 20 min." in over.text
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------

@@ -158,14 +158,3 @@ def test_a_line_is_its_sentence() -> None:
     assert log_text("hold", line.fields) is None
     with pytest.raises(KeyError, match="detail"):
         log_text("hold_began", {"message": "Paused"})
-
-
-def test_a_topic_makes_an_alert() -> None:
-    """A line begins or ends an episode that the operator is told of; without a topic it is for the log only."""
-    line = LogEvent.JOURNAL_WRITABLE.line()
-    assert [(each.alert, each.over) for each in (line, line.begins("x"), line.ends("x"), line.ends(""))] == [
-        (False, False),
-        (True, False),
-        (True, True),
-        (False, True),
-    ]

@@ -8,35 +8,53 @@ import pytest
 
 from capital_governor.core.model import Inputs, Limit, Rules, State
 from capital_governor.core.reason import Reason
-from capital_governor.wording.log_events import LogEvent
-from capital_governor.wording.notice_texts import alert_text, has_notice, telegram_text
-from tests.rigs.builders import PLAIN, cycle, observe, settled
+from capital_governor.wording.message_form import Sender
+from capital_governor.wording.notice_texts import has_notice, taken_back_text, telegram_text
+from tests.rigs.builders import FLEET, NOW, PLAIN, cycle, observe, settled
 
+SENDER = Sender("fleet1", program="cg")
+LAST = ["No action needed. Next decision at 22:05 UTC.", "fleet1 · 2025-11-03 22:00 UTC · generation 2"]
 SWAPPED = {"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}
 
 
 def told(inputs: Inputs, before: State, rules: Rules = PLAIN) -> list[str]:
-    return telegram_text(cycle(inputs, before, rules)[0], before, rules).split("\n")
+    return telegram_text(cycle(inputs, before, rules)[0], before, rules, inputs, SENDER).split("\n")
 
 
 def test_a_move_is_told_by_falling_share() -> None:
-    """The message has a line for each agent by falling share, and a last one that says what drove it."""
+    """A line for each agent by falling share, what it was if it changed, then the cause, what to do, fleet and time."""
     assert told(observe({"Ada": 0.2, "Bob": 0.3, "Cyd": 0.5}), settled()) == [
         "🎯 Capital Reallocation:",
-        "Cyd: 40.0%",
+        "Cyd: 40.0% (was 24.0%)",
         "Bob: 36.0%",
-        "Ada: 24.0%",
-        "Reallocation triggered (change >= 0.10): Ada -0.1600 against 0.1000",
+        "Ada: 24.0% (was 40.0%)",
+        "Scores changed. Largest change: Ada 40 -> 24 % (10 % is enough to move).",
+        *LAST,
+    ]
+
+
+def test_the_first_allocation_is_told_as_one() -> None:
+    """Nothing was before, so no share has a former figure."""
+    assert told(observe(risk=0.8), State())[1:-1] == [
+        "Ada: 32.0%",
+        "Bob: 28.8%",
+        "Cyd: 19.2%",
+        "Reserve: 20.0%",
+        "First allocation: nothing was published before. Deployed 80 %.",
+        "Exposure is 80 %: market SIDEWAYS (risk 0.8).",
+        LAST[0],
     ]
 
 
 def test_the_reserve_is_told_where_there_is_one() -> None:
-    """What is in no agent's hands has a line of its own, behind the agents."""
-    assert told(observe(SWAPPED, risk=0.8), settled())[1:-1] == [
-        "Cyd: 32.0%",
-        "Bob: 28.8%",
-        "Ada: 19.2%",
-        "Reserve: 20.0%",
+    """What is in no agent's hands has a line of its own, behind the agents; scores that change as well are told."""
+    assert told(observe(SWAPPED, risk=0.8), settled())[1:-2] == [
+        "Cyd: 32.0% (was 24.0%)",
+        "Bob: 28.8% (was 36.0%)",
+        "Ada: 19.2% (was 40.0%)",
+        "Reserve: 20.0% (was 0.0%)",
+        "Risk cut: market SIDEWAYS (risk 0.8). Deployed 100 -> 80 %.",
+        "Scores changed. Largest change: Ada 40 -> 19.2 % (10 % is enough to move).",
     ]
 
 
@@ -44,32 +62,87 @@ def test_equal_shares_are_told_by_name_and_zeros_too() -> None:
     """Every member has a line; at exposure 0 all of them are 0, in the order of their names."""
     assert told(observe(risk=0.0), settled()) == [
         "🎯 Capital Reallocation:",
-        "Ada: 0.0%",
-        "Bob: 0.0%",
-        "Cyd: 0.0%",
-        "Reserve: 100.0%",
-        "Reallocation triggered (exposure is 0)",
+        "Ada: 0.0% (was 40.0%)",
+        "Bob: 0.0% (was 36.0%)",
+        "Cyd: 0.0% (was 24.0%)",
+        "Reserve: 100.0% (was 0.0%)",
+        "Risk cut: market SIDEWAYS (risk 0). Deployed 100 -> 0 %. All capital is in the reserve.",
+        *LAST,
     ]
 
 
-def test_a_cut_is_told_as_one() -> None:
-    """A cut under a brake has the same form, and says that it is a cut."""
+def test_a_cut_is_told_with_what_brakes_the_way_back() -> None:
+    """A cut under a brake names the cause, the end of the cool-down, and that nothing has to be done."""
     text = told(observe(SWAPPED, risk=0.5), settled(), replace(PLAIN, cooldown_seconds=3600.0))
     assert text[0] == "🎯 Capital Reallocation:"
-    assert text[-1] == "Shares cut (lower exposure frees >= 0.05): exposure 1.00 to 0.50, 0.5000 more in reserve"
+    assert text[5:] == [
+        "Risk cut: market SIDEWAYS (risk 0.5). Deployed 100 -> 50 %. Each share halved.",
+        "Shares rise again with the next move, once the cause is over.",
+        "The cool-down lets shares move again from 22:55 UTC on.",
+        *LAST,
+    ]
+
+
+def test_a_drawdown_and_a_return_are_told_by_their_cause() -> None:
+    """Guardian's drawdown is in percent, and so is what it does to capital; the way back has its cause too."""
+    assert "Risk cut: Guardian drawdown 20 %. Deployed 100 -> 25 %. All shares in proportion." in told(
+        observe(drawdown=20.0), settled()
+    )
+    half = settled(shares={"Ada": 200_000, "Bob": 180_000, "Cyd": 120_000}, exposure=0.5)
+    lines = told(observe(), half)
+    assert "Risk is lower: nothing reduces exposure any more. Deployed 50 -> 100 %. Each share doubled." in lines
+    lines = told(observe(risk=0.8), half)
+    assert "Risk is lower: now market SIDEWAYS (risk 0.8). Deployed 50 -> 80 %. All shares in proportion." in lines
+
+
+def test_who_joins_and_leaves_is_told_with_shares() -> None:
+    """A newcomer's line says so, and who left has a sentence, since it has no line any more."""
+    text = told(observe({**FLEET, "Dan": 0.5}), settled())
+    assert "Dan: 33.3% (new)" in text
+    assert "New in the fleet: Dan 33.3 %." in text
+    inputs = replace(observe({"Ada": 0.5, "Bob": 0.3}), released=("Cyd",))
+    text = told(inputs, settled(), replace(PLAIN, membership_grace_cycles=0))
+    assert "No longer in the fleet: Cyd 24 %. The others share it out." in text
 
 
 def test_what_is_withheld_is_told_with_its_cause() -> None:
-    """A cap's message has the shares, what is withheld from whom and by whom, and the change."""
+    """A cap's message has the shares, what is withheld from whom and by whom, and how the caps are shown."""
     inputs = replace(observe(), limits=(Limit("Ada", "night shift", cap=0.1),))
     assert told(inputs, settled()) == [
         "🎯 Capital Reallocation:",
         "Bob: 36.0%",
         "Cyd: 24.0%",
-        "Ada: 10.0%",
-        "Reserve: 30.0%",
-        "Withheld, in the reserve: Ada 30.0% (operator's cap by night shift)",
-        "Shares cut (a published share is above its limit): Ada 0.4000 to 0.1000, 0.3000 more in reserve",
+        "Ada: 10.0% (was 40.0%)",
+        "Reserve: 30.0% (was 0.0%)",
+        "Deployed 100 -> 70 %.",
+        "Ada 40 -> 10 %: operator's cap by night shift. 30 % waits in the reserve.",
+        "To see the caps (unlimit takes one back):",
+        "cg limits",
+        LAST[1],
+    ]
+
+
+def test_what_stays_withheld_in_a_move_is_told() -> None:
+    """A move that a cap keeps from an agent names the agent, the part and the cap."""
+    limits = (Limit("Cyd", "anna", cap=0.1),)
+    _, state = cycle(replace(observe(), limits=limits), State())
+    text = told(replace(observe(SWAPPED), limits=limits), state)
+    assert "Withheld, in the reserve: Cyd 30.0% (operator's cap by anna)" in text
+
+
+def test_what_is_taken_back_names_what_agents_have() -> None:
+    """The message names the generation that is off, the shares in force, fleet and time."""
+    state = settled()
+    assert state.published is not None
+    text = taken_back_text(replace(state.published, generation=2), state.published, NOW, SENDER)
+    assert text.split("\n") == [
+        "↩️ Capital Reallocation taken back: generation 2 of 2025-11-03 21:55 UTC is not in force. Agents have:",
+        "Ada: 40.0%",
+        "Bob: 36.0%",
+        "Cyd: 24.0%",
+        "It never reached the agents, and is too old to be published now. The next cycle decides anew.",
+        "No action needed.",
+        "fleet1 · 2025-11-03 22:00 UTC",
     ]
 
 
@@ -122,8 +195,9 @@ def test_a_message_of_a_large_fleet_fits(name: str, agents: int) -> None:
     text = told(observe(fleet), State(), free)
     joined = "\n".join(text)
     assert len(joined.encode("utf-16-le")) // 2 <= 4096
-    assert text[-1] == "Reallocation triggered (first allocation)"
-    shares = [line for line in text[1:-1] if not line.startswith(("... and", "Reserve: "))]
+    assert text[-1] == "fleet1 · 2025-11-03 22:00 UTC · generation 1"
+    assert text[-3].startswith("First allocation: ")
+    shares = [line for line in text[1:-3] if not line.startswith(("... and", "Reserve: "))]
     rest = [line for line in text if line.startswith("... and")]
     assert text[1].startswith(name.format(agents - 1))
     assert bool(rest) == (len(shares) < agents)
@@ -135,9 +209,3 @@ def test_a_message_of_a_large_fleet_fits(name: str, agents: int) -> None:
         assert exact is not None
         smallest = sorted(exact.shares.values())[: int(hidden)]
         assert float(share) == pytest.approx(sum(smallest) / 10_000, abs=0.051)
-
-
-def test_alerts_show_which_end_they_are() -> None:
-    """A beginning and an end differ at first sight."""
-    assert alert_text(LogEvent.GATE_REFUSED.line(message="Guardian paused").begins("paused")) == "⚠️ Guardian paused"
-    assert alert_text(LogEvent.HOLD_OVER.line(reason="paused").ends("paused")) == "✅ Hold is over: paused"

@@ -1,0 +1,131 @@
+"""The daily message: shares, exposure and its cause, what happened in 24 hours, what is wrong, what waits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from capital_governor.core.model import DAY_SECONDS, WHOLE, Agent, Publication
+from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
+from capital_governor.wording.amounts import count_text
+from capital_governor.wording.hold_alerts import HOLD_NAMES
+from capital_governor.wording.message_form import NAMED, duration_text, names_text, percent_text, shares_of, shares_text
+
+NAMED_SHARES: Final = 10
+"""So many shares are in the daily message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The last 24 hours.
+
+    Args:
+        moves: moves that reached the agents.
+        cuts: cuts that did.
+        restores: restores that did.
+        held_seconds: by hold, how long it was on.
+    """
+
+    moves: int = 0
+    cuts: int = 0
+    restores: int = 0
+    held_seconds: Mapping[Reason, float] = field(default_factory=dict)
+
+
+def day_of(timeline: Sequence[tuple[float, Reason]], now: float) -> Day:
+    """Return what happened in the 24 hours before ``now``.
+
+    A hold lasts from its cycle to the next one. A cut that is published in a hold counts as a cut; the hold goes on.
+
+    Args:
+        timeline: time and reason of each cycle of that time, oldest first.
+        now: seconds since 1970 UTC.
+    """
+    held: dict[Reason, float] = {}
+    on: Reason | None = None
+    for place, (at, reason) in enumerate(timeline):
+        end = timeline[place + 1][0] if place + 1 < len(timeline) else now
+        if reason not in CUTS:
+            on = reason if reason in HOLDS | GATE_REFUSALS else None
+        if on is not None:
+            held[on] = held.get(on, 0.0) + min(DAY_SECONDS, max(0.0, end - at))
+    reasons = [reason for _, reason in timeline]
+    return Day(
+        moves=sum(reason in MOVES for reason in reasons),
+        cuts=sum(reason in CUTS for reason in reasons),
+        restores=sum(reason is Reason.RESTORE for reason in reasons),
+        held_seconds=held,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """What holds now.
+
+    Args:
+        published: what the agents see.
+        exposure_by: what sets exposure.
+        hold: the hold that is on; None if none is.
+        unwell: agents that are faulty, silent or lapsed, and what is wrong.
+        orders: the operator's orders in force, in words.
+        waiting: what is decided and not in the files yet.
+        pending: messages that wait to be sent.
+        refused: messages that Telegram refused for good.
+        refused_detail: why the last of them was.
+    """
+
+    published: Publication | None
+    exposure_by: str
+    hold: Reason | None = None
+    unwell: Mapping[Agent, str] = field(default_factory=dict)
+    orders: Sequence[str] = ()
+    waiting: Publication | None = None
+    pending: int = 0
+    refused: int = 0
+    refused_detail: str = ""
+
+
+def digest_lines(day: Day, now: Present) -> Iterator[str]:
+    """Yield the lines of the daily message."""
+    hold, published, orders = now.hold, now.published, now.orders
+    yield "Alive, and governing." if hold is None else f"Alive, on hold: {_hold_name(hold)}."
+    if published is None:
+        yield "Nothing is published yet."
+    else:
+        yield f"Shares: {shares_text(published.shares, published.shares, NAMED_SHARES)}."
+        reserve = percent_text(published.reserve)
+        deployed = percent_text(WHOLE - published.reserve)
+        yield f"Deployed {deployed}, reserve {reserve} (generation {published.generation})."
+        yield f"Exposure {percent_text(published.exposure)}: {now.exposure_by}."
+    counts = [count_text(day.moves, "move")]
+    counts += [count_text(number, what) for number, what in ((day.cuts, "cut"), (day.restores, "restore")) if number]
+    yield f"In 24 h: {', '.join(counts)}."
+    held = sorted(day.held_seconds.items(), key=lambda item: (-item[1], item[0]))
+    yield (
+        "Holds: "
+        + ("; ".join(f"{_hold_name(reason)} {duration_text(lasted)}" for reason, lasted in held) or "none")
+        + "."
+    )
+    yield "Faulty or silent: " + (_unwell_text(now.unwell, published) or "none") + "."
+    if orders:
+        more = f"; and {len(orders) - NAMED} more" if len(orders) > NAMED else ""
+        yield f"Orders in force: {'; '.join(orders[:NAMED])}{more}."
+    if now.waiting is not None:
+        yield f"Waiting for the files: generation {now.waiting.generation}."
+    if now.pending:
+        yield f"Waiting to be sent: {count_text(now.pending, 'message')}."
+    if now.refused:
+        yield f"Telegram refused {count_text(now.refused, 'message')}: {now.refused_detail}."
+
+
+def _hold_name(reason: Reason) -> str:
+    return HOLD_NAMES.get(reason, "decisions refused as wrong")
+
+
+def _unwell_text(unwell: Mapping[Agent, str], published: Publication | None) -> str:
+    if not unwell:
+        return ""
+    if len(unwell) > NAMED:
+        return names_text(unwell, shares_of(published))
+    return "; ".join(f"{agent} ({problem or 'silent'})" for agent, problem in sorted(unwell.items()))

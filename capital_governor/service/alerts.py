@@ -18,7 +18,7 @@ from capital_governor.service.sender import sender_of
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings
 from capital_governor.wording import agent_alerts, fault_alerts
-from capital_governor.wording.hold_alerts import hold_begins, hold_over
+from capital_governor.wording.hold_alerts import SeenCycle, hold_begins, hold_over
 from capital_governor.wording.message_form import BEGINS, OVER
 
 METRICS: Final = "degraded"
@@ -178,19 +178,20 @@ class Alerts:
             self._since.setdefault(topic, now)
             again = reason in AGENT_HOLDS and topic in self._told and is_due(now, self._told[topic])
             if topic not in self._told or again:
-                lines = hold_begins(
-                    reason, outcome.decision, outcome.inputs, outcome.visible, self._rules, self._sender
-                )
+                lines = hold_begins(reason, self._seen(outcome))
                 self._begin(topic, now, lines)
         elif on is False:
             if topic in self._told:
                 ended = (*outcome.ended_orders, *outcome.lifted_orders)
                 lasted = self._lasted(topic, now)
-                lines = hold_over(reason, lasted, ended, outcome.decision, outcome.inputs, outcome.visible)
+                lines = hold_over(reason, lasted, ended, self._seen(outcome))
                 self._end(topic, now, lines)
                 if reason in AGENT_HOLDS and self._agents_told is not None:  # that message names who still is
                     self._agents_told |= {*outcome.decision.trace.absent, *outcome.decision.trace.faulty}
             self._since.pop(topic, None)
+
+    def _seen(self, outcome: Outcome) -> SeenCycle:
+        return SeenCycle(outcome.decision, outcome.inputs, outcome.visible, self._rules, self._sender)
 
     def _follow_gate(self, outcome: Outcome) -> None:
         now, reason = outcome.inputs.now, outcome.decision.reason

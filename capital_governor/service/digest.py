@@ -68,9 +68,10 @@ class Digest:
     def _text(self, outcome: Outcome) -> str:
         inputs, decision, now = outcome.inputs, outcome.decision, outcome.inputs.now
         hold, payload, backlog = decision.trace.hold, inputs.payload, self._journal.backlog()
+        longest = max(60.0, 3 * self._sender.interval_seconds)  # as ``valid_until`` has it
         reason = decision.reason if decision.reason in GATE_REFUSALS else None
         lines = digest_lines(
-            day_of(self._journal.timeline(self._book, now - DAY_SECONDS), now),
+            day_of(self._journal.timeline(self._book, now - DAY_SECONDS), now, longest),
             Present(
                 published=outcome.visible,
                 exposure_by=exposure_cause(decision, inputs),

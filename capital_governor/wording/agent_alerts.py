@@ -53,14 +53,16 @@ def unwell_text(
     for agent in largest_first({agent: shares.get(agent, 0) for agent in unwell})[:NAMED]:
         has = percent_text(shares[agent]) if agent in shares else "not in the fleet"
         lasts, fault = duration_text(now - since[agent]), unwell[agent]
-        what = f"sends faulty records, for {lasts} now: {fault}" if fault else f"has been silent for {lasts}"
+        what = (
+            f"sends faulty records, for {lasts} now: {fault.rstrip('.')}" if fault else f"has been silent for {lasts}"
+        )
         yield f"{agent} ({has}) {what}."
     if len(unwell) > NAMED:
         yield f"And {len(unwell) - NAMED} more agents."
     if held:
         of_capital = percent_text(sum(shares[agent] for agent in held))
         if len(held) == 1:
-            yield "Its share stays and cannot rise; nobody else gets it."
+            yield f"The share of {held[0]} stays and cannot rise; nobody else gets it."
         else:
             yield f"In all {of_capital} of capital. Their shares stay and cannot rise; nobody else gets them."
     if len(held) < len(unwell):
@@ -163,7 +165,7 @@ def back_text(returned: Collection[Agent], published: Publication | None) -> Ite
 def released_text(released: Mapping[Agent, int]) -> Iterator[str]:
     """Yield the lines of the message that members left the fleet, by their plan lines."""
     yield f"No longer in the fleet: {shares_text(released, released)}."
-    yield "The next move shares this out among the others. No action needed."
+    yield "The others share it out, within their limits. No action needed."
 
 
 def none_lapsed_text() -> Iterator[str]:

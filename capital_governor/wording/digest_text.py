@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from capital_governor.core.model import DAY_SECONDS, WHOLE, Agent, Publication
+from capital_governor.core.model import WHOLE, Agent, Publication
 from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
 from capital_governor.wording.amounts import count_text
 from capital_governor.wording.hold_alerts import HOLD_NAMES
@@ -33,7 +33,7 @@ class Day:
     held_seconds: Mapping[Reason, float] = field(default_factory=dict)
 
 
-def day_of(timeline: Sequence[tuple[float, Reason]], now: float) -> Day:
+def day_of(timeline: Sequence[tuple[float, Reason]], now: float, longest_seconds: float) -> Day:
     """Return what happened in the 24 hours before ``now``.
 
     A hold lasts from its cycle to the next one. A cut that is published in a hold counts as a cut; the hold goes on.
@@ -41,6 +41,7 @@ def day_of(timeline: Sequence[tuple[float, Reason]], now: float) -> Day:
     Args:
         timeline: time and reason of each cycle of that time, oldest first.
         now: seconds since 1970 UTC.
+        longest_seconds: a cycle that comes later than this after another was not governed in between.
     """
     held: dict[Reason, float] = {}
     on: Reason | None = None
@@ -49,7 +50,7 @@ def day_of(timeline: Sequence[tuple[float, Reason]], now: float) -> Day:
         if reason not in CUTS:
             on = reason if reason in HOLDS | GATE_REFUSALS else None
         if on is not None:
-            held[on] = held.get(on, 0.0) + min(DAY_SECONDS, max(0.0, end - at))
+            held[on] = held.get(on, 0.0) + min(longest_seconds, max(0.0, end - at))
     reasons = [reason for _, reason in timeline]
     return Day(
         moves=sum(reason in MOVES for reason in reasons),

@@ -18,6 +18,7 @@ from capital_governor.wording.message_form import (
     duration_text,
     moment_text,
     percent_text,
+    sentence,
     standing_text,
 )
 
@@ -53,11 +54,11 @@ def metrics_lost(
     """
     cause, lasts = metrics_cause(unusable), duration_text(seconds)
     if cause == UNREACHABLE:
-        yield f"Dashboard unreachable for {lasts}: {unusable.detail}."
+        yield f"Dashboard unreachable for {lasts}: {sentence(unusable.detail)}"
     elif cause == ERROR:
-        yield f"The dashboard has answered with errors for {lasts}: {unusable.detail}."
+        yield f"The dashboard has answered with errors for {lasts}: {sentence(unusable.detail)}"
     elif age_seconds is None:
-        yield f"No fresh metrics for {lasts}: {unusable.detail}."
+        yield f"No fresh metrics for {lasts}: {sentence(unusable.detail)}"
     elif age_seconds < 0:
         yield f"Metrics from the future for {lasts}: their time is {duration_text(-age_seconds)} ahead of this clock."
     else:
@@ -92,21 +93,19 @@ def journal_lost(problem: str, days: float, sender: Sender) -> Iterator[str]:
         days: for which it keeps entries.
         sender: whose message this is.
     """
-    anew = "begun anew" in problem
-    shown = _CODE.sub("", problem).strip()
-    if anew:
-        yield f"The journal was damaged: {shown}."
-        yield f"Lost from its tables: the history of up to {days:g} days. The damaged file is kept, see its name above."
-        yield "Kept: the shares, orders and holds. Governing goes on with the new journal. No action needed at once."
+    what, _, remedy = _CODE.sub("", problem).partition("; ")
+    if "begun anew" in problem:
+        yield f"The journal was damaged: {sentence(what)}"
+        yield f"Set aside, and begun anew: {sentence(remedy)}"
+        yield f"Lost: the history of up to {days:g} days, which is in the damaged file only."
+        yield "Kept: shares, orders and holds. Governing goes on. No action needed at once."
         return
-    yield f"The journal cannot be written: {shown}."
+    yield f"Cannot be written: {sentence(what)}"
     yield "Governing goes on, and both allocation files are written as before."
     yield "Kept: the history so far. New history is in memory only, and lost if the governor ends now."
     yield "No new orders can be given until the journal can be written, but for a STOP file."
-    if "locked" in problem or "busy" in problem.lower():
-        yield "Act: end the program that holds the journal open, such as a database browser or a backup."
-    elif "full" in problem.lower() or "space" in problem.lower():
-        yield "Act: make room on the disk."
+    if remedy:
+        yield f"Act: {sentence(remedy)}"
     else:
         yield "Act: see disk and permissions. The governor's own report:"
         yield sender.command("status")
@@ -130,7 +129,7 @@ def journal_back(seconds: float | None, cycles: int | None, dropped: int) -> Ite
 
 def journal_conflict(problem: str, sender: Sender) -> Iterator[str]:
     """Yield the lines of the message that another program has written to the journal."""
-    yield f"Another program has written to the governor's journal: {problem}."
+    yield f"Another program has written to the governor's journal: {sentence(problem)}"
     yield "This cycle published nothing. The next one goes on from what is in the journal now."
     yield "Act: see whether a second governor runs on a copy or another machine, and stop one of them:"
     yield sender.command("status")
@@ -138,7 +137,7 @@ def journal_conflict(problem: str, sender: Sender) -> Iterator[str]:
 
 def files_lost(problem: str, visible: Publication | None, waiting: Publication | None) -> Iterator[str]:
     """Yield the lines of the message that an allocation file cannot be written."""
-    yield f"An allocation file cannot be written: {problem}."
+    yield f"An allocation file cannot be written: {sentence(problem)}"
     if visible is None:
         yield "Agents have no shares from this governor yet."
     else:
@@ -179,7 +178,7 @@ def rival_gone(quiet_seconds: float) -> Iterator[str]:
 
 def error_begins(error: str, visible: Publication | None, now: float, sender: Sender) -> Iterator[str]:
     """Yield the lines of the message that an unexpected error ended a cycle."""
-    yield f"A cycle ended with an unexpected error: {error}."
+    yield f"A cycle ended with an unexpected error: {sentence(error)}"
     yield standing_text(visible)
     yield f"The next cycle at {moment_text(now + sender.interval_seconds, now)} tries again."
     yield _REPORT

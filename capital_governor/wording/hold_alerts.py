@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from capital_governor.core.model import WHOLE, Agent, Inputs, Publication, Rules, Snapshot
@@ -16,6 +17,7 @@ from capital_governor.wording.message_form import (
     moment_text,
     names_text,
     percent_text,
+    sentence,
     shares_of,
     standing_text,
 )
@@ -61,19 +63,20 @@ def cycles_until_lapse(decision: Decision, rules: Rules) -> int:
     return 4 * max(1, grace) - decision.after.latches.gone_cycles + grace + 1
 
 
-def hold_begins(
-    reason: Reason, decision: Decision, inputs: Inputs, visible: Publication | None, rules: Rules, sender: Sender
-) -> list[str]:
-    """Return the lines of the message that a hold begins.
+@dataclass(frozen=True, slots=True)
+class SeenCycle:
+    """A cycle, for the messages about its holds: what was decided on what, what the agents see, whose messages."""
 
-    Args:
-        reason: of the hold, which may be behind another.
-        decision: of the cycle in which it is on.
-        inputs: of that cycle.
-        visible: what the agents see.
-        rules: of the cycle.
-        sender: whose message this is.
-    """
+    decision: Decision
+    inputs: Inputs
+    visible: Publication | None
+    rules: Rules
+    sender: Sender
+
+
+def hold_begins(reason: Reason, seen: SeenCycle) -> list[str]:
+    """Return the lines of the message that a hold begins, in this cycle; it may be behind another hold."""
+    inputs, visible, sender = seen.inputs, seen.visible, seen.sender
     stays = standing_text(visible)
     if reason is Reason.STOPPED:
         return [
@@ -83,7 +86,7 @@ def hold_begins(
             f"rm {shlex.quote(f'{sender.root}/{STOP_FILE}')}",
         ]
     if reason is Reason.PAUSED:
-        return [*_pause(inputs, sender), stays, *_pause_end(inputs)]
+        return [_pause(inputs), stays, *_pause_end(inputs, sender)]
     if reason is Reason.OPERATOR_HOLD:
         return [*_operator_hold(inputs), stays, *_operator_hold_end(inputs, sender)]
     if reason is Reason.GUARDIAN_LOST:
@@ -102,25 +105,24 @@ def hold_begins(
             "Act: see why the dashboard leaves it out. Or go on without it, which then counts as fresh:",
             sender.command("accept"),
         ]
-    return list(_agents_hold(reason, decision, inputs, visible, rules, sender))
+    return list(_agents_hold(reason, seen))
 
 
-def _pause(inputs: Inputs, sender: Sender) -> Iterator[str]:
+def _pause(inputs: Inputs) -> str:
     file, payload = inputs.pause, inputs.payload
     guardian = payload.guardian if isinstance(payload, Snapshot) else None
     if file is not None and file.problem:
-        yield f"{PAUSE_FILE} cannot be read, which counts as Guardian's pause: {file.problem}."
-        yield f"Act: repair or remove {sender.root}/{PAUSE_FILE}"
-        return
+        return f"The pause file cannot be read, which counts as a pause: {sentence(file.problem)}"
     said = file.reason if file is not None and file.paused else ""
     if not said and guardian is not None and guardian.is_paused:
         said = guardian.reason
-    yield f"Guardian paused: {said or 'no reason given'}."
+    return f"Guardian paused: {sentence(said or 'no reason given')}"
 
 
-def _pause_end(inputs: Inputs) -> Iterator[str]:
+def _pause_end(inputs: Inputs, sender: Sender) -> Iterator[str]:
     file = inputs.pause
     if file is not None and file.problem:
+        yield f"Act: repair or remove {sender.root}/{PAUSE_FILE}"
         return
     until = ""
     if file is not None and file.paused and file.until is not None:
@@ -131,7 +133,7 @@ def _pause_end(inputs: Inputs) -> Iterator[str]:
 def _operator_hold(inputs: Inputs) -> Iterator[str]:
     held = inputs.hold
     if held is not None:
-        yield f"{held.author} holds all shares" + (f": {held.reason}" if held.reason else "") + "."
+        yield f"{held.author} holds all shares" + (f": {sentence(held.reason)}" if held.reason else ".")
 
 
 def _operator_hold_end(inputs: Inputs, sender: Sender) -> Iterator[str]:
@@ -143,36 +145,38 @@ def _operator_hold_end(inputs: Inputs, sender: Sender) -> Iterator[str]:
     yield sender.command("resume")
 
 
-def _agents_hold(
-    reason: Reason, decision: Decision, inputs: Inputs, visible: Publication | None, rules: Rules, sender: Sender
-) -> Iterator[str]:
+def _agents_hold(reason: Reason, seen: SeenCycle) -> Iterator[str]:
+    decision, inputs, visible, rules, sender = seen.decision, seen.inputs, seen.visible, seen.rules, seen.sender
     shares, unwell = shares_of(visible), unwell_in_hold(decision)
     of_capital = percent_text(sum(shares.get(agent, 0) for agent in unwell))
-    who = names_text(unwell, shares)
+    who, stays = names_text(unwell, shares), standing_text(visible)
     if reason is Reason.MEMBERS_GONE:
         yield f"{who} ({of_capital} of capital) stopped reporting at once."
-        yield "Shares stay as they are."
+        yield stays
         at = moment_text(inputs.now + cycles_until_lapse(decision, rules) * sender.interval_seconds, inputs.now)
-        if rules.release_after_cycles == 0:
-            yield f"If nothing changes, at {at} their {of_capital} is shared out among the others (RELEASE_AFTER=0)."
-        else:
-            yield f"If nothing changes, at {at} their {of_capital} goes to the reserve; the others stay as they are."
+        yield _if_nothing_changes(at, of_capital, rules)
         yield "Act: see why they are silent. Or go on without them, and give their part to the others:"
     elif reason is Reason.FAULTY_MAJORITY:
         yield f"Most agents send faulty records: {who}" + (f" ({of_capital} of capital)." if visible else ".")
         yield from _faults(decision)
-        yield standing_text(visible)
+        yield stays
         yield "It ends with the next metrics in which most records are good."
         yield "Act: see what sends them. Or let the good ones move while the faulty ones keep their shares:"
     else:
         yield "The dashboard sends no agents."
-        yield standing_text(visible)
+        yield stays
         yield "It ends when an agent reports again."
         if visible is None:
             yield "Act: see why none reports to the dashboard."
             return
         yield "Act: see why none reports. Or give up waiting; their shares then go to the reserve:"
     yield sender.command("accept")
+
+
+def _if_nothing_changes(at: str, of_capital: str, rules: Rules) -> str:
+    if rules.release_after_cycles == 0:
+        return f"If nothing changes, at {at} their {of_capital} is shared out among the others (RELEASE_AFTER=0)."
+    return f"If nothing changes, at {at} their {of_capital} goes to the reserve; the others stay as they are."
 
 
 def _faults(decision: Decision) -> Iterator[str]:
@@ -186,24 +190,16 @@ def _faults(decision: Decision) -> Iterator[str]:
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
-def hold_over(
-    reason: Reason,
-    seconds: float | None,
-    ended: Sequence[Order],
-    decision: Decision,
-    inputs: Inputs,
-    visible: Publication | None,
-) -> list[str]:
+def hold_over(reason: Reason, seconds: float | None, ended: Sequence[Order], seen: SeenCycle) -> list[str]:
     """Return the lines of the message that a hold is over: how long it lasted, what ended it, what holds now.
 
     Args:
         reason: of the hold.
         seconds: how long it lasted; None if that is not known.
         ended: the operator's orders that have ended since the cycle before.
-        decision: of this cycle.
-        inputs: of this cycle.
-        visible: what the agents see.
+        seen: the cycle in which it is over.
     """
+    decision, inputs, visible = seen.decision, seen.inputs, seen.visible
     after = after_text(seconds)
     accept = next((each for each in ended if _used_for(each, reason)), None)
     if accept is not None:
@@ -221,14 +217,19 @@ def hold_over(
     elif reason is Reason.TIMESTAMP_LOST:
         line = f"The metrics have their time stamp again{after}."
     elif reason is Reason.MEMBERS_GONE and decision.trace.absent:
-        silent, shares = decision.trace.absent, shares_of(visible)
-        line = (
-            f"{names_text(silent, shares)} are still silent{after}. The hold for them is over: they lapse when their"
-            " grace is over, and their shares go to the reserve."
-        )
+        return [*_still_silent(after, seen), now_text(decision, visible)]
     else:
         line = f"{_BACK.get(reason, HOLD_NAMES[reason])}{after}."
     return [line, now_text(decision, visible)]
+
+
+def _still_silent(after: str, seen: SeenCycle) -> Iterator[str]:
+    decision, inputs, visible, rules, sender = seen.decision, seen.inputs, seen.visible, seen.rules, seen.sender
+    silent, shares = decision.trace.absent, shares_of(visible)
+    of_capital = percent_text(sum(shares.get(agent, 0) for agent in silent))
+    yield f"Still silent{after}: {names_text(silent, shares)} ({of_capital} of capital). The hold for them is over."
+    left = rules.membership_grace_cycles + 1 - min(silent.values())
+    yield _if_nothing_changes(moment_text(inputs.now + left * sender.interval_seconds, inputs.now), of_capital, rules)
 
 
 _BACK: Final[Mapping[Reason, str]] = {
@@ -253,7 +254,9 @@ def _accepted(accept: Order, reason: Reason, decision: Decision, visible: Public
         shares, agents = shares_of(visible), decision.after.latches.accepted
         of_capital = percent_text(sum(shares.get(agent, 0) for agent in agents))
         yield f"{accept.author} accepted: {names_text(agents, shares)} ({of_capital} of capital) without a good record."
-        yield "None of them may gain. The silent ones leave the fleet when their grace is over; others get their part."
+        yield "None of them may gain until it has a good record."
+        if any(agent in decision.trace.absent for agent in agents):
+            yield "The silent ones leave the fleet when their grace is over; the others share their part out."
 
 
 def _lifted(ended: Sequence[Order], after: str) -> str:

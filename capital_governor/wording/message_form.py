@@ -66,6 +66,11 @@ def fitted(lines: Iterable[str]) -> str:
     return "\n".join(kept)
 
 
+def sentence(text: str) -> str:
+    """Return a text of another program or module with exactly one full stop."""
+    return f"{text.rstrip('. ')}."
+
+
 def units(*lines: str) -> int:
     """Return the length of these lines in UTF-16 units, line ends included."""
     return sum(len(line.encode("utf-16-le", "surrogatepass")) // 2 + 1 for line in lines)

@@ -194,7 +194,8 @@ def _move_causes(decision: Decision, new: Publication, old: Publication, *, scal
     if scaled or left or joined:
         return
     fired = next((trigger for trigger in decision.trace.triggers if trigger.fired), None)
-    if fired is not None:
+    by_exposure = fired is not None and fired.subject == RESERVE and new.exposure != old.exposure
+    if fired is not None and not by_exposure:
         yield from _trigger_text(fired, new, old)
 
 
@@ -206,12 +207,12 @@ def _trigger_text(fired: Trigger, new: Publication, old: Publication) -> Iterato
     elif fired.reason is Reason.BELOW_FLOOR:
         yield f"{fired.subject} had less than its floor: {change_text(fired.value, fired.limit)}."
     elif fired.reason is Reason.TURNOVER:
-        yield f"Scores changed: {percent_text(fired.value)} of all capital changes hands ({needed} is enough to move)."
+        yield f"Scores changed: {percent_text(fired.value)} of capital changes hands; {needed} is enough for a move."
     elif fired.subject == RESERVE:
-        yield f"The reserve changes by {percent_text(fired.value)} ({needed} is enough to move)."
+        yield f"The reserve changes by {percent_text(fired.value)}; {needed} is enough for a move."
     elif fired.reason is Reason.THRESHOLD:
         was, now = old.plan.get(fired.subject, 0), new.plan.get(fired.subject, 0)
-        yield f"Scores changed. Largest change: {fired.subject} {change_text(was, now)} ({needed} is enough to move)."
+        yield f"Scores changed. Largest change: {fired.subject} {change_text(was, now)}; {needed} is enough for a move."
 
 
 def _cut_causes(decision: Decision, new: Publication, old: Publication) -> Iterator[str]:

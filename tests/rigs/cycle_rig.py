@@ -61,6 +61,7 @@ class CycleRig:
         self.lines: list[Line] = []
         self.told: list[object] = []
         self.alerted: list[Alert] = []
+        self._journal_told = 0
         self._dry_run, self._notify = dry_run, notify
         self._begin()
 
@@ -90,9 +91,19 @@ class CycleRig:
         """Conclude one cycle on this payload."""
         outcome = self.governor.conclude(said)
         self.report.cycle(outcome)
+        self.tell_journal()
         self.alerts.cycle(outcome)
         self.now += INTERVAL
         return outcome
+
+    def tell_journal(self) -> None:
+        """Alert of what the journal has said about being lost and restored since this was last called."""
+        for news in self.told[self._journal_told :]:
+            if isinstance(news, str):
+                self.alerts.journal_lost(news, self.now)
+            elif isinstance(news, int):
+                self.alerts.journal_back(self.now, news)
+        self._journal_told = len(self.told)
 
     def see(self, scores: Mapping[str, float] = SCORES, **more: Any) -> Outcome:
         """Conclude one cycle on a fresh payload in which the agents score this."""

@@ -94,7 +94,7 @@ def test_what_it_counts_is_of_the_24_hours_before(days: Days) -> None:
         "Deployed 100 %, reserve 0 % (generation 3).",
         "Exposure 100 %: nothing reduces it.",
         "In 24 h: 2 moves.",
-        "Holds: Guardian's pause 1 h 20 min; no answer from the dashboard 10 min.",
+        "Holds: Guardian's pause 45 min; no answer from the dashboard 10 min.",
         "Faulty or silent: none.",
         "Waiting to be sent: 1 message.",
     ]
@@ -144,7 +144,7 @@ def test_one_of_each_is_singular_and_nothing_is_said_so(days: Days) -> None:
         "Alive, on hold: no answer from the dashboard.",
         "Nothing is published yet.",
         "In 24 h: 0 moves.",
-        "Holds: no answer from the dashboard 10 h.",
+        "Holds: no answer from the dashboard 15 min.",
         "Faulty or silent: none.",
     ]
     assert second[-4:-1] == ["In 24 h: 1 move.", "Holds: none.", "Faulty or silent: none."]

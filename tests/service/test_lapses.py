@@ -29,7 +29,7 @@ LAPSED: Final = (
 )
 BACK: Final = "✅ Back after a lapse: Cyd 24 %.\nNothing is withheld from it any more. No action needed."
 RELEASED: Final = (
-    "✅ No longer in the fleet: Cyd 24 %.\nThe next move shares this out among the others. No action needed."
+    "✅ No longer in the fleet: Cyd 24 %.\nThe others share it out, within their limits. No action needed."
 )
 NONE_LAPSED: Final = "✅ No agent is lapsed any more. No action needed."
 CUT: Final = (
@@ -129,7 +129,7 @@ def test_a_return_of_one_of_two_leaves_the_other_lapsed(rig: CycleRig) -> None:
     gone, again, over, cut, lapsed = news(rig)
     assert gone.startswith("⚠️ Bob, Cyd (60 % of capital) stopped reporting at once.\n")
     assert again.partition("If")[0] == gone.partition("If")[0]
-    assert over.startswith("✅ Bob, Cyd are still silent after 25 h. The hold for them is over: ")
+    assert over.startswith("✅ Still silent after 25 h: Bob, Cyd (60 % of capital). The hold for them is over.\n")
     assert "Deployed 100 -> 40 %.\nBob 36 -> 0 %: it has not reported for too long and has lapsed." in cut
     assert "Bob 36 %, Cyd 24 %.\nTheir shares are 0 now: 60 % of capital waits in the reserve." in lapsed
     for _ in range(3):

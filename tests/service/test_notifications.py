@@ -202,7 +202,7 @@ def test_an_episode_is_told_at_both_ends_once_also_over_restarts(run: Run, dashb
 @pytest.mark.parametrize(
     ("missing", "cycles", "topic", "says"),
     [
-        (1, 4, "lapsed", "⚠️ Lapsed, silent"),
+        (1, 4, "lapsed", "⚠️ Lapsed, silent for more than 3 cycles"),
         (3, 1, "members_gone", EPISODES["members gone"][1]),
     ],
 )

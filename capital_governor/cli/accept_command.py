@@ -10,6 +10,7 @@ from capital_governor.cli.order_desk import Desk, open_desk
 from capital_governor.cli.order_timing import Needs
 from capital_governor.cli.output import fail
 from capital_governor.cli.release_command import release_line
+from capital_governor.cli.typed import typed
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.core.acceptance import EXPIRES_SECONDS, acceptable, open_hold
 from capital_governor.core.orders import OrderKind
@@ -23,10 +24,11 @@ _FROM_THEN_ON: Final[Mapping[Reason, str]] = {
 }
 
 
-def accept(root: Path | None, *, dry_run: bool) -> int:
+def accept(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     """Accept the current hold, once. Raises SystemExit 2 if there is none that ``accept`` ends."""
-    nothing = "there is nothing to accept: no hold is on that `accept` ends; `capital-governor status` shows the reason"
-    with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
+    status = typed("status", root, dry_run=dry_run)
+    nothing = f"there is nothing to accept: no hold is on that `accept` ends; {status} says what is on"
+    with open_desk(root, dry_run=dry_run, as_json=as_json, nothing=nothing) as desk:
         hold, cycle = _found(desk)
         if hold is None or cycle is None:
             fail(USAGE, nothing)

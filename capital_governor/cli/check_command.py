@@ -19,6 +19,7 @@ from capital_governor.cli.output import show_json
 from capital_governor.cli.preview import preview
 from capital_governor.cli.run_command import set_up_logs
 from capital_governor.cli.terminal_page import Page, new_page
+from capital_governor.cli.typed import retyped
 from capital_governor.contracts.exit_codes import CONFIGURATION, OK, TEMPORARY
 from capital_governor.contracts.text import valid_name
 from capital_governor.core.fleet_range import fleet_range
@@ -83,7 +84,7 @@ def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
         },
         "leeway": fleet_range_document(fleet_range(members, rules), rules) if members else None,
     }
-    show_json(document) if as_json else show_check(document)
+    show_json(document) if as_json else show_check(document, root)
     failed = CONFIGURATION if isinstance(told, Refused) else TEMPORARY
     return leave(OK if document["ok"] else failed)
 
@@ -147,8 +148,8 @@ def _described(payload: Snapshot, settings: Settings) -> str:
     return f"{text}, {age:.0f} s old{stale}"
 
 
-def show_check(document: Mapping[str, Any]) -> None:
-    """Print the result of ``check``."""
+def show_check(document: Mapping[str, Any], option: Path | None) -> None:
+    """Print the result of ``check``; ``option`` is its ``--root``."""
     with new_page() as page:
         for label in ("root", "dashboard", "status", "payload"):
             page.labelled(label, document[label])
@@ -168,7 +169,7 @@ def show_check(document: Mapping[str, Any]) -> None:
         held = "" if upcoming["hold"] is None else f": {upcoming['hold']}"
         page.labelled("next cycle", upcoming["message"] + held, "yellow" if held else "")
         if upcoming["exit"] is not None:
-            page.labelled("ends with", upcoming["exit"])
+            page.labelled("ends with", retyped(upcoming["exit"], option))
         if document["ok"]:
             page.line("Ready" + (", but held" if held else ""), "bold yellow" if held else "bold green")
         else:

@@ -15,6 +15,7 @@ from capital_governor.cli.figures import span
 from capital_governor.cli.output import fail, show_json
 from capital_governor.cli.place import place
 from capital_governor.cli.terminal_page import LABEL_COLUMNS, new_page
+from capital_governor.cli.typed import retyped, typed
 from capital_governor.contracts.exit_codes import OK, TEMPORARY, USAGE
 from capital_governor.contracts.status import order_document
 from capital_governor.core.model import utc_text
@@ -39,14 +40,24 @@ def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> i
     with explained():
         where = place(root)
         path = Paths(where.root, dry_run).journal(where.journal_path)
-        entry, cut, newest, orders, waiting = _last_decision(path, now := time.time())
+        found_last = _last_decision(path, now := time.time())
+        if found_last is None:
+            once = typed("once", root)
+            fail(TEMPORARY, f"the journal of {where.root} has no decision yet: {once} takes one")
+        entry, cut, newest, orders, waiting = found_last
     found = explanation_document(agent, entry.state, entry.rules, entry.decision)
     if found is None:
-        fail(USAGE, f"{agent!r} played no part in the last decision; {_names(agent, entry.decision)}")
+        many = f"{typed('status', root, dry_run=dry_run)} lists them"
+        fail(USAGE, f"{agent!r} played no part in the last decision; {_names(agent, entry.decision, many)}")
     to_come = limits_to_come(agent, orders, entry.inputs, None if cut is None else cut.inputs)
     missing = left_out(entry.version, derived=entry.derived)
     if as_json:
-        seen: dict[str, object] = {"at": entry.at, "newest_reason": newest.reason.value, "newest_at": newest.at}
+        seen: dict[str, object] = {
+            "root": str(where.root),
+            "at": entry.at,
+            "newest_reason": newest.reason.value,
+            "newest_at": newest.at,
+        }
         seen |= {"waiting": waiting, "cut_since": None if cut is None else _cut_document(agent, cut)}
         show_json(found | seen | {"limits_to_come": [order_document(each) for each in to_come], "left_out": missing})
         return OK
@@ -57,6 +68,8 @@ def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> i
         lines += hold_cut_lines(agent, cut.state, cut.rules, cut.decision)
     if missing:
         lines.append(f"left out   {missing}")
+    lines = [retyped(line, root, dry_run=dry_run) for line in lines]
+    lines.append(f"root       {where.root}")
     happened = since if newest.seq != entry.seq else None
     show_explanation(lines, entry.at, now, happened, waiting, (order.text for order in to_come))
     return OK
@@ -68,11 +81,10 @@ def _cut_document(agent: str, cut: Entry) -> dict[str, object] | None:
     return None if found is None else {"at": cut.at, **found}
 
 
-def _last_decision(path: Path, now: float) -> tuple[Entry, Entry | None, Entry, tuple[Order, ...], int | None]:
-    """Return the newest decided cycle, the last cut in a hold since then, and how it stands now.
+def _last_decision(path: Path, now: float) -> tuple[Entry, Entry | None, Entry, tuple[Order, ...], int | None] | None:
+    """Return the newest decided cycle, the last cut in a hold since then, and how it stands now; None if none decided.
 
-    That is the newest cycle of all, the orders in force, and a generation not in the files yet. Raises SystemExit or
-    JournalError.
+    That is the newest cycle of all, the orders in force, and a generation not in the files yet. Raises JournalError.
     """
     with closing(open_sqlite(path, read_only=True)) as journal:
         decided, publishing = journal.last_decided(LIVE), journal.last_publishing(LIVE)
@@ -80,7 +92,7 @@ def _last_decision(path: Path, now: float) -> tuple[Entry, Entry | None, Entry, 
         orders = journal.orders(now)
         waiting = journal.unreached(LIVE)
     if decided is None or newest is None:
-        fail(TEMPORARY, "the journal has no decision yet: `capital-governor once` takes one")
+        return None
     stands = newest.after.published
     cut = publishing if publishing is not None and publishing.seq > decided.seq else None
     if cut is not None and (stands is None or stands.generation != cut.generation):
@@ -88,13 +100,13 @@ def _last_decision(path: Path, now: float) -> tuple[Entry, Entry | None, Entry, 
     return decided, cut, newest, orders, None if waiting is None else waiting.generation or None
 
 
-def _names(agent: str, decision: Decision) -> str:
-    """Return the name that the user may have meant, or the agents' names."""
+def _names(agent: str, decision: Decision, many: str) -> str:
+    """Return the name that the user may have meant, or the agents' names; ``many`` if there are many."""
     folded = {name.casefold(): name for name in decision.trace.limits}
     near = difflib.get_close_matches(agent.casefold(), folded, n=1)
     if near:
         return f"did you mean {folded[near[0]]}?"
-    few = ", ".join(decision.trace.limits) if len(folded) <= FEW_NAMES else "`capital-governor status` lists them"
+    few = ", ".join(decision.trace.limits) if len(folded) <= FEW_NAMES else many
     return f"the agents: {few}"
 
 

@@ -13,6 +13,7 @@ from capital_governor.cli.order_effect import cut_lines, rise_lines
 from capital_governor.cli.order_timing import Needs
 from capital_governor.cli.output import fail, show_json, warn, write_stdout
 from capital_governor.cli.place import place, published
+from capital_governor.cli.typed import typed
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.contracts.status import order_document
 from capital_governor.core.orders import Order, OrderKind
@@ -30,26 +31,25 @@ def exposure(
 ) -> int:
     """Limit exposure, lift that limit, or show it. Raises SystemExit 2 for a wrong value or options that exclude."""
     if lift:
-        if cap is not None or duration is not None or reason or as_json:
-            fail(USAGE, "exposure --lift takes neither --max nor --for, --reason or --json; give it alone")
-        return _lift(root, dry_run=dry_run)
+        if cap is not None or duration is not None or reason:
+            fail(USAGE, "exposure --lift takes neither --max nor --for or --reason; give it alone")
+        return _lift(root, dry_run=dry_run, as_json=as_json)
     if cap is None:
         if duration is not None or reason:
             fail(USAGE, "exposure: --for and --reason need --max; without options the command shows the order in force")
         return _show(root, dry_run=dry_run, as_json=as_json)
-    if as_json:
-        fail(USAGE, "exposure --max takes no --json; `exposure --json` shows the order in force")
     highest = order_ratio("--max", cap, "0.5 is half of all capital")
     seconds = order_seconds(duration)
-    with open_desk(root, dry_run=dry_run) as desk:
+    with open_desk(root, dry_run=dry_run, as_json=as_json) as desk:
         order = desk.order(OrderKind.EXPOSURE, seconds, reason, cap=highest)
         desk.give(order, lambda replaced: _effect(desk, order, replaced), Needs.CUT)
     return OK
 
 
-def _lift(root: Path | None, *, dry_run: bool) -> int:
-    nothing = "there is no exposure order to take back; `capital-governor limits` lists the orders in force"
-    with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
+def _lift(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
+    limits = typed("limits", root, dry_run=dry_run)
+    nothing = f"there is no exposure order to take back; {limits} lists the orders in force"
+    with open_desk(root, dry_run=dry_run, as_json=as_json, nothing=nothing) as desk:
         lifted = desk.take_back(
             lambda old: old.kind is OrderKind.EXPOSURE, lambda ended: rise_lines(desk, ended), Needs.MOVE
         )
@@ -75,12 +75,13 @@ def _show(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     if as_json:
         show_json(
             {
+                "root": str(where.root),
                 "exposure": None if found is None else found.exposure,
                 "orders": [order_document(order) for order in orders],
             }
         )
         return OK
     now = "nothing is published" if found is None else f"published exposure {percent(found.exposure)}"
-    words = [order.text for order in orders] or ["the operator has set no limit on exposure"]
-    write_stdout("".join(f"{line}\n" for line in (now, *words)))
+    words = [order.text for order in orders] or ["no operator order on exposure"]
+    write_stdout("".join(f"{line}\n" for line in (f"root: {where.root}", now, *words)))
     return OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from capital_governor.cli.order_effect import limit_lines, loosening_lines
 from capital_governor.cli.order_timing import Needs
 from capital_governor.cli.output import fail, show_json, warn, write_stdout
 from capital_governor.cli.place import place, published, published_shares
+from capital_governor.cli.typed import typed
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.contracts.status import order_document
 from capital_governor.contracts.text import RESERVED_NAMES, escape_name, valid_name
@@ -48,13 +50,11 @@ def limit(  # noqa: PLR0913 - one argument per option
             fail(USAGE, f"limit {escape_name(agent)}: give --max, --min or both; `unlimit` takes limits back")
         check_limited(agent)
         return _show(agent, root, dry_run=dry_run, as_json=as_json)
-    if as_json:
-        fail(USAGE, "limit takes --json only without --max and --min, where it shows the limits in force")
     if highest is not None and lowest is not None and lowest > highest:
         fail(USAGE, f"--min {lowest:g} is above --max {highest:g}: give a floor that is not above the cap")
     check_limited(agent)
     seconds = order_seconds(duration)
-    with open_desk(root, dry_run=dry_run) as desk:
+    with open_desk(root, dry_run=dry_run, as_json=as_json) as desk:
         _warn_unknown(desk, agent)
         _warn_useless(desk, lowest, highest)
         order = desk.order(
@@ -65,11 +65,12 @@ def limit(  # noqa: PLR0913 - one argument per option
     return OK
 
 
-def unlimit(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
+def unlimit(agent: Agent, root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     """Remove the limits of one agent. Raises SystemExit 2 if there are none."""
     check_limited(agent)
-    nothing = f"the operator has set no limits on {agent}; `capital-governor limits` lists those there are"
-    with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
+    every = typed("limits", root, dry_run=dry_run)
+    nothing = f"no operator limit is on {agent}; {every} lists the orders in force"
+    with open_desk(root, dry_run=dry_run, as_json=as_json, nothing=nothing) as desk:
 
         def which(old: Order) -> bool:
             return old.kind is OrderKind.LIMIT and old.agent == agent
@@ -90,9 +91,10 @@ def limits(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
         where = place(root)
         orders = orders_in_force(Paths(where.root, dry_run).journal(where.journal_path))
     if as_json:
-        show_json({"orders": [order_document(order) for order in orders]})
+        show_json({"root": str(where.root), "orders": [order_document(order) for order in orders]})
     else:
-        write_stdout("".join(f"{order.text}\n" for order in orders) or "The operator has ordered nothing\n")
+        words = [order.text for order in orders] or ["No operator orders"]
+        write_stdout("".join(f"{line}\n" for line in (f"root: {where.root}", *words)))
     return OK
 
 
@@ -109,15 +111,16 @@ def _show(agent: Agent, root: Path | None, *, dry_run: bool, as_json: bool) -> i
     withheld = 0.0 if found is None else found.withheld.get(agent, 0) / WHOLE
     if as_json:
         documents = [order_document(order) for order in orders]
-        show_json({"agent": agent, "share": share, "withheld": withheld, "orders": documents})
+        beside = {"agent": agent, "share": share, "withheld": withheld}
+        show_json({"root": str(where.root), **beside, "orders": documents})
         return OK
-    lines = [order.text for order in orders] or [f"the operator has set no limits on {agent}"]
+    lines = [order.text for order in orders] or [f"no operator limit is on {agent}"]
     if agent != EVERYBODY:
         kept = f", {percent(withheld)} more is withheld" if withheld else ""
         lines.insert(
             0, f"{agent}: no share is published" if share is None else f"{agent}: share {percent(share)}{kept}"
         )
-    write_stdout("".join(f"{line}\n" for line in lines))
+    write_stdout("".join(f"{line}\n" for line in (f"root: {where.root}", *lines)))
     return OK
 
 
@@ -132,7 +135,8 @@ def _warn_unknown(desk: Desk, agent: Agent) -> None:
         return
     near = difflib.get_close_matches(agent.casefold(), {name.casefold(): name for name in known}, n=1)
     meant = next((name for name in sorted(known) if near and name.casefold() == near[0]), "")
-    hint = f"; did you mean {meant}? Then: `unlimit {agent}`" if meant else ""
+    back = typed(f"unlimit {shlex.quote(agent)}", desk.option, dry_run=desk.dry_run)
+    hint = f"; did you mean {meant}? Then take it back with {back}" if meant else ""
     warn(f"no agent {agent} is known yet: the limit waits for it{hint}")
 
 

@@ -19,8 +19,8 @@ from capital_governor.settings.load import Settings, load
 def once(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     """Run one cycle and show it; return 75 without usable metrics, or if something could not be written."""
     settings, outcome = _previewed(root) if dry_run else _taken(root)
-    document = once_document(outcome, settings.rules(), dry_run=dry_run)
-    show_json(document) if as_json else show_once(document)
+    document = once_document(settings.root, outcome, settings.rules(), dry_run=dry_run)
+    show_json(document) if as_json else show_once(document, root)
     hold = outcome.decision.trace.hold
     failed = (
         (hold is not None and hold.reason in PAYLOAD_HOLDS)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from capital_governor.cli.figures import four_digits, percent, signed_percent
 from capital_governor.cli.terminal_page import NARROW_COLUMNS, Cell, Page, largest, new_page
+from capital_governor.cli.typed import retyped
 from capital_governor.contracts.status import order_document
 from capital_governor.core.fleet_range import FleetRange, fleet_range
 from capital_governor.core.hold import EXITS
@@ -31,8 +33,8 @@ _COLORS: Final = {
 }
 
 
-def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, Any]:
-    """Return the result of ``once`` as ``once --json`` shows it.
+def once_document(root: Path, done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, Any]:
+    """Return the result of ``once`` in ``root`` as ``once --json`` shows it.
 
     ``reason``, ``message`` and ``outcome`` (move, cut, restore, stay, hold, refused) say how the cycle ended; for a
     hold, ``hold`` has the facts and ``exit`` what ends it. ``generation``, ``published_exposure``, ``reserve`` and each
@@ -50,6 +52,7 @@ def once_document(done: Outcome, rules: Rules, *, dry_run: bool) -> dict[str, An
     old, new = before.shares if before else {}, published.shares if published else {}
     agents = sorted(trace.limits.keys() | new.keys() | old.keys(), key=lambda name: (-new.get(name, 0), name))
     return {
+        "root": str(root),
         "dry_run": dry_run,
         "reason": decision.reason.value,
         "message": message(decision.reason, rules),
@@ -111,21 +114,21 @@ def _binding(decision: Decision, agent: Agent) -> str | None:
     return limits.lo_by.source.value if weight <= limits.lo * decision.trace.floor_scale else None
 
 
-def show_once(document: Mapping[str, Any]) -> None:
-    """Print the result of ``once``."""
+def show_once(document: Mapping[str, Any], option: Path | None) -> None:
+    """Print the result of ``once``; ``option`` is its ``--root``."""
     with new_page() as page:
         page.line(document["message"], f"bold {_COLORS[document['outcome']]}".strip())
         if document["waiting"]:
             page.labelled("waiting", waiting_text(document["waiting"]), "red")
         if document["hold"]:
             page.labelled("because", document["hold"])
-            page.labelled("ends with", document["exit"])
+            page.labelled("ends with", retyped(document["exit"], option))
         for order in document["orders"]:
             page.labelled("operator", order["text"], "yellow")
         if document["agents"]:
             _show_agents(page, document)
         _show_faults(page, document)
-        _show_withheld(page, document)
+        _show_withheld(page, document, option)
         if document["leeway"]:
             page.line(document["leeway"]["text"], "yellow" if document["leeway"]["frozen"] else "dim", indent=2)
         for warning in document["warnings"]:
@@ -134,6 +137,7 @@ def show_once(document: Mapping[str, Any]) -> None:
             page.labelled("files", document["files_problem"], "red")
         if document["journal_problem"]:
             page.labelled("journal", f"kept in memory only, and gone now: {document['journal_problem']}", "red")
+        page.labelled("root", document["root"])
         if document["dry_run"]:
             page.line("Dry run: nothing was written", "bold")
 
@@ -192,10 +196,10 @@ def _show_faults(page: Page, document: Mapping[str, Any]) -> None:
         page.line("    (!) may not gain until its record is good again", "dim", indent=4)
 
 
-def _show_withheld(page: Page, document: Mapping[str, Any]) -> None:
+def _show_withheld(page: Page, document: Mapping[str, Any], option: Path | None) -> None:
     withheld = sorted((row for row in document["agents"] if row["withheld"]), key=lambda row: -row["withheld"])
     for row in withheld[:MOST_WITHHELD]:
-        by = f": {row['withheld_by']}" if row["withheld_by"] else ""
+        by = f": {retyped(row['withheld_by'], option)}" if row["withheld_by"] else ""
         page.line(f"{row['agent']}: {percent(row['withheld'])} of its plan is withheld{by}", "yellow", indent=4)
     if len(withheld) > MOST_WITHHELD:
         page.line(f"... and {len(withheld) - MOST_WITHHELD} more agents: --json lists all", "dim")

@@ -19,12 +19,14 @@ def _add_hold(commands: Any) -> None:  # noqa: ANN401 - as add_command
     add_root(parser)
     add_term(parser)
     add_dry_run(parser)
+    add_json(parser)
 
 
 def _add_resume(commands: Any) -> None:  # noqa: ANN401 - as add_command
     parser = add_command(commands, "resume", "hold_command:resume", "Lift the hold.")
     add_root(parser)
     add_dry_run(parser)
+    add_json(parser)
 
 
 def _add_accept(commands: Any) -> None:  # noqa: ANN401 - as add_command
@@ -39,6 +41,7 @@ up to a day. It lapses if the hold ends by itself.""",
     )
     add_root(parser)
     add_dry_run(parser)
+    add_json(parser)
 
 
 def _add_limit(commands: Any) -> None:  # noqa: ANN401 - as add_command
@@ -93,6 +96,7 @@ first keeps the agent. The order waits up to a day for a cycle that can use it."
     add_agent(parser)
     add_root(parser)
     add_dry_run(parser)
+    add_json(parser)
 
 
 def _add_unlimit(commands: Any) -> None:  # noqa: ANN401 - as add_command
@@ -100,6 +104,7 @@ def _add_unlimit(commands: Any) -> None:  # noqa: ANN401 - as add_command
     add_agent(parser)
     add_root(parser)
     add_dry_run(parser)
+    add_json(parser)
 
 
 def _add_limits(commands: Any) -> None:  # noqa: ANN401 - as add_command

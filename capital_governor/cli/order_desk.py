@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
 import time
@@ -17,10 +18,13 @@ from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.paths import Paths
 from capital_governor.adapters.permissions import locked_out
 from capital_governor.cli.failures import explained
-from capital_governor.cli.order_timing import LastCycle, Needs, Situation, last_cycle, when_lines
-from capital_governor.cli.output import fail, warn, write_stdout
+from capital_governor.cli.known_root import demand_dry_run
+from capital_governor.cli.order_timing import LastCycle, Needs, Situation, last_cycle, seconds_left, when_lines
+from capital_governor.cli.output import fail, show_json, warn, write_stdout
 from capital_governor.cli.place import place
+from capital_governor.cli.typed import retyped
 from capital_governor.contracts.exit_codes import USAGE
+from capital_governor.contracts.status import order_document
 from capital_governor.contracts.text import clean
 from capital_governor.core.model import Agent, Rules
 from capital_governor.core.orders import Order, OrderEnd, OrderKind, hold_of
@@ -29,6 +33,7 @@ from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.settings.durations import duration_seconds
 from capital_governor.settings.kinds import RATIO
+from capital_governor.settings.sources import Place as SettingsPlace
 
 LOOK_BACK: Final = (4, 300)
 """How many of the last cycles ``Desk.look_back`` reads: first a few, then about a day."""
@@ -42,6 +47,10 @@ class Desk:
     """An open journal for orders.
 
     Args:
+        root: the root that the orders are for.
+        option: the ``--root`` argument.
+        dry_run: whether they are for its dry run.
+        as_json: whether answers are JSON.
         journal: where the orders are.
         primary: the file of what is published.
         rules: of a decision, but for MAX_AGE; None where the settings are faulty.
@@ -53,6 +62,10 @@ class Desk:
         last: what the status file says of the last cycle; None if it cannot be read.
     """
 
+    root: Path
+    option: Path | None
+    dry_run: bool
+    as_json: bool
     journal: Store
     primary: Path
     rules: Rules | None
@@ -106,8 +119,7 @@ class Desk:
 
         moved_at = self._moved_at(needs)
         replaced = self.journal.change_orders(self.now, ends, order)
-        shown = (order.text + (f": {detail}" if detail else ""), *(f"replaces: {old.text}" for old in replaced))
-        self._show(*shown, *effect(replaced), *self._when(needs, moved_at))
+        self._answer(order, detail, replaced, effect(replaced), self._situation(moved_at), needs)
 
     def take_back(self, which: Callable[[Order], bool], effect: Effect, needs: Needs) -> bool:
         """End and show the orders in force for which ``which`` is True; return whether there were any.
@@ -122,7 +134,7 @@ class Desk:
             self.now, lambda old: old.ended(self.now, OrderEnd.TAKEN_BACK, self.author) if which(old) else None
         )
         if ended:
-            self._show(*(f"taken back: {old.text}" for old in ended), *effect(ended), *self._when(needs, moved_at))
+            self._answer(None, "", ended, effect(ended), self._situation(moved_at), needs)
         return bool(ended)
 
     def _moved_at(self, needs: Needs) -> float | None:
@@ -132,9 +144,8 @@ class Desk:
         head = self.journal.head(LIVE)
         return None if head is None else head.state.moved_at
 
-    def _when(self, needs: Needs, moved_at: float | None) -> Iterator[str]:
-        """Yield when an order takes effect, and what keeps it back."""
-        seen = Situation(
+    def _situation(self, moved_at: float | None) -> Situation:
+        return Situation(
             now=self.now,
             running=self.running,
             stopped=self.stopped,
@@ -144,28 +155,62 @@ class Desk:
             longest_seconds=self.longest_seconds,
             rules=self.rules,
         )
-        return when_lines(seen, needs)
 
     def look_back(self) -> Iterator[list[Entry]]:
         """Yield the last cycles, newest first: a few, and for those who find nothing there about a day."""
         for last in LOOK_BACK:
             yield [*reversed(list(self.journal.entries(LIVE, last=last)))]
 
-    @staticmethod
-    def _show(*lines: str) -> None:
-        write_stdout("".join(f"{line}\n" for line in lines))
+    def _answer(
+        self,
+        order: Order | None,
+        detail: str,
+        ended: Sequence[Order],
+        effect: Sequence[str],
+        seen: Situation,
+        needs: Needs,
+    ) -> None:
+        """Show the order, those that it replaces or that are taken back, what that does to capital, and when."""
+        effect, when = (
+            [retyped(line, self.option, dry_run=self.dry_run) for line in lines]
+            for lines in (effect, when_lines(seen, needs))
+        )
+        if self.as_json:
+            within = seconds_left(seen)
+            show_json(
+                {
+                    "root": str(self.root),
+                    "dry_run": self.dry_run,
+                    "order": None if order is None else order_document(order),
+                    "detail": detail,
+                    "ended": [order_document(old) for old in ended],
+                    "effect": effect,
+                    "when": when,
+                    "running": self.running,
+                    "within_seconds": None if within is None else math.ceil(within),
+                }
+            )
+            return
+        lines = [f"root: {self.root}{' (dry run)' if self.dry_run else ''}"]
+        if order is not None:
+            lines.append(order.text + (f": {detail}" if detail else ""))
+        ending = "taken back" if order is None else "replaces"
+        lines += (f"{ending}: {old.text}" for old in ended)
+        write_stdout("".join(f"{line}\n" for line in (*lines, *effect, *when)))
 
 
 @contextmanager
-def open_desk(root: Path | None, *, dry_run: bool, nothing: str = "") -> Iterator[Desk]:
-    """Open the journal for an order. Raises SystemExit where it cannot be written.
+def open_desk(root: Path | None, *, dry_run: bool, as_json: bool = False, nothing: str = "") -> Iterator[Desk]:
+    """Open the journal for an order. Raises SystemExit where there was no governor, or it cannot be written.
 
-    If there is none one is made, unless ``nothing`` says what is wrong then.
+    If only the journal is missing one is made, unless ``nothing`` says what is wrong then.
     """
     with explained():
         where = place(root)
         paths = Paths(where.root, dry_run)
         path = paths.journal(where.journal_path)
+        if dry_run:
+            demand_dry_run(root, where)
         found = path.exists()
         if nothing and not found:
             fail(USAGE, nothing)
@@ -173,16 +218,21 @@ def open_desk(root: Path | None, *, dry_run: bool, nothing: str = "") -> Iterato
         with closing(open_sqlite(path, upgrade=False, busy_seconds=BUSY_SECONDS)) as journal:
             if not found and (problem := locked_out(path)):
                 warn(problem)
+            last = _last_cycle(paths.status)
             yield Desk(
+                root=where.root,
+                option=root,
+                dry_run=dry_run,
+                as_json=as_json,
                 journal=journal,
                 primary=paths.primary,
                 rules=None if where.faults else where.rules,
-                longest_seconds=None if where.faults else where.interval_seconds + where.fetch_deadline_seconds,
+                longest_seconds=None if where.faults else _interval(where, last) + where.fetch_deadline_seconds,
                 now=time.time(),
                 author=_author(),
                 running=is_held(paths.lock),
                 stopped=stop_present(where.root / STOP_FILE),
-                last=_last_cycle(paths.status),
+                last=last,
             )
 
 
@@ -192,6 +242,11 @@ def orders_in_force(path: Path) -> tuple[Order, ...]:
         return ()
     with closing(open_sqlite(path, read_only=True)) as journal:
         return journal.orders(time.time())
+
+
+def _interval(where: SettingsPlace, last: LastCycle | None) -> float:
+    """Return the interval of the governor that wrote the status file; that of these settings if it does not say."""
+    return where.interval_seconds if last is None or last.interval_seconds is None else last.interval_seconds
 
 
 def _last_cycle(status: Path) -> LastCycle | None:

@@ -48,6 +48,7 @@ class LastCycle:
         detail: the facts of that hold.
         exit: what ends it.
         multipliers: the last known exposure multipliers.
+        interval_seconds: between two cycles of that governor; None if its status file does not have it.
     """
 
     at: float
@@ -56,6 +57,7 @@ class LastCycle:
     detail: str
     exit: str
     multipliers: Mapping[str, float]
+    interval_seconds: float | None = None
 
 
 def last_cycle(content: bytes | None) -> LastCycle | None:
@@ -67,7 +69,16 @@ def last_cycle(content: bytes | None) -> LastCycle | None:
             return None
         known = {str(name): float(value) for name, value in said["multipliers"].items()}
         exit_, detail = clean(said["exit"], 500), clean(said["detail"], 500)
-        return LastCycle(at.earliest, until.earliest, _HOLD_BY_EXIT.get(said["exit"]), detail, exit_, known)
+        interval = said.get("interval_seconds")
+        return LastCycle(
+            at.earliest,
+            until.earliest,
+            _HOLD_BY_EXIT.get(said["exit"]),
+            detail,
+            exit_,
+            known,
+            None if interval is None else float(interval),
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -113,20 +124,24 @@ def _next_cycle(seen: Situation, needs: Needs) -> str:
     if seen.running is None:
         return "whether a governor is running cannot be seen; it takes effect in the next cycle"
     if not seen.running:
-        return "no governor is running: it takes effect when one is, or with `once`"
+        return "no governor is running: it takes effect when one is, or with `capital-governor once`"
     if seen.last is not None and seen.now > seen.last.late_from:
         age = span(seen.now - seen.last.at)
-        return f"a governor is there, but its last cycle was {age} ago: it takes effect when that goes on, see `status`"
-    within = "" if seen.longest_seconds is None else f", within {span(math.ceil(_seconds_left(seen)))}"
+        late = f"a governor is there, but its last cycle was {age} ago"
+        return f"{late}: it takes effect when that goes on, see `capital-governor status`"
+    left = seconds_left(seen)
+    within = "" if left is None else f", within {span(math.ceil(left))}"
     if seen.stopped:
         return f"a governor is running: it reads this in its next cycle{within}"
     always = ", in every hold but STOP" if needs is Needs.CUT else ""
     return f"a governor is running: it takes effect in its next cycle{within}{always}"
 
 
-def _seconds_left(seen: Situation) -> float:
-    """Return the longest time until the next cycle reads the orders."""
-    longest = seen.longest_seconds or 0.0
+def seconds_left(seen: Situation) -> float | None:
+    """Return the longest time until the next cycle reads the orders; None without a governor that runs well."""
+    longest = seen.longest_seconds
+    if longest is None or not seen.running or (seen.last is not None and seen.now > seen.last.late_from):
+        return None
     # The status file has its time in whole seconds, rounded down.
     left = longest if seen.last is None else seen.last.at + 1.0 + longest - seen.now
     return left if 0.0 < left < longest else longest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from capital_governor.adapters.bounded_reading import read_bounded
+from capital_governor.cli.known_root import demand_governor
 from capital_governor.cli.output import warn
 from capital_governor.contracts.allocations import NotOurs, read_primary
 from capital_governor.core.model import WHOLE, Publication
@@ -12,11 +13,15 @@ from capital_governor.settings.sources import Place, find_place
 
 
 def place(root: Path | None) -> Place:
-    """Return root and journal, and warn of other wrong settings.
+    """Return root and journal of a governor that runs or has run, and warn of other wrong settings.
 
-    Raises SettingsError if the root or the journal's name is wrong.
+    Raises:
+        SettingsError: the root or the journal's name is wrong.
+        SystemExit: 78, there is no governor and was none.
+        OSError: that cannot be seen.
     """
     found = find_place(root)
+    demand_governor(root, found)
     for fault in found.faults:
         warn(f"{fault}; a governor that is started now refuses that")
     return found

@@ -10,6 +10,7 @@ from capital_governor.cli.limit_command import check_name
 from capital_governor.cli.order_desk import Desk, open_desk
 from capital_governor.cli.order_timing import Needs
 from capital_governor.cli.output import fail
+from capital_governor.cli.typed import typed
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.core.acceptance import EXPIRES_SECONDS
 from capital_governor.core.model import WHOLE, Agent, Memory, Rules, Snapshot, State, utc_text
@@ -18,11 +19,12 @@ from capital_governor.journal.protocol import LIVE, Entry
 from capital_governor.wording.amounts import count_text
 
 
-def release(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
+def release(agent: Agent, root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     """Release one agent. Raises SystemExit 2 if it is no member, or its last record was good."""
     check_name(agent)
-    nothing = f"{agent} is no member of the fleet: there is nothing to release; `capital-governor status` lists them"
-    with open_desk(root, dry_run=dry_run, nothing=nothing) as desk:
+    status = typed("status", root, dry_run=dry_run)
+    nothing = f"{agent} is no member of the fleet: there is nothing to release; {status} lists the members"
+    with open_desk(root, dry_run=dry_run, as_json=as_json, nothing=nothing) as desk:
         head = desk.journal.head(LIVE)
         memory = None if head is None else head.state.agents.get(agent)
         if head is None or memory is None or not memory.member:
@@ -30,10 +32,11 @@ def release(agent: Agent, root: Path | None, *, dry_run: bool) -> int:
         last = _last_payload(desk)
         payload = None if last is None else last.inputs.payload
         if last is not None and isinstance(payload, Snapshot) and agent in payload.metrics:
+            cut = typed(f"limit {shlex.quote(agent)} --max 0", root, dry_run=dry_run)
             fail(
                 USAGE,
                 f"{agent} had a good record in the last payload, {utc_text(last.at)}: only a silent agent is released; "
-                f"to take its capital away, use `limit {shlex.quote(agent)} --max 0`",
+                f"to take its capital away, use {cut}",
             )
         faulty = isinstance(payload, Snapshot) and agent in payload.faults
         line = release_line(agent, head.state, memory, desk.rules, faulty=faulty)

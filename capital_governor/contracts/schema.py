@@ -102,6 +102,11 @@ _STATUS: Final = {
     "exit": _text("what ends the hold"),
     "timestamp": _time("when the last cycle was completed"),
     "valid_until": _time("when the governor counts as dead (the larger of 60 s and 3 intervals after the cycle)"),
+    "interval_seconds": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "description": "time between two cycles of this governor, in seconds",
+    },
     "last_success": _or_null(_time("when the last usable payload came")),
     "failures_in_row": _count("cycles since then without a usable payload"),
     "generation": _or_null(_count("the published generation; 0 if it was adopted from another program")),

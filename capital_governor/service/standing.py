@@ -210,6 +210,7 @@ def status_document(
         "exit": standing.exit,
         "timestamp": iso_text(standing.at),
         "valid_until": iso_text(standing.at + max(60.0, 3 * interval_seconds)),
+        "interval_seconds": interval_seconds,
         "last_success": None if standing.last_success is None else iso_text(standing.last_success),
         "failures_in_row": standing.failures_in_row,
         "generation": None if published is None else published.generation,

@@ -1,0 +1,71 @@
+"""Commands as this user must type them here: every hint of a command is made by ``typed``.
+
+Texts that are stored (reasons, ends of holds) name a command as ```capital-governor accept```; ``retyped`` makes that a
+command for this user.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+SCRIPT: Final = Path(__file__).resolve().parents[2] / "neo_light_fix.sh"
+"""It starts this program with ``python -I -m``, so that its name is not in ``sys.argv``."""
+_STORED: Final = re.compile(r"`capital-governor ([^`]*)`")
+
+
+def typed(words: str, root: Path | None = None, *, dry_run: bool = False) -> str:
+    """Return a command as it must be typed here, in backticks.
+
+    Args:
+        words: the command and its own arguments.
+        root: the ``--root`` of this command line, which the next one needs too; None if it has none.
+        dry_run: whether this command line has ``--dry-run``, which the next one needs too.
+    """
+    option = "" if root is None else f" --root {shlex.quote(str(root))}"
+    return f"`{_program()} {words}{option}{' --dry-run' if dry_run else ''}`"
+
+
+def typed_again(root: Path) -> str:
+    """Return this command line with another root."""
+    return typed(shlex.join(_without_root(sys.argv[1:])), root)
+
+
+def retyped(text: str, root: Path | None = None, *, dry_run: bool = False) -> str:
+    """Return a stored text with its commands as they must be typed here; the arguments are those of ``typed``."""
+    return _STORED.sub(lambda found: typed(found[1], root, dry_run=dry_run), text)
+
+
+def _program() -> str:
+    started = sys.argv[0]
+    name = os.path.basename(started)  # noqa: PTH119 - a word, not a path
+    if name != "__main__.py":
+        return name if shutil.which(name) in {None, started} or os.sep not in started else shlex.quote(started)
+    if sys.flags.isolated and SCRIPT.is_file():
+        return shlex.quote(_from_here(SCRIPT))
+    python = Path(sys.executable)
+    here = python.name if shutil.which(python.name) == str(python) else shlex.quote(_from_here(python))
+    return f"{here} -m capital_governor"
+
+
+def _from_here(path: Path) -> str:
+    """Return a path below the current folder as ``./NAME``, another one in full."""
+    try:
+        return f"./{path.relative_to(Path.cwd())}"
+    except (ValueError, OSError):  # elsewhere, or the current folder is gone
+        return str(path)
+
+
+def _without_root(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words of a command line without ``--root``."""
+    skipped = False
+    for word in words:
+        if not skipped and word != "--root" and not word.startswith("--root="):
+            yield word
+        skipped = not skipped and word == "--root"

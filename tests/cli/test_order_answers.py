@@ -25,7 +25,7 @@ DOWN = fixed(b"", status="401 Unauthorized")
 def answer(place: Place, *words: str, **own: str) -> list[str]:
     said = place.call(*words, **{f"CAPITAL_GOVERNOR_{name}": value for name, value in own.items()})
     assert said.code == 0, said.err
-    return said.out.splitlines()
+    return said.answer
 
 
 def once(place: Place, **own: str) -> Any:
@@ -309,10 +309,11 @@ def test_a_limit_that_changed_nothing(place: Place) -> None:
 )
 def test_before_the_first_allocation(place: Place, words: str) -> None:
     """There is no share yet to change."""
+    place.begin()
     lines = answer(place, *words.split())
     assert lines[1:] == [
         "nothing is published yet: it applies from the first allocation on",
-        "no governor is running: it takes effect when one is, or with `once`",
+        f"no governor is running: it takes effect when one is, or with {place.typed('once')}",
     ]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from capital_governor.core.orders import OrderEnd, OrderKind
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
-from tests.rigs.commands import call
+from tests.rigs.commands import call, tree
 from tests.rigs.daemon import Daemon
 from tests.rigs.dashboard import FLEET, fixed, fresh
 from tests.rigs.ordered_root import ME, SLOW, Place
@@ -34,7 +34,7 @@ def test_a_hold_beside_a_running_governor(place: Place, governor: Daemon) -> Non
     del governor
     said = place.call("hold", "--for", "2h", "--reason", "broker migration")
     assert (said.code, said.err) == (0, "")
-    first, effect, when = said.out.splitlines()
+    first, effect, when = said.answer
     assert re.fullmatch(rf"hold by {ME} until \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC: broker migration", first)
     assert effect == "from then on all shares stay as they are; only `exposure --max` and `limit --max` still cut"
     assert re.fullmatch(r"a governor is running: it takes effect in its next cycle, within [0-9a-z ]+", when)
@@ -47,7 +47,7 @@ def test_a_hold_beside_a_running_governor(place: Place, governor: Daemon) -> Non
     assert shown.code == 0
     assert f"held by {ME}" in shown.out
     assert f"operator   {first}" in shown.out
-    assert place.call("limits").out == f"{first}\n"
+    assert place.call("limits").answer == [first]
     (order,) = json.loads(place.call("limits", "--json").out)["orders"]
     assert (order["order"], order["author"], order["reason"]) == ("hold", ME, "broker migration")
     assert place.status()["orders"] == [order]
@@ -56,9 +56,9 @@ def test_a_hold_beside_a_running_governor(place: Place, governor: Daemon) -> Non
         in place.call("explain", "SmartTrader").out
     )
     back = place.call("resume")
-    assert (back.code, back.out.splitlines()[0]) == (0, f"taken back: {first}")
+    assert (back.code, back.answer[0]) == (0, f"taken back: {first}")
     wait_until(lambda: place.files() != before, SLOW)
-    assert place.call("limits").out == "The operator has ordered nothing\n"
+    assert place.call("limits").answer == ["No operator orders"]
 
 
 def test_a_hold_ends_by_itself(place: Place, governor: Daemon) -> None:
@@ -81,7 +81,7 @@ def test_a_limit_beside_a_running_governor(place: Place, governor: Daemon) -> No
     assert withheld in place.call("explain", "RangeTrader").out
     assert f"operator   limit RangeTrader --max 0.15 by {ME}: new strategy" in place.call("status").out
     again = place.call("limit", "RangeTrader", "--max", "0.1", "--for", "7d")
-    assert again.out.splitlines()[1] == f"replaces: limit RangeTrader --max 0.15 by {ME}: new strategy"
+    assert again.answer[1] == f"replaces: limit RangeTrader --max 0.15 by {ME}: new strategy"
     wait_until(lambda: place.shares()["RangeTrader"] == 0.1, SLOW)
     assert place.call("unlimit", "RangeTrader").code == 0
     wait_until(lambda: place.shares()["RangeTrader"] == high, SLOW)
@@ -229,7 +229,7 @@ def test_an_accept_beside_a_running_governor(place: Place, governor: Daemon) -> 
     governor.says("Ends with: the guardian block returns, or `capital-governor accept`")
     said = place.call("accept")
     assert said.code == 0, said.err
-    first = said.out.splitlines()[0]
+    first = said.answer[0]
     assert first.startswith(f"accept of guardian_lost by {ME} until ")
     assert first.endswith("UTC: the payload has no guardian block, and once had one")
     place.wait_for("unchanged")
@@ -261,8 +261,9 @@ def test_many_at_once(place: Place, governor: Daemon) -> None:
 
 def test_without_a_governor_orders_wait_for_one(place: Place) -> None:
     """The journal is made if there is none; the next cycle obeys, also the one that only shows."""
+    place.begin()
     said = place.call("limit", "RangeTrader", "--max", "0.1")
-    assert said.out.splitlines()[-1] == "no governor is running: it takes effect when one is, or with `once`"
+    assert said.answer[-1] == f"no governor is running: it takes effect when one is, or with {place.typed('once')}"
     assert "no agent RangeTrader is known yet" in said.err
     assert place.call("hold").code == 0
     shown = place.call("once", "--dry-run")
@@ -285,7 +286,7 @@ def test_a_hold_is_accepted_also_behind_an_outage(place: Place) -> None:
         place.call("once")
     assert place.status()["reason"] == "fetch_failed"
     said = place.call("accept")
-    assert said.out.startswith(f"accept of guardian_lost by {ME} until "), said.err
+    assert said.answer[0].startswith(f"accept of guardian_lost by {ME} until ")
     assert json.loads(place.call("once", "--json").out)["reason"] == "unchanged"
     journal = open_sqlite(place.journal, read_only=True)
     assert [order.end for order in journal.order_history()] == [OrderEnd.USED]
@@ -294,10 +295,14 @@ def test_a_hold_is_accepted_also_behind_an_outage(place: Place) -> None:
 
 def test_a_dry_run_has_orders_of_its_own(place: Place) -> None:
     """`--dry-run` acts on the journal of the dry run, and the live one does not know."""
-    assert place.call("hold", "--dry-run").code == 0
+    dry = place.root / "runtime" / "dry_run"
+    dry.mkdir(parents=True)
+    (dry / "capital_governor_status.json").write_text("{}")
+    given = place.call("hold", "--dry-run")
+    assert (given.code, given.out.splitlines()[0]) == (0, f"root: {place.root} (dry run)")
     assert not place.journal.exists()
     assert "hold by" in place.call("limits", "--dry-run").out
-    assert place.call("limits").out == "The operator has ordered nothing\n"
+    assert place.call("limits").answer == ["No operator orders"]
     with Daemon(place.root, place.dashboard.url, "--dry-run") as running:
         running.says("Operator hold - maintaining current allocations")
     assert place.call("resume", "--dry-run").code == 0
@@ -305,12 +310,14 @@ def test_a_dry_run_has_orders_of_its_own(place: Place) -> None:
 
 def test_the_author_is_the_user_not_what_the_environment_says(place: Place) -> None:
     """Names that anybody can put into the environment are not asked."""
+    place.begin()
     said = place.call("hold", LOGNAME="mallory", USER="mallory", USERNAME="mallory", SUDO_USER="mallory")
-    assert said.out.startswith(f"hold by {ME}\n")
+    assert said.answer[0] == f"hold by {ME}"
 
 
 def test_free_text_is_made_fit_for_a_line(place: Place) -> None:
     """Control characters are gone, and what is longer than 200 characters is cut."""
+    place.begin()
     place.call("hold", "--reason", "a\x1b[2J\u202e\nb" + "x" * 500)
     (order,) = json.loads(place.call("limits", "--json").out)["orders"]
     assert order["reason"].startswith("a[2Jb")
@@ -319,6 +326,7 @@ def test_free_text_is_made_fit_for_a_line(place: Place) -> None:
 
 def test_limits_the_settings_overrule_are_warned_of(place: Place) -> None:
     """They are taken, for settings may change, and the user is told."""
+    place.begin()
     said = place.call("limit", "Ada", "--max", "0.9", "--min", "0.5")
     assert said.code == 0
     assert "--max 0.9 is above MAX_ALLOC 0.4" in said.err
@@ -337,12 +345,12 @@ def test_exposure_says_what_it_does_and_is_obeyed(place: Place) -> None:
     """The answer has exposure and each share before and after; a cycle without a payload then publishes just these."""
     assert place.call("once").code == 0
     before = place.shares()
-    assert place.call("exposure").out == "published exposure 100.00%\nthe operator has set no limit on exposure\n"
+    assert place.call("exposure").answer == ["published exposure 100.00%", "no operator order on exposure"]
     said = place.call("exposure", "--max", "0.5", "--reason", "election")
     assert (said.code, said.err) == (0, "")
-    lines = said.out.splitlines()
+    lines = said.answer
     assert lines[:2] == [f"exposure --max 0.5 by {ME}: election", "exposure 100.00% -> at most 50.00%"]
-    assert lines[-1] == "no governor is running: it takes effect when one is, or with `once`"
+    assert lines[-1] == f"no governor is running: it takes effect when one is, or with {place.typed('once')}"
     assert "reserve 0.00% -> 50.00%" in lines
     place.dashboard.next(fixed(b"", status="401 Unauthorized"))
     place.call("once")
@@ -354,7 +362,7 @@ def test_exposure_says_what_it_does_and_is_obeyed(place: Place) -> None:
     assert (shown["exposure"], [order["max"] for order in shown["orders"]]) == (0.5, [0.5])
     lifted = place.call("exposure", "--lift")
     place.dashboard.next(fresh())
-    assert lifted.out.splitlines()[:2] == [
+    assert lifted.answer[:2] == [
         f"taken back: exposure --max 0.5 by {ME}: election",
         "exposure 50.00% -> 100.00% with the next move; until then no share rises",
     ]
@@ -366,13 +374,13 @@ def test_a_limit_without_options_shows_the_agent(place: Place) -> None:
     """Its share, its own limits and those of everybody; the answer of a limit says where its capital goes."""
     assert place.call("once").code == 0
     share = place.shares()["RangeTrader"]
-    first = f"RangeTrader: share {share:.2%}\n"
-    assert place.call("limit", "RangeTrader").out == f"{first}the operator has set no limits on RangeTrader\n"
+    first = f"RangeTrader: share {share:.2%}"
+    assert place.call("limit", "RangeTrader").answer == [first, "no operator limit is on RangeTrader"]
     said = place.call("limit", "RangeTrader", "--max", "0.1")
-    assert f"RangeTrader {share:.2%} -> 10.00%" in said.out.splitlines()
-    assert "what it takes stays in the reserve until the limit ends" in said.out.splitlines()
+    assert f"RangeTrader {share:.2%} -> 10.00%" in said.answer
+    assert "what it takes stays in the reserve until the limit ends" in said.answer
     assert place.call("limit", "*", "--max", "0.2").err == ""
-    assert place.call("limit", "SmartTrader").out.splitlines()[1:] == [f"limit * --max 0.2 by {ME}"]
+    assert place.call("limit", "SmartTrader").answer[1:] == [f"limit * --max 0.2 by {ME}"]
     assert len(place.call("limit", "RangeTrader", "--json").json["orders"]) == 2
     assert place.call("unlimit", "*").code == 0
 
@@ -383,7 +391,7 @@ def test_release_needs_a_member_without_a_good_record(place: Place) -> None:
     refused = place.call("release", "RangeTrader")
     assert refused.code == 2
     assert "RangeTrader had a good record in the last payload" in refused.err
-    assert "`limit RangeTrader --max 0`" in refused.err
+    assert place.typed("limit RangeTrader --max 0") in refused.err
     place.dashboard.next(fresh({name: record for name, record in FLEET.items() if name != "RangeTrader"}))
     place.call("once")
     share = place.shares()["RangeTrader"]
@@ -391,7 +399,7 @@ def test_release_needs_a_member_without_a_good_record(place: Place) -> None:
     assert released.code == 0, released.err
     effect = f"RangeTrader: its part of the plan, {share:.2%}, is shared out when MEMBERSHIP_GRACE is over, "
     effect += "in 3 cycles that decide, unless a good record comes first"
-    assert effect in released.out.splitlines()
+    assert effect in released.answer
     assert f"release RangeTrader by {ME}" in place.call("limits").out
 
 
@@ -446,7 +454,7 @@ def test_what_is_withheld_is_shown(place: Place) -> None:
     assert [line for line in explained if re.match("(plan|withheld|share) |  +ends with", line)] == [
         f"plan       {share:.6f} x 1 = {share:.4%}",
         f"withheld   {amount}: {by}",
-        "             ends with: the end of the order, or `capital-governor unlimit`",
+        f"             ends with: the end of the order, or {place.typed('unlimit')}",
         f"share      {share:.4%} - {amount} = 10.0000%; the reserve has the difference",
     ]
     found = place.call("explain", "RangeTrader", "--json").json
@@ -477,7 +485,8 @@ def test_a_lapsed_agent_is_explained(place: Place) -> None:
         "record     lapsed after more than 0 cycles without one: 1 of 3 good records in a row to end that" in explained
     )
     assert f"withheld   {share:.4%}: lapsed" in explained
-    assert f"             ends with: {ends}" in explained
+    typed = ends.replace("`capital-governor release RangeTrader`", place.typed("release RangeTrader"))
+    assert f"             ends with: {typed}" in explained
     shown = place.call("once", **own).out
     assert f"RangeTrader: {share:.2%} of its plan is withheld: lapsed\n" in shown
 
@@ -527,25 +536,18 @@ def test_a_cut_without_usable_metrics_is_no_success(place: Place) -> None:
         ("limit Ada --min 0.3 --max 0.2", r"--min 0\.3 is above --max 0\.2"),
         ("limit Ada --for 2h", "limit Ada: give --max, --min or both"),
         ("limit Ada --min 0.1 --share-out", "limit Ada: --share-out needs --max"),
-        ("limit Ada --max 0.1 --json", "limit takes --json only without --max and --min"),
         ("limit ** --max 0.1", r"'\*\*' cannot be an agent"),
         ("exposure --max 1.1", r"--max '1\.1' is not a number from 0 to 1; 0\.5 is half of all capital"),
         ("exposure --max nan", "--max 'nan' is not a number from 0 to 1"),
         ("exposure --for 2h", "exposure: --for and --reason need --max"),
         ("exposure --max 0.5 --for 0h", "--for '0h' is no time at all"),
-        ("exposure --max 0.5 --json", "exposure --max takes no --json"),
         ("exposure --lift --max 0.5", "exposure --lift takes neither --max"),
-        ("exposure --lift", "there is no exposure order to take back"),
-        ("release Ada", "Ada is no member of the fleet: there is nothing to release"),
         ("release *", r"'\*' cannot be an agent"),
         ("limit Ada --max 0.1 --for soon", "--for 'soon' is not a duration: write 90s, 15m"),
         ("limit Ada --max 0.1 --for 0h", "--for '0h' is no time at all"),
         ("hold --for -2h", "--for '-2h' is not a duration"),
         ("hold --for 2", "--for '2' is not a duration"),
         ("hold --for 5000w", "--for '5000w' is longer than 366d"),
-        ("unlimit Ada", "the operator has set no limits on Ada"),
-        ("resume", "there is no hold to take back"),
-        ("accept", "there is nothing to accept"),
     ],
 )
 def test_what_is_refused(place: Place, words: str, says: str) -> None:
@@ -557,9 +559,34 @@ def test_what_is_refused(place: Place, words: str, says: str) -> None:
     assert list(place.root.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "says", "hint"),
+    [
+        ("exposure --lift", "there is no exposure order to take back", "limits"),
+        ("release Ada", "Ada is no member of the fleet: there is nothing to release", "status"),
+        ("unlimit Ada", "no operator limit is on Ada", "limits"),
+        ("resume", "no hold by an operator is on", "status"),
+        ("accept", "there is nothing to accept", "status"),
+    ],
+)
+def test_what_there_is_not_is_not_taken_back(place: Place, words: str, says: str, hint: str) -> None:
+    """Exit code 2 and one line with the command that shows what there is, without a journal and with one."""
+    place.begin()
+    before = tree(place.root)
+    for with_journal in (False, True):
+        said = place.call(*words.split())
+        assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+        assert said.err.startswith(f"capital-governor: {says}")
+        assert place.typed(hint) in said.err
+        if not with_journal:
+            assert tree(place.root) == before
+            assert place.call("limit", "Bob", "--max", "0.1").code == 0
+
+
 @pytest.mark.parametrize("words", ["unlimit Ada", "resume", "accept", "hold --for 0s", "limit Ada --min 2"])
 def test_what_is_refused_beside_others_changes_none(place: Place, words: str) -> None:
     """The orders that there are stay as they are."""
+    place.begin()
     assert place.call("limit", "Bob", "--max", "0.1").code == 0
     before = place.call("limits", "--json").out
     assert place.call(*words.split()).code == 2
@@ -576,6 +603,7 @@ def test_names_are_escaped_in_what_is_said(place: Place) -> None:
 
 def test_a_journal_that_cannot_be_written_is_said(place: Place) -> None:
     """Exit code 75 and one line, for all commands that order; what reads goes on."""
+    place.begin()
     place.call("hold")
     other = sqlite3.connect(place.journal, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -592,6 +620,7 @@ def test_a_journal_that_cannot_be_written_is_said(place: Place) -> None:
 
 def test_a_journal_that_is_none_is_said(place: Place) -> None:
     """A folder in its place: 75 and one line."""
+    place.begin()
     place.journal.mkdir(parents=True)
     said = place.call("hold")
     assert said.code == 75
@@ -600,6 +629,7 @@ def test_a_journal_that_is_none_is_said(place: Place) -> None:
 
 def test_a_taken_back_order_stays_on_record(place: Place) -> None:
     """Who ordered what and when, and who took it back, can be read with any SQLite tool."""
+    place.begin()
     place.call("limit", "RangeTrader", "--max", "0.1", "--reason", "new strategy")
     place.call("unlimit", "RangeTrader")
     plain = sqlite3.connect(place.journal)

@@ -66,8 +66,8 @@ def test_a_governor_that_is_late() -> None:
     """No time is promised where the last cycle is older than the status file is valid."""
     (line,) = lines(replace(SEEN, last=replace(GOOD, at=NOW - 1_200, late_from=NOW - 300)), Needs.CUT)
     assert (
-        line
-        == "a governor is there, but its last cycle was 20 min ago: it takes effect when that goes on, see `status`"
+        line == "a governor is there, but its last cycle was 20 min ago: it takes effect when that goes on,"
+        " see `capital-governor status`"
     )
 
 
@@ -78,7 +78,7 @@ def test_without_a_governor(needs: Needs, running: bool | None) -> None:
     seen = replace(held(Reason.PAUSED), running=running)
     (line,) = lines(seen, needs)
     assert line == (
-        "no governor is running: it takes effect when one is, or with `once`"
+        "no governor is running: it takes effect when one is, or with `capital-governor once`"
         if running is False
         else "whether a governor is running cannot be seen; it takes effect in the next cycle"
     )
@@ -152,14 +152,26 @@ def test_the_last_cycle_in_a_status_file() -> None:
         multipliers={"regime": 0.8},
     )
     assert last_cycle(written(standing)) == LastCycle(
-        NOW, NOW + 900, Reason.PAUSED, "the pause file says: Manual check", EXITS[Reason.PAUSED], {"regime": 0.8}
+        NOW, NOW + 900, Reason.PAUSED, "the pause file says: Manual check", EXITS[Reason.PAUSED], {"regime": 0.8}, 300.0
     )
     governing = last_cycle(written(Standing(state="governing", at=NOW, reason=Reason.UNCHANGED)))
     assert governing is not None
     assert governing.hold is None
 
 
-@pytest.mark.parametrize("change", [{"timestamp": 5}, {"valid_until": None}, {"multipliers": []}, {"exit": []}, {}])
+def test_a_status_file_of_an_older_version_has_no_interval() -> None:
+    """Everything else is read as ever."""
+    document = json.loads(written(Standing(at=NOW)))
+    whole = last_cycle(json.dumps(document).encode())
+    assert whole is not None
+    del document["interval_seconds"]
+    assert last_cycle(json.dumps(document).encode()) == replace(whole, interval_seconds=None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"timestamp": 5}, {"valid_until": None}, {"multipliers": []}, {"exit": []}, {"interval_seconds": "x"}, {}],
+)
 def test_a_status_file_that_cannot_be_read_says_nothing(change: dict[str, Any]) -> None:
     """An order is given all the same, without a time that is computed from it."""
     document = json.loads(written(Standing(at=NOW)))

@@ -36,6 +36,13 @@ class CommandResult:
     def json(self) -> Any:
         return json.loads(self.out)
 
+    @property
+    def answer(self) -> list[str]:
+        """The lines behind the first, which names the root."""
+        first, *rest = self.out.splitlines()
+        assert first.startswith("root: /"), self.out + self.err
+        return rest
+
 
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-P", "-W", "error", "-m", "capital_governor", *map(str, arguments)]

@@ -29,6 +29,15 @@ class Place:
     def call(self, *words: str, **own: str) -> CommandResult:
         return call(self.root, *words, url=self.dashboard.url, env=own)
 
+    def begin(self) -> None:
+        """Make the root one where a governor has run, and has published nothing."""
+        (self.root / "runtime").mkdir(exist_ok=True)
+        (self.root / "runtime" / "capital_governor_status.json").write_text("{}")
+
+    def typed(self, words: str) -> str:
+        """A command as a hint has it."""
+        return f"`capital-governor {words} --root {self.root}`"
+
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.root / "runtime" / "capital_governor_status.json").read_bytes())
         return found

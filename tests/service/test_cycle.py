@@ -496,7 +496,7 @@ def test_what_waits_is_shown_as_such_and_not_as_published(rig: CycleRig, monkeyp
     rules = rig.settings.rules()
     rig.see()
     refusing(rig.primary, monkeypatch)
-    shown = once_document(rig.see(SWAPPED), rules, dry_run=False)
+    shown = once_document(rig.settings.root, rig.see(SWAPPED), rules, dry_run=False)
     assert (shown["generation"], shown["moved"], shown["waiting"]) == (1, False, 2)
     assert {row["agent"]: row["share"] for row in shown["agents"]} == {"Ada": 0.4, "Bob": 0.36, "Cyd": 0.24}
     held = rig.see(SWAPPED)
@@ -504,7 +504,7 @@ def test_what_waits_is_shown_as_such_and_not_as_published(rig: CycleRig, monkeyp
     rig.restart()
     assert rig.governor.preview(snapshot(SWAPPED, at=rig.now)).decision.reason is Reason.FILES_UNWRITABLE
     monkeypatch.undo()
-    shown = once_document(rig.see(SWAPPED), rules, dry_run=False)
+    shown = once_document(rig.settings.root, rig.see(SWAPPED), rules, dry_run=False)
     assert (shown["generation"], shown["moved"], shown["waiting"]) == (2, True, None)
     assert {row["agent"]: row["change"] for row in shown["agents"]} == pytest.approx(
         {"Ada": -0.16, "Bob": 0, "Cyd": 0.16}

@@ -77,6 +77,7 @@ def test_a_move_is_shown_in_full(rig: CycleRig) -> None:
         "exit": "",
         "timestamp": "2025-11-03T22:00:00Z",
         "valid_until": "2025-11-03T22:15:00Z",
+        "interval_seconds": 300,
         "last_success": "2025-11-03T22:00:00Z",
         "failures_in_row": 0,
         "generation": 1,

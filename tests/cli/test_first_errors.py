@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +58,7 @@ def held(root: Path, url: str, env: Mapping[str, str] | None = None) -> Said:
     said = start(root, "once", url=url, env=env)
     (line,) = [line for line in said.err.splitlines() if "maintaining current allocations" in line]
     next_cycle, ends = (checked(root, url, row=row, env=env).line for row in ("next cycle", "ends with"))
-    stored = ends.replace(f"`{sys.executable} -m capital_governor accept --root {root}`", "`capital-governor accept`")
+    stored = re.sub(r"`\S+ -m capital_governor accept --root \S+`", "`capital-governor accept`", ends)
     assert line.endswith(f"{next_cycle}. Ends with: {stored}")
     return Said(said.code, line)
 

@@ -28,6 +28,7 @@ FIELDS = {
     "exit",
     "timestamp",
     "valid_until",
+    "interval_seconds",
     "last_success",
     "failures_in_row",
     "generation",

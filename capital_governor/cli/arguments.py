@@ -15,17 +15,17 @@ def add_command(commands: Any, name: str, function: str, summary: str, more: str
     return parser
 
 
-def _folder(text: str) -> Path:
-    """Return the root as a path; refuse an empty text, since an unset shell variable must not mean this folder."""
+def given_path(text: str) -> Path:
+    """Return a path; refuse an empty text, since an unset shell variable must not mean this folder."""
     if not text:
-        raise argparse.ArgumentTypeError("is empty; name a folder, or leave the option out")
+        raise argparse.ArgumentTypeError("is empty: name one, or leave the option out")
     return Path(text)
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
     """Add the option for the root."""
     help_ = "The root folder. Default: NEOLIGHT_ROOT, else the current folder."
-    parser.add_argument("--root", type=_folder, metavar="PATH", help=help_)
+    parser.add_argument("--root", type=given_path, metavar="PATH", help=help_)
 
 
 def add_dry_run(parser: argparse.ArgumentParser, text: str = "Act on the dry run (files in runtime/dry_run/).") -> None:

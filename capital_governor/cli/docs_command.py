@@ -6,8 +6,9 @@ import sys
 from importlib import resources
 from typing import Final
 
-from capital_governor.cli.output import write_stdout
+from capital_governor.cli.output import show_json, write_stdout
 from capital_governor.contracts.exit_codes import OK, USAGE
+from capital_governor.contracts.text import clean
 
 TOPICS: Final = {
     "deciding": "how shares come about, rule by rule, with a worked example",
@@ -23,20 +24,24 @@ TOPICS: Final = {
 """By topic, what its chapter is about; the chapter is ``docs/TOPIC.md`` of the package."""
 
 
-def docs(topic: str | None) -> int:
+def docs(topic: str | None, *, as_json: bool) -> int:
     """Show the text of a chapter, on a terminal through a pager; without a topic, list the topics.
+
+    As JSON these are the fields ``topic`` and ``text``, or by topic what its chapter is about.
 
     Raises:
         SystemExit: 2, with the list of topics on stderr, if there is no such chapter.
     """
     if topic is None:
-        write_stdout("".join(f"{line}\n" for line in _listed()))
+        show_json(TOPICS) if as_json else write_stdout("".join(f"{line}\n" for line in _listed()))
     elif topic not in TOPICS:
         listing = "\n".join(_listed())
-        print(f"capital-governor: there is no chapter {topic!r}; the chapters are\n{listing}", file=sys.stderr)  # noqa: T201
+        shown = clean(topic, 40)
+        print(f"capital-governor: there is no chapter {shown!r}; the chapters are\n{listing}", file=sys.stderr)  # noqa: T201
         raise SystemExit(USAGE)
     else:
-        _show(resources.files("capital_governor").joinpath("docs", f"{topic}.md").read_text(encoding="utf-8"))
+        text = resources.files("capital_governor").joinpath("docs", f"{topic}.md").read_text(encoding="utf-8")
+        show_json({"topic": topic, "text": text}) if as_json else _show(text)
     return OK
 
 

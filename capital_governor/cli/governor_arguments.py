@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
-from capital_governor.cli.arguments import add_agent, add_command, add_dry_run, add_json, add_root
+from capital_governor.cli.arguments import add_agent, add_command, add_dry_run, add_json, add_root, given_path
+from capital_governor.contracts.text import clean
+from capital_governor.settings.kinds import COUNT, read_seconds
 
 
 def _add_run(commands: Any) -> None:  # noqa: ANN401 - as add_command
@@ -135,38 +136,51 @@ def _add_demo(commands: Any) -> None:  # noqa: ANN401 - as add_command
         "--seconds",
         type=_demo_seconds,
         default=40.0,
-        metavar="NUMBER",
-        help="About how long it takes, in seconds, 10 to 3600. Default: 40.",
+        metavar="DURATION",
+        help="About how long it takes: seconds, or 90s, 2m; 10s to 1h. Default: 40s.",
     )
     parser.add_argument(
-        "--seed", type=int, default=7, metavar="NUMBER", help="Another number gives other trades. Default: 7."
+        "--seed", type=_demo_seed, default=7, metavar="NUMBER", help="Another number gives other trades. Default: 7."
     )
-    parser.add_argument("--folder", type=Path, metavar="PATH", help="Its root. Default: .demo beside neo_light_fix.sh.")
-    parser.add_argument("--picture", type=Path, metavar="PATH", help="Write the last frame to this file, as an SVG.")
+    parser.add_argument(
+        "--folder", type=given_path, metavar="PATH", help="Its root. Default: .demo beside neo_light_fix.sh."
+    )
+    parser.add_argument(
+        "--picture", type=given_path, metavar="PATH", help="Write the last frame to this file, as an SVG."
+    )
 
 
 def _demo_seconds(text: str) -> float:
     shortest, longest = 10.0, 3_600.0
-    seconds = float(text)
+    try:
+        seconds = read_seconds(text)
+    except ValueError:
+        seconds = 0.0
     if not shortest <= seconds <= longest:
-        raise argparse.ArgumentTypeError(f"{text} is not within {shortest:g} to {longest:g}")
+        shown = repr(clean(text, 40))
+        raise argparse.ArgumentTypeError(f"{shown} is not within 10s and 1h: write seconds, or a duration such as 90s")
     return seconds
 
 
-_demo_seconds.__name__ = "number"  # argparse names it in its error
+def _demo_seed(text: str) -> int:
+    try:
+        return int(COUNT.read(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is not a whole number from 0 to 1,000,000") from None
 
 
 def _add_docs(commands: Any) -> None:  # noqa: ANN401 - as add_command
     parser = add_command(commands, "docs", "docs_command:docs", "Show a chapter of the manual, or list the chapters.")
     parser.add_argument("topic", nargs="?", metavar="TOPIC", help="The chapter. Default: the list of chapters.")
+    add_json(parser)
 
 
 def _add_schema(commands: Any) -> None:  # noqa: ANN401 - as add_command
     summary = "Show the JSON Schema (draft 2020-12) of a file in runtime/."
     parser = add_command(commands, "schema", "schema_command:schema", summary)
-    files = ("primary", "override", "status")
     help_ = "The file: primary, override or status. Default: primary."
-    parser.add_argument("name", nargs="?", choices=files, default="primary", metavar="FILE", help=help_)
+    parser.add_argument("name", nargs="?", default="primary", metavar="FILE", help=help_)
+    add_json(parser)
 
 
 GOVERNING: Final[tuple[Callable[[Any], None], ...]] = (

@@ -6,28 +6,53 @@ A command's module is imported when that command is called: `status` loads no HT
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NoReturn
 
 from capital_governor import __version__
 from capital_governor.cli.governor_arguments import GOVERNING
 from capital_governor.cli.order_arguments import ORDERING
-from capital_governor.cli.output import write_stdout
+from capital_governor.cli.output import fail, write_stdout
 from capital_governor.contracts.exit_codes import OK, USAGE
+from capital_governor.contracts.text import clean
 
 _VALUED: Final = {"--root", "--for", "--reason", "--max", "--min", "--seconds", "--seed", "--folder", "--picture"}
 """The options with a value, of all commands."""
 
 
+_WRONG_USAGE: Final = (
+    (re.compile(r"the following arguments are required: (.*)"), r"\1 is missing"),
+    (re.compile(r"(?:argument )?(\S+): expected one argument"), r"\1 needs a value"),
+    (re.compile(r"(?:argument )?(\S+): ignored explicit argument (.*)"), r"\1 takes no value, and was given \2"),
+    (re.compile(r"argument (\S+): "), r"\1 "),
+)
+"""The library's messages, and what takes their place."""
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser that writes its help like all other output. ``commands`` has the commands' parsers by name."""
+    """A parser that writes its help like all other output, and its errors in this program's words.
+
+    ``commands`` has the commands' parsers by name.
+    """
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - options of the library
         formatter = argparse.RawDescriptionHelpFormatter
-        super().__init__(allow_abbrev=False, formatter_class=formatter, **options)
+        super().__init__(allow_abbrev=False, add_help=False, formatter_class=formatter, **options)
+        self._positionals.title, self._optionals.title = "Arguments", "Options"
+        self.add_argument("-h", "--help", action="help", help="Show this help and exit.")
         self.commands: Mapping[str, argparse.ArgumentParser] = {}
+
+    def error(self, message: str) -> NoReturn:
+        """Write the usage and what is wrong with the command line to stderr. Raises SystemExit 2."""
+        for pattern, words in _WRONG_USAGE:
+            message = pattern.sub(words, message, count=1)
+        self.print_usage(sys.stderr)
+        command = self.prog.partition(" ")[2]
+        fail(USAGE, f"{command}: {message}" if command else message)
 
     def print_help(self, file: IO[str] | None = None) -> None:  # type: ignore[override]
         """Write the help, by default to stdout."""
@@ -40,13 +65,15 @@ class Parser(argparse.ArgumentParser):
 def execute(words: list[str]) -> int:
     """Run the command of a command line; return its exit code. Raises SystemExit."""
     parser = make_parser()
+    _demand_command(parser, words)
     known, unknown = parser.parse_known_args(_with_values(words))
     given = vars(known)
     chosen: argparse.ArgumentParser = given.pop("parser", parser)
     if strangers := [word for word in unknown if word != "--"]:  # a `--` before nothing is as good as none
-        chosen.error(f"unrecognized arguments: {' '.join(strangers)}")
+        some = f"{' '.join(map(_shown, strangers))} cannot be given here"
+        chosen.error(some)
     if [] in given.values():  # what argparse makes of a value that is `--`
-        chosen.error("'--' is no value of an option")
+        chosen.error("'--' cannot be the value of an option")
     if given.pop("version"):
         write_stdout(f"{__version__}\n")
         return OK
@@ -57,6 +84,19 @@ def execute(words: list[str]) -> int:
     module, _, name = function.partition(":")
     code: int = getattr(import_module(f"capital_governor.cli.{module}"), name)(**given)
     return code
+
+
+def _demand_command(parser: Parser, words: Sequence[str]) -> None:
+    """Refuse a first word that is no command, with the one that may be meant. Raises SystemExit 2."""
+    word = next(iter(words), "-")
+    if word.startswith("-") or word in parser.commands:
+        return
+    near = get_close_matches(word, parser.commands, n=1)
+    parser.error(f"{_shown(word)} is no command; " + (f"did you mean {near[0]}?" if near else "--help lists them all"))
+
+
+def _shown(word: str) -> str:
+    return repr(clean(word, 40))
 
 
 def _with_values(words: Sequence[str]) -> list[str]:

@@ -268,7 +268,9 @@ def past_of(content: bytes) -> Past:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
-        raise ValueError(f"is torn, of another version or not the hive's ({place}: {first['msg']})") from None
+        raise ValueError(
+            f"is torn, of another version or not the hive's ({place} is not as the hive writes it)"
+        ) from None
 
     def entries(decisions: list[_Decision]) -> list[AgentDecision]:
         return [AgentDecision(read.names[name], key, at, pnl, problem) for name, key, at, pnl, problem in decisions]

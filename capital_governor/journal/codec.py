@@ -76,7 +76,9 @@ def decode(kind: type[T], blob: bytes, version: str = "") -> T:
         if unknown := _unknown(errors, _FIELD if version in {"", __version__} else _FIELD | _VALUE):
             raise written_by_newer(f"a {kind.__name__}", f"it does not know {', '.join(unknown)}", version) from None
         where = ".".join(str(part) for part in errors[0]["loc"][1:]) or "the whole"
-        raise JournalCorruptError(f"a stored {kind.__name__} cannot be read: {where}: {errors[0]['msg']}") from None
+        raise JournalCorruptError(
+            f"a stored {kind.__name__} cannot be read: {where} is not as the governor writes it"
+        ) from None
     return cast("T", value)
 
 

@@ -10,16 +10,23 @@ _UNITS: Final = {"w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.
 _DURATION: Final = re.compile("".join(rf"(?:([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?){unit})?" for unit in _UNITS))
 
 
+def read_duration(text: str) -> float | None:
+    """Return the seconds of a duration, 0 or more; None if the text is none."""
+    match = _DURATION.fullmatch(text)
+    if match is None or not text:
+        return None
+    return sum(float(count) * _UNITS[unit] for count, unit in zip(match.groups(), _UNITS, strict=True) if count)
+
+
 def duration_seconds(text: str) -> float:
-    """Return the seconds that ``text`` means.
+    """Return the seconds that the duration of an order means.
 
     Raises:
         ValueError: it is not a duration, is 0, or is longer than LONGEST_SECONDS; the text is to follow the value.
     """
-    match = _DURATION.fullmatch(text)
-    if match is None or not text:
+    seconds = read_duration(text)
+    if seconds is None:
         raise ValueError("is not a duration: write 90s, 15m, 2h, 7d, 1w, or several such as 1h30m")
-    seconds = sum(float(count) * _UNITS[unit] for count, unit in zip(match.groups(), _UNITS, strict=True) if count)
     if seconds <= 0:
         raise ValueError("is no time at all: give a duration above 0, such as 2h")
     if seconds > LONGEST_SECONDS:

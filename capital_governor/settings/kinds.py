@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from capital_governor.core.model import Group
+from capital_governor.settings.durations import read_duration
 from capital_governor.settings.group_list import read_groups
 
 UNITS: Final = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
@@ -58,6 +59,16 @@ def _number(value: object) -> float:
     if not math.isfinite(number):
         raise ValueError("is not a finite number")
     return number + 0.0  # -0.0 becomes 0.0
+
+
+def read_seconds(value: object) -> float:
+    """Return seconds from a number of them, or from a duration such as ``5m``. Raises ValueError without the value."""
+    duration = read_duration(value) if isinstance(value, str) else None
+    if duration is not None:
+        return duration
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        raise ValueError("is neither a number nor a duration")
+    return _number(value)
 
 
 def _count(value: object) -> int:
@@ -212,10 +223,11 @@ RATIO: Final = _numbers("a number from 0 to 1", _number, low=0, high=1)
 POSITIVE_RATIO: Final = _numbers("a number above 0, at most 1", _number, above=0, high=1)
 POSITIVE: Final = _numbers("a number above 0", _number, above=0)
 PERCENT: Final = _numbers("a percentage, 0 or more", _number, low=0)
-SECONDS: Final = _numbers("seconds: a number, 0 or more", _number, low=0)
-INTERVAL: Final = _numbers("seconds: a number above 0, at most 31,536,000", _number, above=0, high=31_536_000)
-DEADLINE: Final = _numbers("seconds: a number above 0, at most 300", _number, above=0, high=300)
-AGE: Final = _numbers("seconds: a number above 0", _number, above=0)
+_DURATION: Final = "or a duration such as 90s, 5m or 2h"
+SECONDS: Final = _numbers(f"seconds, 0 or more, {_DURATION}", read_seconds, low=0)
+INTERVAL: Final = _numbers(f"seconds above 0, at most 31,536,000, {_DURATION}", read_seconds, above=0, high=31_536_000)
+DEADLINE: Final = _numbers(f"seconds above 0, at most 300, {_DURATION}", read_seconds, above=0, high=300)
+AGE: Final = _numbers(f"seconds above 0, {_DURATION}", read_seconds, above=0)
 HOUR: Final = _numbers("an hour of the day in UTC, 0 to 23", _count, low=0, high=23)
 TOPIC: Final = _numbers("a topic's number: a whole number above 0", _count, low=1, high=(1 << 31) - 1)
 MINUTES: Final = _numbers("minutes: a number, 0 or more", _number, low=0)

@@ -638,6 +638,46 @@ def test_wrong_usage_exits_2(arguments: tuple[str, ...]) -> None:
     assert said.err.startswith("usage: capital-governor ")
 
 
+LIBRARIES = re.compile(
+    r"invalid|argument|unrecognized|choose from|error:|expected|convert|literal|input should|errno|KeyError|type=",
+    re.IGNORECASE,
+)
+"""Phrases of argparse, pydantic and Python."""
+
+
+def wrong_lines() -> list[list[str]]:
+    """Each command with nonsense for each of its options and arguments, with too much, and with too little."""
+    lines = [["nonsense"], ["--nonsense"], ["lim"], ["--root", "x", "run"]]
+    for name, parser in make_parser().commands.items():
+        needed = ["Ada" for action in parser._actions if not action.option_strings and action.nargs is None]
+        lines += [[name, *needed, "--nonsense"], [name, *needed, "a", "b"], [name, *needed[1:], "--json=1"]]
+        lines += [[name, *needed[1:]]] if needed else []
+        lines += [[name, "..\x1b[2J"]] if not needed else [[name, "..\x1b[2J", *needed[1:]]]
+        for action in parser._actions:
+            option = next((each for each in action.option_strings if each.startswith("--")), "")
+            if option in {"", "--help", "--folder", "--picture", "--reason"}:
+                continue  # these take any text
+            takes = action.nargs is None
+            lines += [[name, *needed, option, text] for text in ("nope\x1b[2J", "", "--", "-1")] if takes else []
+            lines += [[name, *needed, option]] if takes else [[name, *needed, f"{option}=nope"]]
+    return lines
+
+
+@pytest.mark.parametrize("arguments", wrong_lines(), ids=" ".join)
+def test_nonsense_is_refused_in_our_own_words(tmp_path: Path, arguments: list[str]) -> None:
+    """Exit code 2 or 78, nothing on stdout, and printable lines without a phrase of a library."""
+    with tempfile.NamedTemporaryFile("r+") as out, tempfile.NamedTemporaryFile("r+") as err:
+        surroundings = environment(NOWHERE, {"NEOLIGHT_ROOT": str(tmp_path)})
+        code = ask_loaded(arguments, surroundings, out.name, err.name)
+        said = decent(CommandResult(code, out.read(), err.read()))
+    assert (code in {2, 78}, said.out) == (True, "")
+    lines = [line for line in said.err.splitlines() if line.startswith("capital-governor: ")]
+    assert lines
+    assert all(line.isprintable() for line in said.err.splitlines())
+    assert not LIBRARIES.search("\n".join(lines)), lines
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -662,7 +702,7 @@ def test_no_option_is_guessed(capsys: pytest.CaptureFixture[str], words: str) ->
     with pytest.raises(SystemExit) as ended:
         execute(words.split())
     assert ended.value.code == 2
-    assert "error: " in capsys.readouterr().err
+    assert "capital-governor: " in capsys.readouterr().err
 
 
 def test_an_option_takes_the_next_word_whatever_it_is(tmp_path: Path) -> None:

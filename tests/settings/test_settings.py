@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 TOKEN = "123456789:" + "CANARYtoken" * 3 + "12"
+DURATION = "or a duration such as 90s, 5m or 2h"
 HEARTBEAT = "https://beat.example/ping/CANARY-heartbeat-key"
 
 
@@ -162,6 +163,12 @@ def test_max_age_follows_the_interval(tmp_path: Path, interval: str, age: float)
         ("INTERVAL", "31536000", "interval_seconds", 31_536_000),
         ("INTERVAL", "3e2", "interval_seconds", 300),
         ("INTERVAL", "+5.", "interval_seconds", 5),
+        ("INTERVAL", "5m", "interval_seconds", 300),
+        ("INTERVAL", "365d", "interval_seconds", 31_536_000),
+        ("COOLDOWN", "2h", "cooldown_seconds", 7_200),
+        ("COOLDOWN", "0s", "cooldown_seconds", 0),
+        ("MAX_AGE", "1h30m", "max_age_seconds", 5_400),
+        ("FETCH_DEADLINE", "0.5s", "fetch_deadline_seconds", 0.5),
         ("MIN_ALLOC", "-0", "min_alloc", 0),
         ("MIN_ALLOC", ".1", "min_alloc", 0.1),
         ("MAX_ALLOC", "1", "max_alloc", 1),
@@ -246,7 +253,7 @@ NO_NUMBERS = [
     " 5",
     "1,5",
 ]
-NO_NUMBERS += ["five", "5s", "--1", ".", "1e", "true", "\t5", "5\n"]
+NO_NUMBERS += ["five", "5y", "--1", ".", "1e", "true", "\t5", "5\n"]
 
 
 @pytest.mark.parametrize("text", NO_NUMBERS)
@@ -259,12 +266,43 @@ def test_no_number(tmp_path: Path, name: str, text: str) -> None:
     assert "; it takes " in fault
 
 
+@pytest.mark.parametrize("name", sorted({*NUMBERS} - {"INTERVAL", "COOLDOWN", "MAX_AGE", "FETCH_DEADLINE"}))
+def test_only_seconds_take_a_duration(tmp_path: Path, name: str) -> None:
+    """A share, a count or a number of days with a unit of time is refused."""
+    assert len(refused(tmp_path, own(**{name: "5m"}))) == 1
+
+
+NONSENSE = ("nope", "-1", "1e999", "\u0661", "{}", "a b\tc", "x" * 5_000, "\x1b[2J", "http://[", "5 parsecs")
+LIBRARIES = re.compile(
+    r"value error|input should|unable to parse|validation error|invalid (int|float|choice|literal)|could not convert"
+    r"|type=|pydantic|KeyError|errno|urlsplit|Error:",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("text", NONSENSE, ids=range(len(NONSENSE)))
+@pytest.mark.parametrize("name", variables())
+def test_nonsense_is_refused_in_our_own_words(tmp_path: Path, name: str, text: str) -> None:
+    """Whatever a setting is given, each fault is one printable line without a phrase of a library."""
+    if name == "NEOLIGHT_ROOT":
+        _, faults = outcome(tmp_path / text.strip()[:100], {})
+    else:
+        _, faults = outcome(tmp_path, {name: text})
+    for fault in faults:
+        assert fault.isprintable()
+        assert not LIBRARIES.search(fault.replace(text, "")), fault
+        assert len(fault) < 500
+
+
 @pytest.mark.parametrize(
     ("name", "text", "takes"),
     [
-        ("INTERVAL", "0", "seconds: a number above 0, at most 31,536,000"),
-        ("INTERVAL", "1e-400", "seconds: a number above 0, at most 31,536,000"),
-        ("INTERVAL", "31536001", "seconds: a number above 0, at most 31,536,000"),
+        ("INTERVAL", "0", f"seconds above 0, at most 31,536,000, {DURATION}"),
+        ("INTERVAL", "1e-400", f"seconds above 0, at most 31,536,000, {DURATION}"),
+        ("INTERVAL", "0m", f"seconds above 0, at most 31,536,000, {DURATION}"),
+        ("INTERVAL", "366d", f"seconds above 0, at most 31,536,000, {DURATION}"),
+        ("FETCH_DEADLINE", "301s", f"seconds above 0, at most 300, {DURATION}"),
+        ("INTERVAL", "31536001", f"seconds above 0, at most 31,536,000, {DURATION}"),
         ("MIN_ALLOC", "1.01", "a number from 0 to 1"),
         ("MAX_ALLOC", "0", "a number above 0, at most 1"),
         ("MAX_ALLOC", "40", "a number above 0, at most 1"),
@@ -281,14 +319,14 @@ def test_no_number(tmp_path: Path, name: str, text: str) -> None:
         ("MEMBERSHIP_GRACE", "1000001", "a whole number from 0 to 1,000,000"),
         ("RELEASE_AFTER", "1000001", "the word never, or a whole number from 0 to 1,000,000"),
         ("RELEASE_AFTER", "Never", "the word never, or a whole number from 0 to 1,000,000"),
-        ("MAX_AGE", "0", "seconds: a number above 0"),
+        ("MAX_AGE", "0", f"seconds above 0, {DURATION}"),
         ("PNL_WEIGHT", "1.5", "a number from 0 to 1"),
         ("PNL_SCALE", "0", "a number above 0"),
         ("SHARPE_SCALE", "0", "a number above 0"),
         ("DRAWDOWN_SCALE", "0", "a number above 0"),
         ("DRAWDOWN_CUT_FLOOR", "25", "a number from 0 to 1"),
-        ("FETCH_DEADLINE", "0", "seconds: a number above 0, at most 300"),
-        ("FETCH_DEADLINE", "301", "seconds: a number above 0, at most 300"),
+        ("FETCH_DEADLINE", "0", f"seconds above 0, at most 300, {DURATION}"),
+        ("FETCH_DEADLINE", "301", f"seconds above 0, at most 300, {DURATION}"),
         ("FETCH_MAX_BYTES", "1023", "a whole number of bytes, KiB, MiB or GiB, 1024 to 1 GiB"),
         ("FETCH_MAX_BYTES", "2GiB", "a whole number of bytes, KiB, MiB or GiB, 1024 to 1 GiB"),
         ("FETCH_MAX_BYTES", "16 MB", "a whole number of bytes, KiB, MiB or GiB, 1024 to 1 GiB"),

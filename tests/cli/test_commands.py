@@ -546,7 +546,7 @@ def test_an_empty_root_is_refused(tmp_path: Path, arguments: tuple[str, ...]) ->
         check=False,
     )
     assert (said.returncode, said.stdout, list(tmp_path.iterdir())) == (2, "", [])
-    assert "is empty; name a folder" in said.stderr
+    assert "is empty: name one" in said.stderr
 
 
 # --- show-config, help, usage -----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from capital_governor.cli.terminal_page import LABEL_COLUMNS, new_page
 from capital_governor.cli.typed import retyped, typed
 from capital_governor.contracts.exit_codes import OK, TEMPORARY, USAGE
 from capital_governor.contracts.status import order_document
-from capital_governor.core.model import utc_text
+from capital_governor.core.model import Inputs, iso_text, signed, utc_text
 from capital_governor.core.orders import Order
 from capital_governor.core.trace import Decision
 from capital_governor.journal.protocol import LIVE, Entry
@@ -58,14 +58,15 @@ def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> i
             "newest_reason": newest.reason.value,
             "newest_at": newest.at,
         }
+        seen["exposure_order"] = _ceiling_document(entry.inputs)
         seen |= {"waiting": waiting, "cut_since": None if cut is None else _cut_document(agent, cut)}
         show_json(found | seen | {"limits_to_come": [order_document(each) for each in to_come], "left_out": missing})
         return OK
     hold = newest.decision.trace.hold
     since = message(newest.reason, newest.rules) + (f": {hold.detail}" if hold is not None else "")
-    lines = [*explanation_lines(agent, entry.state, entry.rules, entry.decision)]
+    lines = list(_with_author(explanation_lines(agent, entry.state, entry.rules, entry.decision), entry.inputs))
     if cut is not None:
-        lines += hold_cut_lines(agent, cut.state, cut.rules, cut.decision)
+        lines += _with_author(hold_cut_lines(agent, cut.state, cut.rules, cut.decision), cut.inputs)
     if missing:
         lines.append(f"left out   {missing}")
     lines = [retyped(line, root, dry_run=dry_run) for line in lines]
@@ -75,10 +76,29 @@ def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> i
     return OK
 
 
+def _with_author(lines: Iterable[str], inputs: Inputs) -> Iterator[str]:
+    """Yield the lines of an explanation, and below exposure who ordered its ceiling, until when and why."""
+    ceiling = inputs.ceiling
+    for line in lines:
+        yield line
+        if line.startswith("exposure ") and ceiling is not None and ceiling.in_force(inputs.now):
+            said = signed(ceiling.author, ceiling.until, ceiling.reason)
+            yield f"             operator: exposure --max {ceiling.value:g} {said}"
+
+
+def _ceiling_document(inputs: Inputs) -> dict[str, object] | None:
+    """Return the ceiling on exposure that a decision obeyed, 0..1; None if there was none."""
+    ceiling = inputs.ceiling
+    if ceiling is None or not ceiling.in_force(inputs.now):
+        return None
+    until = None if ceiling.until is None else iso_text(ceiling.until)
+    return {"max": ceiling.value, "author": ceiling.author, "reason": ceiling.reason, "until": until}
+
+
 def _cut_document(agent: str, cut: Entry) -> dict[str, object] | None:
     """Return the explanation of a cut in a hold, with its time; None if the agent had no share in it."""
     found = explanation_document(agent, cut.state, cut.rules, cut.decision)
-    return None if found is None else {"at": cut.at, **found}
+    return None if found is None else {"at": cut.at, "exposure_order": _ceiling_document(cut.inputs), **found}
 
 
 def _last_decision(path: Path, now: float) -> tuple[Entry, Entry | None, Entry, tuple[Order, ...], int | None] | None:

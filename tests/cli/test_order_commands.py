@@ -358,6 +358,10 @@ def test_exposure_says_what_it_does_and_is_obeyed(place: Place) -> None:
     for agent, share in before.items():
         assert after[agent] == pytest.approx(share / 2, abs=1.1e-6)
         assert f"{agent} {share:.2%} -> {after[agent]:.2%}" in lines
+    by_whom = f"             operator: exposure --max 0.5 by {ME}: election"
+    assert by_whom in place.call("explain", "RangeTrader").out.splitlines()
+    cut = place.call("explain", "RangeTrader", "--json").json["cut_since"]
+    assert cut["exposure_order"] == {"max": 0.5, "author": ME, "reason": "election", "until": None}
     shown = place.call("exposure", "--json").json
     assert (shown["exposure"], [order["max"] for order in shown["orders"]]) == (0.5, [0.5])
     lifted = place.call("exposure", "--lift")
@@ -517,6 +521,45 @@ def test_a_cut_without_usable_metrics_is_no_success(place: Place) -> None:
     said = place.call("once", "--json")
     assert (said.code, said.json["reason"], said.json["outcome"]) == (75, "cut_limit", "cut")
     assert place.shares()["RangeTrader"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "ended"),
+    [
+        ("hold --for 2h", "hold", []),
+        ("resume", None, ["hold"]),
+        ("limit RangeTrader --max 0.1", "limit", ["limit"]),
+        ("unlimit RangeTrader", None, ["limit"]),
+        ("exposure --max 0.5", "exposure", []),
+        ("exposure --lift", None, ["exposure"]),
+        ("accept", "accept", []),
+        ("release RangeTrader", "release", []),
+    ],
+)
+def test_the_answer_of_an_order_as_json(place: Place, words: str, kind: str | None, ended: list[str]) -> None:
+    """One document: root, the order and what it ends as `limits --json` has them, and the lines for people."""
+    assert place.call("once").code == 0
+    if kind in {"accept", "release"}:
+        there = {name: record for name, record in FLEET.items() if kind == "release" and name != "RangeTrader"}
+        place.dashboard.next(fresh(there))
+        place.call("once")
+    for old in ended:
+        assert place.call(
+            *{"hold": "hold", "limit": "limit RangeTrader --max 0.2"}.get(old, "exposure --max 0.4").split()
+        )
+    before = place.call("limits", "--json").json["orders"]
+    said = place.call(*words.split(), "--json")
+    assert said.code == 0, said.err
+    found = said.json
+    assert list(found) == [
+        *("root", "dry_run", "order", "detail", "ended", "effect", "when", "running", "within_seconds"),
+    ]
+    assert (found["root"], found["dry_run"]) == (str(place.root), False)
+    assert (found["order"] or {"order": None})["order"] == kind
+    assert found["ended"] == [order for order in before if order["order"] in ended]
+    assert (found["running"], found["within_seconds"]) == (False, None)
+    assert found["effect"]
+    assert f"or with {place.typed('once')}" in found["when"][0]
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

@@ -81,11 +81,13 @@ def test_fields_of_the_json(session: dict[str, str], place: Place) -> None:
     assert set(listed(section("reference", "Status file"))) == written.keys()
     assert set(names(after("`status --json` has the fields of the"))) == status.keys() - written.keys()
     assert set(names(after("`explain --json`:"))) == place.json("explain", "SmartTrader").keys()
+    ordered = place.json("hold")
+    assert set(names(after("An order with `--json`:"))) == ordered.keys() == place.json("resume").keys()
     check = place.json("check")
     assert set(names(after("`check --json`:"))) == check.keys()
     leeway = next(row[1] for row in tables(after("`check --json`:"))[0] if row[0] == "leeway")
     assert set(re.findall(r"\w+", leeway)) == check["leeway"].keys()
-    assert place.json("limits").keys() == {"orders"}
+    assert place.json("limits").keys() == {"root", "orders"}
     shown = flat(after("`limits --json` has"))
     for words in (("exposure",), ("limit", "SmartTrader")):
         _, _, told = shown.partition(f"{words[0]}{' AGENT' * (len(words) - 1)} --json` has ")

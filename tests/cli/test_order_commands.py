@@ -119,6 +119,13 @@ def test_a_preview_does_not_obey_what_was_taken_back(
         (["exposure --max 0"], None, "cut_ceiling"),
         (["release RangeTrader"], {"RangeTrader": None}, "member_left"),
         (["accept"], {"RangeTrader": None, "ScoutBot": None}, "member_left"),
+        (["hold"], {}, "operator_hold"),
+        (["hold", "limit ScoutBot --min 0.3"], {}, "operator_hold"),
+        (["limit RangeTrader --max 0.1"], None, "cut_limit"),
+        (["limit RangeTrader --max 0.1 --share-out"], None, "cut_limit"),
+        (["limit RangeTrader --max 0.1", "unlimit RangeTrader"], {}, "unchanged"),
+        (["exposure --max 0.5", "exposure --lift"], {}, "unchanged"),
+        (["hold", "resume"], {}, "unchanged"),
     ],
 )
 def test_a_preview_obeys_orders_as_the_cycle_does(

@@ -13,7 +13,7 @@ from typing import Any
 
 from capital_governor.cli.preview import _copied
 from capital_governor.core.acceptance import open_hold
-from capital_governor.core.model import Refusal, Snapshot
+from capital_governor.core.model import EVERYBODY, Refusal, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.journal.protocol import new_key
@@ -23,9 +23,11 @@ from capital_governor.service.standing import Outcome
 from tests.rigs.builders import snapshot
 from tests.rigs.cycle_rig import CycleRig
 
-HISTORIES = 40
+HISTORIES = 120
 STEPS = 14
 NAMES = ("Ada", "Bob", "Cyd", "Dan")
+ORDERED = ((OrderKind.HOLD, ""), (OrderKind.EXPOSURE, ""), (OrderKind.LIMIT, EVERYBODY), (OrderKind.LIMIT, "Ada"))
+ORDERED += ((OrderKind.LIMIT, "Bob"), (OrderKind.RELEASE, "Ada"), (OrderKind.RELEASE, "Bob"))
 
 
 @dataclass(slots=True)
@@ -63,16 +65,17 @@ class History:
         """Let something happen."""
         rng, rig = self.rng, self.rig
         what = rng.choice(
-            ("cycle",) * 4 + ("order", "take back", "accept", "pause", "stop", "time", "copy", "put back")
+            ("cycle",) * 6 + ("order", "order", "take back", "accept", "pause", "stop", "time", "copy", "put back")
         )
         if what == "cycle":
             rig.cycle(self.payload())
         elif what in {"order", "take back", "accept"}:
             self.order(what)
         elif what == "pause":
-            rig.pause_file.write_text(json.dumps({"paused": rng.random() < 0.5, "reason": rng.choice(("", "loss"))}))
+            rig.pause_file.write_text(json.dumps({"paused": rng.random() < 0.3, "reason": rng.choice(("", "loss"))}))
         elif what == "stop":
-            (rig.stop_file.unlink if rig.stop_file.exists() else rig.stop_file.touch)()
+            if rig.stop_file.exists() or rng.random() < 0.4:
+                (rig.stop_file.unlink if rig.stop_file.exists() else rig.stop_file.touch)()
         elif what == "time":
             rig.now += rng.choice((0.4, 60.0, 1_000.0, 90_000.0, -700.0))
         elif what == "copy":
@@ -82,7 +85,7 @@ class History:
 
     def order(self, what: str) -> None:
         rng, now = self.rng, self.rig.now + self.rng.random()
-        kind, agent = rng.choice(((OrderKind.HOLD, ""), (OrderKind.LIMIT, "Ada"), (OrderKind.LIMIT, "Bob")))
+        kind, agent = rng.choice(ORDERED)
         given: Order | None = None
         until = rng.choice((None, now + 200.0, now + 5_000.0))
         with closing(open_sqlite(self.journal)) as journal:
@@ -95,12 +98,32 @@ class History:
                     key=new_key(), kind=kind, author="ann", given_at=now, until=now + 9e4, accepts=hold.reason.value
                 )
             elif what == "order":
-                cap = rng.choice((0.0, 0.1, 0.3)) if agent else None
-                given = Order(key=new_key(), kind=kind, author="ann", given_at=now, until=until, agent=agent, cap=cap)
+                given = self.drawn(kind, agent, now, until)
             ends = OrderEnd.TAKEN_BACK if given is None else OrderEnd.REPLACED
             journal.change_orders(
                 now, lambda old: old.ended(now, ends, "ann") if (old.kind, old.agent) == (kind, agent) else None, given
             )
+
+    def drawn(self, kind: OrderKind, agent: str, now: float, until: float | None) -> Order:
+        """An order of this kind with values of its own, as the commands give it."""
+        rng, cap, floor = self.rng, None, None
+        if kind is OrderKind.EXPOSURE:
+            cap = rng.choice((0.0, 0.5, 0.9, 1.0))
+        elif kind is OrderKind.LIMIT:
+            cap, floor = rng.choice(((0.0, None), (0.1, None), (0.3, None), (None, 0.3), (0.35, 0.2)))
+        elif kind is OrderKind.RELEASE:
+            until = now + 9e4
+        return Order(
+            key=new_key(),
+            kind=kind,
+            author="ann",
+            given_at=now,
+            until=until,
+            agent=agent,
+            cap=cap,
+            floor=floor,
+            share_out=kind is OrderKind.LIMIT and cap is not None and rng.random() < 0.3,
+        )
 
     def stopped(self, change: Any) -> None:
         """Do something with the files while no governor runs."""
@@ -148,12 +171,14 @@ def compare(history: History, seen: Counter[str]) -> None:
     assert {order.key for order in foretold.ended_orders} == {order.key for order in done.ended_orders}
     seen[done.decision.reason.value] += 1
     seen.update(order.kind.value for order in done.orders)
+    if done.decision.trace.hold is not None:
+        seen[f"held by {done.decision.trace.hold.reason.value}"] += 1
 
 
 def test_a_preview_is_what_the_next_start_does(tmp_path: Path) -> None:
     """State, inputs, orders and decision are those of the start that follows, whatever came before.
 
-    Holds, limits and accepts that were given and taken back, pauses, stops, leaps of the clock, lost and older copies
+    Orders of every kind that were given and taken back, pauses, stops, leaps of the clock, lost and older copies
     of journal, status file and primary.
     """
     seen: Counter[str] = Counter()
@@ -174,13 +199,13 @@ def test_a_preview_is_what_the_next_start_does(tmp_path: Path) -> None:
                 raise
         shutil.rmtree(root)
     rare = {
-        "operator_hold",
-        "paused",
-        "limit",
-        "hold",
-        "accept",
+        *(kind.value for kind in OrderKind),
+        *(f"held by {reason}" for reason in ("operator_hold", "paused", "stopped", "guardian_lost", "fetch_failed")),
+        *(f"held by {reason}" for reason in ("faulty_majority", "members_gone", "payload_stale", "timestamp_lost")),
+        "cut_ceiling",
+        "cut_limit",
+        "member_joined",
         "threshold",
-        "fetch_failed",
         "unchanged",
     } - seen.keys()
     assert not rare, f"the histories never meet {sorted(rare)}: {seen}"

@@ -46,7 +46,7 @@ def _program() -> str:
     started = sys.argv[0]
     name = os.path.basename(started)  # noqa: PTH119 - a word, not a path
     if name != "__main__.py":
-        return name if shutil.which(name) in {None, started} or os.sep not in started else shlex.quote(started)
+        return name if os.sep not in started or shutil.which(name) == started else shlex.quote(started)
     if sys.flags.isolated and SCRIPT.is_file():
         return shlex.quote(_from_here(SCRIPT))
     python = Path(sys.executable)

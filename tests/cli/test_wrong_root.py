@@ -13,8 +13,10 @@ from capital_governor.contracts.exit_codes import CONFIGURATION
 from tests.rigs.commands import CommandResult, call, command, environment, run_to_end, tree
 from tests.rigs.ordered_root import Place
 
-ORDERS = ("hold --for 2h", "resume", "accept", "exposure --max 0", "exposure --lift", "limit Ada --max 0.1")
-ORDERS += ("unlimit Ada", "release Ada")
+ORDERS = [
+    *("hold --for 2h", "resume", "accept", "exposure --max 0", "exposure --lift"),
+    *("limit Ada --max 0.1", "unlimit Ada", "release Ada"),
+]
 LOOKS = ("status", "explain Ada", "limits", "exposure", "limit Ada")
 
 

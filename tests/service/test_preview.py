@@ -26,8 +26,10 @@ from tests.rigs.cycle_rig import CycleRig
 HISTORIES = 120
 STEPS = 14
 NAMES = ("Ada", "Bob", "Cyd", "Dan")
-ORDERED = ((OrderKind.HOLD, ""), (OrderKind.EXPOSURE, ""), (OrderKind.LIMIT, EVERYBODY), (OrderKind.LIMIT, "Ada"))
-ORDERED += ((OrderKind.LIMIT, "Bob"), (OrderKind.RELEASE, "Ada"), (OrderKind.RELEASE, "Bob"))
+ORDERED = [
+    *((OrderKind.HOLD, ""), (OrderKind.EXPOSURE, ""), (OrderKind.LIMIT, EVERYBODY)),
+    *((kind, agent) for kind in (OrderKind.LIMIT, OrderKind.RELEASE) for agent in ("Ada", "Bob")),
+]
 
 
 @dataclass(slots=True)

@@ -2,9 +2,9 @@
 
 Tables: ``cycles`` (one row per cycle), ``heads`` (the end of each book), ``states``, ``rules`` and ``publications``
 (each distinct one once), ``notices``, ``orders``. A cycle is stored as its inputs, the state before, the rules, and the
-state that was committed. Trace and scores are not stored: reading an entry decides again and compares the result with
-the committed state. Rules are JSON text; all other documents are JSON compressed by zlib. Rules are never deleted,
-since there are few.
+state that was committed, and one that differs from the one before with its facts (``turns``). Trace and scores are not
+stored: reading an entry decides again and compares the result with the committed state. Rules are JSON text; all other
+documents are JSON compressed by zlib. Rules are never deleted, since there are few.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from capital_governor.core.model import DAY_SECONDS, Inputs, Publication, Rules,
 from capital_governor.core.orders import Order
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision, Trace
-from capital_governor.journal import notices_table, orders_table
+from capital_governor.journal import newest_entry, notices_table, orders_table, turns_table
 from capital_governor.journal.codec import decode, encode, pack, unpack
 from capital_governor.journal.driver import Driver
 from capital_governor.journal.notices import Backlog, Notice, NoticeState, held_keys
@@ -35,6 +35,7 @@ from capital_governor.journal.protocol import (
     written_by_newer,
 )
 from capital_governor.journal.stored_metrics import with_metrics, with_metrics_apart, without_metrics
+from capital_governor.journal.turns import Facts, Turn, facts_of, repeats
 
 T = TypeVar("T")
 PRUNE_ROWS: Final = 200
@@ -50,8 +51,8 @@ _HEAD: Final = """SELECT key, state,
         (SELECT version FROM cycles WHERE cycles.book = heads.book ORDER BY seq DESC LIMIT 1)
     FROM heads WHERE book = ?"""
 _INSERT: Final = """INSERT INTO cycles (book, at, reason, generation, published, decided, inputs, decision, rules,
-        state_before, state_after, key, previous, unseen, version)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+        state_before, state_after, key, previous, unseen, version, facts)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _PUT_STATE: Final = """INSERT INTO states (digest, doc, published) VALUES (?, ?, ?)
     ON CONFLICT (digest) DO NOTHING RETURNING id"""
 _PUT_RULES: Final = "INSERT INTO rules (digest, doc) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING RETURNING id"
@@ -123,10 +124,11 @@ class _Memo:
     states: dict[str, _Known[State]] = field(default_factory=dict)
     rules: tuple[Rules, int] | None = None
     published: dict[str, _Known[Publication]] = field(default_factory=dict)
+    turns: dict[str, tuple[str, Facts]] = field(default_factory=dict)
 
     def copy(self) -> _Memo:
         """Return a copy to change during a transaction that may still fail."""
-        return _Memo(dict(self.states), self.rules, dict(self.published))
+        return _Memo(dict(self.states), self.rules, dict(self.published), dict(self.turns))
 
 
 class Store:
@@ -252,6 +254,30 @@ class Store:
         found = self._db.rows("SELECT at FROM cycles WHERE book = ? ORDER BY seq LIMIT 1", book)
         return found[0][0] if found else None
 
+    def newest_entry(self, book: str, *, decided: bool = False) -> Entry | None:
+        """Return the newest entry, or the newest with scores, for a look only; None if there is none."""
+        return newest_entry.newest_entry(self._db, book, decided=decided)
+
+    def turns(self, book: str, since: float, most: int) -> list[Turn]:
+        """Return the newest turns from ``since`` on (seconds since 1970 UTC), oldest first, at most ``most``."""
+        return turns_table.turns(self._db, book, since, most)
+
+    def turn_before(self, book: str, at: float) -> Turn | None:
+        """Return the newest turn before a time; None if there is none."""
+        return turns_table.turn_before(self._db, book, at)
+
+    def publications(self, book: str, since: float, most: int) -> list[Publication]:
+        """Return what agents have seen: the last before ``since``, and at most ``most`` from then on; oldest first."""
+        return turns_table.publications(self._db, book, since, most)
+
+    def gaps(self, book: str, since: float, longest: float) -> list[tuple[float, float]]:
+        """Return where there is no entry for more than ``longest`` seconds: the times of the entries around it."""
+        return turns_table.gaps(self._db, book, since, longest)
+
+    def first_and_last_at(self, book: str) -> tuple[float, float] | None:
+        """Return the times of the oldest and the newest entry; None if there is none."""
+        return turns_table.first_and_last_at(self._db, book)
+
     # --- deleting ---
 
     def prune(self, now: float, days: float) -> int:
@@ -315,6 +341,7 @@ class Store:
 
     def _delete(self, seqs: Sequence[tuple[int]], orphans: set[tuple[int]]) -> None:
         self._db.change_many("DELETE FROM cycles WHERE seq = ?", seqs)
+        self._memo.turns.clear()  # the newest may be among them
         self._db.change_many(_FORGET_STATE, sorted(orphans))
         # A deleted state may be stored again under another number.
         gone = {number for (number,) in orphans}
@@ -419,7 +446,17 @@ class Store:
             cycle.previous,
             None if unseen is None else json.dumps(unseen),
             __version__,
+            self._facts(cycle, memo),
         )
+
+    def _facts(self, cycle: Record, memo: _Memo) -> str | None:
+        """Return the facts of a cycle as JSON; None if it is like the newest of its book."""
+        facts = facts_of(cycle.inputs, cycle.decision, cycle.state.published)
+        known = memo.turns.get(cycle.book) or turns_table.newest_turn(self._db, cycle.book)
+        memo.turns[cycle.book] = cycle.reason.value, facts
+        if known is not None and cycle.generation is None and repeats(*known, cycle.reason.value, facts):
+            return None
+        return json.dumps(facts)
 
     def _take_head(self, cycle: Record, state: int) -> None:
         """Make ``cycle`` the head of its book, in place of its ``previous``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 """Raise it with every change of a table or stored type, and add the upgrade to ``sqlite/upgrades.py``."""
 
 _TABLES: Final[Mapping[str, str]] = {
@@ -31,7 +31,8 @@ _TABLES: Final[Mapping[str, str]] = {
         key TEXT NOT NULL DEFAULT '',
         previous TEXT NOT NULL DEFAULT '',    -- key of the entry before
         unseen TEXT,                 -- NULL: inputs has all metrics; else state_after has them, but for these agents
-        version TEXT NOT NULL DEFAULT '')     -- of the program that decided""",
+        version TEXT NOT NULL DEFAULT '',     -- of the program that decided
+        facts TEXT)                  -- NULL: like the entry before; else why, {{}} if an older schema recorded it""",
     "heads": """CREATE TABLE heads (
         book TEXT PRIMARY KEY, key TEXT NOT NULL,  -- of its newest entry
         state INTEGER NOT NULL REFERENCES states (id))""",
@@ -61,6 +62,7 @@ _INDICES: Final[Mapping[str, str]] = {
     "states_published": "states (published) WHERE published IS NOT NULL",
     "cycles_at": "cycles (book, at)",
     "cycles_book": "cycles (book, seq)",
+    "cycles_turns": "cycles (book, at) WHERE facts IS NOT NULL",
     "cycles_decided": "cycles (book, seq) WHERE decided = 1",
     "cycles_state_before": "cycles (state_before)",
     "cycles_state_after": "cycles (state_after)",

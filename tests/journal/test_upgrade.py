@@ -24,7 +24,7 @@ from capital_governor.journal.store import Store
 from capital_governor.journal.tables import SCHEMA_VERSION
 from tests.rigs.builders import FLEET, NOW, rated
 from tests.rigs.cycle_rig import CycleRig, footprint, locked
-from tests.rigs.stored_roots import OLD_CYCLES, unpack, unpack_schema_4
+from tests.rigs.stored_roots import OLD_CYCLES, unpack, unpack_schema_4, unpack_schema_5
 
 TURNED = {name: 1 - score for name, score in FLEET.items()}
 """What the old root's last payload scored."""
@@ -149,6 +149,27 @@ def test_a_root_of_schema_4_is_taken_over_without_a_move(tmp_path: Path) -> None
         assert (file["generation"], file["reserve"], file["withheld"]) == (4, 0.227273, {"Dan": 0.227273})
         assert file["allocations"] == {"Ada": 0.1, "Bob": 0.4, "Cyd": 0.272727, "Dan": 0.0}
         assert rig.told == []
+
+
+def test_a_root_of_schema_5_is_taken_over_without_a_move(tmp_path: Path) -> None:
+    """What its cap and its lapsed agent withhold stays withheld, and ends as that version had it."""
+    unpack_schema_5(tmp_path)
+    seen = {"Ada": 0.5, "Bob": 0.7}
+    with CycleRig(tmp_path, now=NOW + 2_700.0) as rig:
+        before = footprint(rig.primary, rig.override)
+        assert rig.found == "resumed at generation 4"
+        assert all(entry.derived for entry in rig.entries())
+        assert rig.see(seen).decision.reason is Reason.UNCHANGED
+        rig.restart()
+        assert footprint(rig.primary, rig.override) == before
+        published = rig.governor.state.published
+        assert published is not None
+        assert published.shares == {"Ada": 100_000, "Bob": 350_000, "Cyd": 0}
+        assert published.withheld == {"Ada": 150_000, "Cyd": 400_000}
+        reasons = [rig.see(seen | {"Cyd": 0.8}).decision.reason for _ in range(3)]
+        assert reasons == [Reason.UNCHANGED, Reason.UNCHANGED, Reason.RESTORE]
+        assert json.loads(rig.primary.read_bytes())["allocations"] == {"Ada": 0.1, "Bob": 0.35, "Cyd": 0.4}
+        assert len(rig.journal.notices(NoticeState.PENDING, 9)) == 5
 
 
 @pytest.mark.parametrize("read_only", [True, False])

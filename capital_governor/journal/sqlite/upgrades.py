@@ -17,9 +17,10 @@ OLDER_TABLES: Final[Mapping[int, frozenset[str]]] = {
     2: _BEFORE_ORDERS | {"orders"},
     3: _BEFORE_ORDERS | {"orders"},
     4: TABLES,
+    5: TABLES,
 }
 """By schema, the tables that a journal must have."""
-OLDER_WITH_ORDERS: Final = frozenset({2, 3, 4})
+OLDER_WITH_ORDERS: Final = frozenset({2, 3, 4, 5})
 """The older schemas with a table of orders, to which a command adds orders while a governor of that version runs."""
 
 _NEW_COLUMNS: Final = (
@@ -55,11 +56,20 @@ _TO_SHARE_OUT: Final = (
     "UPDATE orders SET share_out = 1 WHERE cap IS NOT NULL",
 )
 """Before schema 5 what a cap took was always shared out. Older caps go on like that, so the upgrade moves nothing."""
+_DIFFERS: Final = """{cycles}.generation IS NOT NULL OR {cycles}.reason IS NOT (SELECT reason FROM {table} AS earlier
+    WHERE earlier.book = {cycles}.book AND earlier.seq < {cycles}.seq ORDER BY earlier.seq DESC LIMIT 1)"""
+_TO_TURNS: Final = (
+    "ALTER TABLE cycles ADD COLUMN facts TEXT",
+    f"UPDATE cycles SET facts = '{{}}' WHERE {_DIFFERS.format(cycles='cycles', table='cycles')}",  # noqa: S608 - constants
+    create_index("cycles_turns"),
+)
+"""Schema 6 has the facts of each cycle that differed from the one before. Of an older one only the reason is known."""
 _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
-    1: _TO_ORDERS + _TO_DERIVED,
-    2: _TO_DERIVED + _TO_SHARE_OUT,
-    3: _TO_DERIVED + _TO_SHARE_OUT,
-    4: _TO_SHARE_OUT,
+    1: _TO_ORDERS + _TO_DERIVED + _TO_TURNS,
+    2: _TO_DERIVED + _TO_SHARE_OUT + _TO_TURNS,
+    3: _TO_DERIVED + _TO_SHARE_OUT + _TO_TURNS,
+    4: _TO_SHARE_OUT + _TO_TURNS,
+    5: _TO_TURNS,
 }
 """By schema, the statements that upgrade to the current one; from 2 to 3 only the content of rows changed."""
 
@@ -74,10 +84,14 @@ def statements(version: int) -> Iterator[str]:
 
 def views(version: int) -> Iterator[str]:
     """Yield the views through which a journal of this schema reads like the current one, without changing it."""
-    if version >= 4:  # noqa: PLR2004 - the first schema with the tables of today, but for a column of orders
+    if version >= SCHEMA_VERSION:
         return
-    more = "'' AS key, '' AS previous, NULL AS unseen, '' AS version"
-    yield f"CREATE TEMP VIEW cycles AS SELECT *, {more} FROM main.cycles"  # noqa: S608 - constants
+    facts = f"CASE WHEN {_DIFFERS.format(cycles='cycles', table='main.cycles')} THEN '{{}}' END AS facts"
+    if version >= 4:  # noqa: PLR2004 - the first schema with the tables of today, but for two columns
+        yield f"CREATE TEMP VIEW cycles AS SELECT *, {facts} FROM main.cycles AS cycles"  # noqa: S608 - constants
+        return
+    more = f"'' AS key, '' AS previous, NULL AS unseen, '' AS version, {facts}"
+    yield f"CREATE TEMP VIEW cycles AS SELECT *, {more} FROM main.cycles AS cycles"  # noqa: S608 - constants
     yield "CREATE TEMP VIEW states AS SELECT *, NULL AS published FROM main.states"
     yield f"CREATE TEMP VIEW publications AS SELECT {_PUBLICATIONS} FROM main.publications"  # noqa: S608 - constants
     yield f"CREATE TEMP VIEW heads AS {_HEADS.format(schema='main.')}"

@@ -43,6 +43,12 @@ def add_agent(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("agent", metavar="AGENT", help="The agent's name, as in the allocation file.")
 
 
+def add_since(parser: argparse.ArgumentParser) -> None:
+    """Add the option for how far to look back."""
+    help_ = "How far to look back: 90s, 15m, 2h, 7d, 1w. Default: 2d."
+    parser.add_argument("--since", metavar="DURATION", default="2d", help=help_)
+
+
 def add_term(parser: argparse.ArgumentParser) -> None:
     """Add the options for the duration and the reason of an order."""
     parser.add_argument(

@@ -6,7 +6,15 @@ import argparse
 from collections.abc import Callable
 from typing import Any, Final
 
-from capital_governor.cli.arguments import add_agent, add_command, add_dry_run, add_json, add_root, given_path
+from capital_governor.cli.arguments import (
+    add_agent,
+    add_command,
+    add_dry_run,
+    add_json,
+    add_root,
+    add_since,
+    given_path,
+)
 from capital_governor.contracts.text import clean
 from capital_governor.settings.kinds import COUNT, read_seconds
 
@@ -61,6 +69,40 @@ Score, limits, weight, exposure, thresholds and brakes of the last decision.
 Fields of --json: capital-governor docs reference""",
     )
     add_agent(parser)
+    add_root(parser)
+    add_dry_run(parser)
+    add_json(parser)
+
+
+def _add_history(commands: Any) -> None:  # noqa: ANN401 - as add_command
+    parser = add_command(
+        commands,
+        "history",
+        "history_command:history",
+        "Show who had what, when and why.",
+        """\
+With the orders, holds, faults and gaps between. AGENT: only what is about this
+agent.
+
+Fields of --json: capital-governor docs reference""",
+    )
+    parser.add_argument("agent", nargs="?", metavar="AGENT", help="One agent. Default: the whole fleet.")
+    add_since(parser)
+    parser.add_argument("--moves", dest="only_moves", action="store_true", help="Only what changed shares.")
+    add_root(parser)
+    add_dry_run(parser)
+    add_json(parser)
+
+
+def _add_decisions(commands: Any) -> None:  # noqa: ANN401 - as add_command
+    parser = add_command(
+        commands,
+        "decisions",
+        "decisions_command:decisions",
+        "Show each cycle that differed from the one before.",
+        "Fields of --json: capital-governor docs reference",
+    )
+    add_since(parser)
     add_root(parser)
     add_dry_run(parser)
     add_json(parser)
@@ -184,7 +226,8 @@ def _add_schema(commands: Any) -> None:  # noqa: ANN401 - as add_command
 
 
 GOVERNING: Final[tuple[Callable[[Any], None], ...]] = (
-    *(_add_run, _add_once, _add_reload, _add_status, _add_explain, _add_check),
+    *(_add_run, _add_once, _add_reload, _add_status, _add_explain),
+    *(_add_history, _add_decisions, _add_check),
     *(_add_show_config, _add_hive, _add_demo, _add_docs, _add_schema),
 )
 """In the order in which ``--help`` lists them."""

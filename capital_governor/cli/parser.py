@@ -20,7 +20,18 @@ from capital_governor.cli.output import fail, write_stdout
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.contracts.text import clean
 
-_VALUED: Final = {"--root", "--for", "--reason", "--max", "--min", "--seconds", "--seed", "--folder", "--picture"}
+_VALUED: Final = {
+    "--root",
+    "--for",
+    "--reason",
+    "--max",
+    "--min",
+    "--since",
+    "--seconds",
+    "--seed",
+    "--folder",
+    "--picture",
+}
 """The options with a value, of all commands."""
 
 

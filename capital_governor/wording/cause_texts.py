@@ -1,0 +1,220 @@
+"""Why capital is where it is: causes in plain words and percent, for ``status``, ``history`` and ``decisions``. Pure.
+
+Facts are plain data, as the journal has them; see ``facts_of`` in ``journal/turns.py``. An older journal has none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+from capital_governor.core.model import DRAWDOWN, MIN_RESERVE, OPERATOR, REGIME, RESERVE, WHOLE, Agent, signed
+from capital_governor.core.reason import AGENT_HOLDS, CUTS, GATE_REFUSALS, MOVES, Reason
+from capital_governor.core.trace import LimitSource, WithheldBy
+
+Facts: TypeAlias = Mapping[str, Any]
+NAMED: Final = 5
+"""So many agents are named in a sentence."""
+
+PLAIN: Final[Mapping[Reason, str]] = {
+    Reason.FIRST_ALLOCATION: "first allocation",
+    Reason.LIMIT_BREACHED: "a share was above its limit",
+    Reason.EXPOSURE_ZERO: "nothing may be deployed",
+    Reason.MEMBER_LEFT: "an agent with a share left the fleet",
+    Reason.MEMBER_JOINED: "an agent joined the fleet",
+    Reason.BELOW_FLOOR: "a share was below its floor",
+    Reason.THRESHOLD: "a large enough change of one share or of the reserve",
+    Reason.DERISK: "the reserve had to grow",
+    Reason.TURNOVER: "many shares had changed a little",
+    Reason.CUT_CEILING: "more was deployed than the ceiling allows",
+    Reason.CUT_EXPOSURE_ZERO: "nothing may be deployed",
+    Reason.CUT_DERISK: "exposure had to fall",
+    Reason.CUT_LIMIT: "a share was above its limit",
+    Reason.CUT_LAPSE: "an agent has lapsed or left the fleet",
+    Reason.RESTORE: "what was withheld is given back",
+    Reason.UNCHANGED: "what is wanted is what is published",
+    Reason.BELOW_THRESHOLD: "no change is worth a move",
+    Reason.COOLDOWN: "a move is wanted, and waits for the end of COOLDOWN",
+    Reason.CONFIRMING: "a move is wanted, and waits for CONFIRM_CYCLES",
+    Reason.STOPPED: "the STOP file is there",
+    Reason.PAUSED: "Guardian has paused the fleet",
+    Reason.OPERATOR_HOLD: "an operator's hold",
+    Reason.FILES_UNWRITABLE: "the allocation files cannot be written",
+    Reason.FETCH_FAILED: "the dashboard cannot be reached",
+    Reason.PAYLOAD_REFUSED: "the dashboard's answer cannot be used",
+    Reason.PAYLOAD_STALE: "the dashboard's metrics are stale",
+    Reason.PAYLOAD_FUTURE: "the dashboard's clock is ahead",
+    Reason.GUARDIAN_LOST: "the dashboard no longer sends Guardian's block",
+    Reason.TIMESTAMP_LOST: "the dashboard no longer sends a time stamp",
+    Reason.NO_AGENTS: "no agent reports",
+    Reason.FAULTY_MAJORITY: "most agents report faulty records",
+    Reason.MEMBERS_GONE: "half of the fleet or more stopped reporting at once",
+    Reason.INTERNAL_ERROR: "an unexpected error in the program",
+} | dict.fromkeys(GATE_REFUSALS, "the program's own check refused what it had decided")
+"""By reason, a clause."""
+
+_ACTS: Final[Mapping[Reason, str]] = {
+    Reason.STOPPED: "remove runtime/capital_governor.STOP when capital may move again",
+    Reason.FILES_UNWRITABLE: "see what keeps it from writing; agents still have the shares before",
+    Reason.FETCH_FAILED: "start the dashboard, or set NEOLIGHT_DASHBOARD_URL to where it is",
+    Reason.PAYLOAD_REFUSED: "see the dashboard's log, or correct NEOLIGHT_DASHBOARD_URL",
+    Reason.PAYLOAD_STALE: "the dashboard answers: restart what produces its metrics",
+    Reason.PAYLOAD_FUTURE: "set the clocks of this machine and the dashboard's",
+    Reason.GUARDIAN_LOST: "see why Guardian is silent, or `capital-governor accept`: that counts as not paused",
+    Reason.TIMESTAMP_LOST: "see the dashboard, or `capital-governor accept`: that counts as fresh",
+    Reason.NO_AGENTS: "see why no agent reports; `capital-governor accept` goes on without them",
+    Reason.FAULTY_MAJORITY: "see the agents' records; `capital-governor accept` goes on without them",
+    Reason.MEMBERS_GONE: "see why they are silent; `capital-governor accept` goes on without them",
+    Reason.INTERNAL_ERROR: "see the end of the log: this is a fault of the program, please report it",
+} | dict.fromkeys(GATE_REFUSALS, "none now, nothing moved: this is a fault of the program, please report it")
+_ENDS_BY_ITSELF: Final[Mapping[Reason, str]] = {
+    Reason.PAUSED: "it ends when Guardian lifts the pause (file and dashboard)",
+    Reason.OPERATOR_HOLD: "it ends as ordered, or with `capital-governor resume`",
+}
+_SAYS: Final = re.compile(r"the (pause file|payload) says: (.*)", re.DOTALL)
+
+
+def act_text(reason: Reason | None) -> tuple[bool, str]:
+    """Return whether a person must act on the state after a cycle, and how; why not where none must."""
+    if reason is None:
+        return False, ""
+    return reason in _ACTS, _ACTS.get(reason) or _ENDS_BY_ITSELF.get(reason, "")
+
+
+def percent_text(share: float) -> str:
+    """Return a share, 0..1, in percent with up to two digits: ``50%``, ``29.3%``, ``0.25%``."""
+    digits = 1 if abs(share) >= 0.01 else 2  # noqa: PLR2004 - one percent
+    text = f"{100 * share:.{digits}f}"
+    return f"{text.rstrip('0').rstrip('.') or '0'}%".replace("-0%", "0%")
+
+
+def change_text(old: float, new: float) -> str:
+    """Return the change of a share, 0..1: ``29.3 -> 14.6%``."""
+    return f"{percent_text(old).removesuffix('%')} -> {percent_text(new)}"
+
+
+def exposure_cause(exposure: Facts) -> str:
+    """Return what sets exposure, as ``exposure`` of the facts has it."""
+    by, raw = exposure.get("by"), exposure.get("raw")
+    if by is None:
+        return "nothing reduces it"
+    if by == OPERATOR:
+        who = signed(exposure["author"], exposure["until"], exposure["order_reason"]) if "author" in exposure else ""
+        return f"order `exposure --max {exposure['value']:g}` {who}".rstrip()
+    if by == MIN_RESERVE:
+        return f"MIN_RESERVE keeps {percent_text(1.0 - exposure['value'])}"
+    if by == DRAWDOWN:
+        said = "drawdown" if raw is None else f"drawdown {raw:g} %"
+    elif by == REGIME:
+        name = exposure.get("name")
+        risk = f"risk {exposure['value'] if raw is None else raw:g}"
+        said = f"market {name} ({risk})" if name and exposure.get("origin") != "last known" else f"market {risk}"
+    else:
+        said = str(by)
+    notes = {
+        "last known": ", last known: the dashboard does not send it now",
+        "stale payload": ", though its detector is silent",
+    }
+    return said + notes.get(exposure.get("origin", ""), "")
+
+
+def hold_cause(reason: Reason, facts: Facts) -> str:
+    """Return why nothing is decided, in one clause."""
+    detail = facts.get("hold", "")
+    if reason is Reason.PAUSED and (said := _SAYS.fullmatch(detail)):
+        why = "no reason given" if said[2] == "paused" else said[2]
+        return f"Guardian paused ({said[1]}): {why}"
+    if reason is Reason.OPERATOR_HOLD:
+        return detail.removeprefix("held ") or PLAIN[reason]
+    if reason in AGENT_HOLDS:
+        silent = sorted({**facts.get("absent", {}), **facts.get("faulty", {})})
+        return f"{PLAIN[reason]}: {names_text(silent)}" if silent else PLAIN[reason]
+    if reason in {Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST, Reason.STOPPED} or not detail:
+        return PLAIN[reason]
+    return f"{PLAIN[reason]}: {detail}"
+
+
+def move_cause(reason: Reason, facts: Facts, before: float | None, now: float) -> str:
+    """Return why shares changed, in one clause.
+
+    Args:
+        reason: of a move, cut or restore.
+        facts: of its cycle.
+        before: the exposure before, 0..1; None if nothing was published.
+        now: the exposure that it published.
+    """
+    exposure = facts.get("exposure", {})
+    moved = before is not None and now != before
+    fell_or_rose = f"exposure {change_text(before, now)}" if before is not None and moved else ""
+    if reason in {Reason.EXPOSURE_ZERO, Reason.CUT_EXPOSURE_ZERO, Reason.CUT_CEILING, Reason.CUT_DERISK}:
+        parts = [exposure_cause(exposure) if exposure.get("by") else PLAIN[reason], fell_or_rose]
+    elif reason in MOVES:
+        parts = [_move_cause(reason, facts, exposure, moved=moved), fell_or_rose]
+        if moved and exposure and "by" not in exposure:
+            parts = [fell_or_rose, "nothing reduces it now"]
+    elif reason in CUTS:
+        parts = [_cut_cause(reason, facts), fell_or_rose]
+    else:
+        parts = [PLAIN[reason]]
+    return ", ".join(filter(None, parts))
+
+
+def _move_cause(reason: Reason, facts: Facts, exposure: Facts, *, moved: bool) -> str:
+    trigger = facts.get("trigger", {})
+    subject = trigger.get("subject", "")
+    if reason in {Reason.THRESHOLD, Reason.DERISK, Reason.TURNOVER}:
+        if moved and exposure:
+            return exposure_cause(exposure)
+        return _score_change(trigger) or PLAIN[reason]
+    more = f" and {trigger['value'] - 1} more" if subject and trigger["value"] > 1 else ""
+    cap = "its cap"
+    if trigger.get("cap_by") == LimitSource.OPERATOR_CAP.value:
+        cap = f"the operator's cap {trigger['cap_detail']}".rstrip()
+    sentences = {
+        Reason.MEMBER_LEFT: f"{subject}{more} left the fleet",
+        Reason.MEMBER_JOINED: f"{subject}{more} joined the fleet",
+        Reason.LIMIT_BREACHED: f"{subject} was above {cap}",
+        Reason.BELOW_FLOOR: f"{subject} was below its floor",
+    }
+    return sentences.get(reason, PLAIN[reason]) if subject else PLAIN[reason]
+
+
+def _score_change(trigger: Facts) -> str:
+    """Return how the score of the agent with the largest change has changed since the last move."""
+    old, new = trigger.get("scores", (None, None))
+    agent = trigger.get("subject", "")
+    if agent in {"", RESERVE}:
+        return ""
+    if old is None or new is None or abs(new - old) < 0.005:  # noqa: PLR2004 - too little for two digits
+        return f"scores changed, most for {agent}"
+    return f"score of {agent} {'rose' if new > old else 'fell'} from {old:.2f} to {new:.2f}"
+
+
+def _cut_cause(reason: Reason, facts: Facts) -> str:
+    withheld: Mapping[Agent, tuple[str, str]] = facts.get("withheld", {})
+    said = []
+    for agent, (by, detail) in list(withheld.items())[:NAMED]:
+        lapsed = by == WithheldBy.LAPSED.value
+        said.append(f"{agent} has lapsed: no record for too long" if lapsed else f"{agent}: {by} {detail}".rstrip())
+    if len(withheld) > NAMED:
+        said.append(f"{len(withheld) - NAMED} more")
+    return ", ".join(said) or PLAIN[reason]
+
+
+def stay_cause(reason: Reason, facts: Facts) -> str:
+    """Return why a decided cycle moved nothing, with the largest change that it would like."""
+    trigger = facts.get("trigger", {})
+    if not trigger or reason is Reason.UNCHANGED:
+        return PLAIN[reason]
+    if reason in {Reason.COOLDOWN, Reason.CONFIRMING}:
+        return PLAIN[reason]
+    whose = f" ({trigger['subject']})" if trigger.get("subject") else ""
+    needs = percent_text(trigger["limit"] / WHOLE)
+    return f"the largest wanted change is {percent_text(trigger['value'] / WHOLE)}{whose}, a move needs {needs}"
+
+
+def names_text(agents: list[Agent]) -> str:
+    """Return names, NAMED at most."""
+    more = f" and {len(agents) - NAMED} more" if len(agents) > NAMED else ""
+    return ", ".join(agents[:NAMED]) + more

@@ -1,0 +1,177 @@
+"""Causes in plain words: each reason has some, none is told by its code, and figures are in percent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
+from capital_governor.wording.cause_texts import (
+    PLAIN,
+    act_text,
+    change_text,
+    exposure_cause,
+    hold_cause,
+    move_cause,
+    names_text,
+    percent_text,
+    stay_cause,
+)
+
+CODES = [reason.value for reason in Reason if "_" in reason.value]
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_words_without_a_code(reason: Reason) -> None:
+    """Without any facts, as of an older journal."""
+    said = [PLAIN[reason], act_text(reason)[1], hold_cause(reason, {}), stay_cause(reason, {})]
+    said += [move_cause(reason, {}, None, 1.0), move_cause(reason, {}, 1.0, 0.5)]
+    assert not [code for code in CODES for text in said if code in text]
+    assert all(said[2:])
+
+
+def test_who_must_act() -> None:
+    """A pause and an operator's hold end by others; after a decision nobody must act; other holds need somebody."""
+    assert {reason for reason in Reason if act_text(reason)[0]} == (
+        (HOLDS | GATE_REFUSALS) - {Reason.PAUSED, Reason.OPERATOR_HOLD}
+    )
+    assert act_text(Reason.PAUSED) == (False, "it ends when Guardian lifts the pause (file and dashboard)")
+    assert act_text(Reason.UNCHANGED) == act_text(None) == (False, "")
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        *((0.0, "0%"), (1.0, "100%"), (0.5, "50%"), (0.2931, "29.3%"), (0.3, "30%")),
+        *((0.0099, "0.99%"), (0.0025, "0.25%"), (0.00001, "0%"), (-0.05, "-5%"), (-0.00001, "0%"), (0.0996, "10%")),
+    ],
+)
+def test_percent(share: float, text: str) -> None:
+    """One digit, two below one percent; no digit that is 0."""
+    assert percent_text(share) == text
+
+
+def test_a_change() -> None:
+    """From and to, the sign once."""
+    assert change_text(0.2931, 0.146) == "29.3 -> 14.6%"
+
+
+@pytest.mark.parametrize(
+    ("exposure", "text"),
+    [
+        ({"value": 1.0}, "nothing reduces it"),
+        ({"value": 0.5, "by": "regime", "origin": "payload", "raw": 0.5, "name": "BEAR"}, "market BEAR (risk 0.5)"),
+        ({"value": 0.5, "by": "regime", "origin": "payload", "raw": 0.5}, "market risk 0.5"),
+        (
+            {"value": 0.5, "by": "regime", "origin": "last known"},
+            "market risk 0.5, last known: the dashboard does not send it now",
+        ),
+        (
+            {"value": 0.5, "by": "regime", "origin": "stale payload", "raw": 0.5, "name": "BEAR"},
+            "market BEAR (risk 0.5), though its detector is silent",
+        ),
+        ({"value": 0.25, "by": "drawdown", "origin": "payload", "raw": 20.0}, "drawdown 20 %"),
+        ({"value": 0.9, "by": "reserve", "origin": "setting"}, "MIN_RESERVE keeps 10%"),
+        (
+            {
+                "value": 0.3,
+                "by": "operator",
+                "origin": "order",
+                "author": "anna",
+                "until": None,
+                "order_reason": "night",
+            },
+            "order `exposure --max 0.3` by anna: night",
+        ),
+    ],
+)
+def test_what_sets_exposure(exposure: dict[str, Any], text: str) -> None:
+    """Market, drawdown, setting, order; and whether it is known now."""
+    assert exposure_cause(exposure) == text
+
+
+@pytest.mark.parametrize(
+    ("reason", "facts", "text"),
+    [
+        (Reason.PAUSED, {"hold": "the pause file says: paused"}, "Guardian paused (pause file): no reason given"),
+        (Reason.PAUSED, {"hold": "the payload says: Drawdown"}, "Guardian paused (payload): Drawdown"),
+        (Reason.OPERATOR_HOLD, {"hold": "held by anna: night"}, "by anna: night"),
+        (
+            Reason.FETCH_FAILED,
+            {"hold": "connection refused"},
+            "the dashboard cannot be reached: connection refused",
+        ),
+        (
+            Reason.MEMBERS_GONE,
+            {"hold": "2 of 3 members are gone at once, cycle 1 of 12", "absent": {"B": 0, "A": 0}},
+            "half of the fleet or more stopped reporting at once: A, B",
+        ),
+        (Reason.STOPPED, {"hold": "the STOP file exists"}, "the STOP file is there"),
+    ],
+)
+def test_what_holds(reason: Reason, facts: dict[str, Any], text: str) -> None:
+    """With the facts, but once only."""
+    assert hold_cause(reason, facts) == text
+
+
+def trigger(reason: str, **more: Any) -> dict[str, Any]:
+    return {"trigger": {"reason": reason, "value": 150_000, "limit": 100_000, **more}}
+
+
+REGIME = {"exposure": {"value": 0.5, "by": "regime", "origin": "payload", "raw": 0.5, "name": "BEAR"}}
+
+
+@pytest.mark.parametrize(
+    ("reason", "facts", "exposures", "text"),
+    [
+        (Reason.THRESHOLD, REGIME, (1.0, 0.5), "market BEAR (risk 0.5), exposure 100 -> 50%"),
+        (Reason.CUT_DERISK, REGIME, (0.8, 0.5), "market BEAR (risk 0.5), exposure 80 -> 50%"),
+        (Reason.THRESHOLD, {"exposure": {"value": 1.0}}, (0.5, 1.0), "exposure 50 -> 100%, nothing reduces it now"),
+        (
+            Reason.THRESHOLD,
+            REGIME | trigger("threshold", subject="A", scores=[0.25, 0.5]),
+            (0.5, 0.5),
+            "score of A rose from 0.25 to 0.50",
+        ),
+        (
+            Reason.THRESHOLD,
+            trigger("threshold", subject="A", scores=[None, 0.5]),
+            (0.5, 0.5),
+            "scores changed, most for A",
+        ),
+        (Reason.MEMBER_JOINED, {"trigger": {"value": 2, "subject": "A"}}, (1.0, 1.0), "A and 1 more joined the fleet"),
+        (
+            Reason.LIMIT_BREACHED,
+            {"trigger": {"value": 1, "subject": "A", "cap_by": "operator's cap", "cap_detail": "by anna: new"}},
+            (1.0, 1.0),
+            "A was above the operator's cap by anna: new",
+        ),
+        (
+            Reason.CUT_LIMIT,
+            {"withheld": {"A": ["operator's cap", "by anna: new"]}},
+            (1.0, 1.0),
+            "A: operator's cap by anna: new",
+        ),
+        (Reason.CUT_LAPSE, {"withheld": {"A": ["lapsed", ""]}}, (1.0, 1.0), "A has lapsed: no record for too long"),
+        (Reason.RESTORE, {}, (1.0, 1.0), "what was withheld is given back"),
+    ],
+)
+def test_what_moves(reason: Reason, facts: dict[str, Any], exposures: tuple[float, float], text: str) -> None:
+    """The cause comes before what it does to exposure."""
+    assert reason in MOVES | CUTS | {Reason.RESTORE}
+    assert move_cause(reason, facts, *exposures) == text
+
+
+def test_what_is_too_small_to_move() -> None:
+    """The largest wanted change, whose it is, and what a move needs."""
+    facts = {"trigger": {"value": 71_000, "limit": 100_000, "subject": "SmartTrader"}}
+    said = "the largest wanted change is 7.1% (SmartTrader), a move needs 10%"
+    assert stay_cause(Reason.BELOW_THRESHOLD, facts) == said
+    assert stay_cause(Reason.COOLDOWN, facts) == "a move is wanted, and waits for the end of COOLDOWN"
+
+
+def test_many_names() -> None:
+    """Five, and how many more."""
+    assert names_text(["A"]) == "A"
+    assert names_text(list("ABCDEFG")) == "A, B, C, D, E and 2 more"

@@ -203,9 +203,9 @@ def test_status_of_a_running_and_of_a_killed_governor(tmp_path: Path, dashboard:
     assert (running.json["state"], running.json["pid"]) == ("governing", daemon.process.pid)
     assert running.json["allocations"] == written["allocations"]
     assert plain.code == 0
-    assert plain.out.startswith("governing\n")
+    assert plain.out.startswith("Running, governing\nact        no action needed\n")
     assert re.search(rf"^last cycle \d s ago, by process {daemon.process.pid}$", plain.out, re.MULTILINE)
-    assert re.search(r"^SmartTrader +[0-9.]+%$", plain.out, re.MULTILINE)
+    assert re.search(r"^SmartTrader +[0-9.]+% +0\.3749 +[0-9.]+% +10\.00%$", plain.out, re.MULTILINE)
     assert (killed.code, killed.json["standing"], killed.json["alive"]) == (75, "dead", False)
 
 
@@ -213,7 +213,11 @@ def test_status_after_an_orderly_end(governed: Path) -> None:
     """A governor that has ended is not running, and was not killed; exit code 75."""
     said = call(governed, "status")
     assert said.code == 75
-    assert said.out.startswith("not running: it was ended\n")
+    assert re.match(
+        r"Stopped normally after its cycle at \d\d:\d\d UTC; agents keep their shares until [0-9: -]+ UTC\n"
+        r"act        start it again if capital is to be governed: `capital-governor run`\n",
+        said.out,
+    )
 
 
 @pytest.mark.parametrize(
@@ -282,8 +286,10 @@ def test_status_of_a_dead_governor_says_what_to_do_and_counts_in_words(
     )
     said = call(tmp_path, "status")
     assert said.code == 75
-    first, *rest = said.out.splitlines()
-    assert first == "NOT RUNNING, though nobody ended it: see the end of its log, then start it again"
+    first, act, telegram, *rest = said.out.splitlines()
+    assert re.fullmatch(r"CRASHED OR KILLED after its cycle at .* UTC; agents keep their shares until .* UTC", first)
+    assert act == "act        see the end of its log, then start it again: `capital-governor run`"
+    assert telegram == "act        correct what Telegram refuses: `capital-governor check --notify` shows it"
     assert rest == says
 
 

@@ -474,7 +474,7 @@ def test_what_is_withheld_is_shown(place: Place) -> None:
     assert found["withheld_ends"] == "the end of the order, or `capital-governor unlimit`"
     place.call("unlimit", "RangeTrader")
     assert "of its plan is withheld" not in place.call("once").out
-    assert re.search("^agent +share$", place.call("status").out, re.MULTILINE)
+    assert re.search("^agent +share +score +wants +to go +limit$", place.call("status").out, re.MULTILINE)
 
 
 def test_a_lapsed_agent_is_explained(place: Place) -> None:

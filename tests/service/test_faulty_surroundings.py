@@ -121,7 +121,7 @@ def look_as_a_reader(open_root: Path, dashboard: Dashboard) -> None:
     before = tree(open_root)
     status, limits, once = (ask(open_root, dashboard.url, name) for name in ("status", "limits", "once"))
     assert (status.code, status.err) == (75, "")
-    assert "ended" in status.out
+    assert "Stopped normally" in status.out
     assert (limits.code, limits.answer) == (0, ["No operator orders"])
     for words in (("once", "--dry-run"), ("show-config",), ("explain", "SmartTrader")):
         assert ask(open_root, dashboard.url, *words).code == 0, words
@@ -172,7 +172,7 @@ def test_a_read_only_root_with_writable_folders_is_governed(tmp_path: Path, dash
     assert files(tmp_path)["generation"] == 1
     for words in (("explain", "SmartTrader"), ("hold",), ("limits",), ("resume",)):
         assert said(*words).code == 0, words
-    assert (said("status").code, "ended" in said("status").out) == (75, True)  # none is running
+    assert (said("status").code, "Stopped normally" in said("status").out) == (75, True)  # none is running
 
 
 def test_a_root_that_is_read_only_all_through_can_be_looked_at(tmp_path: Path, dashboard: Dashboard) -> None:
@@ -185,7 +185,7 @@ def test_a_root_that_is_read_only_all_through_can_be_looked_at(tmp_path: Path, d
 
     for words in (("once", "--dry-run"), ("show-config",), ("explain", "SmartTrader"), ("limits",)):
         assert said(*words).code == 0, words
-    assert "ended" in said("status").out
+    assert "Stopped normally" in said("status").out
     check = json.loads(said("check", "--json").out)
     lock = tmp_path / "runtime" / "capital_governor.lock"
     assert check["runtime"] == f"{lock} is on a read-only file system: remount the file system writable"

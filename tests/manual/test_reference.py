@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from capital_governor import __version__, client
-from capital_governor.cli.status_command import STANDING
+from capital_governor.cli.status_page import STANDING
 from capital_governor.contracts import exit_codes
 from capital_governor.contracts.schema import SCHEMAS
 from capital_governor.core.hold import EXITS

@@ -80,6 +80,16 @@ def test_fields_of_the_json(session: dict[str, str], place: Place) -> None:
     status, written = place.json("status"), place.file("capital_governor_status.json")
     assert set(listed(section("reference", "Status file"))) == written.keys()
     assert set(names(after("`status --json` has the fields of the"))) == status.keys() - written.keys()
+    assert set(names(after("Each of `agents_now`"))) == status["agents_now"][0].keys()
+    told = flat(after("`exposure_now` has"))
+    for name in ("exposure_now", "next_move"):
+        part = told.partition(f"`{name}` has ")[2].partition("`next_move` has")[0]
+        assert status[name].keys() <= set(re.findall(r"`(\w+)`", part)), name
+    history, decisions = place.json("history"), place.json("decisions")
+    assert set(names(after("`history --json`:"))) == history.keys()
+    assert {"at", "until", "kind", "text"} <= history["events"][0].keys()
+    assert set(names(after("`decisions --json` has"))) == decisions["decisions"][0].keys()
+    assert decisions.keys() == {"since", "decisions"}
     assert set(names(after("`explain --json`:"))) == place.json("explain", "SmartTrader").keys()
     ordered = place.json("hold")
     assert set(names(after("An order with `--json`:"))) == ordered.keys() == place.json("resume").keys()

@@ -28,7 +28,7 @@ _PUBLISHED_BEFORE: Final = """SELECT doc FROM publications WHERE book = ? AND re
 _GAPS: Final = """SELECT at, later FROM (
         SELECT at, lead(at) OVER (ORDER BY at) AS later FROM cycles WHERE book = ? AND at >= ?) AS pairs
     WHERE later - at > ? ORDER BY at"""
-_ENDS: Final = "SELECT min(at), max(at) FROM cycles WHERE book = ?"
+_ENDS: Final = "SELECT (SELECT min(at) FROM cycles WHERE book = ?), (SELECT max(at) FROM cycles WHERE book = ?)"
 
 
 def turns(db: Driver, book: str, since: float, most: int) -> list[Turn]:
@@ -64,7 +64,7 @@ def gaps(db: Driver, book: str, since: float, longest: float) -> list[tuple[floa
 
 def first_and_last_at(db: Driver, book: str) -> tuple[float, float] | None:
     """Return the times of the oldest and the newest entry; None if there is none."""
-    ((first, last),) = db.rows(_ENDS, book)
+    ((first, last),) = db.rows(_ENDS, book, book)
     return None if first is None else (first, last)
 
 

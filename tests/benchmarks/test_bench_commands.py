@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,6 +16,7 @@ from typing import Final
 import pytest
 
 from tests.benchmarks.measures import Table, dashboard_apart, medians_in_turn
+from tests.rigs.night import whole_night
 
 pytestmark = pytest.mark.bench
 
@@ -48,3 +52,53 @@ def test_commands(table: Table, tmp_path: Path) -> None:
     table.add("start of Python alone", base, "s")
     for words, median in zip(COMMANDS, medians, strict=True):
         table.add(f"`{words.split()[0]}` as a whole command", median, "s", AIM_SECONDS)
+
+
+DAYS: Final = 347
+"""So many days of 288 cycles are 100,000 cycles."""
+LOOKS: Final = (
+    *("status", "history", "history SmartTrader", "decisions"),
+    *("history --since 9999d", "history SmartTrader --since 9999d", "decisions --since 9999d"),
+)
+
+
+def year(root: Path) -> None:
+    """Fill a journal with 100,000 cycles: each day has the events of one night, and then repeats its last cycle."""
+    night = whole_night(root)
+    plain = sqlite3.connect(root / "state" / "capital_governor.sqlite3")
+    names = [row[1] for row in plain.execute("PRAGMA table_info(cycles)") if row[1] != "seq"]
+    cycles = [dict(zip(names, row, strict=True)) for row in plain.execute(f"SELECT {', '.join(names)} FROM cycles")]  # noqa: S608 - own words
+    published = plain.execute("SELECT book, generation, at, reached, digest, doc FROM publications").fetchall()
+    plain.execute("DELETE FROM cycles")
+    plain.execute("UPDATE states SET published = NULL")
+    plain.execute("DELETE FROM publications")
+    fill = f"INSERT INTO cycles ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - own words
+    for day in range(DAYS):
+        earlier, first = 86_400.0 * (DAYS - 1 - day) + night.now - time.time(), day * len(published)
+        rows = [dict(cycle) for cycle in cycles]
+        rows += [cycles[-1] | {"at": cycles[-1]["at"] + 300.0 * n, "facts": None} for n in range(1, 289 - len(cycles))]
+        for row in rows:
+            row |= {"at": row["at"] - earlier, "published": row["published"] + first}
+            row["generation"] = None if row["generation"] is None else row["generation"] + first
+        plain.executemany(fill, [[*row.values()] for row in rows])
+        for book, generation, at, reached, digest, doc in published:
+            said = json.loads(zlib.decompress(doc)) | {"generation": generation + first, "at": at - earlier}
+            new = (book, generation + first, at - earlier, reached, digest, zlib.compress(json.dumps(said).encode(), 1))
+            insert = "INSERT INTO publications (book, generation, at, reached, digest, doc) VALUES (?, ?, ?, ?, ?, ?)"
+            plain.execute(insert, new)
+    plain.commit()
+    plain.close()
+
+
+def test_looks_at_a_long_journal(table: Table, tmp_path: Path) -> None:
+    """Each command as a whole on a journal of 100,000 cycles, of which one in 15 differs from the one before."""
+    environment = {"PATH": os.defpath, "PYTHONPYCACHEPREFIX": str(tmp_path / "cache")}
+    root = tmp_path / "root"
+    root.mkdir()
+    year(root)
+    program = ["-m", "capital_governor"]
+    measured = [partial(seconds, [*program, *words.split(), "--root", str(root)], environment) for words in LOOKS]
+    for each in measured:
+        each()
+    for words, median in zip(LOOKS, medians_in_turn(*measured, turns=5), strict=True):
+        table.add(f"`{words}` on 100,000 cycles", median, "s", AIM_SECONDS if "since" not in words else None)

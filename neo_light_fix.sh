@@ -120,7 +120,7 @@ ensure_venv() {
     "$python" -I "$ENVIRONMENT" prepare "$extra" || exit "$?"
 }
 
-# --- the program's commands, demo, test ----------------------------------------------------------------------------
+# --- the program's commands, test ----------------------------------------------------------------------------------
 
 names_a_root() {
     local argument
@@ -139,12 +139,6 @@ start_program() {
         export NEOLIGHT_ROOT=$PROJECT
     fi
     exec "$VENV/bin/python" -I -m capital_governor "$@"
-}
-
-# The demo uses neither the settings nor the root of the real governor, and writes only to .demo beside this file.
-show_demo() {
-    ensure_venv ''
-    exec "$VENV/bin/python" -I -m capital_governor demo "$@"
 }
 
 test_project() {
@@ -212,7 +206,7 @@ Without a command: keep the governor and the agents of .agents.sh running, in th
 
 The program's commands, for the root below; COMMAND --help has the options of each:
 
-  look     check, explain, limits, show-config, schema, docs
+  look     check, explain, history, decisions, limits, show-config, schema, docs
   order    hold, resume, accept, limit, unlimit, exposure, release
   govern   run, once, reload, hive
   try      demo: a simulated fleet in .demo, nothing real is touched
@@ -242,10 +236,9 @@ HELP
 main() {
     case ${1-} in
         '') supervisor supervise ;;
-        check | explain | limits | show-config | schema | docs) start_program "$@" ;;
+        check | explain | history | decisions | limits | show-config | schema | docs) start_program "$@" ;;
         hold | resume | accept | limit | unlimit | exposure | release) start_program "$@" ;;
-        run | once | reload | hive | --version) start_program "$@" ;;
-        demo) show_demo "${@:2}" ;;
+        run | once | reload | hive | demo | --version) start_program "$@" ;;
         test) test_project "${@:2}" ;;
         logs | restart) take_no_more_than 1 "$@" && supervisor "$@" ;;
         start | stop | status) take_no_more_than 0 "$@" && supervisor "$@" ;;

@@ -67,7 +67,7 @@ def test_every_room_is_in_contributing() -> None:
 
 def test_every_module_is_used() -> None:
     """Each is reached from what is started or imported from outside."""
-    starts = ("__main__", "client", "supervisor.__main__", "supervisor.keeper")
+    starts = ("__main__", "client", "supervisor.__main__", "supervisor.keeper", "service.governor_end")
     reached = set().union(*(reached_from(f"capital_governor.{start}") for start in starts))
     root = REPOSITORY / "capital_governor"
     modules = {str(path.relative_to(root)) for path in root.rglob("*.py") if path.name != "__init__.py"}

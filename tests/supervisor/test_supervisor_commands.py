@@ -367,7 +367,7 @@ def test_a_command_that_does_not_exist_is_refused(site: Site, line: str) -> None
         "if true; then echo up; fi",
         "time echo up",
         "2>x echo up",
-        "$PWD/helper",
+        '"$PWD/helper"',
         "exported",
     ],
 )

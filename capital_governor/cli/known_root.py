@@ -17,6 +17,7 @@ from capital_governor.contracts.exit_codes import CONFIGURATION
 from capital_governor.settings.faults import SettingsError
 from capital_governor.settings.sources import Place, find_place
 from capital_governor.settings.variables import ROOT
+from capital_governor.supervisor.root import Root, is_locked
 
 _MOST_ROOTS: Final = 5
 
@@ -53,8 +54,12 @@ def demand_dry_run(root: Path | None, where: Place) -> None:
 
 
 def had_governor(where: Place) -> bool:
-    """Return whether a root has a governor or had one, in a dry run too. Raises OSError."""
-    return any(_traces(Paths(where.root, dry_run), where.journal_path) for dry_run in (False, True))
+    """Return whether a root has a governor or had one, in a dry run too, or a supervisor that starts one.
+
+    Raises OSError.
+    """
+    found = any(_traces(Paths(where.root, dry_run), where.journal_path) for dry_run in (False, True))
+    return found or is_locked(Root(where.root).supervisor_lock)
 
 
 def _traces(paths: Paths, journal: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from capital_governor.contracts.exit_codes import CONFIGURATION
+from capital_governor.contracts.exit_codes import CONFIGURATION, TEMPORARY
 from tests.rigs.commands import CommandResult, call, command, environment, run_to_end, tree
 from tests.rigs.ordered_root import Place
 
@@ -47,6 +48,16 @@ def test_a_folder_without_a_governor(wrong: Path, words: str, more: tuple[str, .
         " file; nothing was changed"
     )
     assert last == f"capital-governor: to start a governor in {wrong} type `capital-governor run --root {wrong}`"
+
+
+def test_a_supervisor_that_has_just_started_will_have_a_governor(wrong: Path) -> None:
+    """Its governor takes a moment to leave a trace: that is a matter of time, exit code 75, and no wrong folder."""
+    (wrong / "runtime").mkdir()
+    with (wrong / "runtime/neo_light_fix.lock").open("w") as lock:
+        assert call(wrong, "status").code == CONFIGURATION
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = call(wrong, "status")
+    assert (said.code, said.out) == (TEMPORARY, "")
 
 
 def test_roots_that_can_be_seen_are_named(place: Place, wrong: Path, tmp_path: Path) -> None:

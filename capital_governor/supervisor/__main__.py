@@ -13,7 +13,7 @@ from pathlib import Path
 from capital_governor.supervisor.agents import Checkout
 from capital_governor.supervisor.commands import Commands
 from capital_governor.supervisor.messages import SupervisionError, note
-from capital_governor.supervisor.root import Root, read_settings
+from capital_governor.supervisor.root import Root, read_settings, typed_script
 
 
 def main() -> None:
@@ -27,12 +27,21 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        root, settings = Root(Path(os.environ["NEOLIGHT_ROOT"])), read_settings(os.environ)
+        path, settings = Path(os.environ["NEOLIGHT_ROOT"]), read_settings(os.environ)
+        root = Root(path, typed_script(Path(script), path, _folder_of(command)))
         commands = Commands(Checkout(Path(script).parent, bash), script, root, settings)
         raise SystemExit(_run(commands, command, arguments))
     except SupervisionError as error:
         note(str(error))
         raise SystemExit(error.code) from None
+
+
+def _folder_of(command: str) -> Path | None:
+    """Return the folder in which the reader of a command's messages types; None for those that go to a log."""
+    try:
+        return None if command in {"supervise", "_background", "_demo"} else Path.cwd()
+    except OSError:  # it is gone
+        return None
 
 
 def _run(commands: Commands, command: str, arguments: list[str]) -> int:

@@ -99,7 +99,7 @@ class Agents:
 
     def add_hive(self) -> None:
         """Add the hive if its setting is 1, before the operator's agents, which may need it."""
-        if hive_is_on(self._root.env_file):
+        if hive_is_on(self._root):
             self._add("hive", self._checkout.program("hive"))
             self._all.insert(1, self._all.pop())
 
@@ -160,13 +160,13 @@ class Agents:
         return list(zip(*(iter(calls),) * _WORDS, strict=True))
 
 
-def hive_is_on(env_file: Path) -> bool:
-    """Whether the hive's setting is 1: in the environment, else in ``.env``.
+def hive_is_on(root: Root) -> bool:
+    """Whether the hive's setting is 1: in the environment, else in the root's ``.env``.
 
     A setting that cannot be read is reported and counts as 0: the governor refuses this ``.env``, but the other agents
     must run.
     """
-    value, faults = os.environ.get(_HIVE, ""), list[str]()
+    env_file, value, faults = root.env_file, os.environ.get(_HIVE, ""), list[str]()
     if not value and os.path.lexists(env_file):
         from capital_governor.settings.dotenv import read_env_file  # noqa: PLC0415 - only needed with a .env
 
@@ -179,7 +179,7 @@ def hive_is_on(env_file: Path) -> bool:
     problem = "the line above says why" if faults else f"it is '{value}' and takes 0 or 1"
     note(
         f"whether to keep the hive cannot be told from {_HIVE} ({problem}), so it is not kept: put that right, then"
-        " 'neo_light_fix.sh restart'"
+        f" {root.typed('restart')}"
     )
     return False
 

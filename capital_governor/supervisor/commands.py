@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import signal
 import stat
 import subprocess
@@ -62,15 +61,15 @@ class Commands:
             max_bytes=self.settings.log_max_bytes,
             keep=self.settings.log_keep,
         )
-        news = None if demo else GovernorNews(self.checkout.python, self.root, self._typed(), messages.report)
+        news = None if demo else GovernorNews(self.checkout.python, self.root, self.root.script, messages.report)
         supervise(self.checkout, self.root, self.settings, agents, messages, news)
 
     def start(self) -> None:
         """Start a supervisor in the background; return when it runs. If one runs already, say so."""
         if (supervisor := self.root.running_supervisor()) is not None:
             note(
-                f"a supervisor runs on {self.root.path} already, pid {supervisor.pid}: 'neo_light_fix.sh status' shows"
-                " it, 'neo_light_fix.sh restart' starts all anew"
+                f"a supervisor runs on {self.root.path} already, pid {supervisor.pid}: {self.root.typed('status')}"
+                f" shows it, {self.root.typed('restart')} starts all anew"
             )
             return
         self._prepared()
@@ -116,7 +115,7 @@ class Commands:
         supervisor = self.root.running_supervisor()
         if supervisor is not None:
             lines = [("supervisor", f"running, pid {supervisor.pid}, since {date_text(supervisor.since)}")]
-            lines += [(standing.name, standing_text(standing)) for standing in supervisor.agents]
+            lines += [(standing.name, standing_text(standing, self.root.script)) for standing in supervisor.agents]
         else:
             lines = [("supervisor", ended_text(self.root)), *((agent.name, "stopped") for agent in self._known())]
         report = 0
@@ -127,7 +126,8 @@ class Commands:
         if ready:
             report = subprocess.run(self.checkout.program("status"), check=False).returncode  # noqa: S603 - our program
         else:
-            note("the environment is not ready, so the governor cannot be asked: 'neo_light_fix.sh start' makes it")
+            start = self.root.typed("start")
+            note(f"the environment is not ready, so the governor cannot be asked: {start} makes it")
         if supervisor is None:
             return NOT_RUNNING
         gave_up = any(standing.state == "gave-up" for standing in supervisor.agents)
@@ -142,11 +142,6 @@ class Commands:
         if not files:
             raise SupervisionError(USAGE, f"no agent is called {wanted}: there are {agents.names} {SCRIPT}")
         os.execvp("tail", ["tail", "-n", "20", "-F", "--", *map(str, files)])  # noqa: S606, S607 - tail is found on PATH
-
-    def _typed(self) -> str:
-        """Return the start of a command line of the script for this root, as it must be typed in any folder."""
-        script, root = shlex.quote(self.script), shlex.quote(str(self.root.path))
-        return script if self.root.path == self.checkout.folder else f"NEOLIGHT_ROOT={root} {script}"
 
     # --- shared steps ---------------------------------------------------------------------------------------------
 
@@ -178,9 +173,7 @@ class Commands:
     def _restart_one(self, agent: SupervisedAgent) -> None:
         root, name = self.root, agent.name
         if (supervisor := root.running_supervisor()) is None:
-            raise SupervisionError(
-                NOT_RUNNING, f"no supervisor runs on {root.path}: 'neo_light_fix.sh start' starts all"
-            )
+            raise SupervisionError(NOT_RUNNING, f"no supervisor runs on {root.path}: {root.typed('start')} starts all")
         before = _standing_of(supervisor, name)
         ask(root, supervisor.pid, agent)
         if (after := self._await_the_restart(supervisor.pid, name)) is not None and after.state == "running":
@@ -190,7 +183,9 @@ class Commands:
             raise SupervisionError(TRY_LATER, f"{name} was not restarted: {root.own_log} says why")
         if after.state != "running":
             code = PERMANENT if after.state == "gave-up" else TRY_LATER
-            raise SupervisionError(code, f"{name} was restarted and has ended again: {standing_text(after)}")
+            raise SupervisionError(
+                code, f"{name} was restarted and has ended again: {standing_text(after, root.script)}"
+            )
         note(f"{name} was restarted, pid {after.pid}")
 
     def _await_the_restart(self, supervisor_pid: int, name: str) -> AgentStanding | None:
@@ -205,7 +200,7 @@ class Commands:
                 raise SupervisionError(
                     TRY_LATER,
                     f"the supervisor (pid {supervisor_pid}) does not restart single agents: it hangs, or was started by"
-                    " an older version; 'neo_light_fix.sh restart' restarts all",
+                    f" an older version; {self.root.typed('restart')} restarts all",
                 )
             supervisor = self.root.running_supervisor()
             found = None if supervisor is None else _standing_of(supervisor, name)
@@ -218,7 +213,7 @@ class Commands:
                 return found
             if time.monotonic() >= done_by:
                 raise SupervisionError(
-                    TRY_LATER, f"{name} has not been restarted yet: 'neo_light_fix.sh status' shows it"
+                    TRY_LATER, f"{name} has not been restarted yet: {self.root.typed('status')} shows it"
                 )
             time.sleep(_POLL_SECONDS)
 
@@ -226,7 +221,7 @@ class Commands:
         root, log = self.root, self.root.own_log
         if is_locked(root.supervisor_lock):
             raise SupervisionError(
-                TRY_LATER, f"a supervisor runs on {root.path} already: 'neo_light_fix.sh status' shows it"
+                TRY_LATER, f"a supervisor runs on {root.path} already: {root.typed('status')} shows it"
             )
         with contextlib.ExitStack() as stack:
             try:
@@ -257,13 +252,13 @@ class Commands:
                 time.sleep(_POLL_SECONDS)
         note(
             f"the supervisor runs, pid {child.pid}; it writes to {log}, its agents to {root.path}/logs/NAME.log"
-            " ('neo_light_fix.sh logs' follows them, 'neo_light_fix.sh status' shows how they are)"
+            f" ({root.typed('logs')} follows them, {root.typed('status')} shows how they are)"
         )
         # Check the settings now, while the operator reads this; the governor would only log the errors.
         if self._checked_settings():
             note(
                 "so the governor does not govern; all other agents run. Put the setting right, then"
-                " 'neo_light_fix.sh restart'"
+                f" {root.typed('restart')}"
             )
 
     def _show_own_log(self, position: int) -> None:
@@ -280,7 +275,7 @@ class Commands:
         while is_locked(self.root.supervisor_lock) or is_locked(self.root.agents_lock):
             if time.monotonic() >= deadline:
                 raise SupervisionError(
-                    TRY_LATER, f"not all has ended yet on {self.root.path}: 'neo_light_fix.sh status' shows more"
+                    TRY_LATER, f"not all has ended yet on {self.root.path}: {self.root.typed('status')} shows more"
                 )
             time.sleep(_POLL_SECONDS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
@@ -114,10 +115,12 @@ class Root:
 
     Args:
         path: absolute.
+        script: the start of a command line for this root, as its user types it, see ``typed_script``.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, script: str = f"{SCRIPT}.sh") -> None:
         self.path = path
+        self.script = script
         self.env_file = path / ".env"
         self.own_log = path / "logs" / f"{SCRIPT}.log"
         self.state_file = path / "runtime" / f"{SCRIPT}.state"
@@ -125,6 +128,10 @@ class Root:
         """Held by the supervisor alone."""
         self.agents_lock = path / "runtime" / f"{SCRIPT}.agents.lock"
         """Held by the supervisor and its keepers, so that a new supervisor waits for the agents of a killed one."""
+
+    def typed(self, words: str) -> str:
+        """Return a command of the script as its user types it, in backticks."""
+        return f"`{self.script} {words}`"
 
     def prepare(self) -> None:
         """Make the folders of a supervisor. Raises SupervisionError if this user cannot write there."""
@@ -187,6 +194,20 @@ class Root:
         except (OSError, ValueError, TypeError):
             return None, ""
         return (found, start) if name == SCRIPT else (None, "")
+
+
+def typed_script(script: Path, root: Path, folder: Path | None = None) -> str:
+    """Return the start of a command line of the script for a root.
+
+    Args:
+        script: the script; a root that is not its folder goes in front, in NEOLIGHT_ROOT.
+        root: the root.
+        folder: where it is typed; None: anywhere.
+    """
+    below = folder is not None and script.is_relative_to(folder)
+    shown = f"./{script.relative_to(folder)}" if folder is not None and below else str(script)
+    other = "" if root == script.parent else f"NEOLIGHT_ROOT={shlex.quote(str(root))} "
+    return other + shlex.quote(shown)
 
 
 def is_locked(path: Path) -> bool:

@@ -6,13 +6,13 @@ import time
 from typing import Final
 
 from capital_governor.supervisor.endings import cause_of
-from capital_governor.supervisor.root import AgentStanding, Root
+from capital_governor.supervisor.root import SCRIPT, AgentStanding, Root
 
 _NO_CRASH: Final = {"0", "75", "143"}
 
 
-def standing_text(standing: AgentStanding) -> str:  # noqa: PLR0911 - one text for each state
-    """Return how an agent is."""
+def standing_text(standing: AgentStanding, script: str = f"{SCRIPT}.sh") -> str:  # noqa: PLR0911 - a text for each
+    """Return how an agent is; ``script`` is the start of a command line, as it is typed."""
     cause = cause_of(int(standing.exit_code)) if standing.exit_code.isdigit() else ""
     match standing.state:
         case "running":
@@ -23,7 +23,7 @@ def standing_text(standing: AgentStanding) -> str:  # noqa: PLR0911 - one text f
             ended = "ENDED" if standing.exit_code in _NO_CRASH else "CRASHED"
             return f"{ended} ({cause}); restarting in {seconds} s"
         case "gave-up":
-            return f"GAVE UP ({cause}) at {date_text(standing.since)}: see 'neo_light_fix.sh logs {standing.name}'"
+            return f"GAVE UP ({cause}) at {date_text(standing.since)}: see `{script} logs {standing.name}`"
         case "stopped" if standing.since != "0":
             return f"stopped at {date_text(standing.since)}"
         case "waiting":
@@ -41,7 +41,8 @@ def ended_text(root: Root) -> str:
         return "not running"
     if all(standing.state == "stopped" for standing in last.agents):
         return f"stopped normally at {date_text(max(standing.since for standing in last.agents))}"
-    return "CRASHED (killed, often out of memory, or the machine went down): 'neo_light_fix.sh start' starts all again"
+    start = root.typed("start")
+    return f"CRASHED (killed, often out of memory, or the machine went down): {start} starts all again"
 
 
 def date_text(seconds: str) -> str:

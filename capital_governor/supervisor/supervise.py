@@ -57,7 +57,7 @@ def supervise(
     os.environ["PWD"] = str(root.path)
     supervisor_lock, agents_lock = root.open_locks()
     if not lock(supervisor_lock, root.supervisor_lock, patience_seconds=_LOOKERS_SECONDS):
-        raise SupervisionError(TRY_LATER, f"another supervisor runs on {root.path}: 'neo_light_fix.sh status' shows it")
+        raise SupervisionError(TRY_LATER, f"another supervisor runs on {root.path}: {root.typed('status')} shows it")
     if not lock(agents_lock, root.agents_lock, patience_seconds=0):
         messages.report("waiting for the agents of a supervisor that was killed to end")
         if not lock(agents_lock, root.agents_lock, patience_seconds=settings.patience_seconds + 1):
@@ -186,7 +186,7 @@ class Supervisor:
             forget(request_path(self._root, agent.name))
 
     def _restart(self, agent: SupervisedAgent) -> None:
-        self._report(f"{agent.name} is restarted, as asked by 'neo_light_fix.sh restart {agent.name}'")
+        self._report(f"{agent.name} is restarted, as asked by restart {agent.name}")
         kept = next((kept for kept in self._kept if kept.agent.name == agent.name), None)
         if kept is None:
             kept = KeptAgent(agent, self._settings.backoff_seconds, int(time.time()))
@@ -234,7 +234,7 @@ class Supervisor:
             self._tell_end(kept, None)
             self._report(
                 f"{name} gave up with exit code {kept.exit_code} (a person must mend its configuration, see"
-                f" {kept.agent.log}): it is not started again before 'neo_light_fix.sh restart'"
+                f" {kept.agent.log}): it is not started again before {self._root.typed('restart')}"
             )
             return
         now, seconds = time.monotonic(), kept.wait_seconds

@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import socket
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from capital_governor.settings.load import load
+from capital_governor.supervisor.root import typed_script
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.supervised import Site
 
@@ -126,7 +128,9 @@ def test_status_is_a_watchdog(site: Site) -> None:
     wait_until(lambda: "a gave up" in site.log("neo_light_fix"))
     shown = site.run("status")
     assert shown.code == 78
-    assert re.search(r"^a +GAVE UP \(exit 78: a person must act\) at .*logs a'$", shown.out, flags=re.MULTILINE)
+    assert re.search(
+        r"^a +GAVE UP \(exit 78: a person must act\) at .* see `(.*) logs a`$", shown.out, flags=re.MULTILINE
+    )
     site.agents(UP)
     site.run("restart")
     assert site.run("status").code == 0
@@ -254,12 +258,35 @@ def test_restart_finds_what_is_wrong_before_it_stops_anything(
 
 
 def test_restart_of_one_agent_without_a_supervisor(site: Site) -> None:
-    """There is nothing to restart: exit code 3, as of status, and nothing is left to be obeyed later."""
+    """There is nothing to restart: exit code 3, as of status, and nothing is left to be obeyed later.
+
+    The command in the hint works as printed, whatever the environment has meanwhile.
+    """
     site.agents(UP)
     refused = site.run("restart", "up")
     assert refused.code == 3
-    assert f"no supervisor runs on {site.root}: 'neo_light_fix.sh start' starts all" in refused.err
+    start = f"NEOLIGHT_ROOT='{site.root}' './pro ject/neo_light_fix.sh' start"
+    assert f"no supervisor runs on {site.root}: `{start}` starts all" in refused.err
     assert list((site.root / "runtime").iterdir()) == []
+    environment = site.environment() | {"NEOLIGHT_ROOT": "/"}
+    subprocess.run(["/bin/bash", "-c", start], cwd=site.home, env=environment, check=True, capture_output=True)
+    site.pid("up")
+    site.run("stop")
+
+
+@pytest.mark.parametrize(
+    ("root", "folder", "typed"),
+    [
+        ("/a b", "/a b", "./neo_light_fix.sh"),
+        ("/a b", "/", "'./a b/neo_light_fix.sh'"),
+        ("/a b", None, "'/a b/neo_light_fix.sh'"),
+        ("/r s", "/c", "NEOLIGHT_ROOT='/r s' '/a b/neo_light_fix.sh'"),
+    ],
+)
+def test_a_hint_is_what_must_be_typed(root: str, folder: str | None, typed: str) -> None:
+    """Anywhere in full, below the folder with ./, and with the root where that is not the script's folder."""
+    shown = typed_script(Path("/a b/neo_light_fix.sh"), Path(root), None if folder is None else Path(folder))
+    assert shown == typed
 
 
 def test_a_request_of_another_user_is_not_obeyed(site: Site) -> None:

@@ -39,7 +39,14 @@ def test_every_command_of_the_program_is_forwarded() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("limits",), ("history", "--since", "2d"), ("hold", "--for", "2h", "--reason", "two words"), ("reload",), ("check", "--json"), ("--version",)],
+    [
+        ("limits",),
+        ("history", "--since", "2d"),
+        ("hold", "--for", "2h", "--reason", "two words"),
+        ("reload",),
+        ("check", "--json"),
+        ("--version",),
+    ],
 )
 def test_a_command_is_forwarded_with_the_scripts_root(machine: Machine, words: tuple[str, ...]) -> None:
     """Its arguments and its exit code are unchanged; the root is the script's folder, or what the environment says."""

@@ -61,9 +61,8 @@ def main() -> None:
         raise SystemExit(0)
     values, root = found.values, found.values["root"]
     paths, hide = Paths(root), Redaction(_secrets(values)).hide
-    end = GovernorEnd(
-        given.at, given.exit_code, given.restart_seconds, hide(_last_line(given.log)), _valid_until(paths.status)
-    )
+    last_line, (valid_until, reserve) = hide(_last_line(given.log)), _published(paths.status)
+    end = GovernorEnd(given.at, given.exit_code, given.restart_seconds, last_line, valid_until, reserve)
     text = hide(ended_text(end, fleet_name(values["name"], root), given.command))
     notice = new_notice(text, given.at, key=f"governor-end-{given.at:.3f}-{given.exit_code}")
     telegram = Telegram(
@@ -145,13 +144,14 @@ def _last_line(log: Path) -> str:
     return clean(next((line.strip() for line in reversed(lines) if line.strip()), ""), _LAST_LINE_CHARACTERS)
 
 
-def _valid_until(status: Path) -> float | None:
-    """Return until when the status file counts the governor as alive, seconds since 1970 UTC; None if unknown."""
+def _published(status: Path) -> tuple[float | None, float | None]:
+    """Return until when the status file counts the governor as alive, and the reserve; None: unknown."""
     try:
-        found = read_instant(json.loads(read_bounded(status) or b"{}").get("valid_until"))
+        document = json.loads(read_bounded(status) or b"{}")
+        until, reserve = read_instant(document.get("valid_until")), document.get("reserve")
     except (OSError, ValueError, AttributeError):
-        return None
-    return None if found is None else found.earliest
+        return None, None
+    return None if until is None else until.earliest, reserve if isinstance(reserve, float) else None
 
 
 def _secrets(values: Mapping[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from capital_governor.adapters import logs
 from capital_governor.adapters.process_identity import start_of
 from capital_governor.service.disk_thread import Disk
 from capital_governor.service.event_log import write_line
+from capital_governor.service.sender import sender_of
 from capital_governor.service.settings_record import SettingsRecord, texts_of
 from capital_governor.settings.faults import SettingsError
 from capital_governor.settings.load import Settings, load
@@ -69,7 +70,7 @@ class Reloads:
         """Tell the operator of the settings that were taken, now that a governor runs with them."""
         changed, self._changed = self._changed, ()
         if changed:
-            self._tell(settings_changed_text(changed, self._in_force.fleet_name, time.time()))
+            self._tell(settings_changed_text(changed, sender_of(self._in_force), time.time()))
         await self._record("in force", changed)
 
     async def go_back(self, settings: Settings, problem: str) -> None:
@@ -106,7 +107,7 @@ class Reloads:
     async def _refuse(self, problems: Sequence[str]) -> None:
         for problem in problems:
             write_line(self._log, LogEvent.SETTINGS_REFUSED.line(problem=problem))
-        self._tell(settings_refused_text(problems, self._in_force.fleet_name, time.time()))
+        self._tell(settings_refused_text(problems, sender_of(self._in_force), time.time()))
         await self._record("refused", problems)
 
     async def _record(self, outcome: str, lines: Sequence[str]) -> None:

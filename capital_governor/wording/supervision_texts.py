@@ -1,16 +1,23 @@
-"""The messages about a governor that has ended, and that governs again. Pure."""
+"""The messages about a governor that has ended, and that is back. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from capital_governor.supervisor.endings import cause_of
+from capital_governor.wording.message_form import (
+    BEGINS,
+    OVER,
+    Sender,
+    duration_text,
+    moment_text,
+    percent_text,
+    sentence,
+)
 
-GAVE_UP: Final = 78
-_MINUTE: Final = 60.0
-_HOUR: Final = 3_600.0
+GAVE_UP: Final = "🛑"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,7 @@ class GovernorEnd:
         restart_seconds: after which it is started again; None: it is not.
         said: the last line of its log; empty if unknown.
         valid_until: until when agents count it as alive, in seconds since 1970 UTC; None if unknown.
+        reserve: the part of all capital that no agent has, 0..1; None if unknown.
     """
 
     at: float
@@ -30,6 +38,7 @@ class GovernorEnd:
     restart_seconds: float | None
     said: str = ""
     valid_until: float | None = None
+    reserve: float | None = None
 
 
 def ended_text(end: GovernorEnd, fleet: str, command: str) -> str:
@@ -40,22 +49,8 @@ def ended_text(end: GovernorEnd, fleet: str, command: str) -> str:
         fleet: whose governor.
         command: the start of a command line of ``neo_light_fix.sh``, as it must be typed.
     """
-    cause = cause_of(end.exit_code)
-    if end.restart_seconds is None:
-        lines = [f"🛑 The governor gave up ({cause}). It is not started again."]
-    else:
-        lines = [
-            f"⚠️ The governor ended ({cause}).",
-            f"It is started again in {end.restart_seconds:g} s. You get a message when it governs again.",
-        ]
-    if end.said:
-        lines.append(f"Its last line: {end.said}")
-    lines.append(_shares_line(end))
-    if end.restart_seconds is None:
-        lines += ["Act: see what is wrong, put it right, restart:", f"{command} check", f"{command} restart"]
-    else:
-        lines += ["No action needed, unless that message does not come. Then:", f"{command} logs capital_governor"]
-    return "\n".join([*lines, _signature(fleet, end.at)])
+    icon = GAVE_UP if end.restart_seconds is None else BEGINS
+    return Sender(fleet).message(icon, end.at, _ended_lines(end, command))
 
 
 def returned_text(ended_at: float, exit_code: int, now: float, fleet: str) -> str:
@@ -67,36 +62,34 @@ def returned_text(ended_at: float, exit_code: int, now: float, fleet: str) -> st
         now: the time, likewise.
         fleet: whose governor.
     """
-    return "\n".join(
-        [
-            f"✅ The governor governs again, after {_duration(now - ended_at)}.",
-            f"It had ended at {_clock(ended_at)} ({cause_of(exit_code)}).",
-            "Shares move again as it decides. No action needed.",
-            _signature(fleet, now),
-        ]
+    lines = (
+        f"The governor is back after {duration_text(now - ended_at)}: it has completed a cycle.",
+        f"It had ended at {moment_text(ended_at, now)} ({cause_of(exit_code)}).",
+        "Shares move again as it decides. No action needed.",
     )
+    return Sender(fleet).message(OVER, now, lines)
 
 
-def _shares_line(end: GovernorEnd) -> str:
-    if end.valid_until is None or end.valid_until <= end.at:
-        return "Shares stay as they are, and nobody cuts them while it is gone."
-    return (
-        f"Shares stay as they are, and nobody cuts them while it is gone. Agents count it as dead from"
-        f" {_clock(end.valid_until)} on."
-    )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < _MINUTE:
-        return f"{max(0.0, seconds):.0f} s"
-    if seconds < 2 * _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    return f"{seconds / _HOUR:.1f} h"
-
-
-def _clock(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%H:%M} UTC"
-
-
-def _signature(fleet: str, at: float) -> str:
-    return f"{fleet} · {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
+def _ended_lines(end: GovernorEnd, command: str) -> Iterator[str]:
+    cause = cause_of(end.exit_code)
+    if end.restart_seconds is None:
+        yield f"The governor gave up ({cause}). It is not started again by itself."
+    else:
+        yield f"The governor ended ({cause})."
+    if end.said:
+        yield f"Its last line: {end.said}"
+    shares = ""
+    if end.reserve is not None:
+        shares = f": {percent_text(1.0 - end.reserve)} deployed, {percent_text(end.reserve)} in reserve"
+    yield f"Shares stay as they are{shares}. While it is gone, no pause and no risk cut is seen."
+    if end.valid_until is not None and end.valid_until > end.at:
+        until = moment_text(end.valid_until, end.at)
+        yield f"From {until} on, agents count it as dead and use their fallback."
+    if end.restart_seconds is None:
+        yield "Act: see what is wrong, correct it, restart:"
+        yield f"{command} check"
+        yield f"{command} restart capital_governor"
+    else:
+        yield sentence(f"It is started again in {end.restart_seconds:g} s, with a message when it is back")
+        yield "No action needed, unless that message does not come. Then see why:"
+        yield f"{command} logs capital_governor"

@@ -23,6 +23,7 @@ from tests.rigs.dashboard import Dashboard, fresh
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
 from tests.rigs.raw_server import Connection
 
+SCRIPT = Path(__file__).resolve().parents[2] / "neo_light_fix.sh"
 OTHER_TOKEN = TOKEN[:-1] + "1"
 
 
@@ -59,7 +60,7 @@ def test_new_settings_are_taken_over_and_told(root: Path, dashboard: Dashboard) 
             wait_until(lambda: settings_not_in_force(Paths(root)) == ())
             assert read_record(record_path(root / "runtime")).outcome == "in force"  # type: ignore[union-attr]
             daemon.says("Setting changed: CAPITAL_GOVERNOR_THRESHOLD: 0.3 -> 0.2")
-            wait_until(lambda: any(text.startswith("🔧 Settings changed: 2 settings\n") for text in api.taken))
+            wait_until(lambda: any("\nSettings changed: 2 settings.\n" in text for text in api.taken))
             daemon.end()
     (told,) = [text for text in api.taken if text.startswith("🔧")]
     assert "CAPITAL_GOVERNOR_THRESHOLD: 0.3 -> 0.2\nThey count from the next cycle on." in told
@@ -78,10 +79,12 @@ def test_wrong_settings_change_nothing(root: Path, dashboard: Dashboard, *, by_h
             configure(root, api, CAPITAL_GOVERNOR_THRESHOLD="nan")
             if by_hand:
                 daemon.process.send_signal(signal.SIGHUP)
-                wait_until(lambda: any(text.startswith("⚠️ Settings not changed: .env is wrong") for text in api.taken))
-                told = next(text for text in api.taken if text.startswith("⚠️ Settings not changed"))
+                wait_until(
+                    lambda: any("\nSettings not changed: .env is wrong (1 problem).\n" in text for text in api.taken)
+                )
+                told = next(text for text in api.taken if "Settings not changed" in text)
                 assert "CAPITAL_GOVERNOR_THRESHOLD=nan (.env)" in told
-                assert "Act: put .env right, then `./neo_light_fix.sh reload`." in told
+                assert told.endswith(f"\nAct: correct .env, then:\n{SCRIPT} reload --root {root}")
                 wait_until(lambda: (found := read_record(path)) is not None and found.outcome == "refused")
             else:
                 refused = reload(root)

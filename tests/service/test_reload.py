@@ -18,7 +18,7 @@ from capital_governor.service.reload import changes
 from tests.rigs.bot_api import BotApi
 from tests.rigs.cycle_rig import locked, settings_of
 from tests.rigs.daemon import Daemon, entries
-from tests.rigs.dashboard import Dashboard, fresh, record
+from tests.rigs.dashboard import Dashboard, fixed, fresh, record
 from tests.rigs.patience import wait_until
 from tests.rigs.preludes import IMPATIENT_JOURNAL
 from tests.rigs.raw_server import hang
@@ -54,6 +54,41 @@ def test_a_changed_setting_counts_from_the_next_cycle(root: Path, dashboard: Das
         assert daemon.log.read_text().count("Setting changed") == 1
         assert daemon.log.read_text().count("Starting Capital Governor") == 1
         daemon.end()
+
+
+def test_the_journal_has_the_settings_of_each_cycle(root: Path, dashboard: Dashboard) -> None:
+    """Also without Telegram: the rules before the change and after it, each with the cycles that they decided."""
+    configure(root, CAPITAL_GOVERNOR_THRESHOLD="0.3")
+    with Daemon(root, dashboard.url, interval=0.2) as daemon:
+        daemon.says("Allocations saved")
+        configure(root, CAPITAL_GOVERNOR_THRESHOLD="0.2", CAPITAL_GOVERNOR_MAX_STEP="0.5")
+        hang_up(daemon, "Start: resumed at generation 1")
+        wait_until(lambda: entries(root)[-1].rules.threshold == 0.2)
+        daemon.end()
+    used = [(entry.rules.threshold, entry.rules.max_step) for entry in entries(root)]
+    assert sorted(set(used), key=used.index) == [(0.3, 1.0), (0.2, 0.5)]
+
+
+def test_name_chat_and_delays_of_messages_count(root: Path, dashboard: Dashboard) -> None:
+    """What happened before the reload is told after it as the new settings have it: when, where and in whose name."""
+    with BotApi() as before, BotApi() as after:
+        own = {"CAPITAL_GOVERNOR_NAME": "old fleet", "CAPITAL_GOVERNOR_ALERT_ERROR": "1000"}
+        configure(root, **before.environment, **own)
+        with Daemon(root, dashboard.url, interval=0.2) as daemon:
+            before.wait_for(1)
+            dashboard.next(fixed({}, status="500 Oops"))
+            daemon.says("HTTP 500")
+            dashboard.wait_for(len(dashboard.asked) + 3)
+            own = {"CAPITAL_GOVERNOR_NAME": "new fleet", "CAPITAL_GOVERNOR_ALERT_ERROR": "0"}
+            configure(root, **(after.environment | {"TELEGRAM_BOT_TOKEN": TOKEN}), **own)
+            daemon.process.send_signal(signal.SIGHUP)
+            told = after.wait_for(2)
+            daemon.end()
+    assert [text.split(" · ")[0] for text in told] == ["🔧 new fleet", "⚠️ new fleet"]
+    assert "CAPITAL_GOVERNOR_NAME: old fleet -> new fleet\n" in told[0]
+    assert told[1].splitlines()[1].startswith("The dashboard has answered with errors for ")
+    assert {path.partition("/sendMessage")[0] for path in after.asked} == {f"/bot{TOKEN}"}
+    assert [text.splitlines()[-1].split(" · ")[0] for text in before.taken] == ["old fleet"]
 
 
 def test_new_settings_wait_while_the_journal_is_lost(root: Path, dashboard: Dashboard) -> None:

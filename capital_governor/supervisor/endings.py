@@ -8,7 +8,11 @@ from typing import Final
 _BEYOND: Final = 128
 """A shell and the keeper add this to the number of the signal that ended a process."""
 
+UNSEEN: Final = -1
+"""In place of an exit code: nobody saw how the process ended."""
+
 _WORDS: Final = {
+    UNSEEN: "its supervisor was killed, or the machine went down",
     0: "by itself, exit 0",
     75: "exit 75: it cannot work now",
     78: "exit 78: a person must act",
@@ -23,7 +27,7 @@ _WORDS: Final = {
 
 
 def cause_of(exit_code: int) -> str:
-    """Return why a process ended, in a clause with its exit code (0..255)."""
+    """Return why a process ended, in a clause with its exit code (0..255, or ``UNSEEN``)."""
     if (words := _WORDS.get(exit_code)) is not None:
         return words
     if exit_code - _BEYOND in set(signal.Signals):

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from capital_governor.supervisor.endings import UNSEEN
 from capital_governor.supervisor.messages import PERMANENT
 from capital_governor.supervisor.root import Root
 
@@ -35,10 +36,23 @@ class GovernorNews:
 
     def __init__(self, python: str, root: Root, command: str, report: Callable[[str], object]) -> None:
         self._python = python
+        self._root = root
         self._marker = root.state_file.with_name("capital_governor_end.json")
+        self._status = root.state_file.with_name("capital_governor_status.json")
         self._command = command
         self._report = report
         self._senders: list[subprocess.Popen[bytes]] = []
+
+    def begin(self) -> None:
+        """Mark the end of a governor whose supervisor was killed, so that the next one tells that it is back."""
+        last = self._root.last_supervisor()
+        if last is None or all(standing.state == "stopped" for standing in last.agents):
+            return
+        try:
+            written = self._status.stat().st_mtime
+        except OSError:  # it has completed no cycle
+            return
+        self._mark(written, UNSEEN)
 
     def ended(self, exit_code: int, log: Path, restart_seconds: float | None) -> None:
         """Tell that the governor has just ended; it is started again after ``restart_seconds``, None: never."""
@@ -73,8 +87,8 @@ class GovernorNews:
             known = json.loads(self._marker.read_bytes())
             first, told = float(known["at"]), int(known["exit_code"])
         except (OSError, ValueError, KeyError, TypeError):
-            first, told = at, -1
-        news = told == -1 or (exit_code == PERMANENT != told)
+            first, told = at, None
+        news = told is None or (exit_code == PERMANENT != told)
         if news:
             new = self._marker.with_name(f".{self._marker.name}.new")
             try:

@@ -64,6 +64,8 @@ def supervise(
             raise SupervisionError(
                 TRY_LATER, f"the agents of a supervisor that was killed still run on {root.path}: try again later"
             )
+    if news is not None:
+        news.begin()
     try:
         Supervisor(checkout, root, settings, agents, messages, agents_lock, news).run()
     finally:

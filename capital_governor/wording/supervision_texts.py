@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from capital_governor.supervisor.endings import cause_of
+from capital_governor.supervisor.endings import UNSEEN, cause_of
 from capital_governor.wording.message_form import (
     BEGINS,
     OVER,
@@ -57,14 +57,15 @@ def returned_text(ended_at: float, exit_code: int, now: float, fleet: str) -> st
     """Return the message that the governor has completed a cycle again.
 
     Args:
-        ended_at: when it had ended, in seconds since 1970 UTC.
-        exit_code: with which it had ended.
+        ended_at: when it had ended, or was last seen alive, in seconds since 1970 UTC.
+        exit_code: with which it had ended; ``UNSEEN``: that was not seen.
         now: the time, likewise.
         fleet: whose governor.
     """
+    known = "It was last seen" if exit_code == UNSEEN else "It had ended"
     lines = (
         f"The governor is back after {duration_text(now - ended_at)}: it has completed a cycle.",
-        f"It had ended at {moment_text(ended_at, now)} ({cause_of(exit_code)}).",
+        f"{known} at {moment_text(ended_at, now)} ({cause_of(exit_code)}).",
         "Shares move again as it decides. No action needed.",
     )
     return Sender(fleet).message(OVER, now, lines)

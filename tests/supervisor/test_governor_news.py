@@ -163,3 +163,48 @@ def test_without_telegram_nobody_is_told(site: Site) -> None:
     wait_until(lambda: not (site.root / "runtime/capital_governor_end.json").exists())
     site.run("stop")
     assert "operator" not in site.log("neo_light_fix")
+
+
+def test_a_supervisor_that_was_killed(site: Site, api: BotApi) -> None:
+    """Nobody can tell then; the governor of the next start does, once, since when it was gone."""
+    configure(site.root, api)
+    site.run("start")
+    wait_until(lambda: "Allocations saved" in site.log("capital_governor"))
+    os.kill(site.supervisors()[0], signal.SIGKILL)
+    wait_until(lambda: site.processes() == {})
+    assert about_it(api) == []
+    site.run("start")
+    wait_until(lambda: about_it(api))
+    site.run("restart")
+    wait_until(lambda: site.log("capital_governor").count("Start: ") == 3)
+    site.run("stop")
+    (back,) = about_it(api)
+    assert re.search(
+        r"\nThe governor is back after [0-9]+ (s|min): it has completed a cycle\.\n"
+        r"It was last seen at \d\d:\d\d UTC \(its supervisor was killed, or the machine went down\)\.\n",
+        back,
+    )
+
+
+def test_a_supervisor_that_was_killed_while_a_message_waits(site: Site, api: BotApi) -> None:
+    """What its sender could not send is in the journal; the next governor sends it and that it is back, each once."""
+    configure(site.root, api)
+    site.run("start")
+    wait_until(lambda: "Allocations saved" in site.log("capital_governor"))
+    wait_until(lambda: len(api.taken) == 1)
+    api.next(bad_gateway)
+    site.govern("exit 1")
+    os.kill(site.pid("capital_governor"), signal.SIGKILL)
+    wait_until(lambda: "cannot be sent yet" in site.log("neo_light_fix"))
+    os.kill(site.supervisors()[0], signal.SIGKILL)
+    wait_until(lambda: site.processes() == {})
+    ((ended, state),) = stored(site)
+    assert state == "pending"
+    api.next(ok)
+    site.govern(None)
+    site.run("start")
+    wait_until(lambda: len(about_it(api)) == 2)
+    site.run("stop")
+    assert about_it(api)[0] == ended
+    assert "The governor is back after " in about_it(api)[1]
+    assert [state for _, state in stored(site)] == ["sent", "sent"]

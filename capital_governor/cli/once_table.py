@@ -15,6 +15,7 @@ from capital_governor.core.hold import EXITS
 from capital_governor.core.model import WHOLE, Agent, Rules
 from capital_governor.core.trace import Decision
 from capital_governor.service.standing import Outcome
+from capital_governor.wording.cause_texts import percent_text
 from capital_governor.wording.log_lines import fleet_range_line
 from capital_governor.wording.reason_texts import message, reason_kind, waiting_text
 from capital_governor.wording.withheld_texts import cause_text
@@ -169,11 +170,11 @@ def _exposure_texts(document: Mapping[str, Any]) -> list[str]:
     """Return the published exposure, and this cycle's if it differs, with its cause."""
     published, now = document["published_exposure"], document["exposure"]
     if now is None:
-        return [] if published is None else [f"exposure {published:.4g}"]
-    by = f"set by {document['exposure_by']}" if now < 1.0 else "lowered by nothing"
+        return [] if published is None else [f"exposure {percent_text(published)}"]
+    by = f"set by {document['exposure_by']}" if now < 1.0 else "nothing reduces it"
     if published is None or published == now:
-        return [f"exposure {now:.4g}", by]
-    return [f"exposure {published:.4g}", f"this cycle's {now:.4g}", by]
+        return [f"exposure {percent_text(now)}", by]
+    return [f"exposure {percent_text(published)}", f"this cycle's {percent_text(now)}", by]
 
 
 def _cells(row: Mapping[str, Any]) -> dict[str, Cell]:

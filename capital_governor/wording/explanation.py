@@ -112,9 +112,9 @@ def hold_cut_lines(agent: Agent, before: State, rules: Rules, decision: Decision
 def _exposure_lines(decision: Decision) -> Iterator[str]:
     trace = decision.trace
     if trace.multipliers:
-        each = ", ".join(f"{m.name} {m.value:.6g} ({m.origin})" for m in trace.multipliers)
-        by = f"set by {trace.exposure_by}: the smallest of" if trace.exposure < 1.0 else "lowered by nothing:"
-        yield f"exposure   {trace.exposure:.6g}, {by} {each}"
+        each = ", ".join(f"{m.name} {_figure(m.value)} ({m.origin})" for m in trace.multipliers)
+        by = f"set by {trace.exposure_by}, the smallest of {each}" if trace.exposure < 1.0 else "nothing reduces it"
+        yield f"exposure   {_figure(trace.exposure)}: {by}"
 
 
 def _lapse_lines(agent: Agent, rules: Rules, decision: Decision) -> Iterator[str]:
@@ -257,19 +257,28 @@ def _absence(cycles: int, rules: Rules) -> str:
 
 
 def _trigger_text(trigger: Trigger) -> str:
-    """Return one trigger with its figures and whether it fired."""
-    value, limit = trigger.value / WHOLE, trigger.limit / WHOLE
-    sign = ">=" if trigger.value >= trigger.limit else "<"
-    figures = {
-        Reason.FIRST_ALLOCATION: "nothing is published yet",
-        Reason.LIMIT_BREACHED: f"{value:.6f} > {limit:.6f}" if trigger.fired else "no published share above its cap",
-        Reason.EXPOSURE_ZERO: f"exposure is {value:.4g}",
-        Reason.MEMBER_LEFT: count_text(trigger.value, "agent"),
-        Reason.MEMBER_JOINED: count_text(trigger.value, "agent"),
-        Reason.BELOW_FLOOR: f"{value:.6f} < {limit:.6f}" if trigger.fired else "no share that would rise to its floor",
-    }.get(trigger.reason, f"{value:.6f} {sign} {limit:.6f}")
-    subject = f" ({trigger.subject})" if trigger.subject else ""
-    return f"{trigger.reason.value}{subject}: {figures}: {'yes' if trigger.fired else 'no'}"
+    """Return one trigger as a question, with the answer and its figures."""
+    value, limit = _figure(trigger.value / WHOLE), _figure(trigger.limit / WHOLE)
+    question, figures = {
+        Reason.FIRST_ALLOCATION: ("nothing published yet?", ""),
+        Reason.LIMIT_BREACHED: ("above its cap?", f"{value} > {limit}" if trigger.fired else ""),
+        Reason.EXPOSURE_ZERO: ("exposure 0?", value),
+        Reason.MEMBER_LEFT: ("an agent left?", f"{trigger.value}" if trigger.fired else ""),
+        Reason.MEMBER_JOINED: ("an agent joined?", f"{trigger.value}" if trigger.fired else ""),
+        Reason.BELOW_FLOOR: ("below its floor?", f"{value} < {limit}" if trigger.fired else ""),
+        Reason.THRESHOLD: (f"one share or the reserve changes by {limit}?", value),
+        Reason.DERISK: (f"the reserve rises by {limit}?", value),
+        Reason.TURNOVER: (f"all changes together reach {limit}?", value),
+    }[trigger.reason]
+    whose = trigger.subject if trigger.reason is not Reason.DERISK else ""
+    told = ", ".join(filter(None, (figures, whose)))
+    return f"{question}  {'yes' if trigger.fired else 'no'}{told and f': {told}'}"
+
+
+def _figure(ratio: float) -> str:
+    """Return a ratio in percent with as many digits as it needs, four at most."""
+    text = f"{100 * ratio:.4f}".rstrip("0").rstrip(".")
+    return f"{'0' if text == '-0' else text}%"
 
 
 def _share(share: Ppm | None) -> float | None:

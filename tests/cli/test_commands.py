@@ -450,8 +450,8 @@ def test_once_tells_the_exposure_of_the_shares_from_that_of_the_cycle(tmp_path: 
         first = call(tmp_path, "once", url=server.url)
         server.next(*[fresh(risk=0.97)] * 4)
         said, document = (call(tmp_path, "once", *more, url=server.url) for more in ((), ("--json",)))
-    assert "generation 1, exposure 1, lowered by nothing" in first.out
-    assert "generation 1, exposure 1, this cycle's 0.97, set by regime" in said.out
+    assert "generation 1, exposure 100%, nothing reduces it" in first.out
+    assert "generation 1, exposure 100%, this cycle's 97%, set by regime" in said.out
     assert (document.json["published_exposure"], document.json["exposure"]) == (1.0, 0.97)
 
 

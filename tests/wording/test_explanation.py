@@ -76,7 +76,7 @@ def test_a_lowered_floor_binds() -> None:
 def test_an_exposure_of_1_is_set_by_nothing() -> None:
     """Nothing is named as what reduces exposure where nothing does."""
     told = lines("Ada", observe(risk=1.2), settled())
-    assert "exposure   1, lowered by nothing: regime 1 (payload), drawdown 1 (payload)" in told
+    assert "exposure   100%: nothing reduces it" in told
 
 
 def test_a_move_is_explained_from_score_to_share() -> None:
@@ -90,11 +90,11 @@ def test_a_move_is_explained_from_score_to_share() -> None:
     assert "floor      0.0500 MIN_ALLOC" in told
     assert "cap        0.4000 MAX_ALLOC" in told
     assert "weight     0.240000, between its limits" in told
-    assert "exposure   0.8, set by regime: the smallest of regime 0.8 (payload), drawdown 1 (payload)" in told
+    assert "exposure   80%: set by regime, the smallest of regime 80% (payload), drawdown 100% (payload)" in told
     assert "plan       0.240000 x 0.8 = 19.2000%" in told
-    assert "threshold  threshold (Ada): 0.208000 >= 0.100000: yes" in told
-    assert "threshold  derisk (reserve): 0.200000 >= 0.050000: yes" in told
-    assert "threshold  member_left: 0 agents: no" in told
+    assert "threshold  one share or the reserve changes by 10%?  yes: 20.8%, Ada" in told
+    assert "threshold  the reserve rises by 5%?  yes: 20%" in told
+    assert "threshold  an agent left?  no" in told
     assert "brake      cooldown: off" in told
     assert "brake      confirming: off" in told
 
@@ -103,7 +103,7 @@ def test_a_brake_is_explained_with_how_far_it_is() -> None:
     """A move that has to wait is explained with each brake and what has passed of it."""
     told = lines("Ada", observe(SWAPPED), settled(), replace(PLAIN, cooldown_seconds=3600.0, confirm_cycles=3))
     assert told[0] == "Ada: 40.0000% before, 40.0000% after"
-    assert "threshold  threshold (Ada): 0.160000 >= 0.100000: yes" in told
+    assert "threshold  one share or the reserve changes by 10%?  yes: 16%, Ada" in told
     assert "brake      cooldown: on: 300 of 3600 s" in told
     assert "brake      confirming: on: 1 of 3 cycles" in told
 
@@ -275,7 +275,7 @@ def test_a_later_cut_in_a_hold_is_told_in_a_few_lines() -> None:
     decision, _ = cycle(inputs, state)
     assert list(hold_cut_lines("Ada", state, PLAIN, decision)) == [
         "cut        30.0000% to 15.0000% in a hold: Shares cut (exposure is above its ceiling)",
-        "exposure   0.5, set by operator: the smallest of operator 0.5 (order)",
+        "exposure   50%: set by operator, the smallest of operator 50% (order)",
         "plan       20.0000% at an exposure of 0.5",
         "withheld   5.0000%: since before this hold",
         "             ends with: the end of the hold, when it is worked out again",
@@ -283,7 +283,7 @@ def test_a_later_cut_in_a_hold_is_told_in_a_few_lines() -> None:
     ]
     assert list(hold_cut_lines("Bob", state, PLAIN, decision)) == [
         "cut        36.0000% to 18.0000% in a hold: Shares cut (exposure is above its ceiling)",
-        "exposure   0.5, set by operator: the smallest of operator 0.5 (order)",
+        "exposure   50%: set by operator, the smallest of operator 50% (order)",
         "plan       18.0000% at an exposure of 0.5",
     ]
 

@@ -11,8 +11,9 @@ from capital_governor.cli.figures import percent
 from capital_governor.cli.order_desk import Desk, open_desk, order_ratio, order_seconds, orders_in_force
 from capital_governor.cli.order_effect import cut_lines, rise_lines
 from capital_governor.cli.order_timing import Needs
-from capital_governor.cli.output import fail, show_json, warn, write_stdout
+from capital_governor.cli.output import fail, show_json, warn
 from capital_governor.cli.place import place, published
+from capital_governor.cli.terminal_page import show_lines
 from capital_governor.cli.typed import typed
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.contracts.status import order_document
@@ -83,5 +84,5 @@ def _show(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
         return OK
     now = "nothing is published" if found is None else f"published exposure {percent(found.exposure)}"
     words = [order.text for order in orders] or ["no operator order on exposure"]
-    write_stdout("".join(f"{line}\n" for line in (f"root: {where.root}", now, *words)))
+    show_lines((f"root: {where.root}", now, *words))
     return OK

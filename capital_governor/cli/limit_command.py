@@ -13,8 +13,9 @@ from capital_governor.cli.figures import percent
 from capital_governor.cli.order_desk import Desk, open_desk, order_ratio, order_seconds, orders_in_force
 from capital_governor.cli.order_effect import limit_lines, loosening_lines
 from capital_governor.cli.order_timing import Needs
-from capital_governor.cli.output import fail, show_json, warn, write_stdout
+from capital_governor.cli.output import fail, show_json, warn
 from capital_governor.cli.place import place, published, published_shares
+from capital_governor.cli.terminal_page import show_lines
 from capital_governor.cli.typed import typed
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.contracts.status import order_document
@@ -94,7 +95,7 @@ def limits(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
         show_json({"root": str(where.root), "orders": [order_document(order) for order in orders]})
     else:
         words = [order.text for order in orders] or ["No operator orders"]
-        write_stdout("".join(f"{line}\n" for line in (f"root: {where.root}", *words)))
+        show_lines((f"root: {where.root}", *words))
     return OK
 
 
@@ -120,7 +121,7 @@ def _show(agent: Agent, root: Path | None, *, dry_run: bool, as_json: bool) -> i
         lines.insert(
             0, f"{agent}: no share is published" if share is None else f"{agent}: share {percent(share)}{kept}"
         )
-    write_stdout("".join(f"{line}\n" for line in (f"root: {where.root}", *lines)))
+    show_lines((f"root: {where.root}", *lines))
     return OK
 
 

@@ -20,8 +20,9 @@ from capital_governor.adapters.permissions import locked_out
 from capital_governor.cli.failures import explained
 from capital_governor.cli.known_root import demand_dry_run
 from capital_governor.cli.order_timing import LastCycle, Needs, Situation, last_cycle, seconds_left, when_lines
-from capital_governor.cli.output import fail, show_json, warn, write_stdout
+from capital_governor.cli.output import fail, show_json, warn
 from capital_governor.cli.place import place
+from capital_governor.cli.terminal_page import show_lines
 from capital_governor.cli.typed import retyped
 from capital_governor.contracts.exit_codes import USAGE
 from capital_governor.contracts.status import order_document
@@ -154,6 +155,7 @@ class Desk:
             moved_at=moved_at,
             longest_seconds=self.longest_seconds,
             rules=self.rules,
+            dry_run=self.dry_run,
         )
 
     def look_back(self) -> Iterator[list[Entry]]:
@@ -196,7 +198,7 @@ class Desk:
             lines.append(order.text + (f": {detail}" if detail else ""))
         ending = "taken back" if order is None else "replaces"
         lines += (f"{ending}: {old.text}" for old in ended)
-        write_stdout("".join(f"{line}\n" for line in (*lines, *effect, *when)))
+        show_lines((*lines, *effect, *when))
 
 
 @contextmanager

@@ -96,6 +96,7 @@ class Situation:
         moved_at: when the last move was published; None if there was none, or nothing waits for it.
         longest_seconds: between two readings of the orders; None if the settings are faulty.
         rules: of a decision; None if the settings are faulty.
+        dry_run: whether all this is of a dry run.
     """
 
     now: float
@@ -106,6 +107,7 @@ class Situation:
     moved_at: float | None
     longest_seconds: float | None
     rules: Rules | None
+    dry_run: bool = False
 
 
 def when_lines(seen: Situation, needs: Needs) -> Iterator[str]:
@@ -123,6 +125,8 @@ def when_lines(seen: Situation, needs: Needs) -> Iterator[str]:
 def _next_cycle(seen: Situation, needs: Needs) -> str:
     if seen.running is None:
         return "whether a governor is running cannot be seen; it takes effect in the next cycle"
+    if not seen.running and seen.dry_run:
+        return "no dry run is running: it takes effect when one is, start it with `capital-governor run`"
     if not seen.running:
         return "no governor is running: it takes effect when one is, or with `capital-governor once`"
     if seen.last is not None and seen.now > seen.last.late_from:

@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
+from capital_governor.cli.wrapping import terminal_columns, wrapped
 from capital_governor.contracts.exit_codes import TEMPORARY
 
 
@@ -41,10 +42,16 @@ def show_json(document: object) -> None:
 def fail(code: int, *lines: str) -> NoReturn:
     """Print each line to stderr and exit with ``code``. Raises SystemExit."""
     for line in lines:
-        print(f"capital-governor: {line}", file=sys.stderr)  # noqa: T201 - the error message
+        _tell(f"capital-governor: {line}")
     raise SystemExit(code)
 
 
 def warn(line: str) -> None:
     """Print a warning to stderr; the command goes on."""
-    print(f"capital-governor: warning: {line}", file=sys.stderr)  # noqa: T201 - as ``fail``
+    _tell(f"capital-governor: warning: {line}")
+
+
+def _tell(line: str) -> None:
+    """Print to stderr; on a terminal long lines are wrapped."""
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    print(wrapped(line, terminal_columns(), 2) if on_terminal else line, file=sys.stderr)  # noqa: T201 - no data

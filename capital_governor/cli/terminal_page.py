@@ -7,15 +7,15 @@ in which nothing is wrapped or left out, so that it can be searched and compared
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import textwrap
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
 from capital_governor.cli.output import write_stdout
+from capital_governor.cli.wrapping import terminal_columns, wrapped
 
 WIDTH_WITHOUT_TERMINAL: Final = 1_000
 """More than the widest line, so that nothing is wrapped."""
@@ -42,7 +42,7 @@ class Page:
 
     def __init__(self) -> None:
         self.terminal = sys.stdout is not None and sys.stdout.isatty()
-        self.width = shutil.get_terminal_size().columns if self.terminal else WIDTH_WITHOUT_TERMINAL
+        self.width = terminal_columns() if self.terminal else WIDTH_WITHOUT_TERMINAL
         self.drawn = _is_sayable("\N{BOX DRAWINGS LIGHT HORIZONTAL}\N{BLACK SQUARE}")
         self.lines: list[str] = []
         dumb = os.environ.get("TERM", "") in {"dumb", "unknown"}
@@ -51,7 +51,7 @@ class Page:
     def line(self, text: str, style: str = "", *, indent: int = 0) -> None:
         """Add text; on a terminal it is wrapped, with ``indent`` for further lines."""
         if self.terminal:
-            text = textwrap.fill(text, max(self.width, 2 * LABEL_COLUMNS), subsequent_indent=" " * indent)
+            text = wrapped(text, self.width, indent)
         self.lines += [self._styled(part.rstrip(), style) for part in text.split("\n")]
 
     def labelled(self, label: str, text: str, style: str = "") -> None:
@@ -125,6 +125,13 @@ def new_page() -> Iterator[Page]:
     page = Page()
     yield page
     write_stdout("".join(f"{line}\n" for line in page.lines))
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines of text."""
+    with new_page() as page:
+        for line in lines:
+            page.line(line, indent=2)
 
 
 def largest(page: Page, rows: Sequence[Any]) -> tuple[Sequence[Any], str]:

@@ -11,10 +11,12 @@ from typing import Final, NoReturn
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
+from capital_governor.cli.known_root import demand_governor
 from capital_governor.cli.output import fail, show_json, write_stdout
 from capital_governor.contracts.exit_codes import CONFIGURATION, OK, TEMPORARY
 from capital_governor.service.settings_record import SettingsRecord, not_in_force, read_record, record_path
 from capital_governor.settings.load import load
+from capital_governor.settings.sources import find_place
 
 _ANSWER_SECONDS: Final = 15.0
 """How long to wait until the governor has read its settings."""
@@ -34,9 +36,11 @@ def reload(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     """Signal the running governor to read its settings again, and show what it found.
 
     Raises:
-        SystemExit: 78 if the settings are wrong, 75 if no governor runs or it does not answer.
+        SystemExit: 78 if the settings are wrong or no governor has ever run there, 75 if none runs now or it does not
+            answer.
     """
     with explained():
+        demand_governor(root, find_place(root))
         settings = load(root)
         paths = Paths(settings.root, dry_run)
         path = record_path(paths.folder)

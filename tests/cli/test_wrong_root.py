@@ -16,9 +16,9 @@ from tests.rigs.ordered_root import Place
 
 ORDERS = [
     *("hold --for 2h", "resume", "accept", "exposure --max 0", "exposure --lift"),
-    *("limit Ada --max 0.1", "unlimit Ada", "release Ada"),
+    *("limit Ada --max 0.1", "unlimit Ada", "release Ada", "reload"),
 ]
-LOOKS = ("status", "explain Ada", "limits", "exposure", "limit Ada")
+LOOKS = ("status", "explain Ada", "history", "history Ada", "decisions", "limits", "exposure", "limit Ada")
 
 
 @pytest.fixture

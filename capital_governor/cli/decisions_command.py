@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
-from capital_governor.cli.figures import span
+from capital_governor.cli.figures import fleet_text, span
 from capital_governor.cli.history_events import decision_text, outcome_text, unwell_text
 from capital_governor.cli.looking_back import MOST, MOST_ON_TERMINAL, Diary, beginning, moment
 from capital_governor.cli.output import show_json
@@ -39,11 +39,13 @@ def decisions(root: Path | None, since: str, *, dry_run: bool, as_json: bool) ->
             exposures = {each.generation: each.exposure for each in journal.publications(LIVE, start, MOST)}
     rows = _rows(turns, exposures)
     if as_json:
-        show_json({"since": iso_text(start), "decisions": rows})
+        seen = {"root": str(where.root), "fleet": where.fleet_name, "since": iso_text(start)}
+        show_json(seen | {"decisions": rows})
         return OK
     begins = start if times is None else max(start, times[0])
     with new_page() as page:
         page.line(f"Decisions since {moment(begins)} that differed from the one before; times are UTC", "bold")
+        page.labelled("fleet", fleet_text(where.fleet_name, where.root), "dim")
         if any(not turn.facts for turn in turns):
             page.line("Some were recorded by an earlier version: their causes are known in part only", "dim")
         if page.terminal and len(rows) > MOST_ON_TERMINAL:

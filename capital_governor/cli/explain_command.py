@@ -11,7 +11,7 @@ from typing import Final
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
-from capital_governor.cli.figures import span
+from capital_governor.cli.figures import fleet_text, span
 from capital_governor.cli.output import fail, show_json
 from capital_governor.cli.place import place
 from capital_governor.cli.terminal_page import LABEL_COLUMNS, new_page
@@ -54,6 +54,7 @@ def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> i
     if as_json:
         seen: dict[str, object] = {
             "root": str(where.root),
+            "fleet": where.fleet_name,
             "at": entry.at,
             "newest_reason": newest.reason.value,
             "newest_at": newest.at,
@@ -70,7 +71,7 @@ def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> i
     if missing:
         lines.append(f"left out   {missing}")
     lines = [retyped(line, root, dry_run=dry_run) for line in lines]
-    lines.append(f"root       {where.root}")
+    lines.append(f"fleet      {fleet_text(where.fleet_name, where.root)}")
     happened = since if newest.seq != entry.seq else None
     show_explanation(lines, entry.at, now, happened, waiting, (order.text for order in to_come))
     return OK

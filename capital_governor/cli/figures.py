@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from capital_governor.contracts.instants import read_instant
 
 
@@ -18,6 +20,11 @@ def signed_percent(change: float | None) -> str:
 def four_digits(value: float | None) -> str:
     """Return a score or weight with four digits; empty for None."""
     return "" if value is None else f"{value:.4f}"
+
+
+def fleet_text(name: str, root: Path | str) -> str:
+    """Return which fleet a command shows."""
+    return f"{name}, root {root}"
 
 
 def ago(iso: str, now: float) -> str:

@@ -46,7 +46,7 @@ def _add_status(commands: Any) -> None:  # noqa: ANN401 - as add_command
         commands,
         "status",
         "status_command:status",
-        "Show whether it is running and what is published.",
+        "Is it running, and what is published?",
         """\
 The exit code is 0 only while a governor runs well, else 75.
 

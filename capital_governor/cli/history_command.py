@@ -12,11 +12,13 @@ from typing import Any, Final
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
+from capital_governor.cli.figures import fleet_text
 from capital_governor.cli.history_events import Event, faults, gap_events, holds, lasting, moves, orders
 from capital_governor.cli.looking_back import MOST, MOST_ON_TERMINAL, Diary, beginning, moment
 from capital_governor.cli.output import fail, show_json
 from capital_governor.cli.place import place
 from capital_governor.cli.terminal_page import new_page
+from capital_governor.cli.typed import typed
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.core.model import WHOLE, Agent, Publication, iso_text
 from capital_governor.journal.protocol import LIVE
@@ -67,11 +69,11 @@ def history(agent: str | None, root: Path | None, since: str, *, only_moves: boo
         with closing(open_sqlite(Paths(where.root, dry_run).journal(where.journal_path), read_only=True)) as journal:
             past = _past(journal, start, now, agent, longest, only_moves=only_moves)
             if agent is not None and agent not in past.agents:
-                fail(USAGE, _unknown(agent, past))
+                fail(USAGE, _unknown(agent, past, typed("status", root, dry_run=dry_run)))
     if as_json:
-        show_json(_document(past, start, agent))
+        show_json({"root": str(where.root), "fleet": where.fleet_name} | _document(past, start, agent))
     else:
-        _show(past, start, now, agent)
+        _show(past, fleet_text(where.fleet_name, where.root), start, now, agent)
     return OK
 
 
@@ -97,10 +99,10 @@ def _past(journal: Store, start: float, now: float, agent: Agent | None, longest
     )
 
 
-def _unknown(agent: Agent, past: _Past) -> str:
+def _unknown(agent: Agent, past: _Past, status: str) -> str:
     names = {} if past.now is None else {name.casefold(): name for name in past.now.shares}
     near = difflib.get_close_matches(agent.casefold(), names, n=1)
-    hint = f"did you mean {names[near[0]]}?" if near else "`capital-governor status` lists the agents"
+    hint = f"did you mean {names[near[0]]}?" if near else f"{status} lists the agents"
     return f"there is nothing about {agent!r} in this time; {hint}"
 
 
@@ -138,9 +140,10 @@ def _shares(published: Publication | None, agent: Agent | None) -> dict[str, Any
     }
 
 
-def _show(past: _Past, start: float, now: float, agent: Agent | None) -> None:
+def _show(past: _Past, fleet: str, start: float, now: float, agent: Agent | None) -> None:
     with new_page() as page:
         page.line(f"{agent or 'Capital'} since {moment(max(start, past.first_at or start))}; times are UTC", "bold")
+        page.labelled("fleet", fleet, "dim")
         if past.first_at is None:
             page.line("the journal is empty: no governor has completed a cycle here")
         elif past.first_at > start:

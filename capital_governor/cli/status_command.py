@@ -14,8 +14,11 @@ from capital_governor.cli.failures import explained
 from capital_governor.cli.history_events import outcome_text
 from capital_governor.cli.output import fail, show_json
 from capital_governor.cli.place import place, published_shares
+from capital_governor.cli.settings_in_force import settings_not_in_force
 from capital_governor.cli.status_details import details
 from capital_governor.cli.status_page import acts, headline, reason_of, show_status
+from capital_governor.cli.supervised import supervised
+from capital_governor.cli.typed import typed
 from capital_governor.contracts.exit_codes import OK, TEMPORARY
 from capital_governor.contracts.instants import read_instant
 from capital_governor.core.model import Rules, iso_text
@@ -29,24 +32,29 @@ def status(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     with explained():
         where = place(root)
         paths = Paths(where.root, dry_run)
-        document = _status(paths, now := time.time())
+        document: dict[str, Any] = {"root": str(where.root), "fleet": where.fleet_name}
+        document |= _status(paths, root, now := time.time())
+        document["settings_not_in_force"] = list(settings_not_in_force(paths)) if document["alive"] else []
         document |= _details(paths.journal(where.journal_path), document)
-        document["headline"], document["act"] = headline(document, now), acts(document)
-    show_json(document) if as_json else show_status(document, now)
+        document["headline"], document["act"] = headline(document, now), acts(document, root)
+    show_json(document) if as_json else show_status(document, now, root)
     return OK if document["alive"] else TEMPORARY
 
 
-def _status(paths: Paths, now: float) -> dict[str, Any]:
-    """Return the status file with the shares and whether a governor runs. Raises SystemExit 75 if there is none."""
+def _status(paths: Paths, root: Path | None, now: float) -> dict[str, Any]:
+    """Return the status file with the shares and whether a governor runs. Raises SystemExit 75 if there is none.
+
+    ``root`` is the ``--root`` argument.
+    """
     held = is_held(paths.lock)
     content = read_bounded(paths.status)
     if content is None:
-        been = (
-            "is at its first cycle here, or cannot write it"
-            if held
-            else "has run here yet: `capital-governor run` starts one"
-        )
-        fail(TEMPORARY, f"there is no {paths.status}: {'a' if held else 'no'} governor {been}")
+        kept = None if held or paths.dry_run else supervised(paths.root)
+        if held:
+            fail(TEMPORARY, f"there is no {paths.status}: a governor is at its first cycle here, or cannot write it")
+        start = typed("run", root, dry_run=paths.dry_run)
+        next_ = f"{start} starts one" if kept is None else f"its supervisor says: {kept['text']}"
+        fail(TEMPORARY, f"there is no {paths.status}: no governor has completed a cycle here yet; {next_}")
     try:
         said: dict[str, Any] = json.loads(content)
         missing = json.loads(_BLANK).keys() - said.keys()
@@ -59,6 +67,7 @@ def _status(paths: Paths, now: float) -> dict[str, Any]:
     standing = _standing(held=held, fresh=fresh, ended=said["state"] == "ended")
     shares, problem = published_shares(paths.primary)
     beside = {"standing": standing, "alive": standing == "running"}
+    beside["supervisor"] = None if held or paths.dry_run else supervised(paths.root)
     return said | beside | {"allocations": shares, "allocations_problem": problem}
 
 

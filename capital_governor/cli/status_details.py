@@ -247,8 +247,8 @@ def next_move_text(said: Mapping[str, Any]) -> str:
     """Return in words what a move needs, and how far it is."""
     if said["waits_for"]:
         return f"wanted, and waits for {said['waits_for']}"
-    whose = f", {said['change_of']}" if said["change_of"] else ""
     needed = {name: percent_text(said[f"{name}_needed"]) for name in ("change", "turnover", "reserve_rise")}
+    whose = f", {said['change_of']}" if said["change_of"] and percent_text(said["change"]) != "0%" else ""
     now = {name: f"(now {percent_text(said[name])}{whose if name == 'change' else ''})" for name in needed}
     return (
         f"needs a change of {needed['change']} in one share {now['change']}, {needed['turnover']} in all"

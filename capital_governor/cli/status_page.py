@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
-from capital_governor.cli.figures import ago, percent, span
+from capital_governor.cli.figures import ago, fleet_text, percent, span
 from capital_governor.cli.status_details import next_move_text
+from capital_governor.cli.supervised import supervision_of
 from capital_governor.cli.terminal_page import NARROW_COLUMNS, Cell, Page, largest, new_page
+from capital_governor.cli.typed import SCRIPT, retyped, typed
 from capital_governor.contracts.instants import read_instant
-from capital_governor.core.reason import HOLDS, Reason
+from capital_governor.core.reason import AGENT_HOLDS, HOLDS, Reason
+from capital_governor.supervisor.root import GOVERNOR
 from capital_governor.wording.amounts import count_text
 from capital_governor.wording.cause_texts import PLAIN, act_text, names_text, percent_text
 
@@ -24,6 +29,7 @@ STANDING: Final = {
     "dead": "CRASHED OR KILLED after its cycle at {at}; {keep}",
 }
 """By ``standing`` of ``status --json``, the text for people."""
+_BEGINS: Final = "Starting: its process is there, and governs soon"
 
 
 def headline(document: Mapping[str, Any], now: float) -> str:
@@ -32,33 +38,62 @@ def headline(document: Mapping[str, Any], now: float) -> str:
     keep = f"agents keep their shares until {until}"
     if valid is None or now > valid.earliest:
         keep = f"its shares have counted as out of date since {until}"
+    kept = document["supervisor"]
+    if kept is not None:
+        return f"{kept['text'] if kept['state'] != 'running' else _BEGINS}; {keep}"
     return STANDING[document["standing"]].format(
         state=document["state"], at=when(document["timestamp"], now), keep=keep
     )
 
 
-def acts(document: Mapping[str, Any]) -> list[str]:
-    """Return what a person must do now, the most urgent first; empty if nothing."""
-    found = {
-        "late": ["if no cycle comes soon, see the end of its log and restart it"],
-        "ended": ["start it again if capital is to be governed: `capital-governor run`"],
-        "dead": ["see the end of its log, then start it again: `capital-governor run`"],
-    }.get(document["standing"], [])
+def acts(document: Mapping[str, Any], root: Path | None) -> list[str]:
+    """Return what a person must do now, the most urgent first; empty if nothing.
+
+    Args:
+        document: of ``status --json``.
+        root: the ``--root`` argument.
+    """
+    found = list(_acts_on_standing(document, root))
     needed, how = act_text(reason_of(document["reason"]))
     if needed and document["standing"] in {"running", "late"}:
-        found.append(how)
+        found.append(retyped(how, root, dry_run=document["dry_run"]))
     if document["allocations_problem"]:
         found.append("see what is wrong with the allocation file")
     if document["journal_problem"]:
         found.append("let the journal be written again: until then the history is kept in memory only")
     if document["notices_refused"]:
-        found.append("correct what Telegram refuses: `capital-governor check --notify` shows it")
-    if document["standing"] != "running":
+        found.append(f"correct what Telegram refuses: {typed('check --notify', root)} shows it")
+    if document["settings_not_in_force"]:
+        take_over = typed("reload", root, dry_run=document["dry_run"])
+        found.append(f"let the governor take over what has changed in .env: {take_over}")
+    if document["standing"] != "running" or reason_of(document["reason"]) in AGENT_HOLDS:
         return found
     silent = [row["agent"] for row in document["agents_now"] if row["fault"] or row["lapsed"] or _absent(row)]
     if silent:
         found.append(f"see why {names_text(silent)} {'send' if len(silent) > 1 else 'sends'} no good record")
     return found
+
+
+def _acts_on_standing(document: Mapping[str, Any], root: Path | None) -> Iterator[str]:
+    """Yield what must be done where no governor runs, or one that does not work."""
+    standing, kept = document["standing"], document["supervisor"]
+    supervision = supervision_of(Path(document["root"]))
+    if standing == "late":
+        yield "if no cycle comes soon, see the end of its log and restart it"
+    if standing not in {"ended", "dead"} or (kept is not None and kept["state"] in {"running", "stopping"}):
+        return
+    if kept is not None and kept["state"] == "gave-up":
+        yield f"put right what the end of its log says, then {supervision.typed(f'restart {GOVERNOR}')}"
+    elif kept is not None and kept["state"] == "waiting":
+        yield f"none if it comes back; why it ended: {supervision.typed(f'logs {GOVERNOR}')}"
+    else:
+        start = typed("run", root, dry_run=document["dry_run"])
+        if not document["dry_run"] and SCRIPT.is_file() and supervision.last_supervisor() is not None:
+            start = supervision.typed("start")
+        if standing == "dead":
+            yield f"see the end of its log, then start it again: {start}"
+        else:
+            yield f"start it again if capital is to be governed: {start}"
 
 
 def _absent(row: Mapping[str, Any]) -> bool:
@@ -83,8 +118,15 @@ def when(iso: str | None, now: float) -> str:
     return f"{found:%H:%M} UTC" if today else f"{found:%Y-%m-%d %H:%M} UTC"
 
 
-def show_status(document: Mapping[str, Any], now: float) -> None:
-    """Print the result of ``status``; ``now`` is in seconds since 1970 UTC."""
+def show_status(document: Mapping[str, Any], now: float, root: Path | None) -> None:
+    """Print the result of ``status``.
+
+    Args:
+        document: of ``status --json``.
+        now: in seconds since 1970 UTC.
+        root: the ``--root`` argument.
+    """
+    spell = partial(retyped, root=root, dry_run=document["dry_run"])
     with new_page() as page:
         running = document["standing"] == "running"
         color = {"governing": "green"}.get(document["state"], "yellow") if running else "red"
@@ -92,11 +134,12 @@ def show_status(document: Mapping[str, Any], now: float) -> None:
         for act in document["act"]:
             page.labelled("act", act, "bold yellow")
         if not document["act"]:
-            page.labelled("act", f"no action needed{_comes_to_an_end(document)}", "green")
+            page.labelled("act", spell(f"no action needed{_comes_to_an_end(document)}"), "green")
         if document["outcome"]:
             page.labelled("outcome", document["outcome"])
         if document["exit"] and document["act"] and document["standing"] == "running":
-            page.labelled("ends with", document["exit"])
+            page.labelled("ends with", spell(document["exit"]))
+        page.labelled("fleet", fleet_text(document["fleet"], document["root"]))
         _show_published(page, document, now)
         if document["allocations"]:
             _show_agents(page, document)
@@ -106,6 +149,8 @@ def show_status(document: Mapping[str, Any], now: float) -> None:
         if document["reason"]:
             page.labelled("last cycle", f"{ago(document['timestamp'], now)}, by process {document['pid']}")
         page.labelled("metrics", _metrics_text(document, now), "yellow" if document["failures_in_row"] else "")
+        for line in document["settings_not_in_force"]:
+            page.labelled("settings", line, "yellow")
         for label, text, style in _troubles(document):
             page.labelled(label, text, style)
 

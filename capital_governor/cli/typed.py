@@ -15,8 +15,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from capital_governor.settings.variables import ROOT
+
 SCRIPT: Final = Path(__file__).resolve().parents[2] / "neo_light_fix.sh"
 """It starts this program with ``python -I -m``, so that its name is not in ``sys.argv``."""
+_MODULE: Final = "__main__.py"
 _STORED: Final = re.compile(r"`capital-governor ([^`]*)`")
 
 
@@ -25,10 +28,12 @@ def typed(words: str, root: Path | None = None, *, dry_run: bool = False) -> str
 
     Args:
         words: the command and its own arguments.
-        root: the ``--root`` of this command line, which the next one needs too; None if it has none.
+        root: the ``--root`` of this command line, which the next one needs too; None if it has none. Then NEOLIGHT_ROOT
+            takes its place, since it may be set for this one command only.
         dry_run: whether this command line has ``--dry-run``, which the next one needs too.
     """
-    option = "" if root is None else f" --root {shlex.quote(str(root))}"
+    given = root or _root_of_environment()
+    option = "" if given is None else f" --root {shlex.quote(str(given))}"
     return f"`{_program()} {words}{option}{' --dry-run' if dry_run else ''}`"
 
 
@@ -42,12 +47,25 @@ def retyped(text: str, root: Path | None = None, *, dry_run: bool = False) -> st
     return _STORED.sub(lambda found: typed(found[1], root, dry_run=dry_run), text)
 
 
+def _root_of_environment() -> Path | None:
+    """Return NEOLIGHT_ROOT; None if it is not set, or is what the script sets by itself."""
+    given = os.environ.get(ROOT)
+    return None if not given or (_by_script() and given == str(SCRIPT.parent)) else Path(given)
+
+
+def _by_script() -> bool:
+    return _started() == _MODULE and bool(sys.flags.isolated) and SCRIPT.is_file()
+
+
+def _started() -> str:
+    return os.path.basename(sys.argv[0])  # noqa: PTH119 - a word, not a path
+
+
 def _program() -> str:
-    started = sys.argv[0]
-    name = os.path.basename(started)  # noqa: PTH119 - a word, not a path
-    if name != "__main__.py":
+    started, name = sys.argv[0], _started()
+    if name != _MODULE:
         return name if os.sep not in started or shutil.which(name) == started else shlex.quote(started)
-    if sys.flags.isolated and SCRIPT.is_file():
+    if _by_script():
         return shlex.quote(_from_here(SCRIPT))
     python = Path(sys.executable)
     here = python.name if shutil.which(python.name) == str(python) else shlex.quote(_from_here(python))

@@ -24,6 +24,7 @@ from capital_governor.settings.faults import (
     secret_texts,
     unknown,
 )
+from capital_governor.settings.fleet_name import fleet_name
 from capital_governor.settings.profiles import PROFILES
 from capital_governor.settings.variables import PREFIX, ROOT, VARIABLES, variables
 
@@ -57,6 +58,7 @@ class Place:
     Args:
         root: the folder.
         journal_path: the journal.
+        fleet_name: which fleet this is, for those who have several.
         faults: what is wrong; then the values below are partly defaults.
         interval_seconds: between two cycles.
         fetch_deadline_seconds: longest time for one fetch in a cycle.
@@ -65,6 +67,7 @@ class Place:
 
     root: Path
     journal_path: Path
+    fleet_name: str
     faults: tuple[str, ...]
     interval_seconds: float
     fetch_deadline_seconds: float
@@ -131,6 +134,7 @@ def find_place(root: Path | None = None, environ: Mapping[str, str] | None = Non
     return Place(
         root=folder,
         journal_path=folder / values["journal"],
+        fleet_name=fleet_name(values["name"], folder),
         faults=found.faults,
         interval_seconds=values["interval_seconds"],
         fetch_deadline_seconds=values["fetch_deadline_seconds"],

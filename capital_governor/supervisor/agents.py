@@ -13,7 +13,7 @@ from typing import Final
 
 from capital_governor.supervisor.messages import PERMANENT, SupervisionError, note
 from capital_governor.supervisor.missing_commands import missing_command
-from capital_governor.supervisor.root import SCRIPT, Root
+from capital_governor.supervisor.root import GOVERNOR, SCRIPT, Root
 
 _HIVE: Final = "CAPITAL_GOVERNOR_HIVE"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -77,7 +77,7 @@ class Agents:
         self._checkout = checkout
         self._root = root
         self._all: list[SupervisedAgent] = []
-        self._add("capital_governor", checkout.program("run"))
+        self._add(GOVERNOR, checkout.program("run"))
         file = checkout.folder / ".agents.sh"
         if not demo and file.exists():
             for count, name, command, log in self._calls_in(file):

@@ -19,7 +19,6 @@ from capital_governor.supervisor.endings import UNSEEN
 from capital_governor.supervisor.messages import PERMANENT
 from capital_governor.supervisor.root import Root
 
-GOVERNOR: Final = "capital_governor"
 _SENDER: Final = "capital_governor.service.governor_end"
 _PATIENCE_SECONDS: Final = 5.0
 

@@ -17,6 +17,8 @@ from capital_governor.supervisor.messages import PERMANENT, SupervisionError
 
 SCRIPT: Final = "neo_light_fix"
 """The supervisor's own name in lists of agents."""
+GOVERNOR: Final = "capital_governor"
+"""The governor's."""
 
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 _WHOLE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,11}")

@@ -21,12 +21,12 @@ from typing import Final
 
 from capital_governor.supervisor.agents import Agents, Checkout, SupervisedAgent
 from capital_governor.supervisor.endings import cause_of
-from capital_governor.supervisor.governor_news import GOVERNOR, GovernorNews
+from capital_governor.supervisor.governor_news import GovernorNews
 from capital_governor.supervisor.keeper import NOT_EXECUTABLE
 from capital_governor.supervisor.kept_agent import KeptAgent
 from capital_governor.supervisor.messages import PERMANENT, TRY_LATER, Messages, SupervisionError
 from capital_governor.supervisor.restart_requests import ASK, forget, request_path, requested
-from capital_governor.supervisor.root import AgentStanding, Root, SupervisionSettings, lock
+from capital_governor.supervisor.root import GOVERNOR, AgentStanding, Root, SupervisionSettings, lock
 
 _ENDINGS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LOOKERS_SECONDS: Final = 1.0

@@ -205,13 +205,13 @@ def _cut_cause(reason: Reason, facts: Facts) -> str:
 def stay_cause(reason: Reason, facts: Facts) -> str:
     """Return why a decided cycle moved nothing, with the largest change that it would like."""
     trigger = facts.get("trigger", {})
-    if not trigger or reason is Reason.UNCHANGED:
+    if not trigger or reason in {Reason.UNCHANGED, Reason.COOLDOWN, Reason.CONFIRMING}:
         return PLAIN[reason]
-    if reason in {Reason.COOLDOWN, Reason.CONFIRMING}:
-        return PLAIN[reason]
+    largest, needs = (percent_text(trigger[name] / WHOLE) for name in ("value", "limit"))
+    if largest == "0%":
+        return f"no share is to change by 0.01% or more, a move needs {needs}"
     whose = f" ({trigger['subject']})" if trigger.get("subject") else ""
-    needs = percent_text(trigger["limit"] / WHOLE)
-    return f"the largest wanted change is {percent_text(trigger['value'] / WHOLE)}{whose}, a move needs {needs}"
+    return f"the largest wanted change is {largest}{whose}, a move needs {needs}"
 
 
 def names_text(agents: list[Agent]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -94,12 +95,19 @@ def without_age(text: str) -> str:
     return re.sub(r"for [0-9a-z ]+ so far", "so far", text)
 
 
+def below_the_fleet(text: str, root: Path) -> str:
+    """What is shown without its second line, which names fleet and root."""
+    first, fleet, rest = text.split("\n", 2)
+    assert fleet == f"fleet      {socket.gethostname().partition('.')[0]}/{root.name}, root {root}"
+    return f"{first}\n{rest}"
+
+
 def test_a_night_is_told_in_order(night: Path) -> None:
     """Shares from and to with their cause, holds and faults with how long they lasted, orders, and a gap."""
     before = tree(night)
     said = call(night, "history", *ALL)
     assert (said.code, said.err) == (0, "")
-    assert without_age(said.out) == WHOLE_NIGHT
+    assert below_the_fleet(without_age(said.out), night) == WHOLE_NIGHT
     assert tree(night) == before
 
 
@@ -108,14 +116,14 @@ def test_each_cycle_that_differed_has_a_line(night: Path) -> None:
     before = tree(night)
     said = call(night, "decisions", *ALL)
     assert (said.code, said.err) == (0, "")
-    assert said.out == ITS_DECISIONS
+    assert below_the_fleet(said.out, night) == ITS_DECISIONS
     assert tree(night) == before
 
 
 def test_the_history_of_one_agent(night: Path) -> None:
     """Only its shares, faults and orders; the holds and gaps are everybody's."""
     said = without_age(call(night, "history", "SmartTrader", *ALL).out)
-    assert said.splitlines() == [
+    assert below_the_fleet(said, night).splitlines() == [
         "SmartTrader since 2025-11-03 22:00 UTC; times are UTC",
         "the journal begins here",
         "2025-11-03 22:00  28.2%: first allocation",
@@ -137,8 +145,8 @@ def test_the_history_of_one_agent(night: Path) -> None:
 
 def test_moves_alone(night: Path) -> None:
     """`--moves` leaves out all that changed no share."""
-    said = call(night, "history", "NewsScalper", "--moves", *ALL).out.splitlines()
-    assert said[2:] == [
+    said = call(night, "history", "NewsScalper", "--moves", *ALL).out
+    assert below_the_fleet(said, night).splitlines()[2:] == [
         "2025-11-03 22:00  6.4%: first allocation",
         "2025-11-03 22:20  6.4 -> 3.2%: market BEAR (risk 0.5), exposure 100 -> 50%",
         "2025-11-04 00:45  3.2 -> 6.4%: exposure 50 -> 100%, nothing reduces it now",
@@ -149,7 +157,8 @@ def test_moves_alone(night: Path) -> None:
 
 def test_the_same_as_json(night: Path) -> None:
     """The JSON has all events with their figures, and a reason by its code."""
-    found = call(night, "history", "--json", *ALL).json
+    found = call(night, "history", "--json", *ALL, env={"CAPITAL_GOVERNOR_NAME": "night"}).json
+    assert (found["root"], found["fleet"]) == (str(night), "night")
     events = found["events"]
     assert [event["kind"] for event in events] == [
         *("move", "move", "hold", "hold", "fault", "order", "cut", "gap", "move", "order", "restore"),
@@ -159,7 +168,9 @@ def test_the_same_as_json(night: Path) -> None:
     assert (events[1]["exposure"], events[1]["reserve"], events[1]["reason"]) == ([1.0, 0.5], [0.0, 0.5], "threshold")
     assert (events[2]["at"], events[2]["until"]) == ("2025-11-03T22:35:00Z", "2025-11-03T22:50:00Z")
     assert (found["before"], found["now"]["generation"], found["causes_missing"]) == (None, 6, False)
-    decisions = call(night, "decisions", "--json", *ALL).json["decisions"]
+    decided = call(night, "decisions", "--json", *ALL, env={"CAPITAL_GOVERNOR_NAME": "night"}).json
+    assert (decided["root"], decided["fleet"]) == (str(night), "night")
+    decisions = decided["decisions"]
     assert [row["outcome"] for row in decisions[:5]] == ["moved", "no change", "moved", "no change", "held"]
     assert (decisions[2]["generation"], decisions[2]["seen"], decisions[2]["reason"]) == (2, True, "threshold")
     assert decisions[2]["facts"]["exposure"]["name"] == "BEAR"
@@ -173,7 +184,7 @@ def test_a_window_begins_with_what_was_published_before(tmp_path: Path) -> None:
     night.pass_by(14, refusal=UNREACHABLE)
     night.pass_by(8, risk=0.5, regime="BEAR")
     night.end()
-    said = without_age(call(tmp_path, "history", "--since", "1h").out).splitlines()
+    said = below_the_fleet(without_age(call(tmp_path, "history", "--since", "1h").out), tmp_path).splitlines()
     assert said[1] == (
         "until then: CryptoTrend 40%, SmartTrader 28.2%, DropshipAgent 25.4%, NewsScalper 6.4%, reserve 0%"
     )
@@ -181,8 +192,8 @@ def test_a_window_begins_with_what_was_published_before(tmp_path: Path) -> None:
         f"held: {UNREACHED} (for 1 h 10 min)",
         f"{HALVED}: market BEAR (risk 0.5), exposure 100 -> 50%",
     ]
-    assert call(tmp_path, "history", "--since", "5m").out.splitlines()[2] == "nothing has changed since then"
-    assert call(tmp_path, "decisions", "--since", "5m").out.splitlines()[1].startswith("none: all like the one of ")
+    assert call(tmp_path, "history", "--since", "5m").out.splitlines()[3] == "nothing has changed since then"
+    assert call(tmp_path, "decisions", "--since", "5m").out.splitlines()[2].startswith("none: all like the one of ")
 
 
 def test_a_publication_that_agents_never_saw_is_no_change_of_shares(tmp_path: Path) -> None:
@@ -257,16 +268,23 @@ def test_it_fits_the_terminal(night: Path, arguments: tuple[str, ...], columns: 
 
 
 def test_wrong_words(night: Path, tmp_path: Path) -> None:
-    """An unknown agent, a duration that is none, and a root without a journal end with one line."""
+    """An unknown agent, a duration that is none, and a root that lost its journal end with one line."""
     said = call(night, "history", "smarttrader", *ALL)
     assert (said.code, said.out) == (2, "")
     assert said.err == (
         "capital-governor: there is nothing about 'smarttrader' in this time; did you mean SmartTrader?\n"
     )
+    said = call(night, "history", "Nobody", *ALL)
+    assert said.err == (
+        "capital-governor: there is nothing about 'Nobody' in this time;"
+        f" `capital-governor status --root {night}` lists the agents\n"
+    )
     for name in ("history", "decisions"):
         wrong = call(night, name, "--since", "yesterday")
         assert (wrong.code, wrong.out) == (2, "")
         assert wrong.err.startswith("capital-governor: --since: 'yesterday' is not a duration: write 90s, 15m, 2h")
+        (tmp_path / "runtime").mkdir(exist_ok=True)
+        (tmp_path / "runtime" / "capital_governor_status.json").write_text("{}")
         before = tree(tmp_path)
         none = call(tmp_path, name)
         assert (none.code, none.out) == (75, "")

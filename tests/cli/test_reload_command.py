@@ -17,7 +17,7 @@ from capital_governor.adapters.paths import Paths
 from capital_governor.cli.settings_in_force import settings_not_in_force
 from capital_governor.service.settings_record import read_record, record_path
 from tests.rigs.bot_api import TOKEN, BotApi
-from tests.rigs.commands import CommandResult
+from tests.rigs.commands import CommandResult, start
 from tests.rigs.daemon import Daemon, configure, reading
 from tests.rigs.dashboard import Dashboard, fresh
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
@@ -43,7 +43,7 @@ def recorded(root: Path) -> Path:
 
 
 def test_new_settings_are_taken_over_and_told(root: Path, dashboard: Dashboard) -> None:
-    """The difference is printed, logged, sent to the phone and stored; the status says nothing of it any more."""
+    """The status shows it before; then it is printed, logged, sent to the phone and stored, and no longer shown."""
     with BotApi() as api:
         configure(root, api, CAPITAL_GOVERNOR_THRESHOLD="0.3")
         with Daemon(root, dashboard.url, interval=0.2) as daemon:
@@ -53,11 +53,16 @@ def test_new_settings_are_taken_over_and_told(root: Path, dashboard: Dashboard) 
             changes = ["CAPITAL_GOVERNOR_MAX_ALLOC: 0.4 in force, 0.6 in .env"]
             changes.append("CAPITAL_GOVERNOR_THRESHOLD: 0.3 in force, 0.2 in .env")
             assert sorted(settings_not_in_force(Paths(root))) == changes
+            status = start(root, "status")
+            assert f"\nsettings   {changes[0]}\nsettings   {changes[1]}\n" in status.out
+            assert "act        let the governor take over what has changed in .env: `" in status.out
+            assert start(root, "status", "--json").json["settings_not_in_force"] == changes
             done = reload(root)
             assert (done.code, done.err) == (0, "")
             assert "CAPITAL_GOVERNOR_THRESHOLD: 0.3 -> 0.2\n" in done.out
             assert "CAPITAL_GOVERNOR_MAX_ALLOC: 0.4 -> 0.6\n" in done.out
             wait_until(lambda: settings_not_in_force(Paths(root)) == ())
+            assert ".env" not in start(root, "status").out
             assert read_record(record_path(root / "runtime")).outcome == "in force"  # type: ignore[union-attr]
             daemon.says("Setting changed: CAPITAL_GOVERNOR_THRESHOLD: 0.3 -> 0.2")
             wait_until(lambda: any("\nSettings changed: 2 settings.\n" in text for text in api.taken))
@@ -153,14 +158,13 @@ def test_the_cycle_in_progress_ends_first(root: Path, dashboard: Dashboard) -> N
 
 def test_without_a_governor_there_is_nothing_to_reload(root: Path, dashboard: Dashboard) -> None:
     """Exit code 75 and one sentence; a governor that was killed is not signalled, whoever has its pid now."""
-    never = reload(root)
     with Daemon(root, dashboard.url, interval=0.2) as daemon:
         path = recorded(root)
+        daemon.says("Allocations saved")
         daemon.kill()
-    killed = reload(root)
-    for done in (never, killed):
-        assert (done.code, done.out, done.err.count("\n")) == (75, "", 1)
-        assert f"no governor runs on {root}: the next start takes over what is in .env" in done.err
+    done = reload(root)
+    assert (done.code, done.out, done.err.count("\n")) == (75, "", 1)
+    assert f"no governor runs on {root}: the next start takes over what is in .env" in done.err
     assert read_record(path) is None
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,10 @@ import pytest
 
 from capital_governor.adapters.lock import RootLock
 from capital_governor.core.orders import OrderKind
+from capital_governor.supervisor.root import GOVERNOR, AgentStanding, Root, lock
 from tests.rigs.commands import call, loaded, on_terminal, tree
 from tests.rigs.night import FLEET, UNREACHABLE, Night
+from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.stored_roots import unpack_schema_4
 
 STATUS, LOCK = "runtime/capital_governor_status.json", "runtime/capital_governor.lock"
@@ -152,6 +157,92 @@ def test_a_move_that_waits(tmp_path: Path) -> None:
     said = seen(night)["next_move"]["waits_for"]
     assert said == "the end of COOLDOWN, in 15 min, and for CONFIRM_CYCLES: asked for in 1 of 2 cycles in a row"
     assert f"next move  wanted, and waits for {said}\n" in shown(night)
+
+
+def test_hints_are_commands_to_type(night: Night) -> None:
+    """With the root that this command line has, in the text and as JSON."""
+    night.pass_by(1)
+    night.pass_by(1, fleet={"SmartTrader": FLEET["SmartTrader"]})
+    hint = f"see why they are silent; `capital-governor accept --root {night.root}` goes on without them"
+    assert seen(night)["act"] == [hint]
+    text = shown(night)
+    assert f"act        {hint}\n" in text
+    assert re.search(rf"^ends with  .*or `capital-governor accept --root {night.root}`$", text, re.MULTILINE)
+    night.order(OrderKind.HOLD)
+    night.pass_by(1)
+    resume = f"or with `capital-governor resume --root {night.root}`"
+    assert f"act        no action needed: it ends as ordered, {resume}\n" in shown(night)
+
+
+def test_fleet_and_root_are_named(night: Night) -> None:
+    """By CAPITAL_GOVERNOR_NAME, else by host and folder."""
+    night.pass_by(1)
+    host = socket.gethostname().partition(".")[0]
+    assert f"fleet      {host}/{night.root.name}, root {night.root}\n" in shown(night)
+    (night.root / ".env").write_text("CAPITAL_GOVERNOR_NAME=night shift\n")
+    assert f"fleet      night shift, root {night.root}\n" in shown(night)
+    document = seen(night)
+    assert (document["fleet"], document["root"]) == ("night shift", str(night.root))
+    explained = call(night.root, "explain", "SmartTrader")
+    assert f"fleet      night shift, root {night.root}\n" in explained.out
+
+
+@contextmanager
+def supervised(root: Path, **governor: str) -> Iterator[None]:
+    """This process is the supervisor, with a governor in this state."""
+    folder = Root(root)
+    folder.prepare()
+    locks = folder.open_locks()
+    assert lock(locks[0], folder.supervisor_lock, patience_seconds=PATIENCE_SECONDS)
+    folder.write_state(int(time.time()), [AgentStanding("other", "running"), AgentStanding(GOVERNOR, **governor)])
+    try:
+        yield
+    finally:
+        for each in locks:
+            os.close(each)
+
+
+def test_what_its_supervisor_knows(night: Night) -> None:
+    """Why the governor ended, in words, and when it is started again; what gave up needs a person."""
+    night.pass_by(1)
+    keep = r"; agents keep their shares until .* UTC"
+    soon, since = str(int(time.time()) + 3_600), str(int(time.time()))
+    command = rf"`NEOLIGHT_ROOT={night.root} \S*/neo_light_fix\.sh"
+    with supervised(night.root, state="waiting", exit_code="137", due=soon, since=since):
+        said, found = call(night.root, "status"), call(night.root, "status", "--json").json
+    first, act, *_ = said.out.splitlines()
+    assert said.code == 75
+    assert re.fullmatch(rf"CRASHED \(killed, exit 137: often out of memory\); restarting in 3[56]\d\d s{keep}", first)
+    assert re.fullmatch(rf"act +none if it comes back; why it ended: {command} logs capital_governor`", act)
+    assert (found["standing"], found["supervisor"]["state"], found["supervisor"]["exit_code"]) == (
+        "dead",
+        "waiting",
+        137,
+    )
+    with supervised(night.root, state="gave-up", exit_code="78", since=since):
+        first, act, *_ = call(night.root, "status").out.splitlines()
+    assert re.match(r"GAVE UP \(exit 78: a person must act\) at .* UTC: ", first)
+    assert re.fullmatch(rf"act +put right what the end of its log says, then {command} restart capital_governor`", act)
+    with supervised(night.root, state="running", since=since):
+        first, act, *_ = call(night.root, "status").out.splitlines()
+    assert re.fullmatch(rf"Starting: its process is there, and governs soon{keep}", first)
+    assert act == "act        no action needed"
+    first, act, *_ = call(night.root, "status").out.splitlines()
+    assert re.fullmatch(rf"CRASHED OR KILLED after its cycle at \d\d:\d\d UTC{keep}", first)
+    assert re.fullmatch(rf"act +see the end of its log, then start it again: {command} start`", act)
+
+
+def test_a_governor_that_never_completed_a_cycle(night: Night) -> None:
+    """Without a status file, its supervisor knows more."""
+    (night.root / STATUS).unlink(missing_ok=True)
+    said = call(night.root, "status")
+    assert (said.code, said.out) == (75, "")
+    assert said.err.endswith(
+        f"no governor has completed a cycle here yet; `capital-governor run --root {night.root}` starts one\n"
+    )
+    with supervised(night.root, state="gave-up", exit_code="78", since="1"):
+        said = call(night.root, "status")
+    assert "no governor has completed a cycle here yet; its supervisor says: GAVE UP (exit 78: " in said.err
 
 
 @pytest.mark.parametrize("damage", ["gone", "no database", "another program's"])

@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from tests.rigs.dashboard import Dashboard
 from tests.rigs.patience import PATIENCE_SECONDS
 
 SHOWN_ROOT: Final = "/home/me/neolight"
+SHOWN_FLEET: Final = "host/neolight"
 
 
 SHOWN_URL: Final = "http://localhost:8100"
@@ -99,7 +101,8 @@ def output_of(command: str, place: Place) -> str:
 
 def as_shown(output: str, place: Place) -> str:
     """Replace what differs from run to run: folder, port, times, process number; and blanks at the ends of lines."""
-    text = output.replace(str(place.root), SHOWN_ROOT).replace(place.dashboard.url, SHOWN_URL)
+    text = output.replace(f"{socket.gethostname().partition('.')[0]}/{place.root.name}", SHOWN_FLEET)
+    text = text.replace(str(place.root), SHOWN_ROOT).replace(place.dashboard.url, SHOWN_URL)
     text = text.replace(f" by {pwd.getpwuid(os.getuid()).pw_name}", " by anna")
     for pattern, shown in (
         (r"until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "until 2025-11-04 00:00:00 UTC"),

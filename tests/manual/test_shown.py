@@ -81,6 +81,7 @@ def test_fields_of_the_json(session: dict[str, str], place: Place) -> None:
     assert set(listed(section("reference", "Status file"))) == written.keys()
     assert set(names(after("`status --json` has the fields of the"))) == status.keys() - written.keys()
     assert set(names(after("Each of `agents_now`"))) == status["agents_now"][0].keys()
+    assert set(re.findall(r"`(\w+)`", flat(after("\n`supervisor` has")))) >= {"state", "exit_code", "text"}
     told = flat(after("`exposure_now` has"))
     for name in ("exposure_now", "next_move"):
         part = told.partition(f"`{name}` has ")[2].partition("`next_move` has")[0]
@@ -89,7 +90,7 @@ def test_fields_of_the_json(session: dict[str, str], place: Place) -> None:
     assert set(names(after("`history --json`:"))) == history.keys()
     assert {"at", "until", "kind", "text"} <= history["events"][0].keys()
     assert set(names(after("`decisions --json` has"))) == decisions["decisions"][0].keys()
-    assert decisions.keys() == {"since", "decisions"}
+    assert decisions.keys() == {"root", "fleet", "since", "decisions"}
     assert set(names(after("`explain --json`:"))) == place.json("explain", "SmartTrader").keys()
     ordered = place.json("hold")
     assert set(names(after("An order with `--json`:"))) == ordered.keys() == place.json("resume").keys()

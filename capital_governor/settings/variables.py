@@ -116,15 +116,13 @@ VARIABLES: Final[Mapping[str, Variable]] = {
     "digest_hour": _own("DIGEST_HOUR", kinds.HOUR, None, "hour", "when the daily message is sent, UTC"),
     "name": _own("NAME", kinds.TITLE, None, "text", "the fleet's name in messages; default HOST/ROOT"),
     "unreachable_minutes": _own(
-        "ALERT_UNREACHABLE", kinds.MINUTES, 15.0, "min", "until a dashboard that does not answer is told by message"
+        "ALERT_UNREACHABLE", kinds.MINUTES, 15.0, "min", "dashboard does not answer: delay of the message"
     ),
     "error_minutes": _own(
-        "ALERT_ERROR", kinds.MINUTES, 15.0, "min", "until a dashboard that answers an error is told by message"
+        "ALERT_ERROR", kinds.MINUTES, 15.0, "min", "dashboard answers an error: delay of the message"
     ),
-    "stale_minutes": _own("ALERT_STALE", kinds.MINUTES, 15.0, "min", "until stale metrics are told by message"),
-    "agent_minutes": _own(
-        "ALERT_AGENT", kinds.MINUTES, 10.0, "min", "until a silent or faulty agent is told by message"
-    ),
+    "stale_minutes": _own("ALERT_STALE", kinds.MINUTES, 15.0, "min", "metrics are stale: delay of the message"),
+    "agent_minutes": _own("ALERT_AGENT", kinds.MINUTES, 10.0, "min", "agent is silent or faulty: delay of the message"),
     "hive": _own(
         "HIVE", kinds.SWITCH, default=False, unit="switch", meaning="1: the supervisor keeps the hive running too"
     ),

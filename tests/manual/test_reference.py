@@ -136,13 +136,13 @@ def test_ranges_of_settings(tmp_path: Path) -> None:
             assert refused(name, float(match[3]) * (1 + 1e-9) + 1e-9 + (step if step == 1.0 else 0.0)), name
         else:
             assert not refused(name, 1e15), name
-    assert checked == 29
+    assert checked == 33
 
 
 def test_words_of_settings(tmp_path: Path) -> None:
     """Each setting that takes one of a few words takes those of the manual and no other."""
     choices = {name: row[1].split(", ") for name, row in setting_rows().items() if row[0] in {"word", "switch"}}
-    assert len(choices) == 4
+    assert len(choices) == 5
     for name, words in choices.items():
         for word in words:
             load(tmp_path, {name: word})
@@ -177,6 +177,6 @@ def test_symptoms_name_what_exists() -> None:
     unknown = {word for word in unknown if word not in spoken}
     shown_otherwise = {"./neo_light_fix.sh status", "read_allocations().reason"}
     of_others = {"message thread not found"}
-    put_together = {"could not keep its owner", "--root DIR"}
+    put_together = {"could not keep its owner"}
     assert unknown == shown_otherwise | of_others | put_together
     assert callable(client.read_allocations)

@@ -24,6 +24,7 @@ import pytest
 from capital_governor.contracts.status import order_document
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.hive.past_file import PAST
+from capital_governor.service.governor_return import end_marker
 from capital_governor.wording.log_events import LogEvent
 from tests.manual.pages import (
     PAGES,
@@ -121,12 +122,13 @@ def test_fields_of_the_files(session: dict[str, str], place: Place) -> None:
 
 
 def test_files_are_where_the_manual_says(session: dict[str, str], place: Place) -> None:
-    """Every file that a run leaves is in the table of files; the others there are not the governor's to make."""
+    """Every file that a run leaves is in the table of files; the others there come from others, or while it is down."""
     assert session
     made = {str(path.relative_to(place.root)) for path in place.root.rglob("*") if path.is_file()}
     made = {name.removesuffix("-wal").removesuffix("-shm") for name in made}
     foreign = {"runtime/capital_governor.STOP", "state/guardian_pause.json", "state/decisions/", ".env", str(PAST)}
-    assert set(names(section("reference", "Files"))) == made | foreign
+    down = {str(end_marker(place.root / "runtime").relative_to(place.root))}
+    assert set(names(section("reference", "Files"))) == made | foreign | down
 
 
 def test_the_journal_answers(session: dict[str, str], place: Place) -> None:

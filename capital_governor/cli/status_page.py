@@ -54,7 +54,7 @@ def acts(document: Mapping[str, Any], root: Path | None) -> list[str]:
         root: the ``--root`` argument.
     """
     found = list(_acts_on_standing(document, root))
-    needed, how = act_text(reason_of(document["reason"]))
+    needed, how = act_text(reason_of(document["reason"]), document["detail"])
     if needed and document["standing"] in {"running", "late"}:
         found.append(retyped(how, root, dry_run=document["dry_run"]))
     if document["allocations_problem"]:

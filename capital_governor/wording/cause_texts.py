@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 from capital_governor.core.model import DRAWDOWN, MIN_RESERVE, OPERATOR, REGIME, RESERVE, WHOLE, Agent, signed
 from capital_governor.core.reason import AGENT_HOLDS, CUTS, GATE_REFUSALS, MOVES, Reason
 from capital_governor.core.trace import LimitSource, WithheldBy
+from capital_governor.wording.fetch_texts import fetch_act, fetch_problem
 
 Facts: TypeAlias = Mapping[str, Any]
 NAMED: Final = 5
@@ -41,7 +42,7 @@ PLAIN: Final[Mapping[Reason, str]] = {
     Reason.PAUSED: "Guardian has paused the fleet",
     Reason.OPERATOR_HOLD: "an operator's hold",
     Reason.FILES_UNWRITABLE: "the allocation files cannot be written",
-    Reason.FETCH_FAILED: "the dashboard cannot be reached",
+    Reason.FETCH_FAILED: "no metrics could be fetched",
     Reason.PAYLOAD_REFUSED: "the dashboard's answer cannot be used",
     Reason.PAYLOAD_STALE: "the dashboard's metrics are stale",
     Reason.PAYLOAD_FUTURE: "the dashboard's clock is ahead",
@@ -57,14 +58,14 @@ PLAIN: Final[Mapping[Reason, str]] = {
 _ACTS: Final[Mapping[Reason, str]] = {
     Reason.STOPPED: "remove runtime/capital_governor.STOP when capital may move again",
     Reason.FILES_UNWRITABLE: "see what keeps it from writing; agents still have the shares before",
-    Reason.FETCH_FAILED: "start the dashboard, or set NEOLIGHT_DASHBOARD_URL to where it is",
+    Reason.FETCH_FAILED: fetch_act(""),
     Reason.PAYLOAD_REFUSED: "see the dashboard's log, or correct NEOLIGHT_DASHBOARD_URL",
     Reason.PAYLOAD_STALE: "the dashboard answers: restart what produces its metrics",
     Reason.PAYLOAD_FUTURE: "set the clocks of this machine and the dashboard's",
     Reason.GUARDIAN_LOST: "see why Guardian is silent, or `capital-governor accept`: that counts as not paused",
     Reason.TIMESTAMP_LOST: "see the dashboard, or `capital-governor accept`: that counts as fresh",
     Reason.NO_AGENTS: "see why no agent reports; `capital-governor accept` goes on without them",
-    Reason.FAULTY_MAJORITY: "see the agents' records; `capital-governor accept` goes on without them",
+    Reason.FAULTY_MAJORITY: "`capital-governor check` names each fault; `capital-governor accept` goes on without them",
     Reason.MEMBERS_GONE: "see why they are silent; `capital-governor accept` goes on without them",
     Reason.INTERNAL_ERROR: "see the end of the log: this is a fault of the program, please report it",
 } | dict.fromkeys(GATE_REFUSALS, "none now, nothing moved: this is a fault of the program, please report it")
@@ -75,10 +76,17 @@ _ENDS_BY_ITSELF: Final[Mapping[Reason, str]] = {
 _SAYS: Final = re.compile(r"the (pause file|payload) says: (.*)", re.DOTALL)
 
 
-def act_text(reason: Reason | None) -> tuple[bool, str]:
-    """Return whether a person must act on the state after a cycle, and how; why not where none must."""
+def act_text(reason: Reason | None, detail: str = "") -> tuple[bool, str]:
+    """Return whether a person must act on the state after a cycle, and how; why not where none must.
+
+    Args:
+        reason: of the cycle; None if it is not known.
+        detail: the facts of a hold.
+    """
     if reason is None:
         return False, ""
+    if reason is Reason.FETCH_FAILED:
+        return True, fetch_act(detail)
     return reason in _ACTS, _ACTS.get(reason) or _ENDS_BY_ITSELF.get(reason, "")
 
 
@@ -130,6 +138,8 @@ def hold_cause(reason: Reason, facts: Facts) -> str:
     if reason in AGENT_HOLDS:
         silent = sorted({**facts.get("absent", {}), **facts.get("faulty", {})})
         return f"{PLAIN[reason]}: {names_text(silent)}" if silent else PLAIN[reason]
+    if reason is Reason.FETCH_FAILED:
+        detail = fetch_problem(detail)
     if reason in {Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST, Reason.STOPPED} or not detail:
         return PLAIN[reason]
     return f"{PLAIN[reason]}: {detail}"

@@ -10,6 +10,7 @@ from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, Snapshot
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision, Hold
 from capital_governor.wording.amounts import count_text
+from capital_governor.wording.fetch_texts import fetch_act, fetch_problem
 from capital_governor.wording.hold_alerts import now_text
 from capital_governor.wording.message_form import (
     Sender,
@@ -53,10 +54,11 @@ def metrics_lost(
         sender: whose message this is.
     """
     cause, lasts = metrics_cause(unusable), duration_text(seconds)
+    said = sentence(fetch_problem(unusable.detail) if unusable.reason is Reason.FETCH_FAILED else unusable.detail)
     if cause == UNREACHABLE:
-        yield f"Dashboard unreachable for {lasts}: {sentence(unusable.detail)}"
+        yield f"Dashboard unreachable for {lasts}: {said}"
     elif cause == ERROR:
-        yield f"The dashboard has answered with errors for {lasts}: {sentence(unusable.detail)}"
+        yield f"The dashboard has answered with errors for {lasts}: {said}"
     elif age_seconds is None:
         yield f"No fresh metrics for {lasts}: {sentence(unusable.detail)}"
     elif age_seconds < 0:
@@ -65,8 +67,8 @@ def metrics_lost(
         yield f"No fresh metrics for {lasts}: those that the dashboard sends are {duration_text(age_seconds)} old."
     yield standing_text(visible)
     yield "It ends with the next fresh metrics. Until then no pause and no risk cut of the dashboard's is seen."
-    if cause == UNREACHABLE:
-        yield "Act: start the dashboard, or correct NEOLIGHT_DASHBOARD_URL. To test it:"
+    if unusable.reason is Reason.FETCH_FAILED:
+        yield f"Act: {fetch_act(unusable.detail)}. To test it:"
     elif cause == ERROR:
         yield "Act: see the dashboard's log, or correct NEOLIGHT_DASHBOARD_URL. To test it:"
     elif unusable.reason is Reason.PAYLOAD_FUTURE:

@@ -21,7 +21,7 @@ from tests.rigs.ordered_root import Place
 from tests.rigs.stored_roots import unpack, unpack_schema_4
 
 ALL = ("--since", "9999d")
-UNREACHED = "the dashboard cannot be reached: connection refused by http://localhost:8100/meta/metrics"
+UNREACHED = "no metrics could be fetched: connection refused by http://localhost:8100/meta/metrics"
 HALF_GONE = "half of the fleet or more stopped reporting at once: CryptoTrend, DropshipAgent"
 NO_CYCLE = "no cycle: no governor ran, or the journal could not be written"
 HALVED = (

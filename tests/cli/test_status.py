@@ -110,8 +110,8 @@ def test_an_outage_says_what_to_do(night: Night) -> None:
     said = shown(night).splitlines()
     assert said[:3] == [
         "Running, holding",
-        "act        start the dashboard, or set NEOLIGHT_DASHBOARD_URL to where it is",
-        "outcome    held: the dashboard cannot be reached: connection refused by http://localhost:8100/meta/metrics",
+        "act        start the dashboard, or correct NEOLIGHT_DASHBOARD_URL",
+        "outcome    held: no metrics could be fetched: connection refused by http://localhost:8100/meta/metrics",
     ]
     assert "not before the hold ends; then it needs a change of 10% in one share" in "\n".join(said)
 

@@ -100,7 +100,7 @@ def test_what_sets_exposure(exposure: dict[str, Any], text: str) -> None:
         (
             Reason.FETCH_FAILED,
             {"hold": "connection refused"},
-            "the dashboard cannot be reached: connection refused",
+            "no metrics could be fetched: connection refused",
         ),
         (
             Reason.MEMBERS_GONE,

@@ -74,7 +74,7 @@ def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
                 )
             )
         ),
-        "advice": advice(rules),
+        "advice": _advice(settings.profile, rules),
         "groups": group_documents(known, rules.groups),
         "next": {
             "reason": reason.value,
@@ -89,9 +89,9 @@ def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
     return leave(OK if document["ok"] else failed)
 
 
-def advice(rules: Rules) -> str:
-    """Return what is recommended for real money; empty if a brake is on."""
-    if rules.cooldown_seconds or rules.confirm_cycles > 1 or rules.max_step < 1.0:
+def _advice(profile: str, rules: Rules) -> str:
+    """Return what is recommended for real money; empty if a brake is on, or the profile is chosen already."""
+    if profile == "steady" or rules.cooldown_seconds or rules.confirm_cycles > 1 or rules.max_step < 1.0:
         return ""
     return "no brake is on; with real money, set CAPITAL_GOVERNOR_PROFILE=steady"
 

@@ -99,7 +99,7 @@ def _words(takes: str, *known: str, upper: bool = False) -> Kind:
     def read(value: object) -> str:
         word = value.upper() if upper and isinstance(value, str) else value
         if not isinstance(word, str) or word not in known:
-            raise ValueError("is none of these")
+            raise ValueError("is not one of its values")
         return word
 
     return Kind(takes, ", ".join(known), read)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from tests.manual.pages import blocks, section
-from tests.manual.program import Place
+from tests.manual.program import Place, in_shell
 from tests.rigs.bot_api import BotApi
 from tests.rigs.dashboard import Dashboard, fresh, record
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
@@ -75,6 +75,32 @@ def test_the_stand_in_for_the_plans_file(tmp_path: Path) -> None:
             site.clear()
 
 
+READER: Final = """
+def load_capital_allocations():
+    alloc_file = ROOT / "runtime" / "allocations_override.json"
+    if alloc_file.exists():
+        try:
+            data = json.loads(alloc_file.read_text())
+            if data.get("source") == "capital_governor":
+                return data.get("allocations", {})
+        except:
+            pass
+    return {}
+"""
+"""How SmartTrader reads the shares, as the plan has it."""
+
+
+def test_the_plans_readers_of_the_files(place: Place) -> None:
+    """SmartTrader's function of the plan gets the published shares, and ``python3 -m json.tool`` shows the primary."""
+    place.json("once")
+    published = place.file(PRIMARY)["allocations"]
+    there: dict[str, Any] = {"ROOT": place.root, "json": json}
+    exec(READER, there)  # noqa: S102 - the plan's own code
+    assert there["load_capital_allocations"]() == published
+    shown = in_shell(f"cat runtime/{PRIMARY} | python3 -m json.tool", place.root)
+    assert json.loads(shown)["allocations"] == published
+
+
 # --- the four scenarios -----------------------------------------------------------------------------------------------
 
 
@@ -96,7 +122,7 @@ def test_a_strong_agent_rises_to_the_maximum_and_telegram_is_told(tmp_path: Path
         _, told = api.wait_for(2)
     head, first, *_ = told.splitlines()
     assert head == "🎯 Capital Reallocation:"
-    assert first.startswith("SmartTrader: 40.0%")
+    assert first == "SmartTrader: 40.0% (was 25.0%)"
 
 
 @pytest.mark.parametrize("paused_by", ["file", "payload"])

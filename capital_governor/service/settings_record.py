@@ -24,7 +24,9 @@ from capital_governor.settings.value_text import value_text
 from capital_governor.settings.variables import VARIABLES
 
 ENV_FILE: Final = ".env"
+PROFILE: Final = "profile"
 DEFAULT: Final = "default"
+_PROFILE_VARIABLE: Final = VARIABLES["profile"].name
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +97,21 @@ def not_in_force(record: SettingsRecord, root: Path) -> tuple[str, ...]:
     """Return in what the governor's settings differ from ``.env`` now: ``VARIABLE: 0.4 in force, 0.5 in .env``.
 
     A variable that the governor has from its own environment is left out, since that beats ``.env``; so is everything
-    if ``.env`` cannot be read.
+    if ``.env`` cannot be read. Of what a profile sets, only the profile is told.
     """
+    profile, profile_origin, _ = record.settings.get(_PROFILE_VARIABLE, ("", DEFAULT, ""))
+    environment = {} if profile_origin in {ENV_FILE, DEFAULT} else {_PROFILE_VARIABLE: profile}
     try:
-        found = find(root, {})
+        found = find(root, environment)
     except SettingsError:
         return ()
     lines = []
     for name, (text, origin, digest) in texts_of(found.values, found.origins, record.salt).items():
         old, old_origin, old_digest = record.settings.get(name, (text, DEFAULT, digest))
-        if ENV_FILE not in {origin, old_origin} or old_origin not in {ENV_FILE, DEFAULT}:
+        if ENV_FILE not in {origin, old_origin} or old_origin not in {ENV_FILE, PROFILE, DEFAULT}:
             continue
         if (text, digest) != (old, old_digest):
-            now = text if origin == ENV_FILE else f"{text} (the default)"
+            now = text if origin == ENV_FILE else f"{text} (the {origin})"
             lines.append(f"{name}: {old} in force, {now if text != old else 'another one'} in .env")
     return tuple(lines)
 

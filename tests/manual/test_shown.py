@@ -40,6 +40,7 @@ from tests.manual.pages import (
     tables,
 )
 from tests.manual.program import SHOWN_ROOT, Place, in_shell, output_of
+from tests.manual.reference import program
 from tests.rigs.builders import NOW
 from tests.rigs.dashboard import Dashboard, fixed
 from tests.rigs.patience import PATIENCE_SECONDS, wait_until
@@ -107,8 +108,17 @@ def test_fields_of_the_json(session: dict[str, str], place: Place) -> None:
     fields = order_document(Order(key="", kind=OrderKind.HOLD, author="anna", given_at=NOW)).keys()
     assert set(listed(after("Each of `orders`:"))) == fields
     assert set(listed(after("Each of `latches` is true or false:"))) == written["latches"].keys()
+    assert set(names(after("`reload --json`:"))) == place.json("reload").keys()
+    assert place.json("docs", "plan").keys() == {"topic", "text"}
     for row in place.json("show-config").values():
         assert set(names(after("`show-config --json` is an"))) == row.keys()
+
+
+def test_every_json_is_told_of() -> None:
+    """The reference describes the JSON of every command that has some; those that only order have one form."""
+    text = section("reference", "JSON of the commands")
+    told = set(re.findall(r"`([a-z-]+)(?: [A-Z]+)? --json`", text)) | {"hold", "resume", "accept", "release", "unlimit"}
+    assert told == {command.name for command in program()[0] if "--json" in command.options}
 
 
 def test_fields_of_the_files(session: dict[str, str], place: Place) -> None:

@@ -66,6 +66,25 @@ def test_stop_as_shown(tmp_path: Path) -> None:
         assert place.json("once")["hold"] is None
 
 
+def test_a_setting_is_changed_as_shown(tmp_path: Path) -> None:
+    """A profile that is written to .env is in force after ``reload``, which shows what it changes."""
+    (snippet,), (shown,) = (
+        shell("operating", "Change a setting"),
+        blocks(section("operating", "Change a setting"), "text"),
+    )
+    edit, command = snippet.splitlines()
+    with Dashboard(fresh()) as dashboard:
+        place = Place(tmp_path, dashboard)
+        log = tmp_path / "log"
+        with place.running(log):
+            wait_until(lambda: "(generation 1)" in log.read_text())
+            in_shell(edit, tmp_path)
+            program, *words = shlex.split(command)
+            said = place.govern(*words)
+    assert program == "capital-governor"
+    assert (said.returncode, said.stdout) == (0, shown)
+
+
 def test_the_commands_of_the_start_as_shown(tmp_path: Path) -> None:
     """README's four commands start a governor in the background, show it, follow its log and end it."""
     (shown,) = [snippet for snippet in shell("README", "Start") if "start" in snippet]

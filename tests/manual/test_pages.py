@@ -41,6 +41,7 @@ RUN_BY: Final = {
     "[Service]": "test_the_unit_for_systemd",
     '__import__("os")': "test_the_stand_in_for_the_plans_file",
     "TELEGRAM_BOT_TOKEN=": "test_the_settings_for_telegram",
+    "echo CAPITAL_GOVERNOR_PROFILE=steady": "test_a_setting_is_changed_as_shown",
 }
 """By how a snippet of code begins, the test that runs it. What is shown with its output has a test of its own."""
 NOT_RUN: Final = {

@@ -15,7 +15,7 @@ TOPICS: Final = {
     "agents": "how an agent reads its share and reports its trades",
     "dashboard": "what the dashboard must serve; the hive; a fleet of your own",
     "supervising": "keep it running: the supervisor, NeoLight's, systemd, heartbeat",
-    "operating": "status, explain, orders, Telegram, log, backup, upgrade",
+    "operating": "status, history, orders, settings, Telegram, log, backup, upgrade",
     "trouble": "what holds the shares, what else may happen, what to do",
     "reference": "commands, settings, reasons, exit codes, files, JSON, log lines",
     "plan": "NeoLight's original plan, and what this program does with it",

@@ -126,7 +126,7 @@ def test_a_fleet_of_your_own(tmp_path: Path) -> None:
     del environment["NEOLIGHT_ROOT"]
     fleet = tmp_path / "fleet"
     status = fleet / "runtime" / "capital_governor_status.json"
-    assert start.count("sleep 20\n") == 1
+    assert start.count("sleep 30\n") == 1
     waiting = f"until grep -qs '\"generation\": *1' {status}; do sleep 0.2; done\n"
 
     def bash(snippet: str) -> str:
@@ -143,7 +143,7 @@ def test_a_fleet_of_your_own(tmp_path: Path) -> None:
         return ran.stdout
 
     try:
-        said = bash(settings + trades + start.replace("sleep 20\n", waiting))
+        said = bash(settings + trades + start.replace("sleep 30\n", waiting))
         status_now = as_status(said[said.index("Running, ") :])
         said = bash(f"{settings}./neo_light_fix.sh stop 2>&1")
         assert "stopped" in said

@@ -20,7 +20,7 @@ RUN_BY: Final = {
     "mkdir -p /home/me/neolight/state/decisions": "test_reporting_as_shown",
     'export NEOLIGHT_ROOT="$HOME/fleet"': "test_a_fleet_of_your_own",
     "report() {.venv/bin/python": "test_a_fleet_of_your_own",
-    "./neo_light_fix.sh start sleep 20": "test_a_fleet_of_your_own",
+    "./neo_light_fix.sh start sleep 30": "test_a_fleet_of_your_own",
     "from capital_governor.client import record, share": "test_a_fleet_of_your_own",
     '{"decisions": [': "test_the_state_files_that_are_shown_are_what_is_read",
     '{"agent": "NewsBot"': "test_the_state_files_that_are_shown_are_what_is_read",

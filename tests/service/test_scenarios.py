@@ -101,7 +101,7 @@ def test_a_high_performer_rises_to_its_maximum_and_telegram_is_told(
         f"DropshipAgent: 20.0% (was {was[2]}%)",
         f"RangeTrader: 20.0% (was {was[1]}%)",
         f"ScoutBot: 20.0%{scout}",
-        f"Scores changed. Largest change: SmartTrader {100 * first[0]:.0f} -> 40 % (10 % is enough to move).",
+        f"Scores changed. Largest change: SmartTrader {100 * first[0]:.0f} -> 40 %; 10 % is enough for a move.",
     ]
     log = daemon.log.read_text()
     assert "SmartTrader: score=0.9000 (PnL=9000.00, Sharpe=2.700, WR=0.900)" in log

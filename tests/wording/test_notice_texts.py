@@ -28,7 +28,7 @@ def test_a_move_is_told_by_falling_share() -> None:
         "Cyd: 40.0% (was 24.0%)",
         "Bob: 36.0%",
         "Ada: 24.0% (was 40.0%)",
-        "Scores changed. Largest change: Ada 40 -> 24 % (10 % is enough to move).",
+        "Scores changed. Largest change: Ada 40 -> 24 %; 10 % is enough for a move.",
         *LAST,
     ]
 
@@ -54,7 +54,7 @@ def test_the_reserve_is_told_where_there_is_one() -> None:
         "Ada: 19.2% (was 40.0%)",
         "Reserve: 20.0% (was 0.0%)",
         "Risk cut: market SIDEWAYS (risk 0.8). Deployed 100 -> 80 %.",
-        "Scores changed. Largest change: Ada 40 -> 19.2 % (10 % is enough to move).",
+        "Scores changed. Largest change: Ada 40 -> 19.2 %; 10 % is enough for a move.",
     ]
 
 

@@ -6,19 +6,26 @@ It reads SQLite by itself and imports nothing of the product, so that what is wr
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from datetime import datetime
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Final
 
 WHOLE: Final = 1_000_000
 HEADING: Final = "🎯 Capital Reallocation:"
-WITHHELD: Final = "Withheld, in the reserve:"
+SHARE: Final = re.compile(r"(.+: [0-9]+\.[0-9]%)(?: \(was [0-9]+\.[0-9]%\)| \(new\))?")
+"""A line of a move's message with the share of an agent or the reserve, and what follows the figure."""
+NO_RESERVE: Final = "Reserve: 0.0%"
+ENDED: Final = "The governor ended"
+TOLD_OF_THE_END: Final = "told the operator that the governor has ended"
+"""What the supervisor logs once it has sent that message, which it puts into the journal afterwards."""
 COPY_SECONDS: Final = 0.5
 UNANSWERED: Final = frozenset({"fetch_failed", "payload_refused", "payload_stale"})
 """Cycles that show that the dashboard is not back yet, however long that takes."""
@@ -151,13 +158,15 @@ def head(move: Move) -> str:
     _, shares, reserve = move
     ranked = sorted(shares, key=lambda line: (-line[1], line[0]))
     lines = [f"{agent}: {100 * share / WHOLE:.1f}%" for agent, share in ranked]
-    lines += [f"Reserve: {100 * reserve / WHOLE:.1f}%"] if reserve else []
-    return "\n".join([HEADING, *lines])
+    lines.append(f"Reserve: {100 * reserve / WHOLE:.1f}%")
+    return "\n".join([HEADING, *(line for line in lines if line != NO_RESERVE)])
 
 
 def told_head(text: str) -> str:
-    """Return the same lines of a message: all but those that say what is withheld and, the last, what drove it."""
-    return "\n".join(line for line in text.split("\n")[:-1] if not line.startswith(WITHHELD))
+    """Return the same lines of a message, without what each share was before and without a reserve of nothing."""
+    first, *rest = text.split("\n")
+    found = takewhile(bool, (SHARE.fullmatch(line) for line in rest))
+    return "\n".join([first, *(each[1] for each in found if each is not None and each[1] != NO_RESERVE)])
 
 
 def to_be_told(moves: Iterable[Move]) -> list[Move]:
@@ -186,16 +195,24 @@ def moves_account(moves: Iterable[Move], taken: Iterable[str]) -> Account:
     )
 
 
-def alerts_account(notices: Iterable[Told], logged: Iterable[str], taken: Iterable[str]) -> Account:
-    """Compare the alerts that were made with those in the chat.
+def alerts_account(
+    notices: Iterable[Told], logged: Iterable[str], taken: Iterable[str], unread: Iterable[tuple[float, float]]
+) -> Account:
+    """Compare the messages that were made, but for those about moves, with those in the chat.
 
-    The journal's must all have arrived. The log's lines, which have no mark in front, show what else may have been
-    told: alerts that were in no journal that could be read.
+    The journal's must all have arrived. One that no journal has is invented, unless its minute is in ``unread``: times
+    from which a journal may not have been read before it was damaged. The supervisor sends the message that the
+    governor has ended before it puts it into the journal, and may be killed between; the log tells of each that it
+    sent.
     """
-    noted = Counter(notice.text for notice in notices if notice.topic)
+    noted = Counter(notice.text for notice in notices if not notice.text.startswith(HEADING))
     told = Counter(text for text in taken if not text.startswith(HEADING))
-    said = Counter(line.partition("] ")[2].strip() for line in logged)
-    wanted = Counter({text: max(noted[text], said[text.partition(" ")[2]]) for text in {*noted, *told}})
+    spans = list(unread)
+    all_ends_sent = sum(ENDED in text for text in told) <= sum(TOLD_OF_THE_END in line for line in logged)
+    wanted = noted.copy()
+    for text in told.keys() - noted.keys():
+        if _in_any(_minute(text), spans) or (ENDED in text and all_ends_sent):
+            wanted[text] = 1
     more = told - wanted
     return Account(
         made=noted.total(),
@@ -204,6 +221,16 @@ def alerts_account(notices: Iterable[Told], logged: Iterable[str], taken: Iterab
         doubled=Counter({text: count for text, count in more.items() if wanted[text]}),
         invented=Counter({text: count for text, count in more.items() if not wanted[text]}),
     )
+
+
+def _minute(text: str) -> float | None:
+    """Return the beginning of the minute that a message tells, in seconds since 1970 UTC; None if it tells none."""
+    found = re.search(r" · ([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}) UTC", text)
+    return None if found is None else datetime.fromisoformat(f"{found[1]}+00:00").timestamp()
+
+
+def _in_any(minute: float | None, spans: Iterable[tuple[float, float]]) -> bool:
+    return minute is not None and any(begin < minute + 60 and minute <= end for begin, end in spans)
 
 
 def seen_moves(generations: Mapping[str, tuple[Mapping[str, int], int]]) -> list[Move]:

@@ -27,6 +27,7 @@ SETTINGS: Final = {
     "CAPITAL_GOVERNOR_INTERVAL": "1",
     "CAPITAL_GOVERNOR_FETCH_DEADLINE": "3",
     "CAPITAL_GOVERNOR_HIVE_CAPITAL": "1000000",  # so much that a drawdown cuts at times, and not always
+    **{f"CAPITAL_GOVERNOR_ALERT_{name}": "0.05" for name in ("UNREACHABLE", "ERROR", "STALE", "AGENT")},  # 3 s
     "NEO_LIGHT_STOP_SECONDS": "4",
 }
 

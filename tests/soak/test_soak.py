@@ -17,6 +17,8 @@ from tests.rigs.cycle_rig import CycleRig
 from tests.soak.faults import FAULTS, THRICE
 from tests.soak.lanes import rounds
 from tests.soak.ledger import (
+    HEADING,
+    TOLD_OF_THE_END,
     Ledger,
     Row,
     Told,
@@ -25,6 +27,7 @@ from tests.soak.ledger import (
     head,
     longest_gap,
     moves_account,
+    told_head,
 )
 from tests.soak.reader import Reader, fault_of
 from tests.soak.stage import Stage, Window
@@ -41,9 +44,11 @@ GOOD: dict[str, Any] = {
 FIRST = (1, (("A", 320_000), ("B", 400_000)), 280_000)
 SECOND = (2, (("A", 600_000), ("B", 400_000)), 0)
 TEXTS = [
-    "🎯 Capital Reallocation:\nB: 40.0%\nA: 32.0%\nReserve: 28.0%\nReallocation triggered (first allocation)",
-    "🎯 Capital Reallocation:\nA: 60.0%\nB: 40.0%\nReallocation triggered (turnover >= 0.20)",
+    "🎯 Capital Reallocation:\nB: 40.0%\nA: 32.0%\nReserve: 28.0%\nFirst allocation.\nfleet1",
+    "🎯 Capital Reallocation:\nA: 60.0% (was 32.0%)\nB: 40.0%\nReserve: 0.0% (was 28.0%)\nScores changed.\nfleet1",
 ]
+JOURNAL_LOST = "⚠️ fleet1 · 2025-11-03 22:05 UTC\nCannot be written: the journal."
+AT_22_05 = 1_762_207_500.0
 
 
 def test_every_torn_read_is_a_fault() -> None:
@@ -94,7 +99,9 @@ def test_a_reader_counts_what_is_torn_gone_or_older(tmp_path: Path) -> None:
 
 def test_moves_that_nobody_was_told_of_and_those_told_twice_are_found() -> None:
     """One message a move is well; none, two, and one of a move that never was, are not."""
-    assert head(FIRST) == TEXTS[0].rpartition("\n")[0]
+    assert head(FIRST) == "🎯 Capital Reallocation:\nB: 40.0%\nA: 32.0%\nReserve: 28.0%"
+    assert [told_head(text) for text in TEXTS] == [head(FIRST), head(SECOND)]
+    assert told_head("🎯 Capital Reallocation:\nC: 1.0% (new)\nDeployed 1 -> 2 %.\nD: 2.0%") == f"{HEADING}\nC: 1.0%"
     well = moves_account([FIRST, SECOND, FIRST], ["⚠️ x", *TEXTS])
     assert (well.made, well.sent) == (2, 2)
     assert not well.lost + well.doubled + well.invented
@@ -105,8 +112,8 @@ def test_moves_that_nobody_was_told_of_and_those_told_twice_are_found() -> None:
 
 def test_what_is_withheld_is_told_but_not_a_publication_that_changes_no_share() -> None:
     """A line about what is withheld is no part of the shares, and the same shares again are not to be told."""
-    *lines, why = TEXTS[0].split("\n")
-    texts = ["\n".join([*lines, "Withheld, in the reserve: A 8.0% (operator's cap)", why]), TEXTS[1]]
+    *lines, fleet = TEXTS[0].split("\n")
+    texts = ["\n".join([*lines, "Withheld, in the reserve: A 8.0% (operator's cap)", fleet]), TEXTS[1]]
     again = (2, FIRST[1], FIRST[2])
     well = moves_account([(3, *SECOND[1:]), again, FIRST], texts)
     assert (well.made, well.sent) == (2, 2)
@@ -114,17 +121,27 @@ def test_what_is_withheld_is_told_but_not_a_publication_that_changes_no_share() 
     assert moves_account([FIRST, (2, *SECOND[1:]), (3, *FIRST[1:])], texts).lost.total() == 1
 
 
-def test_alerts_are_counted_by_the_journal_and_by_the_log() -> None:
-    """An alert of the journal must arrive; one that only the log knows may; one that neither knows was invented."""
-    noted = [Told("⚠️ paused", "hold", "sent", 0), Told("a move", "", "sent", 0)]
-    log = ["2025-11-03T22:00:00Z ERROR   [capital_governor] Journal cannot be written", "no line of a log"]
-    well = alerts_account(noted, log, ["⚠️ paused", "⚠️ Journal cannot be written"])
-    assert (well.made, well.sent) == (1, 2)
+def test_alerts_are_counted_by_the_journal() -> None:
+    """An alert of the journal must arrive; one that no journal has is known only while a journal could not be read."""
+    noted = [Told("⚠️ paused", "hold", "sent", 0), Told(TEXTS[0], "", "sent", 0), Told("✅ it is back", "", "sent", 0)]
+    well = alerts_account(noted, [], ["⚠️ paused", "✅ it is back", JOURNAL_LOST], [(AT_22_05 + 59, AT_22_05 + 70)])
+    assert (well.made, well.sent) == (2, 3)
     assert not well.lost + well.doubled + well.invented
-    wrong = alerts_account(noted, log, ["✅ never"] + ["⚠️ Journal cannot be written"] * 2)
+    for other in ([], [(AT_22_05 - 9, AT_22_05 - 1)], [(AT_22_05 + 60, AT_22_05 + 70)]):
+        assert list(alerts_account(noted, [], [JOURNAL_LOST], other).invented) == [JOURNAL_LOST]
+    wrong = alerts_account(noted, [], ["✅ never", "✅ it is back"] + [JOURNAL_LOST] * 2, [(AT_22_05, AT_22_05)])
     assert list(wrong.lost) == ["⚠️ paused"]
-    assert list(wrong.doubled) == ["⚠️ Journal cannot be written"]
+    assert list(wrong.doubled) == [JOURNAL_LOST]
     assert list(wrong.invented) == ["✅ never"]
+
+
+def test_an_end_that_only_the_log_of_the_supervisor_has_was_not_invented() -> None:
+    """The message of an end is sent before the journal has it; one more than the log says is invented."""
+    ended = ["⚠️ The governor ended (killed).\nfleet1 · 2025-11-03 22:05 UTC", "⚠️ The governor ended (crashed)."]
+    noted, log = [Told(ended[1], "", "sent", 0)], ["2025-11-03T22:05:00Z neo_light_fix.sh: " + TOLD_OF_THE_END] * 2
+    well = alerts_account(noted, log, ended, [])
+    assert not well.lost + well.doubled + well.invented
+    assert list(alerts_account(noted, log[:1], ended, []).invented) == [ended[0]]
 
 
 def test_the_longest_gap_leaves_out_what_a_fault_explains() -> None:

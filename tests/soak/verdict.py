@@ -155,7 +155,8 @@ def _faults(verdict: Verdict, stage: Stage, skipped: dict[str, str]) -> None:
 def _notifications(verdict: Verdict, stage: Stage, findings: Findings) -> None:
     made = [*stage.ledger.moves(), *seen_moves(findings.read["generations"])]
     moves = moves_account(made, findings.taken)
-    alerts = alerts_account(stage.ledger.notices(), findings.logged, findings.taken)
+    unread = [(each.begin, each.end) for each in stage.windows if each.kind.startswith("journal corrupted")]
+    alerts = alerts_account(stage.ledger.notices(), findings.logged, findings.taken, unread)
     for name, account in (("moves", moves), ("alerts", alerts)):
         lost, doubled = account.lost.total(), account.doubled.total()
         figures = f"{account.sent} / {lost} / {doubled}, of {account.made}"

@@ -30,6 +30,7 @@ from capital_governor.journal.protocol import (
     Record,
 )
 from capital_governor.journal.store import Store
+from capital_governor.journal.turns import Turn
 from capital_governor.journal.unwritten import AGENT_CAPACITY, CAPACITY, UnwrittenCycles
 
 NOTICE_CAPACITY: Final = 1_000
@@ -210,6 +211,10 @@ class ResilientJournal:
     def timeline(self, book: str, since: float) -> list[tuple[float, Reason]]:
         """See ``Journal``; during an episode what is not written back yet."""
         return self._read(lambda journal: journal.timeline(book, since))
+
+    def turns(self, book: str, since: float, most: int) -> list[Turn]:
+        """See ``Journal``; none during an episode."""
+        return self._try(lambda journal: journal.turns(book, since, most), [])
 
     def first_at(self, book: str) -> float | None:
         """See ``Journal``; None during an episode."""

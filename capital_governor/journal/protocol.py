@@ -21,6 +21,7 @@ from capital_governor.core.orders import Order
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
 from capital_governor.journal.notices import Backlog, Notice, NoticeState
+from capital_governor.journal.turns import Turn
 
 LIVE: Final = "live"
 """The book whose publications reach the two allocation files."""
@@ -181,6 +182,9 @@ class Journal(Protocol):
 
         A move or cut that has not reached the primary file counts as FILES_UNWRITABLE, since no agent has seen it.
         """
+
+    def turns(self, book: str, since: float, most: int) -> list[Turn]:
+        """Return the newest turns from ``since`` on (seconds since 1970 UTC), oldest first, at most ``most``."""
 
     def first_at(self, book: str) -> float | None:
         """Return the time of the oldest stored entry, seconds since 1970 UTC; None if there is none."""

@@ -259,7 +259,7 @@ class Store:
         return newest_entry.newest_entry(self._db, book, decided=decided)
 
     def turns(self, book: str, since: float, most: int) -> list[Turn]:
-        """Return the newest turns from ``since`` on (seconds since 1970 UTC), oldest first, at most ``most``."""
+        """See ``Journal``."""
         return turns_table.turns(self._db, book, since, most)
 
     def turn_before(self, book: str, at: float) -> Turn | None:

@@ -6,14 +6,14 @@ end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from capital_governor.core.model import Agent, Publication, Refusal, Snapshot
-from capital_governor.core.reason import AGENT_HOLDS, CUTS, GATE_REFUSALS, HOLDS, PAYLOAD_HOLDS, Reason
+from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, Reason
 from capital_governor.service.lapses import is_due
+from capital_governor.service.open_episodes import FILES, METRICS, NONE_OPEN, OpenEpisodes
 from capital_governor.service.sender import sender_of
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings
@@ -21,15 +21,10 @@ from capital_governor.wording import agent_alerts, fault_alerts
 from capital_governor.wording.hold_alerts import SeenCycle, hold_begins, hold_over
 from capital_governor.wording.message_form import BEGINS, OVER
 
-METRICS: Final = "degraded"
 AGENTS: Final = "unwell"
-FILES: Final = "files"
 RIVAL: Final = "rival"
 JOURNAL: Final = "journal"
 ERROR: Final = "internal_error"
-
-CYCLES_BACK: Final = 10_000
-"""So many cycles are looked back at a start, to see since when a hold has been on."""
 
 QUIET_SECONDS: Final = 600.0
 """After so long without a write of another program, that problem counts as over."""
@@ -61,26 +56,24 @@ class Alerts:
     Args:
         tell: takes each alert.
         settings: with rules, fleet, delays, and what is done about another writer.
-        told: the open episodes that an earlier process has told: by topic, when it did so last.
-        since: when the holds that an earlier process had began, by topic, as far as that is known.
+        earlier: the episodes that an earlier process has seen begin.
     """
 
     def __init__(
         self,
         tell: Callable[[Alert], object],
         settings: Settings,
-        *,
-        told: Mapping[str, float] = MappingProxyType({}),
-        since: Mapping[str, float] = MappingProxyType({}),
+        earlier: OpenEpisodes = NONE_OPEN,
     ) -> None:
         self._tell = tell
         self._rules = settings.rules()
         self._sender = sender_of(settings)
         self._settings = settings
+        told, since = earlier.told, {**earlier.told, **earlier.since}
         self._told = dict(told)
-        self._since = {topic: min(at, told.get(topic, at)) for topic, at in {**told, **since}.items()}
+        self._since = {topic: min(at, told.get(topic, at)) for topic, at in since.items()}
         self._causes: set[str] | None = None if METRICS in told else set()
-        self._agents: dict[Agent, float] = {}
+        self._agents = dict(earlier.agents_since)
         self._agents_told: set[Agent] | None = None if AGENTS in told else set()
         self._rival_at: float | None = None
 
@@ -224,10 +217,14 @@ class Alerts:
             return  # it is not known who is faulty or silent
         unwell = agent_alerts.unwell_agents(decision, payload)
         known, before = self._agents, outcome.before.agents
-        self._agents = {agent: min(known.get(agent, now), self._silent_since(agent, outcome)) for agent in unwell}
-        if self._agents_told is None:  # an earlier process told of them
+        self._agents = {
+            agent: known[agent] if agent in known else self._silent_since(agent, outcome) for agent in unwell
+        }
+        delay = 60 * self._settings.agent_minutes
+        if self._agents_told is None:  # an earlier process told of those that had been so for long enough by then
             silent = {agent for agent, memory in before.items() if memory.member and memory.absent}
-            self._agents_told = silent | unwell.keys()
+            untold = {agent for agent, since in known.items() if since + delay > self._told[AGENTS]}
+            self._agents_told = (silent | unwell.keys() | known.keys()) - untold
         still = self._agents_told & unwell.keys()
         back = {agent for agent in self._agents_told - still if agent in payload.metrics}
         if back:
@@ -243,9 +240,7 @@ class Alerts:
         due = {
             agent: problem
             for agent, problem in unwell.items()
-            if agent not in still
-            and agent not in lapsed
-            and now - self._agents[agent] >= 60 * self._settings.agent_minutes
+            if agent not in still and agent not in lapsed and now - self._agents[agent] >= delay
         }
         if due:
             lines = agent_alerts.unwell_text(
@@ -308,20 +303,3 @@ def _is_on(reason: Reason, outcome: Outcome) -> bool | None:
         return unusable is not None
     # The guardian block is checked before the time stamp: if the latter is lost, the former is there.
     return False if reason is Reason.GUARDIAN_LOST and unusable.reason is Reason.TIMESTAMP_LOST else None
-
-
-def begun(timeline: Sequence[tuple[float, Reason]]) -> dict[str, float]:
-    """Return since when the holds at the end of a timeline have been on, by topic.
-
-    Args:
-        timeline: time and reason of each cycle, oldest first.
-    """
-    found: dict[str, float] = {}
-    for at, reason in reversed(timeline):
-        if reason in CUTS:  # published in a hold, or not: the cycle before tells
-            continue
-        if reason not in HOLDS | GATE_REFUSALS:
-            break
-        topic = METRICS if reason in PAYLOAD_HOLDS else FILES if reason is Reason.FILES_UNWRITABLE else reason.value
-        found[topic] = at
-    return found

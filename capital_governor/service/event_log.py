@@ -13,8 +13,9 @@ from capital_governor.core.fleet_range import fleet_range
 from capital_governor.core.model import DAY_SECONDS, Agent, Rules, Snapshot
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, Reason
-from capital_governor.service.alerts import ERROR, FILES, METRICS, QUIET_SECONDS, RIVAL
+from capital_governor.service.alerts import ERROR, QUIET_SECONDS, RIVAL
 from capital_governor.service.lapses import is_due
+from capital_governor.service.open_episodes import FILES, METRICS
 from capital_governor.service.standing import Outcome
 from capital_governor.wording.log_events import Line, LogEvent
 from capital_governor.wording.log_lines import (

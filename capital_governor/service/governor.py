@@ -7,7 +7,7 @@ import contextlib
 import gc
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from capital_governor.adapters import logs
@@ -20,13 +20,14 @@ from capital_governor.journal.fallback import ResilientJournal
 from capital_governor.journal.protocol import JournalConflictError
 from capital_governor.journal.sqlite.file import set_aside
 from capital_governor.journal.sqlite.sqlite_driver import in_memory, open_sqlite
-from capital_governor.service.alerts import CYCLES_BACK, JOURNAL, Alert, Alerts, begun
+from capital_governor.service.alerts import JOURNAL, Alert, Alerts
 from capital_governor.service.cycle import Cycle, tick
 from capital_governor.service.digest import Digest
 from capital_governor.service.disk_thread import Disk
 from capital_governor.service.event_log import EventLog, write_line
 from capital_governor.service.governor_return import end_marker, return_notice
 from capital_governor.service.notifications import Notifications, telegram_of
+from capital_governor.service.open_episodes import open_episodes
 from capital_governor.service.sender import sender_of
 from capital_governor.service.standing import Outcome, Vitals
 from capital_governor.settings.load import Settings
@@ -246,9 +247,10 @@ class Governor:
     async def _recover(self) -> None:
         """Continue where the last run ended, also with the open alerts."""
         if self._notifications is not None and not self._informed:
-            told, since = await self._on_disk(self._open_episodes)
-            self._event_log = EventLog(self._say, self._rules, told, interval_seconds=self._interval_seconds)
-            self._alerts = Alerts(self._alert, self._settings, told=told, since=since)
+            interval = self._interval_seconds
+            earlier = await self._on_disk(lambda: open_episodes(self._journal, Cycle.book, time.time(), interval))
+            self._event_log = EventLog(self._say, self._rules, earlier.told, interval_seconds=interval)
+            self._alerts = Alerts(self._alert, self._settings, earlier)
             self._informed = True
         found = await self._on_disk(self._cycle.recover)
         self._tell_journal()
@@ -258,11 +260,6 @@ class Governor:
         # A cycle makes a dozen objects for each agent, nearly all of which are freed without the garbage collector. The
         # rest is collected after the cycle. With 10,000 agents this saves a sixth of the cycle.
         gc.set_threshold(50_000, 10, 10)
-
-    def _open_episodes(self) -> tuple[Mapping[str, float], Mapping[str, float]]:
-        """Return the episodes that were told and are not over, and since when the last holds have been on."""
-        since = time.time() - CYCLES_BACK * self._interval_seconds
-        return self._journal.open_topics(), begun(self._journal.timeline(Cycle.book, since))
 
     def _log_remarks(self) -> None:
         """Log what the cycle found beside its decision, such as in the journal."""

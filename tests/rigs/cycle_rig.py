@@ -13,9 +13,10 @@ from capital_governor.adapters.interlocks import STOP_FILE
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.journal.notices import NoticeState, new_notice
 from capital_governor.journal.protocol import Entry
-from capital_governor.service.alerts import CYCLES_BACK, Alert, Alerts, begun
+from capital_governor.service.alerts import Alert, Alerts
 from capital_governor.service.cycle import PAUSE_FILE, Cycle
 from capital_governor.service.event_log import EventLog
+from capital_governor.service.open_episodes import open_episodes
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings, load
 from capital_governor.wording.log_events import Line
@@ -135,10 +136,9 @@ class CycleRig:
         self.governor = Cycle(
             self.settings, self.journal, dry_run=self._dry_run, notify=self._notify, clock=lambda: self.now
         )
-        topics = self.journal.open_topics()
-        self.report = EventLog(self.lines.append, self.settings.rules(), topics)
-        since = begun(self.journal.timeline(Cycle.book, self.now - CYCLES_BACK * INTERVAL))
-        self.alerts = Alerts(self._hear, self.settings, told=topics, since=since)
+        earlier = open_episodes(self.journal, Cycle.book, self.now, self.settings.interval_seconds)
+        self.report = EventLog(self.lines.append, self.settings.rules(), earlier.told)
+        self.alerts = Alerts(self._hear, self.settings, earlier)
         self.found = self.governor.recover()
 
     def _hear(self, alert: Alert) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -55,12 +56,12 @@ def alerts(texts: list[str]) -> list[str]:
 class Run:
     """A governor with its outbox, tick by tick, that can be started anew on the same root."""
 
-    def __init__(self, root: Path, dashboard: Dashboard, api: BotApi) -> None:
+    def __init__(self, root: Path, dashboard: Dashboard, api: BotApi, delay_minutes: float = 0.0, **more: str) -> None:
         self.root = root
         delays = ("UNREACHABLE", "ERROR", "STALE", "AGENT")
-        at_once = {f"CAPITAL_GOVERNOR_ALERT_{name}": "0" for name in delays}
+        at_once = {f"CAPITAL_GOVERNOR_ALERT_{name}": str(delay_minutes) for name in delays}
         own = {"NEOLIGHT_DASHBOARD_URL": dashboard.url} | api.environment | at_once
-        self.settings = load(root, PLAIN_ENVIRONMENT | own)
+        self.settings = load(root, PLAIN_ENVIRONMENT | own | more)
         self.api = api
         self.log = io.StringIO()
         secrets = self.settings.secrets()
@@ -98,10 +99,16 @@ class Run:
         self._loop.run_until_complete(until_quiet())
         return list(self.api.taken)
 
-    def restart(self) -> None:
-        """End and start again, once nothing is on its way: what is would be sent twice, as it may."""
+    def restart(self, *, later_by_seconds: float = 0.0) -> None:
+        """End and start again, once nothing is on its way: what is would be sent twice, as it may.
+
+        With ``later_by_seconds`` all that the journal has is so much older then.
+        """
         self.told()
         self._end()
+        with closing(sqlite3.connect(self.settings.journal_path)) as db, db:
+            db.execute("UPDATE cycles SET at = at - ?", (later_by_seconds,))
+            db.execute("UPDATE notices SET created_at = created_at - ?", (later_by_seconds,))
         self._begin()
 
     def _begin(self) -> None:
@@ -177,6 +184,29 @@ EPISODES: Final[dict[str, tuple[Script, str, str]]] = {
     ),
     "a silent agent": (halved(3), "⚠️ ScoutBot", "✅ ScoutBot reports well again"),
 }
+
+
+@pytest.mark.parametrize("name", ["no metrics", "a silent agent"])
+def test_the_delay_of_an_alert_goes_on_over_restarts(root: Path, dashboard: Dashboard, api: BotApi, name: str) -> None:
+    """Restarted 10 minutes after it began, an episode is told 5 minutes later, once; its end has its whole length."""
+    script, begins, ends = EPISODES[name]
+    with Run(root, dashboard, api, delay_minutes=15, CAPITAL_GOVERNOR_MEMBERSHIP_GRACE="9") as run:
+        run.tick()
+        dashboard.next(script)
+        run.tick()
+        run.restart(later_by_seconds=600)
+        run.tick(2)
+        assert not alerts(run.told())
+        run.restart(later_by_seconds=300)
+        run.tick(2)
+        assert alerts(run.told()) == [begins]
+        assert "for 15 min" in run.told()[-1].splitlines()[1]
+        run.restart(later_by_seconds=300)
+        run.tick()
+        dashboard.next(fresh())
+        run.tick()
+        assert alerts(run.told()) == [begins, ends]
+        assert "after 20 min" in run.told()[-1].splitlines()[1]
 
 
 @pytest.mark.parametrize("name", EPISODES)

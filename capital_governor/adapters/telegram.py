@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -106,16 +107,24 @@ class Telegram:
         return Bot(self._token, base_url=self._base_url, request=request, get_updates_request=request)
 
     async def _deliver(self, bot: Bot, text: str) -> None:
-        from telegram.error import ChatMigrated  # noqa: PLC0415 - loaded already
+        from telegram import LinkPreviewOptions  # noqa: PLC0415 - loaded already
+        from telegram.error import ChatMigrated  # noqa: PLC0415
 
+        # Telegram takes an agent's name such as a.com for a link, and would show that page below the message.
+        send = partial(
+            bot.send_message,
+            text=text,
+            message_thread_id=self._topic_id,
+            link_preview_options=LinkPreviewOptions(is_disabled=True),
+        )
         try:
-            await bot.send_message(self._chat_id, text, message_thread_id=self._topic_id)
+            await send(self._chat_id)
         except ChatMigrated as moved:
             if type(moved.new_chat_id) is not int or str(moved.new_chat_id) == self._chat_id:
                 raise
             self._chat_id = str(moved.new_chat_id)
             logs.get_logger().warning("chat_moved", problem=_moved_text(self._chat_id))
-            await bot.send_message(self._chat_id, text, message_thread_id=self._topic_id)
+            await send(self._chat_id)
 
     @property
     def _through(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from datetime import timedelta
 
@@ -61,6 +62,13 @@ def test_a_text_arrives_as_it_is(api: BotApi) -> None:
     assert api.asked == [f"/bot{TOKEN}/sendMessage"] * 2
     assert api.chats == [CHAT] * 2
     assert api.topics == [""] * 2
+
+
+def test_a_name_that_looks_like_a_link_has_no_preview(api: BotApi) -> None:
+    """Telegram makes a link of an agent's name such as a.com; no page of a stranger is shown below the message."""
+    api.next(migrate(-100777), ok)
+    assert send(api, "a.com: 40.0%", "b.org (12 %) has been silent for 10 min.") == [Sent(), Sent()]
+    assert [json.loads(asked) for asked in api.previews] == [{"is_disabled": True}] * 3
 
 
 def test_a_text_goes_to_the_topic(api: BotApi) -> None:

@@ -125,6 +125,7 @@ class BotApi(Server):
         asked: the path of each request.
         chats: the chat of each request.
         topics: the forum topic of each request, "" for none.
+        previews: what each request asks about previews of links, as JSON; "" for nothing.
     """
 
     def __init__(self, *scripts: Answer, port: int = 0, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -134,6 +135,7 @@ class BotApi(Server):
         self.asked: list[str] = []
         self.chats: list[str] = []
         self.topics: list[str] = []
+        self.previews: list[str] = []
         self.base_url = f"{self.url}/bot"
         self._queue: deque[Answer] = deque(scripts or (ok,))
 
@@ -170,6 +172,7 @@ class BotApi(Server):
             self.asked.append(path)
             self.chats.append(fields.get("chat_id", ""))
             self.topics.append(fields.get("message_thread_id", ""))
+            self.previews.append(fields.get("link_preview_options", ""))
             script = self._queue.popleft() if len(self._queue) > 1 else self._queue[0]
         script(Exchange(self, connection, path, fields))
 

@@ -129,6 +129,13 @@ def promise(request: pytest.FixtureRequest) -> Account:
 # --- fixtures of several rooms ----------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this test run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A root that nobody has governed yet; its processes may leave files beside it."""

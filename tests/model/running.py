@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
+import pickle
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
+from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Final
 
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -30,9 +33,25 @@ EVERYDAY: Final = frozenset(
 MOST_RUNS: Final = 4
 
 
-@cache
-def usual_run() -> Tally:
+def usual_run(shared: Path) -> Tally:
     """Return what the sequences of every test run have met; several promises are shown by them.
+
+    They take minutes, so the first process that asks runs them, and the others wait and read what it has stored.
+
+    Args:
+        shared: the folder that all processes of this test run share.
+    """
+    stored = shared / "usual_run_of_the_model"
+    with stored.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stored.exists():
+            stored.write_bytes(pickle.dumps(_run_until_each_reason_is_met()))
+    tally: Tally = pickle.loads(stored.read_bytes())  # noqa: S301 - stored above
+    return tally
+
+
+def _run_until_each_reason_is_met() -> Tally:
+    """Run the model once, or more often where a reason was not met.
 
     Some reasons are met once in some hundred sequences, and hypothesis chooses other sequences whenever the source
     of the program changes. So there are more of them, up to MOST_RUNS times as many, until each reason was met.

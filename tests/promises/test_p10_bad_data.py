@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -22,10 +23,7 @@ from tests.promises.ledger import Account
 from tests.promises.silent_days import SEED, Tally, beside_the_oracle
 from tests.rigs.silence_mutants import BAD_RECORDS
 
-pytestmark = [
-    pytest.mark.no_cover,  # thousands of sequences, which tracing slows down several times
-    pytest.mark.xdist_group("usual run of the model"),  # which is made once in a process
-]
+pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
 
 DAYS: Final = 300
 """Sequences of random days."""
@@ -33,9 +31,9 @@ FIRST: Final = SEED + 10_000
 """Other days than those of P27."""
 
 
-def test_p10_bad_data_never_adds_capital(promise: Account) -> None:
+def test_p10_bad_data_never_adds_capital(promise: Account, shared: Path) -> None:
     """No bad record lifts anybody, no missing or old regime lifts exposure, and all else that is checked holds."""
-    tally = usual_run()
+    tally = usual_run(shared)
     promise.figure(f"{tally}; violations 0")
     # Each of these is met often enough to mean something.
     missed = {reason.value for reason in EVERYDAY if not tally.reasons[reason.value]}

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -34,10 +35,7 @@ from tests.model.far_states import STATES, Case
 from tests.model.running import run, run_mutant, usual_run
 from tests.promises.ledger import Account
 
-pytestmark = [
-    pytest.mark.no_cover,  # thousands of sequences, which tracing slows down several times
-    pytest.mark.xdist_group("usual run of the model"),  # which is made once in a process
-]
+pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
@@ -72,9 +70,9 @@ def said(slowest: Counter[str]) -> str:
     return ", ".join(f"{words[kind]} {slowest[kind]}" for kind in KINDS)
 
 
-def test_p23_every_sequence_ends_governed(promise: Account) -> None:
+def test_p23_every_sequence_ends_governed(promise: Account, shared: Path) -> None:
     """The sequences of the model, whatever they had: all is well again, and it governs within so many cycles."""
-    tally = usual_run()
+    tally = usual_run(shared)
     figure = f"{tally.sequences:,} sequences, MEMBERSHIP_GRACE 0 to 4, most cycles until it governed"
     promise.figure(f"{figure}: {said(tally.slowest)}")
     # The bound is met and not only kept: 4 is the largest MEMBERSHIP_GRACE of the model.

@@ -7,6 +7,7 @@ the program itself without the silence. SILENCE_SEQUENCES and SILENCE_SEED say h
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -27,8 +28,6 @@ FOUND_BY_THE_MODEL: Final = (
     "an absent agent retires when its grace is over",
     "a lapsed agent is released by nobody's word",
 )
-IN_THE_MODEL: Final = pytest.mark.xdist_group("usual run of the model")
-"""Which is made once in a process."""
 
 
 def check_days(sequences: int) -> tuple[Tally, int]:
@@ -48,10 +47,9 @@ def test_p27_silence_gives_capital_to_nobody(promise: Account) -> None:
     assert min(tally.lapses, tally.raised, equal) > SEQUENCES, "nobody falls silent any more, or nothing moves then"
 
 
-@IN_THE_MODEL
-def test_p27_silence_gives_nothing_in_the_model(promise: Account) -> None:
+def test_p27_silence_gives_nothing_in_the_model(promise: Account, shared: Path) -> None:
     """Nor does it where all else befalls the whole governor: kills, restarts, lost journals, orders, other holds."""
-    tally = usual_run()
+    tally = usual_run(shared)
     promise.figure(f"in the model {tally.sequences:,} sequences, {tally.cycles:,} cycles, violations 0")
 
 
@@ -71,7 +69,6 @@ def test_p27_mutants(promise: Account, monkeypatch: pytest.MonkeyPatch, name: st
         check_days(6 * SEQUENCES)
 
 
-@IN_THE_MODEL
 @pytest.mark.parametrize("name", FOUND_BY_THE_MODEL)
 def test_p27_mutants_in_the_model(promise: Account, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """So does the model, where it checks of a decision no more than this promise."""

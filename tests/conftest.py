@@ -31,6 +31,8 @@ settings.register_profile(
 )
 settings.load_profile("steady")
 
+LONGEST: Final = ("model", "promises")
+"""The folders with the tests that take longest."""
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own there
 ROOM_BYTES: Final = 2 * 1024**3
 
@@ -59,7 +61,10 @@ def refreshing() -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave long forms out, unless CI is true or ``-m`` speaks of them."""
+    """Leave long forms out, unless CI is true or ``-m`` speaks of them; where there are several processes, sort."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # The longest first, so that no process is left alone with one of them at the end.
+        items.sort(key=lambda item: item.path.parent.name not in LONGEST)
     if in_ci() or "long" in config.option.markexpr:
         return
     long = [item for item in items if item.get_closest_marker("long")]

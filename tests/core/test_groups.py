@@ -27,16 +27,16 @@ class Case:
     caps: list[float]
 
 
-def _random_case(seed: int) -> Case:
+def _random_case(seed: int, most: int = 14, groups: int = 4) -> Case:
     """Zero scores, floors, agents without a group, groups without agents, caps and boxes that do not fit."""
     rng = random.Random(seed)  # noqa: S311 - the same cases in every run
-    n = rng.randint(1, 14)
+    n = rng.randint(1, most)
     scored = rng.choice((0.1, 0.5, 1.0))
     scores = [rng.choice((rng.random(), 0.5, rng.random() * 1e-6)) if rng.random() < scored else 0.0 for _ in range(n)]
     hi = [rng.choice((0.0, 0.05, 0.1, 0.4, 1.0, rng.random())) for _ in range(n)]
     size = rng.choice((0.0, 0.5, 1.0, 3.0)) / n
     lo = [min(cap, rng.choice((0.0, size, size * rng.random()))) for cap in hi]
-    caps = [rng.choice((0.0, 0.1, 1 / 3, 0.5, 1.0, rng.random())) for _ in range(rng.randint(1, 4))]
+    caps = [rng.choice((0.0, 0.1, 1 / 3, 0.5, 1.0, rng.random())) for _ in range(rng.randint(1, groups))]
     return Case(scores, lo, hi, [rng.randint(-1, len(caps) - 1) for _ in range(n)], caps)
 
 
@@ -65,6 +65,23 @@ def test_the_projection_with_groups_agrees_with_bisection() -> None:
     """4,000 random cases agree with bisection to 1e-9, and stay inside the limits and the groups' caps."""
     for seed in range(4_000):
         _check(_random_case(seed))
+
+
+def test_the_projection_of_large_fleets_with_many_groups_agrees_with_bisection() -> None:
+    """200 random cases of up to 300 agents in up to 20 groups, in which several rounds decide, agree to 1e-9 too."""
+    for seed in range(200):
+        _check(_random_case(seed, 300, 20))
+
+
+def test_the_order_of_the_agents_in_groups_changes_no_bit() -> None:
+    """The same agents in another order get exactly the same weights, in 1,000 random cases."""
+    for seed in range(1_000):
+        case = _random_case(seed, 30)
+        order = random.Random(seed).sample(range(len(case.scores)), len(case.scores))  # noqa: S311 - the same every run
+        scores, lo, hi = ([column[i] for i in order] for column in (case.scores, case.lo, case.hi))
+        found = project_groups(scores, lo, hi, [case.group[i] for i in order], case.caps).weights
+        straight = project_groups(case.scores, case.lo, case.hi, case.group, case.caps).weights
+        assert found == [straight[i] for i in order], seed
 
 
 def test_the_random_cases_reach_every_kind() -> None:
@@ -102,12 +119,25 @@ def test_what_a_group_may_not_have_can_fill_another() -> None:
     assert found.weights == pytest.approx([0.1, 0.3, 0.6], abs=1e-15)
 
 
+def test_what_a_cap_takes_can_be_just_what_a_floor_needs() -> None:
+    """By scores 0.5, 0.25, 0.25: a cap takes 0.25 from the first, and the last needs just that for its floor."""
+    found = project_groups([0.5, 0.25, 0.25], [0.0, 0.0, 0.5], [1.0] * 3, [0, -1, -1], [0.25])
+    assert found.weights == [0.25, 0.25, 0.5]
+
+
 def test_floors_of_a_group_that_exceed_its_cap_are_scaled_to_it() -> None:
     """Two floors of 0.2 in a group with a cap of 0.1 are floors of 0.05, and the group is named."""
     found = project_groups([0.0, 0.0, 1.0], [0.2, 0.2, 0.0], [1.0] * 3, [1, 1, -1], [0.5, 0.1])
     assert found.weights == pytest.approx([0.05, 0.05, 0.9], abs=1e-15)
     assert list(found.floors) == pytest.approx([0.05, 0.05, 0.0], abs=1e-15)
     assert (found.floor_scale, found.crowded) == (1.0, (1,))
+
+
+def test_floors_over_a_cap_by_what_floats_miss_get_no_more_than_the_cap() -> None:
+    """Two floors of a quarter and a ten-thousand-millionth are within the tolerance, and add up to the cap of 0.5."""
+    found = project_groups([1.0] * 3, [0.2500000001] * 2 + [0.0], [1.0] * 3, [0, 0, -1], [0.5])
+    assert found.weights == [0.25, 0.25, 0.5]
+    assert (found.floor_scale, found.crowded) == (1.0, ())
 
 
 def test_then_all_floors_are_scaled_to_one() -> None:
@@ -128,6 +158,13 @@ def test_groups_that_bind_nothing_change_nothing() -> None:
     """To the bit: the same weights as without groups."""
     scores, lo, hi = [0.5, 0.3, 0.2], [0.05] * 3, [0.4] * 3
     assert project_groups(scores, lo, hi, [0, 0, 1], [1.0, 0.5]).weights == project(scores, lo, hi).weights
+
+
+def test_limits_that_add_up_to_one_by_rounding_are_all_reached() -> None:
+    """Five agents that may have 0.2 each have that to the bit, in a group as without."""
+    scores, lo, hi = [0.5, 0.4, 0.3, 0.2, 0.1], [0.0] * 5, [0.2] * 5
+    assert project(scores, lo, hi).weights == hi
+    assert project_groups(scores, lo, hi, [0, 0, 0, -1, -1], [0.7]).weights == hi
 
 
 # --- who belongs to which ---------------------------------------------------------------------------------------------

@@ -104,6 +104,8 @@ find_python() {
 
 readonly ENVIRONMENT=$PROJECT/.ci/environment.py
 readonly VENV_IS_NOT_FILLED=3
+[[ -f $ENVIRONMENT ]] ||
+    die "$EXIT_PERMANENT" "the project is not beside $SCRIPT: link to the script in the project, do not copy it"
 
 judge_venv() {
     "$VENV/bin/python" -I "$ENVIRONMENT" judge "$1" >/dev/null 2>&1

@@ -58,6 +58,20 @@ def test_a_command_is_forwarded_with_the_scripts_root(machine: Machine, words: t
         assert machine.calls()[-1] == ["python", "-I", "-m", "capital_governor", *words]
 
 
+@pytest.mark.parametrize("command", ["start", "status", "check"])
+def test_a_copy_of_the_script_alone_is_refused(bare: Machine, command: str) -> None:
+    """Exit code 78 and what to do instead; nothing is made."""
+    (bare.project / ".ci/environment.py").unlink()
+    before = sorted(bare.project.rglob("*"))
+    run = bare.run(command)
+    assert (run.code, run.out) == (78, "")
+    assert run.err == (
+        f"neo_light_fix.sh: the project is not beside {bare.project}/neo_light_fix.sh: link to the script in the"
+        " project, do not copy it\n"
+    )
+    assert sorted(bare.project.rglob("*")) == before
+
+
 @pytest.mark.parametrize("arguments", [("frobnicate",), ("--root", "x")])
 def test_an_unknown_command_is_wrong_usage(machine: Machine, arguments: tuple[str, ...]) -> None:
     """To an unknown command the help goes to stderr, the exit code is 2, and nothing is made."""

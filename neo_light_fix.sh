@@ -203,7 +203,7 @@ Without a command: keep the governor and the agents of .agents.sh running, in th
   start                      the same in the background
   stop                       end the supervisor and all that it keeps
   restart [NAME]             stop, then start: all, or one agent; tries again what was given up
-  status                     the supervisor, each agent, and the governor's own report
+  status                     the supervisor, each agent, and the governor's own report; with options this report alone
   logs [NAME]                follow the log of NAME, or all logs
 
 The program's commands, for the root below; COMMAND --help has the options of each:
@@ -243,7 +243,8 @@ main() {
         run | once | reload | hive | demo | --version) start_program "$@" ;;
         test) test_project "${@:2}" ;;
         logs | restart) take_no_more_than 1 "$@" && supervisor "$@" ;;
-        start | stop | status) take_no_more_than 0 "$@" && supervisor "$@" ;;
+        start | stop) take_no_more_than 0 "$@" && supervisor "$@" ;;
+        status) if (($# > 1)); then start_program "$@"; else supervisor "$@"; fi ;;
         help | -h | --help) print_help ;;
         _demo) supervisor _demo ;; # what 'demo' starts
         *)

@@ -303,7 +303,7 @@ def _holding(settings: Settings, sink: Sink, *, dry_run: bool) -> Iterator[None]
             sys.excepthook(type(error), error, error.__traceback__)
             sink.flush()
             os._exit(UNEXPECTED)
-        sink.flush()  # so that the error, which the caller shows, is the last line: a supervisor sends that to the phone
+        sink.flush()  # the caller shows the error, and a supervisor sends the last line of the log to the phone
         raise
     finally:
         if _hanging():

@@ -161,6 +161,21 @@ class History:
         return self.rig.governor.conclude(payload)
 
 
+def dry_run_beside(root: Path) -> None:
+    """Leave what a dry run leaves: files, a journal, and orders of its own."""
+    with CycleRig(root, dry_run=True) as dry:
+        dry.governor.recover()
+        dry.see()
+        orders = ((OrderKind.HOLD, "", None), (OrderKind.EXPOSURE, "", 0.0), (OrderKind.LIMIT, "Ada", 0.0))
+        dry.journal.put_orders(
+            [
+                Order(key=f"dry {kind}", kind=kind, author="dry", given_at=dry.now, agent=agent, cap=cap)
+                for kind, agent, cap in orders
+            ]
+        )
+        dry.see()
+
+
 def compare(history: History, seen: Counter[str]) -> None:
     payload = history.payload()
     history.rig.journal.close()
@@ -169,6 +184,7 @@ def compare(history: History, seen: Counter[str]) -> None:
     assert foretold.before == done.before
     assert foretold.inputs == done.inputs
     assert foretold.decision == done.decision
+    assert "dry" not in {order.author for order in foretold.orders}
     assert sorted(foretold.orders, key=lambda order: order.key) == sorted(done.orders, key=lambda order: order.key)
     assert {order.key for order in foretold.ended_orders} == {order.key for order in done.ended_orders}
     seen[done.decision.reason.value] += 1
@@ -181,14 +197,20 @@ def test_a_preview_is_what_the_next_start_does(tmp_path: Path) -> None:
     """State, inputs, orders and decision are those of the start that follows, whatever came before.
 
     Orders of every kind that were given and taken back, pauses, stops, leaps of the clock, lost and older copies
-    of journal, status file and primary.
+    of journal, status file and primary; with brakes of a profile, and beside a dry run with orders of its own.
     """
     seen: Counter[str] = Counter()
     for seed in range(HISTORIES):
         rng = random.Random(seed)  # noqa: S311 - the same histories in every run
         root = tmp_path / str(seed)
         (root / "state").mkdir(parents=True)
-        with CycleRig(root, CONFIRM_CYCLES=rng.choice(("1", "2")), COOLDOWN=rng.choice(("0", "700"))) as rig:
+        profile, dry_run = rng.choice(("original", "original", "steady")), rng.random() < 0.3
+        brakes: dict[str, Any] = {"CONFIRM_CYCLES": rng.choice(("1", "2")), "COOLDOWN": rng.choice(("0", "700"))}
+        if profile == "steady":
+            brakes = {"PROFILE": profile} | ({} if rng.random() < 0.5 else {"CONFIRM_CYCLES": "1"})
+        if dry_run:
+            dry_run_beside(root)
+        with CycleRig(root, **brakes) as rig:
             history = History(rig, rng)
             rig.governor.recover()
             try:
@@ -196,6 +218,7 @@ def test_a_preview_is_what_the_next_start_does(tmp_path: Path) -> None:
                     history.live()
                     if step % 3 == 2:
                         compare(history, seen)
+                        seen.update([f"profile {profile}", f"dry run beside: {dry_run}"])
             except AssertionError as error:
                 error.add_note(f"history {seed}")
                 raise
@@ -204,6 +227,7 @@ def test_a_preview_is_what_the_next_start_does(tmp_path: Path) -> None:
         *(kind.value for kind in OrderKind),
         *(f"held by {reason}" for reason in ("operator_hold", "paused", "stopped", "guardian_lost", "fetch_failed")),
         *(f"held by {reason}" for reason in ("faulty_majority", "members_gone", "payload_stale", "timestamp_lost")),
+        *("profile steady", "dry run beside: True"),
         "cut_ceiling",
         "cut_limit",
         "member_joined",

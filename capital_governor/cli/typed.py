@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from capital_governor.adapters.printable import escape
 from capital_governor.settings.variables import ROOT
 
 SCRIPT: Final = Path(__file__).resolve().parents[2] / "neo_light_fix.sh"
@@ -34,7 +35,7 @@ def typed(words: str, root: Path | None = None, *, dry_run: bool = False) -> str
     """
     given = root or _root_of_environment()
     option = "" if given is None else f" --root {shlex.quote(str(given))}"
-    return f"`{_program()} {words}{option}{' --dry-run' if dry_run else ''}`"
+    return escape(f"`{_program()} {words}{option}{' --dry-run' if dry_run else ''}`")
 
 
 def typed_again(root: Path) -> str:

@@ -215,7 +215,7 @@ def test_status_after_an_orderly_end(governed: Path) -> None:
     assert said.code == 75
     assert re.match(
         r"Stopped normally after its cycle at \d\d:\d\d UTC; agents keep their shares until [0-9: -]+ UTC\n"
-        r"act        start it again if capital is to be governed: `capital-governor run`\n",
+        rf"act        start it again if capital is to be governed: `capital-governor run --root {governed}`\n",
         said.out,
     )
 
@@ -288,8 +288,9 @@ def test_status_of_a_dead_governor_says_what_to_do_and_counts_in_words(
     assert said.code == 75
     first, act, telegram, *rest = said.out.splitlines()
     assert re.fullmatch(r"CRASHED OR KILLED after its cycle at .* UTC; agents keep their shares until .* UTC", first)
-    assert act == "act        see the end of its log, then start it again: `capital-governor run`"
-    assert telegram == "act        correct what Telegram refuses: `capital-governor check --notify` shows it"
+    assert act == f"act        see the end of its log, then start it again: `capital-governor run --root {tmp_path}`"
+    notify = f"`capital-governor check --notify --root {tmp_path}`"
+    assert telegram == f"act        correct what Telegram refuses: {notify} shows it"
     assert rest == says
 
 
@@ -607,7 +608,7 @@ def test_the_demo_has_help_and_no_root() -> None:
 def test_the_help_fits_a_terminal(tmp_path: Path) -> None:
     """The list of commands says what each does in one whole sentence of a terminal's width."""
     done = subprocess.run(command("--help"), env=environment(NOWHERE), capture_output=True, text=True, check=True)
-    assert all(re.search(rf"^  {name} .*\.$", done.stdout, re.MULTILINE) for name in (*COMMANDS, "demo"))
+    assert all(re.search(rf"^  {name} .*[.?]$", done.stdout, re.MULTILINE) for name in (*COMMANDS, "demo"))
     assert "..." not in done.stdout.partition("Commands:")[2]
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert list(tmp_path.iterdir()) == []

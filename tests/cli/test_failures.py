@@ -133,10 +133,13 @@ A_URL = "it takes an http:// or https:// URL without user and password, query an
     ("given", "problem"),
     [
         ("CAPITAL_GOVERNOR_MIN_ALLOC=-0.1", "is out of range; it takes a number from 0 to 1"),
-        ("CAPITAL_GOVERNOR_COOLDOWN=-1", "is out of range; it takes seconds: a number, 0 or more"),
+        (
+            "CAPITAL_GOVERNOR_COOLDOWN=-1",
+            "is out of range; it takes seconds, 0 or more, or a duration such as 90s, 5m or 2h",
+        ),
         (
             "CAPITAL_GOVERNOR_INTERVAL=0",
-            "is out of range; it takes seconds: a number above 0, at most 31,536,000",
+            "is out of range; it takes seconds above 0, at most 31,536,000, or a duration such as 90s, 5m or 2h",
         ),
         ("CAPITAL_GOVERNOR_THRESHOLD=1.5", "is out of range; it takes a number from 0 to 1"),
         ("NEOLIGHT_DASHBOARD_URL=ftp://127.0.0.1:1", f"is not an http:// or https:// URL; {A_URL}"),

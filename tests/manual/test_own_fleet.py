@@ -17,7 +17,7 @@ from capital_governor.core.model import Snapshot
 from capital_governor.hive.metrics import payload
 from capital_governor.hive.reported_decisions import ReportedDecisions
 from capital_governor.hive.state_files import read_all
-from tests.manual.pages import PAGES, TEXTS, blocks, section, shell
+from tests.manual.pages import PAGES, blocks, section, shell
 from tests.manual.program import SHOWN_ROOT, in_shell
 from tests.rigs.hive_server import free_port
 from tests.rigs.patience import PATIENCE_SECONDS
@@ -105,6 +105,7 @@ def as_status(output: str) -> str:
         (r"process \d+", "process 4711"),
         (r"since \d\d:\d\d UTC", "since 22:00 UTC"),
         (r"\(for \d+ s\)", "(for 20 s)"),
+        (r"^fleet .*", "fleet      host/fleet, root /home/me/fleet"),
         (r" +$", ""),
     ):
         output = re.sub(pattern, then, output, flags=re.MULTILINE)
@@ -150,7 +151,7 @@ def test_a_fleet_of_your_own(tmp_path: Path) -> None:
     finally:
         site.clear()
     if os.environ.get("README_REFRESH"):
-        PAGES["dashboard"].write_text(TEXTS["dashboard"].replace(shown, status_now))
+        PAGES["dashboard"].write_text(PAGES["dashboard"].read_text().replace(shown, status_now))
     else:
         assert shown == status_now
     program = f"equity = 20_000\n{code.replace('/home/me/fleet', str(fleet))}\nprint(capital)"

@@ -25,6 +25,9 @@ from tests.rigs.dashboard import Dashboard
 from tests.rigs.patience import PATIENCE_SECONDS
 
 SHOWN_ROOT: Final = "/home/me/neolight"
+SPAN: Final = r"\d+ (?:s|min|h)(?: \d+ (?:s|min))*"
+"""A length of time as the program writes it; on a busy machine it is longer than elsewhere."""
+
 SHOWN_FLEET: Final = "host/neolight"
 
 
@@ -111,10 +114,10 @@ def as_shown(output: str, place: Place) -> str:
         (r"(?<!until )\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "2025-11-03 22:00:00 UTC"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d(?=  | UTC)", "2025-11-03 22:00"),
         (r"(?<![\d:])(?<!-\d\d )\d\d:\d\d UTC", "22:00 UTC"),
-        (r"\(for \d+ s( so far)?\)", r"(for 5 min\1)"),
+        (rf"\(for {SPAN}( so far)?\)", r"(for 5 min\1)"),
         (r"process \d+", "process 4711"),
-        (r"\d+ s (ago|old)", r"0 s \1"),
-        (r"(next cycle, within )\d+ (?:min|s)(?: \d+ s)?", r"\g<1>4 min 12 s"),
+        (rf"{SPAN} (ago|old)", r"0 s \1"),
+        (rf"(next cycle, within ){SPAN}", r"\g<1>4 min 12 s"),
         (r"(cooldown\b.*?)\d+( s)? of 0", r"\g<1>0\2 of 0"),
     ):
         text = re.sub(pattern, shown, text)

@@ -18,7 +18,7 @@ from capital_governor.hive.metrics import payload
 from capital_governor.hive.reported_decisions import ReportedDecisions
 from capital_governor.hive.state_files import read_all
 from tests.manual.pages import PAGES, blocks, section, shell
-from tests.manual.program import SHOWN_ROOT, in_shell
+from tests.manual.program import SHOWN_ROOT, SPAN, in_shell
 from tests.rigs.hive_server import free_port
 from tests.rigs.patience import PATIENCE_SECONDS
 from tests.rigs.supervised import Site
@@ -101,10 +101,10 @@ def test_reporting_as_shown(tmp_path: Path) -> None:
 def as_status(output: str) -> str:
     """What ``status`` prints, as the manual shows it: 20 s after the start, at ten o'clock."""
     for pattern, then in (
-        (r"\d+ s ago", "20 s ago"),
+        (rf"{SPAN} ago", "20 s ago"),
         (r"process \d+", "process 4711"),
         (r"since \d\d:\d\d UTC", "since 22:00 UTC"),
-        (r"\(for \d+ s\)", "(for 20 s)"),
+        (rf"\(for {SPAN}\)", "(for 20 s)"),
         (r"^fleet .*", "fleet      host/fleet, root /home/me/fleet"),
         (r" +$", ""),
     ):

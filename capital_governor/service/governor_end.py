@@ -58,6 +58,9 @@ def main() -> None:
     die_with(given.parent, signal.SIGTERM)
     found = find()
     if not (found.values["telegram_bot_token"] and found.values["telegram_chat_id"]):
+        why = [fault for fault in found.faults if fault.startswith(("TELEGRAM_", f"{found.values['root']}/.env "))]
+        for fault in why:
+            _note(f"the operator cannot be told that the governor has ended: {fault}")
         raise SystemExit(0)
     values, root = found.values, found.values["root"]
     paths, hide = Paths(root), Redaction(_secrets(values)).hide

@@ -208,3 +208,17 @@ def test_a_supervisor_that_was_killed_while_a_message_waits(site: Site, api: Bot
     assert about_it(api)[0] == ended
     assert "The governor is back after " in about_it(api)[1]
     assert [state for _, state in stored(site)] == ["sent", "sent"]
+
+
+def test_settings_that_cannot_be_read_at_all(site: Site, api: BotApi) -> None:
+    """Nobody knows the chat then: the supervisor's log says that, and why."""
+    configure(site.root, api)
+    with (site.root / ".env").open("ab") as file:
+        file.write(b"CAPITAL_GOVERNOR_NAME=\xff\n")
+    site.run("start")
+    wait_until(lambda: "capital_governor gave up" in site.log("neo_light_fix"))
+    wait_until(lambda: "the operator cannot be told that the governor has ended" in site.log("neo_light_fix"))
+    site.run("stop")
+    (line,) = [line for line in site.log("neo_light_fix").splitlines() if "operator cannot be told" in line]
+    assert line.endswith(f"{site.root}/.env is not UTF-8 text; save it as UTF-8")
+    assert api.taken == []

@@ -216,7 +216,9 @@ class Alerts:
         if isinstance(payload, Refusal) or not outcome.fetched or (hold is not None and hold.reason not in AGENT_HOLDS):
             return  # it is not known who is faulty or silent
         unwell = agent_alerts.unwell_agents(decision, payload)
-        known, before = self._agents, outcome.before.agents
+        before = outcome.before.agents
+        # The journal does not say of a lapsed agent whether it reports again; its good records in a row do.
+        known = {agent: at for agent, at in self._agents.items() if agent not in before or not before[agent].returned}
         self._agents = {
             agent: known[agent] if agent in known else self._silent_since(agent, outcome) for agent in unwell
         }

@@ -15,6 +15,7 @@ from capital_governor.wording.agent_alerts import unwell_agents
 from capital_governor.wording.digest_text import Present, day_of, digest_lines
 from capital_governor.wording.exposure_texts import exposure_cause
 from capital_governor.wording.message_form import Sender
+from capital_governor.wording.withheld_texts import withheld_text
 
 ICON: Final = "☀️"
 TOPIC: Final = "digest"
@@ -77,11 +78,15 @@ class Digest:
                 exposure_by=exposure_cause(decision, inputs),
                 hold=reason if hold is None else hold.reason,
                 unwell=unwell_agents(decision, payload) if isinstance(payload, Snapshot) else {},
-                orders=[order.text for order in outcome.orders],
+                orders=outcome.orders,
+                brake=next((brake for brake in decision.trace.brakes if brake.reason is decision.reason), None),
+                withheld="" if outcome.visible is None else withheld_text(outcome.visible, decision.trace),
                 waiting=outcome.waiting,
                 pending=backlog.pending,
                 refused=backlog.refused,
                 refused_detail=backlog.refused_detail,
             ),
+            now,
+            self._sender,
         )
         return self._redact(self._sender.message(ICON, now, lines))

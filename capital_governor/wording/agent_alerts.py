@@ -10,6 +10,7 @@ from capital_governor.core.trace import Decision
 from capital_governor.wording.message_form import (
     NAMED,
     Sender,
+    agent_word,
     duration_text,
     largest_first,
     moment_text,
@@ -106,7 +107,8 @@ def well_text(
         if agent in lapsed:
             left = RETURN_CYCLES - decision.after.agents[agent].returned
             at = moment_text(now + left * sender.interval_seconds, now)
-            yield f"{agent} reports again{known}. If it goes on, it gets its part back from {at} on."
+            part = percent_text(0 if visible is None else visible.plan.get(agent, 0))
+            yield f"{agent} reports again{known}. If it goes on, it gets its {part} back from {at} on."
         elif agent in shares:
             yield f"{agent} reports well again{known}. Its share is {percent_text(shares[agent])}, and may rise again."
         else:
@@ -141,12 +143,7 @@ def lapsed_text(
         yield f"{back}. After {after} more of silence the others get it (RELEASE_AFTER)."
     yield f"Act: see why {'it is' if one else 'they are'} silent. Or let the others have it:"
     for agent in largest_first(lines)[:NAMED]:
-        yield sender.command(f"release {_word(agent)}")
-
-
-def _word(agent: Agent) -> str:
-    """Return a name as a shell takes it: agents' names have neither quotes nor backslashes."""
-    return f"'{agent}'" if " " in agent else agent
+        yield sender.command(f"release {agent_word(agent)}")
 
 
 def back_text(returned: Collection[Agent], published: Publication | None) -> Iterator[str]:

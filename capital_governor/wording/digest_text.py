@@ -6,11 +6,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from capital_governor.core.model import WHOLE, Agent, Publication
+from capital_governor.core.model import EVERYBODY, WHOLE, Agent, Publication
+from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
+from capital_governor.core.trace import Brake
 from capital_governor.wording.amounts import count_text
+from capital_governor.wording.cause_texts import act_text
 from capital_governor.wording.hold_alerts import HOLD_NAMES
-from capital_governor.wording.message_form import NAMED, duration_text, names_text, percent_text, shares_of, shares_text
+from capital_governor.wording.message_form import (
+    NAMED,
+    NO_ACTION,
+    Sender,
+    duration_text,
+    moment_text,
+    names_text,
+    percent_text,
+    shares_of,
+    shares_text,
+)
 
 NAMED_SHARES: Final = 10
 """So many shares are in the daily message."""
@@ -69,7 +82,9 @@ class Present:
         exposure_by: what sets exposure.
         hold: the hold that is on; None if none is.
         unwell: agents that are faulty, silent or lapsed, and what is wrong.
-        orders: the operator's orders in force, in words.
+        orders: the operator's orders in force.
+        brake: the brake for which a move waits; None if none does.
+        withheld: what is withheld from whom and by what, in words.
         waiting: what is decided and not in the files yet.
         pending: messages that wait to be sent.
         refused: messages that Telegram refused for good.
@@ -80,15 +95,17 @@ class Present:
     exposure_by: str
     hold: Reason | None = None
     unwell: Mapping[Agent, str] = field(default_factory=dict)
-    orders: Sequence[str] = ()
+    orders: Sequence[Order] = ()
+    brake: Brake | None = None
+    withheld: str = ""
     waiting: Publication | None = None
     pending: int = 0
     refused: int = 0
     refused_detail: str = ""
 
 
-def digest_lines(day: Day, now: Present) -> Iterator[str]:
-    """Yield the lines of the daily message."""
+def digest_lines(day: Day, now: Present, at: float, sender: Sender) -> Iterator[str]:
+    """Yield the lines of the daily message, which is of ``at``, in seconds since 1970 UTC."""
     hold, published, orders = now.hold, now.published, now.orders
     yield "Alive, and governing." if hold is None else f"Alive, on hold: {_hold_name(hold)}."
     if published is None:
@@ -99,6 +116,8 @@ def digest_lines(day: Day, now: Present) -> Iterator[str]:
         deployed = percent_text(WHOLE - published.reserve)
         yield f"Deployed {deployed}, reserve {reserve} (generation {published.generation})."
         yield f"Exposure {percent_text(published.exposure)}: {now.exposure_by}."
+        if now.withheld:
+            yield f"Withheld, in the reserve: {now.withheld}."
     counts = [count_text(day.moves, "move")]
     counts += [count_text(number, what) for number, what in ((day.cuts, "cut"), (day.restores, "restore")) if number]
     yield f"In 24 h: {', '.join(counts)}."
@@ -111,13 +130,46 @@ def digest_lines(day: Day, now: Present) -> Iterator[str]:
     yield "Faulty or silent: " + (_unwell_text(now.unwell, published) or "none") + "."
     if orders:
         more = f"; and {len(orders) - NAMED} more" if len(orders) > NAMED else ""
-        yield f"Orders in force: {'; '.join(orders[:NAMED])}{more}."
+        yield f"Orders in force: {'; '.join(order_text(order, at) for order in orders[:NAMED])}{more}."
+    if now.brake is not None:
+        yield f"A move waits: {_brake_text(now.brake, at)}."
     if now.waiting is not None:
         yield f"Waiting for the files: generation {now.waiting.generation}."
     if now.pending:
         yield f"Waiting to be sent: {count_text(now.pending, 'message')}."
     if now.refused:
         yield f"Telegram refused {count_text(now.refused, 'message')}: {now.refused_detail}."
+    if now.unwell or now.waiting is not None or now.refused or act_text(hold)[0]:
+        yield "Act: this says what is to be done:"
+        yield sender.command("status")
+    else:
+        yield NO_ACTION
+
+
+def order_text(order: Order, now: float) -> str:
+    """Return an order in words, with shares in percent: ``Ada at most 30 %, by anna until 10:00 UTC: new strategy``."""
+    bounds = [
+        f"at {name} {percent_text(value)}"
+        for name, value in (("most", order.cap), ("least", order.floor))
+        if value is not None
+    ]
+    whom = "each agent" if order.agent == EVERYBODY else order.agent
+    what = {
+        OrderKind.LIMIT: f"{whom} {' and '.join(bounds)}",
+        OrderKind.EXPOSURE: f"{' '.join(bounds)} deployed",
+        OrderKind.HOLD: "hold of all shares",
+        OrderKind.RELEASE: f"release of {whom}",
+        OrderKind.ACCEPT: "accept",
+    }[order.kind]
+    until = "" if order.until is None else f" until {moment_text(order.until, now)}"
+    return f"{what}, by {order.author}{until}" + (f": {order.reason}" if order.reason else "")
+
+
+def _brake_text(brake: Brake, now: float) -> str:
+    left = brake.limit - brake.value
+    if brake.reason is Reason.COOLDOWN:
+        return f"the cool-down ends at {moment_text(now + left, now)}"
+    return f"{count_text(round(left), 'more cycle')} must confirm it"
 
 
 def _hold_name(reason: Reason) -> str:

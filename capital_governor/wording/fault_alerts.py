@@ -23,7 +23,7 @@ from capital_governor.wording.message_form import (
     standing_text,
 )
 
-_REPORT: Final = "It is a fault of this program: report it with the log and with what this prints:"
+_REPORT: Final = "It is a fault of this program: report it to its makers, with the log and with what this prints:"
 _ANSWERED: Final = re.compile(r"HTTP [0-9]{3} from ")
 _CODE: Final = re.compile(r" ?\(?SQLITE_[A-Z_]+\)?")
 
@@ -102,7 +102,7 @@ def journal_lost(problem: str, days: float, sender: Sender) -> Iterator[str]:
         yield f"Lost: the history of up to {days:g} days, which is in the damaged file only."
         yield "Kept: shares, orders and holds. Governing goes on. No action needed at once."
         return
-    yield f"Cannot be written: {sentence(what)}"
+    yield f"The journal cannot be written: {sentence(what.removeprefix('the journal '))}"
     yield "Governing goes on, and both allocation files are written as before."
     yield "Kept: the history so far. New history is in memory only, and lost if the governor ends now."
     yield "No new orders can be given until the journal can be written, but for a STOP file."
@@ -246,7 +246,11 @@ def _figures(decision: Decision, refused: Publication, before: State, payload: S
     else:
         worst = _worst(decision, refused, old, payload)
         if worst is not None:
-            yield f"{worst}: {change_text(old.get(worst, 0), refused.shares[worst])}."
+            limit = decision.trace.limits.get(worst)
+            most = ""
+            if decision.reason is Reason.GATE_LIMIT and limit is not None:
+                most = f", and its limit is {percent_text(limit.hi * refused.exposure)}"
+            yield f"{worst}: {change_text(old.get(worst, 0), refused.shares[worst])}{most}."
 
 
 def _worst(

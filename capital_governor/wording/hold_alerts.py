@@ -12,6 +12,7 @@ from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
 from capital_governor.wording.message_form import (
+    NO_ACTION,
     Sender,
     after_text,
     moment_text,
@@ -42,7 +43,6 @@ HOLD_NAMES: Final[Mapping[Reason, str]] = {
 
 STOP_FILE: Final = "runtime/capital_governor.STOP"
 PAUSE_FILE: Final = "state/guardian_pause.json"
-NO_ACTION: Final = "No action needed."
 
 
 def unwell_in_hold(decision: Decision) -> tuple[Agent, ...]:
@@ -217,7 +217,8 @@ def hold_over(reason: Reason, seconds: float | None, ended: Sequence[Order], see
     elif reason is Reason.TIMESTAMP_LOST:
         line = f"The metrics have their time stamp again{after}."
     elif reason is Reason.MEMBERS_GONE and decision.trace.absent:
-        return [*_still_silent(after, seen), now_text(decision, visible)]
+        now = now_text(decision, visible).removesuffix(NO_ACTION).rstrip()
+        return [*_still_silent(after, seen), now, "Act: see why they are silent."]
     else:
         line = f"{_BACK.get(reason, HOLD_NAMES[reason])}{after}."
     return [line, now_text(decision, visible)]
@@ -269,11 +270,11 @@ def _lifted(ended: Sequence[Order], after: str) -> str:
 
 
 def now_text(decision: Decision, visible: Publication | None) -> str:
-    """Return what holds now: another hold, or none."""
+    """Return what holds now, another hold or none, and that nothing is to be done."""
     hold = decision.trace.hold
     if hold is not None:
-        return f"Still on hold: {HOLD_NAMES[hold.reason]}."
+        return f"Still on hold: {HOLD_NAMES[hold.reason]}. This message needs no action."
     if visible is None:
-        return "Governing again."
+        return f"Governing again. {NO_ACTION}"
     reserve = visible.reserve
-    return f"Governing again: {percent_text(WHOLE - reserve)} deployed, {percent_text(reserve)} in reserve."
+    return f"Governing again: {percent_text(WHOLE - reserve)} deployed, {percent_text(reserve)} in reserve. {NO_ACTION}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +18,8 @@ NAMED: Final = 5
 LONGEST_LINE: Final = 700
 """UTF-16 units of one line that another program has a part in, such as an error."""
 
+_PARSER: Final = re.compile(r"not strict JSON: [^()]*")
+NO_ACTION: Final = "No action needed."
 BEGINS: Final = "⚠️"
 OVER: Final = "✅"
 
@@ -53,6 +57,11 @@ class Sender:
         return fitted([f"{icon} {self.fleet} · {minute_text(at)}", *lines])
 
 
+def agent_word(agent: Agent) -> str:
+    """Return an agent's name, or ``*`` for all agents, as a shell takes it."""
+    return shlex.quote(agent)
+
+
 def fitted(lines: Iterable[str]) -> str:
     """Return the lines that are not empty, in at most LONGEST_MESSAGE units; what does not fit is cut."""
     kept: list[str] = []
@@ -67,8 +76,8 @@ def fitted(lines: Iterable[str]) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a text of another program or module with exactly one full stop."""
-    return f"{text.rstrip('. ')}."
+    """Return a text of another program or module with exactly one full stop, without a parser's own words."""
+    return f"{_PARSER.sub('not JSON', text).rstrip('. ')}."
 
 
 def units(*lines: str) -> int:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from capital_governor.core.model import RESERVE, WHOLE, Agent, Inputs, Ppm, Publication, Rules, State
+from capital_governor.core.model import (
+    EVERYBODY,
+    OPERATOR,
+    RESERVE,
+    WHOLE,
+    Agent,
+    Inputs,
+    Ppm,
+    Publication,
+    Rules,
+    State,
+)
 from capital_governor.core.reason import CUTS, MOVES, Reason
 from capital_governor.core.trace import Decision, Trigger, WithheldBy
 from capital_governor.wording.exposure_texts import NOTHING, exposure_cause
@@ -14,6 +25,7 @@ from capital_governor.wording.message_form import (
     LONGEST_MESSAGE,
     NAMED,
     Sender,
+    agent_word,
     change_text,
     minute_text,
     moment_text,
@@ -64,7 +76,7 @@ def telegram_text(decision: Decision, before: State, rules: Rules, inputs: Input
     tail = list(_causes(decision, new, before.published, inputs))
     if new.withheld.keys() - set(_cut_besides(decision, new, before.published)[:NAMED]):
         tail.append(f"Withheld, in the reserve: {withheld_text(new, decision.trace)}")
-    tail += [*_next(decision, new, before, rules, sender), _signature(new, sender)]
+    tail += [*_next(decision, new, before, rules, inputs, sender), _signature(new, sender)]
     return _shares_message(FIRST_LINE, new, before.published, tail)
 
 
@@ -251,7 +263,9 @@ def _cut_besides(decision: Decision, new: Publication, old: Publication | None) 
 # --- what comes next -------------------------------------------------------------------------------------------------
 
 
-def _next(decision: Decision, new: Publication, before: State, rules: Rules, sender: Sender) -> Iterator[str]:
+def _next(
+    decision: Decision, new: Publication, before: State, rules: Rules, inputs: Inputs, sender: Sender
+) -> Iterator[str]:
     now, old = new.at, before.published
     hold = decision.trace.hold
     if hold is not None:
@@ -267,18 +281,32 @@ def _next(decision: Decision, new: Publication, before: State, rules: Rules, sen
     if decision.reason is Reason.CUT_LAPSE:
         yield "The next message says what can be done."
         return
-    orders = _lifts(decision, sender)
+    orders = _lifts(decision, inputs, sender)
     if orders:
         yield from orders
     else:
         yield f"No action needed. Next decision at {moment_text(now + sender.interval_seconds, now)}."
 
 
-def _lifts(decision: Decision, sender: Sender) -> list[str]:
+def _lifts(decision: Decision, inputs: Inputs, sender: Sender) -> list[str]:
     """Return how the operator's own orders that this cut obeys are taken back."""
-    if decision.reason is Reason.CUT_CEILING and decision.trace.exposure_by == "operator":
+    if decision.reason is Reason.CUT_CEILING and decision.trace.exposure_by == OPERATOR:
         return ["To lift the order:", sender.command("exposure --lift")]
-    capped = any(held.by is WithheldBy.CAP for held in decision.trace.withheld.values())
-    if decision.reason is Reason.CUT_LIMIT and capped:
-        return ["To see the caps (unlimit takes one back):", sender.command("limits")]
-    return []
+    if decision.reason is not Reason.CUT_LIMIT:
+        return []
+    capped = [agent for agent, held in decision.trace.withheld.items() if held.by is WithheldBy.CAP]
+    whose = dict.fromkeys(_whose_cap(agent, inputs) for agent in sorted(capped))
+    if len(whose) > NAMED:
+        return ["To see the orders:", sender.command("limits")]
+    head = "To take the order back:" if len(whose) == 1 else "To take the orders back:"
+    return [head, *(sender.command(f"unlimit {agent_word(name)}") for name in whose)] if whose else []
+
+
+def _whose_cap(agent: Agent, inputs: Inputs) -> Agent:
+    """Return for whom the order was given that caps an agent: for it alone, or for all."""
+    caps = [
+        (limit.cap, limit.agent)
+        for limit in inputs.limits
+        if limit.cap is not None and limit.in_force(inputs.now) and limit.agent in {agent, EVERYBODY}
+    ]
+    return min(caps, default=(0.0, agent))[1]

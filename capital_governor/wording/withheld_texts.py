@@ -9,6 +9,7 @@ from capital_governor.core.membership import RETURN_CYCLES
 from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, Rules
 from capital_governor.core.trace import Trace, WithheldBy, Withholding
 from capital_governor.wording.amounts import count_text
+from capital_governor.wording.message_form import agent_word
 
 NAMED: Final = 5
 """So many agents are named in a message, the largest amounts first."""
@@ -18,7 +19,7 @@ _ENDS: Final[Mapping[WithheldBy, str]] = {
     WithheldBy.GROUP: "the next move, whose plan keeps to the group's cap, or a higher cap",
     WithheldBy.NO_MEMBER: "the next move, which shares it out",
     WithheldBy.UNWELL: "its next good record",
-    WithheldBy.CAP: "the end of the order, or `capital-governor unlimit`",
+    WithheldBy.CAP: "the end of the order, or `capital-governor unlimit {agent}`",
     WithheldBy.STEP: "the next cycles: each gives back up to MAX_STEP of what is deployed",
     WithheldBy.COOLDOWN: "the end of COOLDOWN",
     WithheldBy.BEFORE: "the end of the hold, when it is worked out again",
@@ -32,13 +33,15 @@ def cause_text(withheld: Withholding) -> str:
 
 def end_text(agent: Agent, withheld: Withholding, rules: Rules) -> str:
     """Return what ends it."""
-    return lapse_end_text([agent], rules) if withheld.by is WithheldBy.LAPSED else _ENDS[withheld.by]
+    if withheld.by is WithheldBy.LAPSED:
+        return lapse_end_text([agent], rules)
+    return _ENDS[withheld.by].format(agent=agent_word(agent))
 
 
 def lapse_end_text(agents: Iterable[Agent], rules: Rules) -> str:
     """Return what ends a lapse, and when, if ever, others get what is withheld."""
     names = list(agents)
-    who = names[0] if len(names) == 1 else "AGENT"
+    who = agent_word(names[0]) if len(names) == 1 else "AGENT"
     ends = f"{count_text(RETURN_CYCLES, 'good record')} in a row, or `capital-governor release {who}`"
     if rules.release_after_cycles is None:
         return ends

@@ -465,13 +465,13 @@ def test_what_is_withheld_is_shown(place: Place) -> None:
     assert [line for line in explained if re.match("(plan|withheld|share) |  +ends with", line)] == [
         f"plan       {share:.6f} x 1 = {share:.4%}",
         f"withheld   {amount}: {by}",
-        f"             ends with: the end of the order, or {place.typed('unlimit')}",
+        f"             ends with: the end of the order, or {place.typed('unlimit RangeTrader')}",
         f"share      {share:.4%} - {amount} = 10.0000%; the reserve has the difference",
     ]
     found = place.call("explain", "RangeTrader", "--json").json
     assert (found["plan"], found["plan_published"], found["share_after"]) == (share, share, 0.1)
     assert (found["withheld"], found["withheld_by"]) == (pytest.approx(share - 0.1, abs=1e-9), by)
-    assert found["withheld_ends"] == "the end of the order, or `capital-governor unlimit`"
+    assert found["withheld_ends"] == "the end of the order, or `capital-governor unlimit RangeTrader`"
     place.call("unlimit", "RangeTrader")
     assert "of its plan is withheld" not in place.call("once").out
     assert re.search("^agent +share +score +wants +to go +limit$", place.call("status").out, re.MULTILINE)

@@ -97,6 +97,7 @@ def test_what_it_counts_is_of_the_24_hours_before(days: Days) -> None:
         "Holds: Guardian's pause 45 min; no answer from the dashboard 10 min.",
         "Faulty or silent: none.",
         "Waiting to be sent: 1 message.",
+        "No action needed.",
     ]
 
 
@@ -130,6 +131,7 @@ def test_cuts_and_restores_are_counted_apart_from_moves(days: Days) -> None:
         "Holds: Guardian's pause 30 min.",
         "Faulty or silent: none.",
         "Waiting to be sent: 1 message.",
+        "No action needed.",
     ]
 
 
@@ -146,8 +148,10 @@ def test_one_of_each_is_singular_and_nothing_is_said_so(days: Days) -> None:
         "In 24 h: 0 moves.",
         "Holds: no answer from the dashboard 15 min.",
         "Faulty or silent: none.",
+        "Act: this says what is to be done:",
+        "capital-governor status",
     ]
-    assert second[-4:-1] == ["In 24 h: 1 move.", "Holds: none.", "Faulty or silent: none."]
+    assert second[-5:-2] == ["In 24 h: 1 move.", "Holds: none.", "Faulty or silent: none."]
 
 
 def test_restarts_around_the_hour_double_nothing(days: Days) -> None:

@@ -685,7 +685,7 @@ def test_a_cut_in_a_hold_is_logged_with_what_it_withholds(rig: CycleRig) -> None
     ]
     assert ada == [
         "Ada: 0.2000 of its plan 0.3000 is withheld: operator's cap by anna",
-        "the end of the order, or `capital-governor unlimit`",
+        "the end of the order, or `capital-governor unlimit Ada`",
     ]
     (hold,) = [line for line in rig.texts("warning") if HELD in line]
     assert hold.startswith("Meta-metrics not fetched")

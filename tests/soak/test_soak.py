@@ -137,7 +137,7 @@ def test_alerts_are_counted_by_the_journal() -> None:
 
 def test_an_end_that_only_the_log_of_the_supervisor_has_was_not_invented() -> None:
     """The message of an end is sent before the journal has it; one more than the log says is invented."""
-    ended = ["⚠️ The governor ended (killed).\nfleet1 · 2025-11-03 22:05 UTC", "⚠️ The governor ended (crashed)."]
+    ended = ["⚠️ fleet1 · 2025-11-03 22:05 UTC\nThe governor ended (killed).", "⚠️ fleet1\nThe governor ended (crashed)."]
     noted, log = [Told(ended[1], "", "sent", 0)], ["2025-11-03T22:05:00Z neo_light_fix.sh: " + TOLD_OF_THE_END] * 2
     well = alerts_account(noted, log, ended, [])
     assert not well.lost + well.doubled + well.invented

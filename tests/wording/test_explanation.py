@@ -197,7 +197,7 @@ def test_a_cap_that_withholds_names_who_ordered_it() -> None:
     told = lines("Ada", inputs, settled())
     assert told[0] == "Ada: 40.0000% before, 10.0000% after"
     assert "withheld   30.0000%: operator's cap by night shift: odd fills" in told
-    assert "             ends with: the end of the order, or `capital-governor unlimit`" in told
+    assert "             ends with: the end of the order, or `capital-governor unlimit Ada`" in told
     found = document("Ada", inputs, settled())
     assert (found["plan"], found["plan_published"], found["withheld"], found["share_after"]) == (0.4, 0.4, 0.3, 0.1)
     assert found["withheld_by"] == "operator's cap by night shift: odd fills"
@@ -259,13 +259,13 @@ def test_a_cut_in_a_hold_is_explained_with_what_it_withholds() -> None:
         "hold       connection refused",
         "plan       40.0000% at an exposure of 1",
         "withheld   30.0000%: operator's cap by anna: odd fills",
-        "             ends with: the end of the order, or `capital-governor unlimit`",
+        "             ends with: the end of the order, or `capital-governor unlimit Ada`",
         "share      40.0000% - 30.0000% = 10.0000%; the reserve has the difference",
     ]
     found = document("Ada", inputs, settled())
     assert (found["hold"], found["plan_published"], found["withheld"]) == ("connection refused", 0.4, 0.3)
     assert found["withheld_by"] == "operator's cap by anna: odd fills"
-    assert found["withheld_ends"] == "the end of the order, or `capital-governor unlimit`"
+    assert found["withheld_ends"] == "the end of the order, or `capital-governor unlimit Ada`"
 
 
 def test_a_later_cut_in_a_hold_is_told_in_a_few_lines() -> None:

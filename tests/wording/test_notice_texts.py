@@ -106,7 +106,7 @@ def test_who_joins_and_leaves_is_told_with_shares() -> None:
 
 
 def test_what_is_withheld_is_told_with_its_cause() -> None:
-    """A cap's message has the shares, what is withheld from whom and by whom, and how the caps are shown."""
+    """A cap's message has the shares, what is withheld from whom and by whom, and how that is taken back."""
     inputs = replace(observe(), limits=(Limit("Ada", "night shift", cap=0.1),))
     assert told(inputs, settled()) == [
         "🎯 Capital Reallocation:",
@@ -116,10 +116,27 @@ def test_what_is_withheld_is_told_with_its_cause() -> None:
         "Reserve: 30.0% (was 0.0%)",
         "Deployed 100 -> 70 %.",
         "Ada 40 -> 10 %: operator's cap by night shift. 30 % waits in the reserve.",
-        "To see the caps (unlimit takes one back):",
-        "cg limits",
+        "To take the order back:",
+        "cg unlimit Ada",
         LAST[1],
     ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "commands"),
+    [
+        ((Limit("*", "anna", cap=0.1),), ["To take the order back:", "cg unlimit '*'"]),
+        (
+            (Limit("*", "anna", cap=0.2), Limit("Bob", "bert", cap=0.1), Limit("Cyd", "bert", floor=0.1)),
+            ["To take the orders back:", "cg unlimit '*'", "cg unlimit Bob"],
+        ),
+        ((Limit("*", "anna", cap=0.2, until=NOW - 1), Limit("Ada", "anna", cap=0.3)), ["cg unlimit Ada"]),
+    ],
+)
+def test_a_cap_is_taken_back_for_whom_it_was_given(limits: tuple[Limit, ...], commands: list[str]) -> None:
+    """The command names the agent as a shell takes it, or * if the cap that withholds was given for all."""
+    lines = told(replace(observe(), limits=limits), settled())
+    assert lines[-1 - len(commands) : -1] == commands
 
 
 def test_what_stays_withheld_in_a_move_is_told() -> None:

@@ -281,7 +281,7 @@ def test_what_is_withheld_is_logged_when_its_cause_changes() -> None:
     assert [line.text for line in withheld_lines(decision, {}, PLAIN)] == [
         (
             f"Ada: 0.3000 of its plan 0.4000 is withheld: {cause}. Ends with: the end of the order, or"
-            " `capital-governor unlimit`"
+            " `capital-governor unlimit Ada`"
         )
     ]
     assert list(withheld_lines(decision, {"Ada": cause}, PLAIN)) == []

@@ -6,13 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from capital_governor.core.membership import RETURN_CYCLES
-from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, Rules
+from capital_governor.core.model import Agent, Publication, Rules
 from capital_governor.core.trace import Trace, WithheldBy, Withholding
 from capital_governor.wording.amounts import count_text
-from capital_governor.wording.message_form import agent_word
-
-NAMED: Final = 5
-"""So many agents are named in a message, the largest amounts first."""
+from capital_governor.wording.message_form import NAMED, agent_word, percent_text
 
 _ENDS: Final[Mapping[WithheldBy, str]] = {
     WithheldBy.LIMIT: "the next move, whose plan keeps to the limit, or a higher limit",
@@ -65,11 +62,7 @@ def withheld_text(published: Publication, trace: Trace) -> str:
     parts = []
     for agent, amount in ranked[:NAMED]:
         found = trace.withheld.get(agent)
-        parts.append(f"{agent} {_percent(amount)}" + (f" ({cause_text(found)})" if found is not None else ""))
+        parts.append(f"{agent} {percent_text(amount)}" + (f" ({cause_text(found)})" if found is not None else ""))
     if len(ranked) > NAMED:
-        parts.append(f"{len(ranked) - NAMED} more {_percent(sum(amount for _, amount in ranked[NAMED:]))}")
+        parts.append(f"{len(ranked) - NAMED} more {percent_text(sum(amount for _, amount in ranked[NAMED:]))}")
     return ", ".join(parts)
-
-
-def _percent(share: Ppm) -> str:
-    return f"{100 * share / WHOLE:.1f}%"

@@ -144,7 +144,7 @@ def test_what_stays_withheld_in_a_move_is_told() -> None:
     limits = (Limit("Cyd", "anna", cap=0.1),)
     _, state = cycle(replace(observe(), limits=limits), State())
     text = told(replace(observe(SWAPPED), limits=limits), state)
-    assert "Withheld, in the reserve: Cyd 30.0% (operator's cap by anna)" in text
+    assert "Withheld, in the reserve: Cyd 30 % (operator's cap by anna)" in text
 
 
 def test_what_is_taken_back_names_what_agents_have() -> None:

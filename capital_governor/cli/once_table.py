@@ -16,7 +16,7 @@ from capital_governor.core.model import WHOLE, Agent, Rules
 from capital_governor.core.trace import Decision
 from capital_governor.service.standing import Outcome
 from capital_governor.wording.cause_texts import percent_text
-from capital_governor.wording.log_lines import fleet_range_line
+from capital_governor.wording.fleet_range_texts import fleet_range_text
 from capital_governor.wording.reason_texts import message, reason_kind, waiting_text
 from capital_governor.wording.withheld_texts import cause_text
 
@@ -99,7 +99,7 @@ def fleet_range_document(room: FleetRange, rules: Rules) -> dict[str, Any]:
         "highest_weight": room.highest,
         "forced_reserve": room.forced_reserve,
         "frozen": room.freezes(rules),
-        "text": fleet_range_line(room, rules).text,
+        "text": fleet_range_text(room, rules),
     }
 
 

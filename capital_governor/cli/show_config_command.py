@@ -7,7 +7,7 @@ from pathlib import Path
 
 from capital_governor.cli.failures import explained
 from capital_governor.cli.output import show_json
-from capital_governor.cli.terminal_page import Cell, new_page
+from capital_governor.cli.terminal_page import NARROW_COLUMNS, Cell, new_page
 from capital_governor.contracts.exit_codes import OK
 from capital_governor.settings.load import load
 
@@ -28,4 +28,9 @@ def _show(rows: Mapping[str, Mapping[str, str]]) -> None:
         given = "" if row["from"] == "default" else "bold"
         cells.append((Cell(name), Cell(row["value"], given), Cell(row["from"], given or "dim")))
     with new_page() as page:
+        if page.width < NARROW_COLUMNS:
+            for name, row in rows.items():
+                page.line(name)
+                page.line(f"    {row['value']} ({row['from']})", "" if row["from"] == "default" else "bold", indent=4)
+            return
         page.table(names, cells, left=names, folded="value")

@@ -22,7 +22,7 @@ WIDTH_WITHOUT_TERMINAL: Final = 1_000
 ROWS_ON_TERMINAL: Final = 40
 """The largest number of agents shown on a terminal."""
 NARROW_COLUMNS: Final = 64
-"""On narrower terminals ``once`` leaves out columns that ``explain`` has, and ``status`` its bars."""
+"""On narrower terminals ``once`` and ``status`` leave out columns, and ``show-config`` has no table."""
 LABEL_COLUMNS: Final = 11
 GAP: Final = "   "
 """Between two columns of a table."""

@@ -16,7 +16,7 @@ from capital_governor.cli.failures import explained
 from capital_governor.cli.group_catch import group_documents, group_warnings
 from capital_governor.cli.once_table import fleet_range_document
 from capital_governor.cli.output import show_json
-from capital_governor.cli.preview import preview
+from capital_governor.cli.preview import preview, preview_warnings
 from capital_governor.cli.run_command import set_up_logs
 from capital_governor.cli.terminal_page import Page, new_page
 from capital_governor.cli.typed import retyped
@@ -68,6 +68,7 @@ def check(root: Path | None, *, notify: bool, as_json: bool) -> int:
             dict.fromkeys(
                 (
                     *token_warnings(settings),
+                    *preview_warnings(settings),
                     *(snapshot.warnings if snapshot else ()),
                     *outcome.decision.trace.warnings,
                     *group_warnings(known, rules.groups),

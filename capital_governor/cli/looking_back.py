@@ -8,7 +8,8 @@ from typing import Final
 from capital_governor.cli.output import fail
 from capital_governor.cli.terminal_page import Page
 from capital_governor.contracts.exit_codes import USAGE
-from capital_governor.settings.durations import LONGEST_SECONDS, duration_seconds
+from capital_governor.contracts.text import clean
+from capital_governor.settings.durations import LONGEST_SECONDS, duration_seconds, read_duration
 
 MOST: Final = 1_000_000
 """More turns than any journal has."""
@@ -18,12 +19,12 @@ MOST_ON_TERMINAL: Final = 200
 
 def beginning(since: str, now: float) -> float:
     """Return when a window begins that is ``since`` long, such as "2d". Raises SystemExit 2."""
+    if (read_duration(since) or 0.0) > LONGEST_SECONDS:
+        return 0.0
     try:
         return now - duration_seconds(since)
     except ValueError as error:
-        if f"{LONGEST_SECONDS / 86_400:g}d" in str(error):
-            return 0.0
-        fail(USAGE, f"--since: {since!r} {error}")
+        fail(USAGE, f"--since {clean(since, 40)!r} {error}")
 
 
 def day(at: float) -> str:

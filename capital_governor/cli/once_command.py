@@ -7,7 +7,7 @@ from pathlib import Path
 from capital_governor.cli.failures import explained
 from capital_governor.cli.once_table import once_document, show_once
 from capital_governor.cli.output import show_json
-from capital_governor.cli.preview import preview
+from capital_governor.cli.preview import preview, preview_warnings
 from capital_governor.cli.run_command import load_to_govern, set_up_logs
 from capital_governor.contracts.exit_codes import OK, TEMPORARY
 from capital_governor.core.reason import PAYLOAD_HOLDS
@@ -20,6 +20,8 @@ def once(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     """Run one cycle and show it; return 75 without usable metrics, or if something could not be written."""
     settings, outcome = _previewed(root) if dry_run else _taken(root)
     document = once_document(settings.root, outcome, settings.rules(), dry_run=dry_run)
+    if dry_run:
+        document["warnings"] += preview_warnings(settings)
     show_json(document) if as_json else show_once(document, root)
     hold = outcome.decision.trace.hold
     failed = (

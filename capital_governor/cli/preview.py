@@ -9,6 +9,8 @@ from pathlib import Path
 
 from capital_governor.adapters.dashboard import dashboard_of
 from capital_governor.adapters.logs import get_logger
+from capital_governor.adapters.paths import Paths
+from capital_governor.cli.settings_in_force import settings_not_in_force
 from capital_governor.contracts.payload import parse
 from capital_governor.core.model import Refusal, Snapshot
 from capital_governor.journal.protocol import Head
@@ -32,6 +34,12 @@ def preview(settings: Settings, journal: Store | None = None) -> tuple[Outcome, 
     _show_start(cycle)
     up, payload = in_loop(lambda: _ask(settings))
     return cycle.preview(payload), up
+
+
+def preview_warnings(settings: Settings) -> list[str]:
+    """Return why the next cycle of a running governor may decide otherwise: it has other settings than ``.env``."""
+    differing = settings_not_in_force(Paths(settings.root))
+    return [f"a governor runs with other settings than this shows: {line}" for line in differing]
 
 
 def _show_start(cycle: Cycle) -> None:

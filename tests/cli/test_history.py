@@ -282,7 +282,7 @@ def test_wrong_words(night: Path, tmp_path: Path) -> None:
     for name in ("history", "decisions"):
         wrong = call(night, name, "--since", "yesterday")
         assert (wrong.code, wrong.out) == (2, "")
-        assert wrong.err.startswith("capital-governor: --since: 'yesterday' is not a duration: write 90s, 15m, 2h")
+        assert wrong.err.startswith("capital-governor: --since 'yesterday' is not a duration: write 90s, 15m, 2h")
         (tmp_path / "runtime").mkdir(exist_ok=True)
         (tmp_path / "runtime" / "capital_governor_status.json").write_text("{}")
         before = tree(tmp_path)

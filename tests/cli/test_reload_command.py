@@ -57,6 +57,9 @@ def test_new_settings_are_taken_over_and_told(root: Path, dashboard: Dashboard) 
             assert f"\nsettings   {changes[0]}\nsettings   {changes[1]}\n" in status.out
             assert "act        let the governor take over what has changed in .env: `" in status.out
             assert start(root, "status", "--json").json["settings_not_in_force"] == changes
+            for words in (("check",), ("once", "--dry-run")):
+                warnings = start(root, *words, "--json", url=dashboard.url).json["warnings"]
+                assert warnings == [f"a governor runs with other settings than this shows: {line}" for line in changes]
             done = reload(root)
             assert (done.code, done.err) == (0, "")
             assert "CAPITAL_GOVERNOR_THRESHOLD: 0.3 -> 0.2\n" in done.out

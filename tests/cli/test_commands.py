@@ -286,11 +286,12 @@ def test_status_of_a_dead_governor_says_what_to_do_and_counts_in_words(
     )
     said = call(tmp_path, "status")
     assert said.code == 75
-    first, act, telegram, *rest = said.out.splitlines()
+    first, act, telegram, fleet, *rest = said.out.splitlines()
     assert re.fullmatch(r"CRASHED OR KILLED after its cycle at .* UTC; agents keep their shares until .* UTC", first)
     assert act == f"act        see the end of its log, then start it again: `capital-governor run --root {tmp_path}`"
     notify = f"`capital-governor check --notify --root {tmp_path}`"
     assert telegram == f"act        correct what Telegram refuses: {notify} shows it"
+    assert fleet.endswith(f", root {tmp_path}")
     assert rest == says
 
 

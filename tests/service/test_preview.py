@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from capital_governor.adapters.paths import Paths
 from capital_governor.cli.preview import _copied
 from capital_governor.core.acceptance import open_hold
 from capital_governor.core.model import EVERYBODY, Refusal, Snapshot
@@ -163,7 +164,10 @@ class History:
 
 def dry_run_beside(root: Path) -> None:
     """Leave what a dry run leaves: files, a journal, and orders of its own."""
-    with CycleRig(root, dry_run=True) as dry:
+    paths = Paths(root, dry_run=True)
+    paths.make_folder()
+    journal = paths.journal(root / "state").relative_to(root)
+    with CycleRig(root, dry_run=True, JOURNAL=journal) as dry:
         dry.governor.recover()
         dry.see()
         orders = ((OrderKind.HOLD, "", None), (OrderKind.EXPOSURE, "", 0.0), (OrderKind.LIMIT, "Ada", 0.0))

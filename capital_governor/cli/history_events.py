@@ -11,7 +11,8 @@ from capital_governor.cli.figures import span
 from capital_governor.core.model import EVERYBODY, WHOLE, Agent, Publication
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import AGENT_HOLDS, CUTS, GATE_REFUSALS, Reason
-from capital_governor.journal.turns import Turn, without_numbers
+from capital_governor.journal.protocol import Entry
+from capital_governor.journal.turns import Turn, facts_of, without_numbers
 from capital_governor.wording.cause_texts import (
     PLAIN,
     change_text,
@@ -237,6 +238,22 @@ def gap_events(found: Iterable[tuple[float, float]], last: float | None, now: fl
         yield Event(at=at, kind="gap", text=text, until=later, lasts=True, more={})
     if last is not None and now - last > longest:
         yield Event(at=last, kind="gap", text=text, lasts=True, more={})
+
+
+def cycle_text(entry: Entry) -> tuple[str, str]:
+    """Return the same as ``decision_text`` for a recorded cycle."""
+    before, proposal = entry.state.published, entry.decision.proposal
+    turn = Turn(
+        seq=entry.seq,
+        at=entry.at,
+        reason=entry.reason,
+        generation=entry.generation,
+        reached=True,
+        facts=facts_of(entry.inputs, entry.decision, before),
+    )
+    return decision_text(
+        turn, None if before is None else before.exposure, None if proposal is None else proposal.exposure
+    )
 
 
 def decision_text(turn: Turn, before: float | None, now: float | None) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from capital_governor.cli.figures import span
-from capital_governor.cli.history_events import decision_text, outcome_text
+from capital_governor.cli.history_events import cycle_text, outcome_text
 from capital_governor.contracts.instants import read_instant
 from capital_governor.core.model import EVERYBODY, WHOLE, Agent, iso_text
 from capital_governor.core.reason import MOVES, Reason
@@ -71,17 +71,7 @@ def _details(journal: Store, document: Mapping[str, Any]) -> Details:
     now_known = newest if newest.decision.trace.multipliers else decided
     outcome = ""
     if newest.reason.value == document["reason"] and newest.derived:
-        last = Turn(
-            seq=newest.seq,
-            at=newest.at,
-            reason=newest.reason,
-            generation=newest.generation,
-            reached=True,
-            facts=_facts(newest),
-        )
-        before = None if newest.state.published is None else newest.state.published.exposure
-        exposure = None if newest.decision.proposal is None else newest.decision.proposal.exposure
-        outcome = outcome_text(*decision_text(last, before, exposure))
+        outcome = outcome_text(*cycle_text(newest))
         hold = newest.decision.trace.hold
         if waiting := document["detail"].removeprefix("" if hold is None else hold.detail).lstrip("; "):
             outcome += f"; {waiting}"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from capital_governor.cli.demo.scenes import SCENES, Scene
+from capital_governor.cli.history_events import cycle_text, outcome_text
 from capital_governor.core.model import RESERVE, WHOLE, Snapshot
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.journal.protocol import Entry
 from capital_governor.wording.log_lines import unwell_texts
-from capital_governor.wording.reason_texts import evidence, message
 
-NAMED_SHARES: Final = 3
+NAMED_SHARES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Progress:
         seen: whether the journal has the cycle that the scene waits for.
         since: when the scene began, in seconds since the demo began.
         entry: the newest journalled cycle.
+        asked: the share that each agent's score asked for in the last decision, in millionths.
         said: all lines so far.
     """
 
@@ -48,6 +49,7 @@ class Progress:
     seen: bool = True
     since: float = 0.0
     entry: Entry | None = None
+    asked: Mapping[str, int] = field(default_factory=dict)
     said: list[Said] = field(default_factory=list)
     _reason: Reason | None = None
     _unwell: dict[str, str] = field(default_factory=dict)
@@ -72,34 +74,34 @@ class Progress:
         self.playing += 1
         if self.scene is not None:
             self.seen, self.since = False, seconds
-            numbered = f"Scene {self.playing + 1} of {len(SCENES)}, {self.scene.name}: {self.scene.happens}"
+            numbered = f"Scene {self.playing + 1} of {len(SCENES)}: {self.scene.happens}"
             self.said.append(Said(seconds, numbered, "scene"))
 
     def hear(self, entry: Entry, seconds: float) -> None:
         """Add one journalled cycle, and check whether it is the one that the scene waits for."""
         self.said += [Said(seconds, text, kind) for text, kind in self._news(entry)]
         self.entry = entry
+        if entry.decision.trace.target:
+            self.asked = entry.decision.trace.target
         if self.scene is not None and not self.seen and self.scene.proven_by(entry):
             self.seen = True
             waited = seconds - self.since
-            text = f"Seen after {waited:.1f} s: {self.scene.name} (journal entry {entry.seq}, reason {entry.reason})"
+            text = f"Seen after {waited:.1f} s: {self.scene.name}"
             self.said.append(Said(seconds, text, "seen"))
 
     def _news(self, entry: Entry) -> Iterator[tuple[str, str]]:
         """Yield a move with its shares, a hold or a stay when it begins, a fault when it begins or ends."""
-        payload, reason, sentence = entry.inputs.payload, entry.reason, message(entry.reason, entry.rules)
+        payload, reason, sentence = entry.inputs.payload, entry.reason, outcome_text(*cycle_text(entry))
         if isinstance(payload, Snapshot) and entry.decided:
             unwell = unwell_texts(entry.decision, payload)
             yield from ((f"{agent}: {text}", "fault") for agent, text in unwell.items() if agent not in self._unwell)
             yield from ((f"{agent}: healthy again", "stay") for agent in self._unwell if agent not in unwell)
             self._unwell = unwell
         if reason in MOVES | CUTS | {Reason.RESTORE}:
-            yield sentence + evidence(entry.decision, entry.state), "move"
+            yield sentence, "move"
             yield shares_text(entry), "move"
         elif reason is not self._reason and not {reason, self._reason} <= STAYS:
-            hold = entry.decision.trace.hold
-            kind = "hold" if reason in HOLDS else "stay"
-            yield sentence + ("" if hold is None else f": {hold.detail}"), kind
+            yield sentence, "hold" if reason in HOLDS else "stay"
         self._reason = reason
 
 
@@ -111,5 +113,5 @@ def shares_text(entry: Entry) -> str:
     ranked = sorted(published.shares.items(), key=lambda line: (-line[1], line[0]))
     lines = [*ranked[:NAMED_SHARES], (RESERVE, published.reserve)]
     more = f" and {len(ranked) - NAMED_SHARES} more" if len(ranked) > NAMED_SHARES else ""
-    shown = [f"{name} {100 * share / WHOLE:.1f} %" for name, share in lines]
+    shown = [f"{name} {100 * share / WHOLE:.1f}%" for name, share in lines]
     return f"{', '.join(shown[:-1])}{more}; {shown[-1]}"

@@ -60,8 +60,8 @@ def _quarantined(entry: Entry) -> bool:
 SCENES: Final = (
     Scene(
         "first allocation",
-        "five agents have traded for a month, and nothing is allocated yet",
-        "reason first_allocation",
+        "five agents traded for a month; none has capital yet",
+        "the first allocation",
         0.0,
         FADES_DAY,
         lambda entry: entry.reason is Reason.FIRST_ALLOCATION,
@@ -69,21 +69,21 @@ SCENES: Final = (
     Scene(
         "reallocation",
         "MomentumFox, the best so far, begins to lose",
-        "reason threshold, turnover or derisk",
+        "a move",
         FADES_DAY,
         PAUSED_DAYS[0],
         _reallocated,
     ),
     Scene(
         "Guardian pause",
-        "Guardian writes its pause file",
-        "reason paused, with the shares as they were",
+        "Guardian pauses the fleet: no share may move",
+        "the pause, with the shares as they were",
         *PAUSED_DAYS,
         lambda entry: entry.reason is Reason.PAUSED and entry.after.published == entry.state.published,
     ),
     Scene(
         "end of the pause",
-        "Guardian takes its pause file away",
+        "Guardian lifts the pause: shares may move again",
         "a cycle that decides again",
         PAUSED_DAYS[1],
         CRASH_DAY,
@@ -91,8 +91,8 @@ SCENES: Final = (
     ),
     Scene(
         "regime cut",
-        "the market turns from BULL to BEAR: risk multiplier 0.5",
-        "a move by which the regime leaves half of all capital in reserve",
+        "the market turns from BULL to BEAR: risk is halved",
+        "a move by which the market leaves half of all capital in reserve",
         CRASH_DAY,
         FAULTY_DAYS[0],
         _regime_cut,
@@ -107,8 +107,8 @@ SCENES: Final = (
     ),
     Scene(
         "newcomer",
-        "LateJoiner shows up with four days of trades",
-        "reason member_joined",
+        "LateJoiner appears, with four days of trades",
+        "the newcomer's first share",
         JOINS_DAY,
         CALM_DAY,
         lambda entry: entry.reason is Reason.MEMBER_JOINED,

@@ -24,6 +24,7 @@ from capital_governor.cli.demo.progress import Progress
 from capital_governor.cli.demo.scenes import DAYS, SCENES
 from capital_governor.cli.demo.supervision import LOG, PROJECT, supervising
 from capital_governor.cli.demo.view import frame
+from capital_governor.cli.typed import SCRIPT
 from capital_governor.contracts.exit_codes import OK, UNEXPECTED
 from capital_governor.hive.simulation import FAULTY, Fleet
 from capital_governor.journal.protocol import LIVE, Entry, JournalUnavailableError
@@ -159,14 +160,18 @@ def show(folder: Path | None, seconds: float, seed: int, picture: Path | None) -
 
 
 def farewell(root: Path, seconds: float) -> list[str]:
-    """Return the last lines of the demo: where to look."""
-    governor, name = _shown(PROJECT / ".venv/bin/capital-governor"), _shown(root)
+    """Return the last lines of the demo: where to look, and how to try it on a fleet of one's own."""
+    governor, name, script = _shown(PROJECT / ".venv/bin/capital-governor"), _shown(root), _shown(SCRIPT)
+    where = "this folder" if Path.cwd() == PROJECT else _shown(PROJECT)
+    script = script if "/" in script else f"./{script}"
     return [
         f"All {len(SCENES)} scenes were seen in {seconds:.0f} s. Nothing is left running. Look at what it left:",
-        f"  cat {name}/runtime/capital_governor_allocations.json",
-        f"  cat {name}/runtime/capital_governor_status.json",
-        f"  tail -n 40 {name}/logs/capital_governor.log",
+        f"  {governor} history --root {name}",
         f"  {governor} explain {FAULTY} --root {name}",
+        f"Your own fleet (first, if it is not in {where}: export NEOLIGHT_ROOT=its folder):",
+        f"  {script} check            is all there?",
+        f"  {script} once --dry-run   what would it do now? Nothing is written",
+        f"  {script} start            govern, and keep governing",
     ]
 
 

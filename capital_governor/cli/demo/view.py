@@ -13,27 +13,32 @@ from rich.text import Text
 
 from capital_governor.cli.demo.progress import Progress
 from capital_governor.cli.demo.scenes import DAYS, SCENES
+from capital_governor.cli.wrapping import wrapped
 from capital_governor.core.model import RESERVE, WHOLE, Publication, Snapshot
+from capital_governor.core.reason import Reason
 
-BAR_COLUMNS: Final = 20
+BAR_COLUMNS: Final = 12
 FULL_BAR: Final = 500_000
 """The share that fills a bar, in millionths."""
 LINES: Final = 7
 WIDEST_COLUMNS: Final = 110
+_FRAME_COLUMNS: Final = 4
+_TIME_COLUMNS: Final = 9
 
 _STYLES: Final = {"scene": "bold", "seen": "green", "move": "cyan", "hold": "yellow", "fault": "red", "stay": "dim"}
 
 
 def frame(progress: Progress, columns: int) -> RenderableType:
     """Return the current frame: 22 lines, at most ``columns`` wide, which should be 80 or more."""
+    width = min(columns, WIDEST_COLUMNS)
     upper = Table.grid(padding=(0, 3))
     upper.add_row(_fleet(progress), _scenes(progress))
     return Panel(
-        Group(_heading(progress), Text(), upper, Text(), _said(progress), Text(), _next(progress)),
+        Group(_heading(progress), Text(), upper, Text(), _said(progress, width), Text(), _next(progress)),
         title="Capital Governor demo",
         subtitle="Ctrl-C ends it",
         box=box.ROUNDED,
-        width=min(columns, WIDEST_COLUMNS),
+        width=width,
     )
 
 
@@ -49,32 +54,37 @@ def _heading(progress: Progress) -> Text:
     if entry is not None and isinstance(entry.inputs.payload, Snapshot) and entry.inputs.payload.regime is not None:
         parts.append(f"market {entry.inputs.payload.regime.name}")
     if entry is not None and entry.after.published is not None:
-        published, by = entry.after.published, entry.decision.trace.exposure_by
-        parts += [
-            f"exposure {published.exposure:g}" + (f" by {by}" if by else ""),
-            f"generation {published.generation}",
-        ]
-    return Text("   ".join(parts), "bold")
+        parts.append(f"deployed {entry.after.published.exposure:.0%}")
+    heading = Text("   ".join(parts), "bold")
+    if _is_paused(progress):
+        heading.append("   PAUSED", "bold yellow")
+    return heading
+
+
+def _is_paused(progress: Progress) -> bool:
+    return progress.entry is not None and progress.entry.reason is Reason.PAUSED
 
 
 def _fleet(progress: Progress) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for name, side in (("agent", "left"), ("score", "right"), ("share", "right")):
-        table.add_column(name, justify="left" if side == "left" else "right", no_wrap=True, min_width=7)
+    for name in ("agent", "score", "asks for", "share"):
+        table.add_column(name, justify="left" if name == "agent" else "right", no_wrap=True, min_width=7)
     table.add_column("", min_width=BAR_COLUMNS, no_wrap=True)
     entry = progress.entry
     published = None if entry is None else entry.after.published
     if entry is None or published is None:
-        table.add_row("nothing is allocated yet", "", "", "", style="dim")
+        table.add_row("no capital yet", "", "", "", "", style="dim")
         return table
-    faulty = entry.decision.trace.faulty
+    faulty, paused = entry.decision.trace.faulty, _is_paused(progress)
     scores = entry.decision.trace.scores
     for agent, share in sorted(published.shares.items(), key=lambda line: (-line[1], line[0])):
         score = scores[agent] if agent in scores else published.scores.get(agent)
-        ill = agent in faulty
+        ill, asked = agent in faulty, progress.asked.get(agent)
+        asks = "faulty" if ill else "paused" if paused else "" if asked is None else f"{100 * asked / WHOLE:.2f}%"
         table.add_row(
-            Text(agent + (" faulty" if ill else ""), "red" if ill else ""),
+            Text(agent, "red" if ill else ""),
             "" if score is None else f"{score:.3f}",
+            Text(asks, "red" if ill else "yellow" if paused else ""),
             f"{100 * share / WHOLE:.2f}%",
             Text(bar(share), "red" if ill else "cyan"),
         )
@@ -83,7 +93,7 @@ def _fleet(progress: Progress) -> Table:
 
 
 def _reserve(published: Publication) -> Iterator[RenderableType]:
-    yield from (RESERVE, "", f"{100 * published.reserve / WHOLE:.2f}%", Text(bar(published.reserve), "yellow"))
+    yield from (RESERVE, "", "", f"{100 * published.reserve / WHOLE:.2f}%", Text(bar(published.reserve), "yellow"))
 
 
 def _scenes(progress: Progress) -> Table:
@@ -98,13 +108,14 @@ def _scenes(progress: Progress) -> Table:
     return table
 
 
-def _said(progress: Progress) -> Group:
-    lines = progress.said[-LINES:]
+def _said(progress: Progress, columns: int) -> Group:
+    """Return the last lines of what was said, each whole."""
     texts = [
-        Text(f"{line.seconds:5.1f} s  {line.text}", _STYLES[line.kind], no_wrap=True, overflow="ellipsis")
-        for line in lines
-    ]
-    return Group(*texts, *(Text() for _ in range(LINES - len(lines))))
+        Text(part, _STYLES[line.kind])
+        for line in progress.said[-LINES:]
+        for part in wrapped(f"{line.seconds:5.1f} s  {line.text}", columns - _FRAME_COLUMNS, _TIME_COLUMNS).split("\n")
+    ][-LINES:]
+    return Group(*texts, *(Text() for _ in range(LINES - len(texts))))
 
 
 def _next(progress: Progress) -> Text:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -119,7 +121,7 @@ class Commands:
         else:
             lines = [("supervisor", ended_text(self.root)), *((agent.name, "stopped") for agent in self._known())]
         report = 0
-        sys.stdout.write("".join(f"{name:24} {said}\n" for name, said in lines) + "\n")
+        sys.stdout.write("".join(f"{_shown(f'{name:24} {said}')}\n" for name, said in lines) + "\n")
         sys.stdout.flush()
         if supervisor is None and is_locked(self.root.agents_lock):
             note("the supervisor was killed, some of its agents are still ending")
@@ -278,6 +280,14 @@ class Commands:
                     TRY_LATER, f"not all has ended yet on {self.root.path}: {self.root.typed('status')} shows more"
                 )
             time.sleep(_POLL_SECONDS)
+
+
+def _shown(line: str) -> str:
+    """Return a line in those that fit the terminal, if it goes to one."""
+    if not sys.stdout.isatty():
+        return line
+    columns = max(20, shutil.get_terminal_size().columns)
+    return textwrap.fill(line, columns, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _size(file: int) -> int:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.cli.figures import fleet_text, span
@@ -39,11 +40,13 @@ def explain(agent: str, root: Path | None, *, dry_run: bool, as_json: bool) -> i
     """Show why an agent has its share."""
     with explained():
         where = place(root)
-        path = Paths(where.root, dry_run).journal(where.journal_path)
-        found_last = _last_decision(path, now := time.time())
+        paths = Paths(where.root, dry_run)
+        found_last = _last_decision(paths.journal(where.journal_path), now := time.time())
         if found_last is None:
-            once = typed("once", root)
-            fail(TEMPORARY, f"the journal of {where.root} has no decision yet: {once} takes one")
+            next_ = f"{typed('once', root)} takes one"
+            if is_held(paths.lock):
+                next_ = f"{typed('status', root, dry_run=dry_run)} says what holds the running governor"
+            fail(TEMPORARY, f"the journal of {where.root} has no decision yet: {next_}")
         entry, cut, newest, orders, waiting = found_last
     found = explanation_document(agent, entry.state, entry.rules, entry.decision)
     if found is None:

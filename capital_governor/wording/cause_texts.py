@@ -137,7 +137,7 @@ def hold_cause(reason: Reason, facts: Facts) -> str:
         return detail.removeprefix("held ") or PLAIN[reason]
     if reason in AGENT_HOLDS:
         silent = sorted({**facts.get("absent", {}), **facts.get("faulty", {})})
-        return f"{PLAIN[reason]}: {names_text(silent)}" if silent else PLAIN[reason]
+        detail = names_text(silent) or detail
     if reason is Reason.FETCH_FAILED:
         detail = fetch_problem(detail)
     if reason in {Reason.GUARDIAN_LOST, Reason.TIMESTAMP_LOST, Reason.STOPPED} or not detail:

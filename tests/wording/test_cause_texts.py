@@ -107,6 +107,11 @@ def test_what_sets_exposure(exposure: dict[str, Any], text: str) -> None:
             {"hold": "2 of 3 members are gone at once, cycle 1 of 12", "absent": {"B": 0, "A": 0}},
             "half of the fleet or more stopped reporting at once: A, B",
         ),
+        (
+            Reason.FAULTY_MAJORITY,
+            {"hold": "2 of 3 agents have a faulty record"},
+            "most agents report faulty records: 2 of 3 agents have a faulty record",
+        ),
         (Reason.STOPPED, {"hold": "the STOP file exists"}, "the STOP file is there"),
     ],
 )

@@ -71,6 +71,11 @@ def read_seconds(value: object) -> float:
     return _number(value)
 
 
+def _minutes(value: object) -> float:
+    duration = read_duration(value) if isinstance(value, str) else None
+    return read_seconds(value) if duration is None else duration / 60.0
+
+
 def _count(value: object) -> int:
     if isinstance(value, str) and _COUNT.fullmatch(value):
         return int(value)
@@ -230,7 +235,7 @@ DEADLINE: Final = _numbers(f"seconds above 0, at most 300, {_DURATION}", read_se
 AGE: Final = _numbers(f"seconds above 0, {_DURATION}", read_seconds, above=0)
 HOUR: Final = _numbers("an hour of the day in UTC, 0 to 23", _count, low=0, high=23)
 TOPIC: Final = _numbers("a topic's number: a whole number above 0", _count, low=1, high=(1 << 31) - 1)
-MINUTES: Final = _numbers("minutes: a number, 0 or more", _number, low=0)
+MINUTES: Final = _numbers(f"minutes, 0 or more, {_DURATION}", _minutes, low=0)
 DAYS: Final = _numbers("days: a number above 0", _number, above=0)
 COUNT: Final = _numbers("a whole number from 0 to 1,000,000", _count, low=0, high=1_000_000)
 COUNT_OR_NEVER: Final = Kind(

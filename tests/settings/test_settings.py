@@ -164,6 +164,8 @@ def test_max_age_follows_the_interval(tmp_path: Path, interval: str, age: float)
         ("INTERVAL", "3e2", "interval_seconds", 300),
         ("INTERVAL", "+5.", "interval_seconds", 5),
         ("INTERVAL", "5m", "interval_seconds", 300),
+        ("ALERT_AGENT", "90s", "agent_minutes", 1.5),
+        ("ALERT_STALE", "1h30m", "stale_minutes", 90),
         ("INTERVAL", "365d", "interval_seconds", 31_536_000),
         ("COOLDOWN", "2h", "cooldown_seconds", 7_200),
         ("COOLDOWN", "0s", "cooldown_seconds", 0),
@@ -266,8 +268,12 @@ def test_no_number(tmp_path: Path, name: str, text: str) -> None:
     assert "; it takes " in fault
 
 
-@pytest.mark.parametrize("name", sorted({*NUMBERS} - {"INTERVAL", "COOLDOWN", "MAX_AGE", "FETCH_DEADLINE"}))
-def test_only_seconds_take_a_duration(tmp_path: Path, name: str) -> None:
+SECONDS = {"INTERVAL", "COOLDOWN", "MAX_AGE", "FETCH_DEADLINE"}
+MINUTES = {"ALERT_UNREACHABLE", "ALERT_ERROR", "ALERT_STALE", "ALERT_AGENT"}
+
+
+@pytest.mark.parametrize("name", sorted({*NUMBERS} - SECONDS - MINUTES))
+def test_only_seconds_and_minutes_take_a_duration(tmp_path: Path, name: str) -> None:
     """A share, a count or a number of days with a unit of time is refused."""
     assert len(refused(tmp_path, own(**{name: "5m"}))) == 1
 
@@ -349,7 +355,7 @@ def test_nonsense_is_refused_in_our_own_words(tmp_path: Path, name: str, text: s
         ("LOG_LEVEL", "TRACE", "DEBUG, INFO, WARNING or ERROR"),
         ("NAME", "a\nb", "a text of at most 60 printable characters"),
         ("NAME", "x" * 61, "a text of at most 60 printable characters"),
-        ("ALERT_STALE", "-1", "minutes: a number, 0 or more"),
+        ("ALERT_STALE", "-1", f"minutes, 0 or more, {DURATION}"),
         ("HIVE", "yes", "0 or 1"),
         ("HIVE_CAPITAL", "0", "a number above 0"),
     ],

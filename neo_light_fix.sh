@@ -104,7 +104,7 @@ find_python() {
 
 readonly ENVIRONMENT=$PROJECT/.ci/environment.py
 readonly VENV_IS_NOT_FILLED=3
-[[ -f $ENVIRONMENT ]] ||
+[[ -f $ENVIRONMENT || ${1-} == help || ${1-} == -h || ${1-} == --help ]] ||
     die "$EXIT_PERMANENT" "the project is not beside $SCRIPT: link to the script in the project, do not copy it"
 
 judge_venv() {

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from capital_governor.core.membership import RETURN_CYCLES
 from capital_governor.core.model import Agent, Publication, Rules, Snapshot
 from capital_governor.core.trace import Decision
+from capital_governor.wording.amounts import count_text
 from capital_governor.wording.message_form import (
     NAMED,
     Sender,
@@ -131,7 +132,9 @@ def lapsed_text(
     lines = {agent: plan.get(agent, 0) for agent in lapsed}
     one = len(lines) == 1
     it = "it" if one else "them"
-    yield f"Lapsed, silent for more than {rules.membership_grace_cycles} cycles: {shares_text(lines, lines)}."
+    grace = rules.membership_grace_cycles
+    lasts = f" for more than {duration_text(grace * sender.interval_seconds)} ({count_text(grace, 'cycle')})"
+    yield f"Lapsed, silent{lasts if grace else ''}: {shares_text(lines, lines)}."
     capital = percent_text(sum(lines.values()))
     yield f"{'Its share is' if one else 'Their shares are'} 0 now: {capital} of capital waits in the reserve."
     yield "The others stay as they are and get nothing of it."

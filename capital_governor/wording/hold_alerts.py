@@ -82,7 +82,7 @@ def hold_begins(reason: Reason, seen: SeenCycle) -> list[str]:
         return [
             "STOP file found: nothing is published any more, not even a cut that a person orders.",
             stays,
-            "It ends when the file is removed. To do so:",
+            f"{NO_ACTION} It ends when the file is removed. To do so:",
             f"rm {shlex.quote(f'{sender.root}/{STOP_FILE}')}",
         ]
     if reason is Reason.PAUSED:
@@ -139,9 +139,9 @@ def _operator_hold(inputs: Inputs) -> Iterator[str]:
 def _operator_hold_end(inputs: Inputs, sender: Sender) -> Iterator[str]:
     held = inputs.hold
     if held is not None and held.until is not None:
-        yield f"It ends at {moment_text(held.until, inputs.now)}. To end it now:"
+        yield f"{NO_ACTION} It ends at {moment_text(held.until, inputs.now)}. To end it now:"
     else:
-        yield "It ends when a person lifts it:"
+        yield f"{NO_ACTION} It ends when a person lifts it:"
     yield sender.command("resume")
 
 

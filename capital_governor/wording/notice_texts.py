@@ -24,6 +24,7 @@ from capital_governor.wording.message_form import (
     LONGEST_LINE,
     LONGEST_MESSAGE,
     NAMED,
+    NO_ACTION,
     Sender,
     agent_word,
     change_text,
@@ -285,20 +286,20 @@ def _next(
     if orders:
         yield from orders
     else:
-        yield f"No action needed. Next decision at {moment_text(now + sender.interval_seconds, now)}."
+        yield f"{NO_ACTION} Next decision at {moment_text(now + sender.interval_seconds, now)}."
 
 
 def _lifts(decision: Decision, inputs: Inputs, sender: Sender) -> list[str]:
     """Return how the operator's own orders that this cut obeys are taken back."""
     if decision.reason is Reason.CUT_CEILING and decision.trace.exposure_by == OPERATOR:
-        return ["To lift the order:", sender.command("exposure --lift")]
+        return [f"{NO_ACTION} To lift the order:", sender.command("exposure --lift")]
     if decision.reason is not Reason.CUT_LIMIT:
         return []
     capped = [agent for agent, held in decision.trace.withheld.items() if held.by is WithheldBy.CAP]
     whose = dict.fromkeys(_whose_cap(agent, inputs) for agent in sorted(capped))
     if len(whose) > NAMED:
-        return ["To see the orders:", sender.command("limits")]
-    head = "To take the order back:" if len(whose) == 1 else "To take the orders back:"
+        return [f"{NO_ACTION} To see the orders:", sender.command("limits")]
+    head = f"{NO_ACTION} To take the order{'' if len(whose) == 1 else 's'} back:"
     return [head, *(sender.command(f"unlimit {agent_word(name)}") for name in whose)] if whose else []
 
 

@@ -116,7 +116,7 @@ def test_what_is_withheld_is_told_with_its_cause() -> None:
         "Reserve: 30.0% (was 0.0%)",
         "Deployed 100 -> 70 %.",
         "Ada 40 -> 10 %: operator's cap by night shift. 30 % waits in the reserve.",
-        "To take the order back:",
+        "No action needed. To take the order back:",
         "cg unlimit Ada",
         LAST[1],
     ]
@@ -125,10 +125,10 @@ def test_what_is_withheld_is_told_with_its_cause() -> None:
 @pytest.mark.parametrize(
     ("limits", "commands"),
     [
-        ((Limit("*", "anna", cap=0.1),), ["To take the order back:", "cg unlimit '*'"]),
+        ((Limit("*", "anna", cap=0.1),), ["No action needed. To take the order back:", "cg unlimit '*'"]),
         (
             (Limit("*", "anna", cap=0.2), Limit("Bob", "bert", cap=0.1), Limit("Cyd", "bert", floor=0.1)),
-            ["To take the orders back:", "cg unlimit '*'", "cg unlimit Bob"],
+            ["No action needed. To take the orders back:", "cg unlimit '*'", "cg unlimit Bob"],
         ),
         ((Limit("*", "anna", cap=0.2, until=NOW - 1), Limit("Ada", "anna", cap=0.3)), ["cg unlimit Ada"]),
     ],

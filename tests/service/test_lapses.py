@@ -23,7 +23,8 @@ WITHOUT_TWO: Final = {"Ada": 0.5}
 DAY: Final = 86_400.0
 _SCRIPT: Final = Path(__file__).resolve().parents[2] / "neo_light_fix.sh"
 LAPSED: Final = (
-    "⚠️ Lapsed, silent for more than 15 min (3 cycles): Cyd 24 %.\nIts share is 0 now: 24 % of capital waits in the reserve.\n"
+    "⚠️ Lapsed, silent for more than 15 min (3 cycles): Cyd 24 %.\n"
+    "Its share is 0 now: 24 % of capital waits in the reserve.\n"
     "The others stay as they are and get nothing of it.\n3 good records in a row give it back what is withheld.\n"
     "Act: see why it is silent. Or let the others have it:\nrelease Cyd"
 )

@@ -13,7 +13,7 @@ from typing import Final
 from capital_governor.core.model import Agent, Publication, Refusal, Snapshot
 from capital_governor.core.reason import AGENT_HOLDS, GATE_REFUSALS, Reason
 from capital_governor.service.lapses import is_due
-from capital_governor.service.open_episodes import FILES, METRICS, NONE_OPEN, OpenEpisodes
+from capital_governor.service.open_episodes import AGENTS, FILES, METRICS, NONE_OPEN, OpenEpisodes
 from capital_governor.service.sender import sender_of
 from capital_governor.service.standing import Outcome
 from capital_governor.settings.load import Settings
@@ -21,7 +21,6 @@ from capital_governor.wording import agent_alerts, fault_alerts
 from capital_governor.wording.hold_alerts import SeenCycle, hold_begins, hold_over
 from capital_governor.wording.message_form import BEGINS, OVER
 
-AGENTS: Final = "unwell"
 RIVAL: Final = "rival"
 JOURNAL: Final = "journal"
 ERROR: Final = "internal_error"

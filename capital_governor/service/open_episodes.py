@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,12 +13,15 @@ from capital_governor.journal.protocol import Journal
 from capital_governor.journal.turns import Turn
 
 METRICS: Final = "degraded"
+AGENTS: Final = "unwell"
 FILES: Final = "files"
 
 CYCLES_BACK: Final = 10_000
 """So many cycles are looked back, to see since when a hold has been on."""
 TURNS_BACK: Final = 200
 """So many turns are looked back, to see since when an agent has been faulty or silent."""
+SHORTEST_GAP_SECONDS: Final = 3_600.0
+"""A shorter time without a cycle, or one of three intervals, does not count as a time without a governor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,30 @@ NONE_OPEN: Final = OpenEpisodes()
 
 
 def open_episodes(journal: Journal, book: str, now: float, interval_seconds: float) -> OpenEpisodes:
-    """Return the episodes that are open at the end of a book."""
+    """Return the episodes that are open at the end of a book.
+
+    Nobody knows whether they went on while no governor ran. What was told before goes on, and all else begins anew.
+    """
     since = now - CYCLES_BACK * interval_seconds
+    told, timeline = journal.open_topics(), journal.timeline(book, since)
+    governed = _governed_since(timeline, now, max(SHORTEST_GAP_SECONDS, 3 * interval_seconds))
+    holds, agents = _holds_since(timeline), _unwell_since(journal.turns(book, since, TURNS_BACK))
+    told_at = told.get(AGENTS, -math.inf)
     return OpenEpisodes(
-        journal.open_topics(),
-        _holds_since(journal.timeline(book, since)),
-        _unwell_since(journal.turns(book, since, TURNS_BACK)),
+        told,
+        {topic: at if topic in told else max(at, governed) for topic, at in holds.items()},
+        {agent: at if at <= told_at else max(at, governed) for agent, at in agents.items()},
     )
+
+
+def _governed_since(timeline: Sequence[tuple[float, Reason]], now: float, longest_seconds: float) -> float:
+    """Return since when cycles have followed each other up to now, without a longer time between two."""
+    later = now
+    for at, _ in reversed(timeline):
+        if later - at > longest_seconds:
+            break
+        later = at
+    return later
 
 
 def _holds_since(timeline: Sequence[tuple[float, Reason]]) -> dict[str, float]:

@@ -47,7 +47,10 @@ SWAPPED: Final = {"SmartTrader": record(winrate=0.1), "DropshipAgent": record(wi
 def alerts(texts: list[str]) -> list[str]:
     """What is no reallocation: icon and first sentence, without fleet, time and lengths of time."""
     found = [text.splitlines() for text in texts if not text.startswith(FIRST)]
-    return [f"{lines[0].split()[0]} {re.split('[:.(]| after | for (?:more than )?[0-9]', lines[1])[0].strip()}" for lines in found]
+    return [
+        f"{lines[0].split()[0]} {re.split('[:.(]| after | for (?:more than )?[0-9]', lines[1])[0].strip()}"
+        for lines in found
+    ]
 
 
 # --- in process, tick by tick -----------------------------------------------------------------------------------------

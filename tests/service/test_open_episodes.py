@@ -124,6 +124,61 @@ def test_who_was_well_in_between_has_its_delay_anew(tmp_path: Path) -> None:
         assert sentences(rig)[1:] == ["Dan (21.4 %) has been silent for 10 min."]
 
 
+@pytest.mark.parametrize(("hours", "told"), [(0.9, [1, 1, 1, 1]), (30, [0, 0, 0, 1])])
+def test_a_time_without_a_governor_is_no_outage(tmp_path: Path, hours: float, told: list[int]) -> None:
+    """The governor ended 10 minutes into an outage. Started hours later, before the dashboard, it has the delay anew.
+
+    After less than an hour it goes on with the delay.
+    """
+    with CycleRig(tmp_path, notify=True) as rig:
+        rig.see()
+        for _ in range(3):
+            rig.cycle(DOWN)
+        rig.now += hours * 3_600
+        rig.restart()
+        found = []
+        for _ in range(4):
+            rig.cycle(DOWN)
+            found.append(len(rig.alerted))
+        assert found == told
+        assert ("for 15 min" in sentences(rig)[0]) == (hours > 1)
+
+
+def test_what_was_told_goes_on_over_a_time_without_a_governor(tmp_path: Path) -> None:
+    """It is not told again, and its end has its whole length: dashboard and agent alike."""
+    with CycleRig(tmp_path, notify=True, MEMBERSHIP_GRACE=9) as rig:
+        rig.see()
+        for _ in range(3):
+            rig.see(WITHOUT_CYD)
+        for _ in range(4):
+            rig.cycle(DOWN)
+        rig.now += 36_000
+        rig.restart()
+        rig.cycle(DOWN)
+        assert len(rig.alerted) == 2
+        rig.see()
+        assert sentences(rig)[2:] == [
+            "Usable metrics again after 10 h 25 min.",
+            "Cyd reports well again after 10 h 40 min. Its share is 24 %, and may rise again.",
+        ]
+
+
+def test_an_agent_that_was_not_told_of_has_its_delay_anew_after_a_time_without_a_governor(tmp_path: Path) -> None:
+    """Silent for 5 minutes before it and in the first cycle after it, Cyd is told of 10 minutes later."""
+    with CycleRig(tmp_path, notify=True, MEMBERSHIP_GRACE=20, ALERT_AGENT=15) as rig:
+        rig.see()
+        rig.see(WITHOUT_CYD)
+        rig.see(WITHOUT_CYD)
+        rig.now += 36_000
+        rig.restart()
+        found = []
+        for _ in range(4):
+            rig.see(WITHOUT_CYD)
+            found.append(len(rig.alerted))
+        assert found == [0, 0, 0, 1]
+        assert sentences(rig) == ["Cyd (24 %) has been silent for 15 min."]
+
+
 def test_another_interval_does_not_change_how_long_an_agent_is_silent(tmp_path: Path) -> None:
     """After a reload with INTERVAL=60 the five minutes before it are still five minutes."""
     with CycleRig(tmp_path, notify=True, MEMBERSHIP_GRACE=9, ALERT_AGENT=5) as rig:

@@ -79,7 +79,9 @@ def _acts_on_standing(document: Mapping[str, Any], root: Path | None) -> Iterato
     standing, kept = document["standing"], document["supervisor"]
     supervision = supervision_of(Path(document["root"]))
     if standing == "late":
-        yield "if no cycle comes soon, see the end of its log and restart it"
+        supervises = not document["dry_run"] and supervision.running_supervisor() is not None
+        how = f": {supervision.typed(f'restart {GOVERNOR}')}" if supervises else ""
+        yield f"if no cycle comes soon, see the end of its log and restart it{how}"
     if standing not in {"ended", "dead"} or (kept is not None and kept["state"] in {"running", "stopping"}):
         return
     if kept is not None and kept["state"] == "gave-up":

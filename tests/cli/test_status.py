@@ -232,6 +232,18 @@ def test_what_its_supervisor_knows(night: Night) -> None:
     assert re.fullmatch(rf"act +see the end of its log, then start it again: {command} start`", act)
 
 
+def test_a_governor_that_hangs(tmp_path: Path) -> None:
+    """Its last cycle is too old: it is named late, and how it is restarted."""
+    night = Night(tmp_path, {}, time.time() - 100_000.0)
+    night.pass_by(1)
+    with supervised(night.root, state="running", since="1"):
+        first, act, *_ = shown(night).splitlines()
+    assert first.startswith("LATE: a governor is there, but its last cycle was at ")
+    command = rf"`NEOLIGHT_ROOT={night.root} \S*/neo_light_fix\.sh restart capital_governor`"
+    assert re.fullmatch(rf"act +if no cycle comes soon, see the end of its log and restart it: {command}", act)
+    assert shown(night).splitlines()[1].endswith("see the end of its log and restart it")
+
+
 def test_a_governor_that_never_completed_a_cycle(night: Night) -> None:
     """Without a status file, its supervisor knows more."""
     (night.root / STATUS).unlink(missing_ok=True)

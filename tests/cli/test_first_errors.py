@@ -260,4 +260,4 @@ def test_the_remedy_for_a_frozen_fleet_is_one(tmp_path: Path, max_alloc: str, mi
     env = {"CAPITAL_GOVERNOR_MAX_ALLOC": max_alloc, "CAPITAL_GOVERNOR_MIN_ALLOC": min_alloc}
     with Dashboard(fresh(two)) as dashboard:
         said = checked(tmp_path, dashboard.url, row="leeway", env=env)
-    assert ("raise CAPITAL_GOVERNOR_MAX_ALLOC" in said.line) == (min_alloc == max_alloc)
+    assert ("Raise CAPITAL_GOVERNOR_MAX_ALLOC above 0.5" in said.line) == (min_alloc == max_alloc)

@@ -39,3 +39,28 @@ def test_the_script_is_named_where_it_started_the_program(tmp_path: Path, isolat
             assert done.stdout == f"`{shown} status`\n"
         else:
             assert done.stdout.endswith(" -m capital_governor status`\n")
+
+
+def test_a_root_of_the_environment_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NEOLIGHT_ROOT may be set for this one command only, and what cannot be seen is escaped."""
+    monkeypatch.setattr(sys, "argv", ["capital-governor", "hold"])
+    monkeypatch.setenv("NEOLIGHT_ROOT", "/a b")
+    assert typed("status") == "`capital-governor status --root '/a b'`"
+    assert typed("status", Path("/c")) == "`capital-governor status --root /c`"
+    monkeypatch.setenv("NEOLIGHT_ROOT", "/a\x1b[2J")
+    assert typed("status") == r"`capital-governor status --root '/a\x1b[2J'`"
+
+
+def test_the_root_that_the_script_sets_is_not_named(tmp_path: Path) -> None:
+    """It sets its own folder where the user has set none, and the next command does the same."""
+    program = f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); sys.argv[0] = '/x/__main__.py'; {HINT}"
+    for root, option in ((SCRIPT.parent, ""), (tmp_path, f" --root {tmp_path}")):
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", program],
+            env={"NEOLIGHT_ROOT": str(root)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == f"`{SCRIPT} status{option}`\n"

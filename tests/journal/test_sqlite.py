@@ -40,6 +40,7 @@ from capital_governor.journal.sqlite.file import APPLICATION_ID, set_aside, type
 from capital_governor.journal.sqlite.sqlite_driver import SqliteDriver, open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.journal.tables import SCHEMA_VERSION
+from tests.rigs.cycle_rig import footprint
 from tests.rigs.journal_cycles import (
     DAY,
     NOW,
@@ -342,6 +343,18 @@ def test_a_journal_that_was_taken_away_is_noticed(sqlite: Store, path: Path, how
         path.write_bytes(b"")
     with pytest.raises(JournalUnavailableError):
         tell(sqlite, cycles[1])
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, *, read_only: bool) -> None:
+    """A path that names a script or a document by mistake costs nothing, and nothing is made beside it."""
+    script = tmp_path / "agent.py"
+    script.write_text("print('an agent')\n" * 200)
+    before = footprint(script)
+    with pytest.raises(JournalRefusedError, match=r"agent[.]py is not a database: name another file"):
+        open_sqlite(script, read_only=read_only)
+    assert footprint(script) == before
+    assert list(tmp_path.iterdir()) == [script]
 
 
 def test_wrong_use_is_not_taken_for_a_storage_failure(path: Path) -> None:

@@ -26,6 +26,8 @@ APPLICATION_ID: Final = 0x43474F56  # "CGOV": marks the file as this program's
 QUICK_CHECK_BYTES: Final = 16 * 1024 * 1024  # takes about 0.1 s; more would slow the start
 WAL_KEEP_BYTES: Final = 4 * 1024 * 1024
 ELSEWHERE: Final = "name a file on a local disk as the journal (CAPITAL_GOVERNOR_JOURNAL)"
+JOURNAL_SUFFIXES: Final = frozenset({".sqlite3", ".sqlite", ".db"})
+"""What is no database is a damaged journal where the file's name ends so, and is set aside; else it is another's file."""
 CACHE_KIB: Final = 512  # SQLite's default of 2,000 KiB is not faster, even with 10,000 agents
 
 
@@ -248,6 +250,11 @@ def typed(place: str, path: Path | None) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # no code: a text is not UTF-8
+        if code & 0xFF == sqlite3.SQLITE_NOTADB and path is not None and path.suffix not in JOURNAL_SUFFIXES:
+            raise JournalRefusedError(
+                f"{path} is not a database: name another file as the journal (CAPITAL_GOVERNOR_JOURNAL); if it was the "
+                "journal, it is damaged: move it away"
+            ) from error
         damaged = code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
         kind = JournalCorruptError if damaged else JournalUnavailableError
         name = getattr(error, "sqlite_errorname", "no code")

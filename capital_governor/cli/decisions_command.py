@@ -13,7 +13,7 @@ from typing import Any, Final
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.cli.figures import fleet_text, span
-from capital_governor.cli.history_events import decision_text, outcome_text, unwell_text
+from capital_governor.cli.history_events import decision_text, outcome_text, settings_text, unwell_text
 from capital_governor.cli.looking_back import MOST, MOST_ON_TERMINAL, Diary, beginning, moment
 from capital_governor.cli.output import show_json
 from capital_governor.cli.place import place
@@ -54,10 +54,10 @@ def decisions(root: Path | None, since: str, *, dry_run: bool, as_json: bool) ->
         diary = Diary(page)
         for turn, later, row in zip_longest(turns, turns[1:], rows):
             for_ = "" if later is None else f" (for {span(later.at - turn.at)})"
-            unwell = f"; {row['unwell']}" if row["unwell"] else ""
-            diary.line(
-                turn.at, f"{outcome_text(row['outcome'], row['text'])}{unwell}{for_}", _STYLES.get(row["outcome"], "")
+            said = "; ".join(
+                filter(None, (settings_text(turn), outcome_text(row["outcome"], row["text"]), row["unwell"]))
             )
+            diary.line(turn.at, said + for_, _STYLES.get(row["outcome"], ""))
         if not turns:
             said = "the journal has none" if before is None else f"all like the one of {moment(before.at)}"
             page.line(f"none: {said}")

@@ -13,7 +13,16 @@ from typing import Any, Final
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
 from capital_governor.cli.figures import fleet_text
-from capital_governor.cli.history_events import Event, faults, gap_events, holds, lasting, moves, orders
+from capital_governor.cli.history_events import (
+    Event,
+    faults,
+    gap_events,
+    holds,
+    lasting,
+    moves,
+    orders,
+    settings_events,
+)
 from capital_governor.cli.looking_back import MOST, MOST_ON_TERMINAL, Diary, beginning, moment
 from capital_governor.cli.output import fail, show_json
 from capital_governor.cli.place import place
@@ -87,10 +96,11 @@ def _past(journal: Store, start: float, now: float, agent: Agent | None, longest
         whole = [*([] if before is None else [before]), *turns]
         found += [*holds(whole, start), *faults(whole, start, agent)]
         found += orders(given, start, now, agent)
+        found += settings_events(turns)
         last = None if times is None else times[1]
         found += gap_events(journal.gaps(LIVE, start, longest), last, now, longest)
     return _Past(
-        events=sorted(found, key=lambda event: (event.at, event.kind != "order")),
+        events=sorted(found, key=lambda event: (event.at, event.kind not in {"order", "settings"})),
         before=published[0] if published and published[0].at < start else None,
         now=published[-1] if published else None,
         first_at=None if times is None else times[0],

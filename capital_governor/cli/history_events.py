@@ -13,6 +13,7 @@ from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import AGENT_HOLDS, CUTS, GATE_REFUSALS, Reason
 from capital_governor.journal.protocol import Entry
 from capital_governor.journal.turns import Turn, facts_of, without_numbers
+from capital_governor.settings.variables import PREFIX, VARIABLES
 from capital_governor.wording.cause_texts import (
     PLAIN,
     change_text,
@@ -33,7 +34,7 @@ class Event:
 
     Args:
         at: when, or when it began; seconds since 1970 UTC.
-        kind: move, cut, restore, hold, refused, order, fault, absence, lapse or gap.
+        kind: move, cut, restore, hold, refused, order, settings, fault, absence, lapse or gap.
         text: it in words, with its cause.
         until: when it was over; None if it is a moment or goes on.
         lasts: it is something that goes on for a while.
@@ -229,6 +230,26 @@ def _end_text(order: Order) -> str:
     if order.end is OrderEnd.LAPSED:
         return f"lapsed, no longer needed{detail}"
     return ("ended" if order.end is None else order.end.value) + who + detail
+
+
+def settings_events(turns: Iterable[Turn]) -> Iterator[Event]:
+    """Yield when a governor went on with other settings that decisions depend on."""
+    for turn in turns:
+        if changed := turn.facts.get("settings"):
+            yield Event(at=turn.at, kind="settings", text=settings_text(turn), more={"settings": dict(changed)})
+
+
+def settings_text(turn: Turn) -> str:
+    """Return which settings have changed since the cycle before; empty if none."""
+    changed = turn.facts.get("settings", {})
+    told = [f"{_variable(name)} {old} -> {new}" for name, (old, new) in changed.items()]
+    return f"settings changed: {', '.join(told)}" if told else ""
+
+
+def _variable(name: str) -> str:
+    """Return the variable of a field of ``Rules``, without its prefix."""
+    known = VARIABLES.get(name) or VARIABLES[name.replace("_seconds", "_set_seconds")]
+    return known.name.removeprefix(PREFIX)
 
 
 def gap_events(found: Iterable[tuple[float, float]], last: float | None, now: float, longest: float) -> Iterator[Event]:

@@ -9,6 +9,7 @@ documents are JSON compressed by zlib. Rules are never deleted, since there are 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,11 +32,12 @@ from capital_governor.journal.protocol import (
     Head,
     JournalConflictError,
     JournalCorruptError,
+    JournalError,
     Record,
     written_by_newer,
 )
 from capital_governor.journal.stored_metrics import with_metrics, with_metrics_apart, without_metrics
-from capital_governor.journal.turns import Facts, Turn, facts_of, repeats
+from capital_governor.journal.turns import Facts, Turn, changed_rules, facts_of, repeats
 
 T = TypeVar("T")
 PRUNE_ROWS: Final = 200
@@ -60,6 +62,8 @@ _PUT_PUBLICATION: Final = """INSERT INTO publications (book, generation, at, rea
     VALUES (?, ?, ?, 0, ?, ?) ON CONFLICT (book, generation, digest) DO NOTHING RETURNING id"""
 _STATE: Final = "SELECT id FROM states WHERE digest = ?"
 _RULES: Final = "SELECT id FROM rules WHERE digest = ?"
+_LAST_RULES: Final = """SELECT rules.id, rules.doc, rules.digest FROM cycles JOIN rules ON rules.id = cycles.rules
+    WHERE cycles.seq = (SELECT max(seq) FROM cycles WHERE book = ?)"""
 _PUBLICATION: Final = "SELECT id FROM publications WHERE book = ? AND generation = ? AND digest = ?"
 _UNREACH_OTHERS: Final = "UPDATE publications SET reached = 0 WHERE book = ? AND generation = ? AND digest <> ?"
 _LAST_REACHED: Final = """SELECT doc FROM publications WHERE book = ? AND reached = 1
@@ -110,7 +114,7 @@ class _Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Known(Generic[T]):
-    """A state or a publication, its row, and the digest of its content."""
+    """A state, rules or a publication, its row, and the digest of its content."""
 
     value: T
     number: int
@@ -122,13 +126,13 @@ class _Memo:
     """What was stored last, so that the same object is not encoded again; replaced after each commit."""
 
     states: dict[str, _Known[State]] = field(default_factory=dict)
-    rules: tuple[Rules, int] | None = None
+    rules: dict[str, _Known[Rules]] = field(default_factory=dict)
     published: dict[str, _Known[Publication]] = field(default_factory=dict)
     turns: dict[str, tuple[str, Facts]] = field(default_factory=dict)
 
     def copy(self) -> _Memo:
         """Return a copy to change during a transaction that may still fail."""
-        return _Memo(dict(self.states), self.rules, dict(self.published), dict(self.turns))
+        return _Memo(dict(self.states), dict(self.rules), dict(self.published), dict(self.turns))
 
 
 class Store:
@@ -423,8 +427,9 @@ class Store:
     def _insert(self, cycle: Record, memo: _Memo) -> None:
         """Insert ``cycle`` with its state, rules and publication, if its ``previous`` is still the newest entry."""
         book, after = cycle.book, cycle.after
-        if memo.rules is None or memo.rules[0] is not cycle.rules:
-            memo.rules = (cycle.rules, self._rules_id(cycle.rules))
+        rules_before = memo.rules.get(book) or self._last_rules(book)
+        if rules_before is None or rules_before.value is not cycle.rules:
+            memo.rules[book] = self._put_rules(cycle.rules)
         before = self._put_state(book, cycle.state, memo)
         memo.states[book] = stored = before if after is cycle.state else self._put_state(book, after, memo)
         inputs, unseen = without_metrics(cycle.inputs, after)
@@ -439,19 +444,20 @@ class Store:
             int(cycle.decided),
             pack(encode(inputs)),
             b"",
-            memo.rules[1],
+            memo.rules[book].number,
             before.number,
             stored.number,
             cycle.key,
             cycle.previous,
             None if unseen is None else json.dumps(unseen),
             __version__,
-            self._facts(cycle, memo),
+            self._facts(cycle, memo, None if rules_before is None else rules_before.value),
         )
 
-    def _facts(self, cycle: Record, memo: _Memo) -> str | None:
+    def _facts(self, cycle: Record, memo: _Memo, rules_before: Rules | None) -> str | None:
         """Return the facts of a cycle as JSON; None if it is like the newest of its book."""
-        facts = facts_of(cycle.inputs, cycle.decision, cycle.state.published)
+        changed = None if rules_before in {None, cycle.rules} else changed_rules(rules_before, cycle.rules)
+        facts = facts_of(cycle.inputs, cycle.decision, cycle.state.published, changed)
         known = memo.turns.get(cycle.book) or turns_table.newest_turn(self._db, cycle.book)
         memo.turns[cycle.book] = cycle.reason.value, facts
         if known is not None and cycle.generation is None and repeats(*known, cycle.reason.value, facts):
@@ -483,11 +489,21 @@ class Store:
         ((number,),) = self._db.rows(_PUT_STATE, *row) or self._db.rows(_STATE, digest)
         return _Known(state, number, digest)
 
-    def _rules_id(self, rules: Rules) -> int:
+    def _put_rules(self, rules: Rules) -> _Known[Rules]:
         doc = encode(rules)
         digest = _digest(doc)
         ((number,),) = self._db.rows(_PUT_RULES, digest, doc.decode()) or self._db.rows(_RULES, digest)
-        return int(number)
+        return _Known(rules, int(number), digest)
+
+    def _last_rules(self, book: str) -> _Known[Rules] | None:
+        """Return the rules of the newest entry; None if there is none, or if they cannot be read.
+
+        They are only compared with those of the next cycle, which must be recorded in any case.
+        """
+        for number, doc, digest in self._db.rows(_LAST_RULES, book):
+            with contextlib.suppress(JournalError):
+                return _Known(decode(Rules, doc.encode()), number, digest)
+        return None
 
     def _put_publication(self, book: str, publication: Publication, memo: _Memo) -> _Known[Publication]:
         known = memo.published.get(book)

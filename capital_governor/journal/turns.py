@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final, TypeAlias
 
-from capital_governor.core.model import OPERATOR, REGIME, Agent, Inputs, Publication, Snapshot
+from capital_governor.core.model import OPERATOR, REGIME, Agent, Inputs, Publication, Rules, Snapshot
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, Reason
 from capital_governor.core.trace import Decision, Trace, Trigger
+from capital_governor.settings.value_text import value_text
 
 Facts: TypeAlias = Mapping[str, Any]
 """Plain data, as JSON has it. See ``facts_of``; a key without a value is left out."""
@@ -51,8 +52,12 @@ class Turn:
         return Reason(self.facts["hold_reason"]) if "hold_reason" in self.facts else None
 
 
-def facts_of(inputs: Inputs, decision: Decision, before: Publication | None) -> dict[str, Any]:
-    """Return the facts of a cycle. Shares and ratios are 0..1, amounts of triggers in millionths of all capital.
+def facts_of(
+    inputs: Inputs, decision: Decision, before: Publication | None, settings: Mapping[str, list[str]] | None = None
+) -> dict[str, Any]:
+    """Return the facts of a cycle, in which ``settings`` have changed.
+
+    Shares and ratios are 0..1, amounts of triggers in millionths of all capital.
 
     - ``hold``: the facts of its hold, in words; ``hold_reason``: which hold, of a cycle that cuts in one
     - ``exposure``: ``value``, ``by`` (the multiplier that is the smallest), ``origin``, ``raw``, and ``name`` of a
@@ -60,6 +65,7 @@ def facts_of(inputs: Inputs, decision: Decision, before: Publication | None) -> 
     - ``trigger``: of a move the first that fired, of a stay the largest change: ``reason``, ``subject``, ``value``,
       ``limit``; of an agent its ``scores``, published and new, and its cap (``cap_by``, ``cap_detail``)
     - ``withheld``: of a cut, by agent what withholds more than before, and who ordered that
+    - ``settings``: of the first cycle under other rules than the cycle before, see ``changed_rules``
     - ``faulty``, ``absent``, ``lapsed``: by agent what is wrong, or for how many cycles; names. At most MOST_NAMES each
     """
     trace = decision.trace
@@ -72,8 +78,15 @@ def facts_of(inputs: Inputs, decision: Decision, before: Publication | None) -> 
         "faulty": {agent: trace.faulty[agent] for agent in _first(trace.faulty)},
         "absent": {agent: trace.absent[agent] for agent in _first(trace.absent)},
         "lapsed": _first(trace.lapsed),
+        "settings": settings,
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def changed_rules(old: Rules, new: Rules) -> dict[str, list[str]]:
+    """Return the settings that differ, by the name of their field in ``Rules``: the old value and the new, as text."""
+    pairs = {each.name: (getattr(old, each.name), getattr(new, each.name)) for each in fields(Rules)}
+    return {name: [value_text(name, value) for value in pair] for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def repeats(reason: str, facts: Facts, later_reason: str, later: Facts) -> bool:
@@ -81,7 +94,7 @@ def repeats(reason: str, facts: Facts, later_reason: str, later: Facts) -> bool:
 
     Numbers in the text of a hold, such as the age of a payload, and the amounts of exposure and changes do not count.
     """
-    return (reason, _mark(facts)) == (later_reason, _mark(later))
+    return "settings" not in later and (reason, _mark(facts)) == (later_reason, _mark(later))
 
 
 def _mark(facts: Facts) -> object:

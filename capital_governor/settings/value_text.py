@@ -18,7 +18,7 @@ def value_text(field: str, value: Any) -> str:  # noqa: ANN401 - values have man
         return "never"
     if value is None or value == ():
         return NOT_SET
-    if VARIABLES[field].secret:
+    if field in VARIABLES and VARIABLES[field].secret:
         return HIDDEN
     if field == "groups":
         return groups_text(value)

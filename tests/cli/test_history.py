@@ -14,7 +14,9 @@ import pytest
 from capital_governor.core.model import Metrics
 from capital_governor.core.orders import OrderKind
 from capital_governor.core.reason import Reason
+from tests.rigs.builders import NOW
 from tests.rigs.commands import call, loaded, on_terminal, tree
+from tests.rigs.cycle_rig import CycleRig
 from tests.rigs.daemon import Daemon
 from tests.rigs.night import FLEET, UNREACHABLE, Night, whole_night
 from tests.rigs.ordered_root import Place
@@ -302,3 +304,18 @@ def test_beside_a_running_governor(place: Place, governor: Daemon) -> None:
     with sqlite3.connect(place.root / "state" / "capital_governor.sqlite3") as plain:
         assert plain.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     plain.close()
+
+
+def test_other_settings_are_told(tmp_path: Path) -> None:
+    """After a restart with other settings, history and decisions name each that a decision depends on."""
+    with CycleRig(tmp_path) as rig:
+        rig.see()
+    with CycleRig(tmp_path, now=NOW + 300.0, MAX_ALLOC="0.35", RELEASE_AFTER="4") as rig:
+        rig.see()
+    told = "settings changed: MAX_ALLOC 0.4 -> 0.35, RELEASE_AFTER never -> 4"
+    assert f"2025-11-03 22:05  {told}\n" in call(tmp_path, "history", *ALL).out
+    assert f"2025-11-03 22:05  {told}; moved: " in call(tmp_path, "decisions", *ALL).out
+    assert told not in call(tmp_path, "history", "--moves", *ALL).out
+    events = call(tmp_path, "history", "--json", *ALL).json["events"]
+    (event,) = [event for event in events if event["kind"] == "settings"]
+    assert event["settings"] == {"max_alloc": ["0.4", "0.35"], "release_after_cycles": ["never", "4"]}

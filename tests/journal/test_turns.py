@@ -12,6 +12,7 @@ import pytest
 from capital_governor.core.decision import commit, resolve
 from capital_governor.core.model import (
     Ceiling,
+    Group,
     Guardian,
     Inputs,
     Limit,
@@ -74,6 +75,28 @@ def test_a_hold_for_another_cause_is_a_turn() -> None:
     journal = in_memory()
     tell(journal, held(State(), NOW, detail="connection refused"), held(State(), NOW + 1, detail="timed out"))
     assert [turn.facts["hold"] for turn in journal.turns(LIVE, 0.0, MANY)] == ["connection refused", "timed out"]
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_the_first_cycle_under_other_settings_is_a_turn(tmp_path: Path, *, reopened: bool) -> None:
+    """It names what has changed, after a reload and after a restart; with equal rules read anew nothing has."""
+    journal = open_sqlite(tmp_path / "journal")
+    groups = (Group("crypto", 0.5, ("a", "b*")),)
+    for number, rules in enumerate(
+        (Rules(), Rules(), Rules(max_alloc=0.3, groups=groups), Rules(max_alloc=0.3, groups=groups))
+    ):
+        if reopened:
+            journal.close()
+            journal = open_sqlite(tmp_path / "journal")
+        tell(journal, replace(held(State(), NOW + number), rules=rules))
+    first, changed = journal.turns(LIVE, 0.0, MANY)
+    assert (first.at, changed.at) == (NOW, NOW + 2)
+    assert "settings" not in first.facts
+    assert changed.facts["settings"] == {
+        "max_alloc": ["0.4", "0.3"],
+        "groups": ["(not set)", "crypto=0.5:a,b*"],
+    }
+    journal.close()
 
 
 @pytest.mark.parametrize("reopened", [False, True])
@@ -242,7 +265,7 @@ def test_an_older_journal_has_turns_without_facts(
     if expected is not None:
         assert [reason for _, reason in changed] == expected
     # The next cycle is told from the last one of the older version, of which only the reason is known.
-    tell(journal, held(entries[-1].after, entries[-1].at + 300))
+    tell(journal, replace(held(entries[-1].after, entries[-1].at + 300), rules=entries[-1].rules))
     assert journal.turns(LIVE, 0.0, MANY)[-1].facts == {"hold": "connection refused"}
     journal.close()
 

@@ -27,7 +27,7 @@ QUICK_CHECK_BYTES: Final = 16 * 1024 * 1024  # takes about 0.1 s; more would slo
 WAL_KEEP_BYTES: Final = 4 * 1024 * 1024
 ELSEWHERE: Final = "name a file on a local disk as the journal (CAPITAL_GOVERNOR_JOURNAL)"
 JOURNAL_SUFFIXES: Final = frozenset({".sqlite3", ".sqlite", ".db"})
-"""What is no database is a damaged journal where the file's name ends so, and is set aside; else it is another's file."""
+"""A file with such a name that is no database is a damaged journal, and is set aside; any other is another's file."""
 CACHE_KIB: Final = 512  # SQLite's default of 2,000 KiB is not faster, even with 10,000 agents
 
 

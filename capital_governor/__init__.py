@@ -10,4 +10,4 @@ The flow, once per interval::
 running governor, ``cli`` has the commands. ``.github/CONTRIBUTING.md`` lists all rooms and what may import what.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -123,7 +123,7 @@ def test_the_names_are_those_that_the_governor_takes(name: str) -> None:
         ({"pnl": True}, "pnl=True is neither an amount"),
         ({"at": datetime(2025, 11, 3)}, "is not a datetime with a time zone"),  # noqa: DTZ001 - that is the point
         ({"at": "2025-11-03"}, "is not a datetime with a time zone"),
-        ({"at": datetime.now(UTC) + timedelta(hours=1)}, r"is 3\d\d\d s in the future"),
+        ({"at": datetime.now(UTC) + timedelta(days=1)}, r"is \d+ s in the future"),
         ({"decision_id": "a\nb"}, "is not up to 100 printable characters"),
         ({"decision_id": "x" * 101}, "is not up to 100 printable characters"),
         ({"decision_id": 7}, "is not up to 100 printable characters"),

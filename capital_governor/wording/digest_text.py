@@ -140,7 +140,7 @@ def digest_lines(day: Day, now: Present, at: float, sender: Sender) -> Iterator[
     if now.refused:
         yield f"Telegram refused {count_text(now.refused, 'message')}: {now.refused_detail}."
     if now.unwell or now.waiting is not None or now.refused or act_text(hold)[0]:
-        yield "Act: this says what is to be done:"
+        yield "Act: type this to see what is to be done:"
         yield sender.command("status")
     else:
         yield NO_ACTION

@@ -21,7 +21,7 @@ def settings_changed_text(changes: Sequence[str], sender: Sender, now: float) ->
         now: when they were read, in seconds since 1970 UTC.
     """
     lines = (
-        f"Settings changed: {count_text(len(changes), 'setting')}.",
+        f"{count_text(len(changes), 'setting')} changed:",
         *_shown(changes),
         "They count from the next cycle on. Shares move only if that cycle decides so.",
         "No action needed if this was you. Otherwise correct .env, then:",
@@ -33,7 +33,7 @@ def settings_changed_text(changes: Sequence[str], sender: Sender, now: float) ->
 def settings_refused_text(problems: Sequence[str], sender: Sender, now: float) -> str:
     """Return the message that new settings are wrong and the old ones stay; the arguments as above."""
     lines = (
-        f"Settings not changed: .env is wrong ({count_text(len(problems), 'problem')}).",
+        f".env is wrong ({count_text(len(problems), 'problem')}): no setting was changed.",
         *_shown(problems),
         "The governor goes on with the settings that it had. A restart would fail until .env is right.",
         "Act: correct .env, then:",

@@ -68,7 +68,7 @@ def test_new_settings_are_taken_over_and_told(root: Path, dashboard: Dashboard) 
             assert ".env" not in start(root, "status").out
             assert read_record(record_path(root / "runtime")).outcome == "in force"  # type: ignore[union-attr]
             daemon.says("Setting changed: CAPITAL_GOVERNOR_THRESHOLD: 0.3 -> 0.2")
-            wait_until(lambda: any("\nSettings changed: 2 settings.\n" in text for text in api.taken))
+            wait_until(lambda: any("\n2 settings changed:\n" in text for text in api.taken))
             daemon.end()
     (told,) = [text for text in api.taken if text.startswith("🔧")]
     assert "CAPITAL_GOVERNOR_THRESHOLD: 0.3 -> 0.2\nThey count from the next cycle on." in told
@@ -88,9 +88,9 @@ def test_wrong_settings_change_nothing(root: Path, dashboard: Dashboard, *, by_h
             if by_hand:
                 daemon.process.send_signal(signal.SIGHUP)
                 wait_until(
-                    lambda: any("\nSettings not changed: .env is wrong (1 problem).\n" in text for text in api.taken)
+                    lambda: any("\n.env is wrong (1 problem): no setting was changed.\n" in text for text in api.taken)
                 )
-                told = next(text for text in api.taken if "Settings not changed" in text)
+                told = next(text for text in api.taken if "no setting was changed" in text)
                 assert "CAPITAL_GOVERNOR_THRESHOLD=nan (.env)" in told
                 assert told.endswith(f"\nAct: correct .env, then:\n{SCRIPT} reload --root {root}")
                 wait_until(lambda: (found := read_record(path)) is not None and found.outcome == "refused")

@@ -148,7 +148,7 @@ def test_one_of_each_is_singular_and_nothing_is_said_so(days: Days) -> None:
         "In 24 h: 0 moves.",
         "Holds: no answer from the dashboard 15 min.",
         "Faulty or silent: none.",
-        "Act: this says what is to be done:",
+        "Act: type this to see what is to be done:",
         "capital-governor status",
     ]
     assert second[-5:-2] == ["In 24 h: 1 move.", "Holds: none.", "Faulty or silent: none."]

@@ -16,7 +16,7 @@ from tests.rigs.builders import NOW, settled
 
 SENDER = Sender("fleet1", program="cg")
 CALM = Present(published=settled().published, exposure_by="nothing reduces it")
-ACT = ["Act: this says what is to be done:", "cg status"]
+ACT = ["Act: type this to see what is to be done:", "cg status"]
 
 
 def order(kind: OrderKind, **own: Any) -> Order:

@@ -14,7 +14,7 @@ def test_settings_that_count_now() -> None:
     changes = ("CAPITAL_GOVERNOR_MAX_ALLOC: 0.4 -> 0.6", "CAPITAL_GOVERNOR_THRESHOLD: 0.1 -> 0.2")
     assert settings_changed_text(changes, SENDER, AT).splitlines() == [
         "🔧 night fleet · 2025-11-03 22:05 UTC",
-        "Settings changed: 2 settings.",
+        "2 settings changed:",
         "CAPITAL_GOVERNOR_MAX_ALLOC: 0.4 -> 0.6",
         "CAPITAL_GOVERNOR_THRESHOLD: 0.1 -> 0.2",
         "They count from the next cycle on. Shares move only if that cycle decides so.",
@@ -27,7 +27,7 @@ def test_settings_that_are_refused() -> None:
     """What is wrong, and that the old ones are in force."""
     assert settings_refused_text(("THRESHOLD=nan is not a number",), SENDER, AT).splitlines() == [
         "⚠️ night fleet · 2025-11-03 22:05 UTC",
-        "Settings not changed: .env is wrong (1 problem).",
+        ".env is wrong (1 problem): no setting was changed.",
         "THRESHOLD=nan is not a number",
         "The governor goes on with the settings that it had. A restart would fail until .env is right.",
         "Act: correct .env, then:",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,9 @@ from capital_governor.wording.message_form import (
 )
 
 GAVE_UP: Final = "🛑"
+_PROGRAM: Final = "capital-governor: "
+_FROM_OUTSIDE: Final = frozenset({128 + signal.SIGKILL, 128 + signal.SIGTERM})
+"""After these the log's last line says nothing about the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +81,18 @@ def _ended_lines(end: GovernorEnd, command: str) -> Iterator[str]:
         yield f"The governor gave up ({cause}). It is not started again by itself."
     else:
         yield f"The governor ended ({cause})."
-    if end.said:
-        yield f"Its last line: {end.said}"
+    if end.said and end.exit_code not in _FROM_OUTSIDE:
+        yield f"Its last line: {end.said.removeprefix(_PROGRAM)}"
     shares = ""
     if end.reserve is not None:
         shares = f": {percent_text(1.0 - end.reserve)} deployed, {percent_text(end.reserve)} in reserve"
-    yield f"Shares stay as they are{shares}. While it is gone, no pause and no risk cut is seen."
+    yield f"Shares stay as they are{shares}. While it is gone, nobody cuts risk."
     if end.valid_until is not None and end.valid_until > end.at:
         until = moment_text(end.valid_until, end.at)
-        yield f"From {until} on, agents count it as dead and use their fallback."
+        if end.restart_seconds is None:
+            yield f"From {until} on, agents count it as dead and use their fallback."
+        else:
+            yield f"If it is not back by {until}, agents count it as dead and use their fallback."
     if end.restart_seconds is None:
         yield "Act: see what is wrong, correct it, restart:"
         yield f"{command} check"

@@ -48,7 +48,7 @@ def test_a_governor_that_was_killed(site: Site, api: BotApi) -> None:
         ended,
     )
     assert re.search(r"\nShares stay as they are: [0-9.]+ % deployed, [0-9.]+ % in reserve\. ", ended)
-    assert re.search(r"\nFrom \d\d:\d\d UTC on, agents count it as dead and use their fallback\.\n", ended)
+    assert re.search(r"\nIf it is not back by \d\d:\d\d UTC, agents count it as dead and use their fallback\.\n", ended)
     assert "It is started again in 0.2 s, with a message when it is back.\n" in ended
     assert ended.endswith(f"\nNEOLIGHT_ROOT='{site.root}' '{site.project}/neo_light_fix.sh' logs capital_governor")
     assert re.match(

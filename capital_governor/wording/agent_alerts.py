@@ -131,14 +131,14 @@ def lapsed_text(
     plan = {} if published is None else published.plan
     lines = {agent: plan.get(agent, 0) for agent in lapsed}
     one = len(lines) == 1
-    it = "it" if one else "them"
     grace = rules.membership_grace_cycles
     lasts = f" for more than {duration_text(grace * sender.interval_seconds)} ({count_text(grace, 'cycle')})"
     yield f"Lapsed, silent{lasts if grace else ''}: {shares_text(lines, lines)}."
     capital = percent_text(sum(lines.values()))
     yield f"{'Its share is' if one else 'Their shares are'} 0 now: {capital} of capital waits in the reserve."
     yield "The others stay as they are and get nothing of it."
-    back = f"{RETURN_CYCLES} good records in a row give {it} back what is withheld"
+    gets = "It gets its share" if one else "They get their shares"
+    back = f"{gets} back after {RETURN_CYCLES} good records in a row"
     if rules.release_after_cycles is None:
         yield f"{back}."
     else:
@@ -154,11 +154,11 @@ def back_text(returned: Collection[Agent], published: Publication | None) -> Ite
     plan, shares = {} if published is None else published.plan, shares_of(published)
     lines = {agent: plan.get(agent, 0) for agent in returned}
     has = sum(shares.get(agent, 0) for agent in returned)
-    yield f"Back after a lapse: {shares_text(lines, lines)}."
+    yield f"Reporting again after a lapse: {shares_text(lines, lines)}."
     if has == sum(lines.values()):
-        yield f"Nothing is withheld from {'it' if len(lines) == 1 else 'them'} any more. No action needed."
+        yield f"{'It has its share' if len(lines) == 1 else 'They have their shares'} again. No action needed."
     else:
-        yield f"Of that, agents have {percent_text(has)} now. The rest follows when nothing withholds it any more."
+        yield f"Of that they have {percent_text(has)} now. The rest follows when nothing withholds it any more."
         yield "No action needed."
 
 

@@ -46,7 +46,7 @@ PLAIN: Final[Mapping[Reason, str]] = {
     Reason.PAYLOAD_REFUSED: "the dashboard's answer cannot be used",
     Reason.PAYLOAD_STALE: "the dashboard's metrics are stale",
     Reason.PAYLOAD_FUTURE: "the dashboard's clock is ahead",
-    Reason.GUARDIAN_LOST: "the dashboard no longer sends Guardian's block",
+    Reason.GUARDIAN_LOST: "the dashboard no longer sends Guardian's data",
     Reason.TIMESTAMP_LOST: "the dashboard no longer sends a time stamp",
     Reason.NO_AGENTS: "no agent reports",
     Reason.FAULTY_MAJORITY: "most agents report faulty records",

@@ -66,7 +66,7 @@ def metrics_lost(
     else:
         yield f"No fresh metrics for {lasts}: those that the dashboard sends are {duration_text(age_seconds)} old."
     yield standing_text(visible)
-    yield "It ends with the next fresh metrics. Until then no pause and no risk cut of the dashboard's is seen."
+    yield "It ends with the next fresh metrics. Until then the dashboard's pauses and risk cuts are not seen."
     if unusable.reason is Reason.FETCH_FAILED:
         yield f"Act: {fetch_act(unusable.detail)}. To test it:"
     elif cause == ERROR:
@@ -105,7 +105,7 @@ def journal_lost(problem: str, days: float, sender: Sender) -> Iterator[str]:
     yield f"The journal cannot be written: {sentence(what.removeprefix('the journal '))}"
     yield "Governing goes on, and both allocation files are written as before."
     yield "Kept: the history so far. New history is in memory only, and lost if the governor ends now."
-    yield "No new orders can be given until the journal can be written, but for a STOP file."
+    yield "Until then no order is taken; only a STOP file works."
     if remedy:
         yield f"Act: {sentence(remedy)}"
     else:
@@ -143,9 +143,9 @@ def files_lost(problem: str, visible: Publication | None, waiting: Publication |
     if visible is None:
         yield "Agents have no shares from this governor yet."
     else:
-        yield f"Agents have generation {visible.generation}: {percent_text(WHOLE - visible.reserve)} deployed."
+        yield f"Agents still have generation {visible.generation}: {percent_text(WHOLE - visible.reserve)} deployed."
     if waiting is not None:
-        yield f"Generation {waiting.generation} is decided and waits; nothing more is decided before it is written."
+        yield f"Generation {waiting.generation} is decided and waits. Nothing more is decided before it is written."
     yield "It ends with the next cycle that can write both files."
     yield "Act: see disk, permissions, and what stands in the file's place."
 
@@ -166,7 +166,9 @@ def rival_found(writer: str | None, policy: str) -> Iterator[str]:
     else:
         yield "The governor leaves it as it is (OVERRIDE=report): readers of that file have the other's shares."
     yield "The other file, runtime/capital_governor_allocations.json, is not concerned."
-    yield "Act: stop that program, or choose with CAPITAL_GOVERNOR_OVERRIDE what is to happen."
+    other = "report" if policy == "assert" else "assert"
+    what = "leave the file to it" if policy == "assert" else "let the governor write it"
+    yield f"Act: stop that program. Or {what}: CAPITAL_GOVERNOR_OVERRIDE={other} in .env."
 
 
 def rival_gone(quiet_seconds: float) -> Iterator[str]:

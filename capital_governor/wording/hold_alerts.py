@@ -32,7 +32,7 @@ HOLD_NAMES: Final[Mapping[Reason, str]] = {
     Reason.PAYLOAD_REFUSED: "metrics that cannot be used",
     Reason.PAYLOAD_STALE: "stale metrics",
     Reason.PAYLOAD_FUTURE: "metrics with a time in the future",
-    Reason.GUARDIAN_LOST: "Guardian's block missing",
+    Reason.GUARDIAN_LOST: "Guardian's data missing",
     Reason.TIMESTAMP_LOST: "time stamp missing",
     Reason.NO_AGENTS: "no agents",
     Reason.FAULTY_MAJORITY: "most agents faulty",
@@ -91,9 +91,9 @@ def hold_begins(reason: Reason, seen: SeenCycle) -> list[str]:
         return [*_operator_hold(inputs), stays, *_operator_hold_end(inputs, sender)]
     if reason is Reason.GUARDIAN_LOST:
         return [
-            "The dashboard no longer sends Guardian's block: pauses and drawdowns are not seen.",
+            "The dashboard no longer sends Guardian's data: pauses and drawdowns are not seen.",
             stays,
-            "It ends when the block is back.",
+            "It ends when they are back.",
             "Act: see why the dashboard leaves it out. Or go on without it, which then counts as NOT PAUSED:",
             sender.command("accept"),
         ]
@@ -213,7 +213,7 @@ def hold_over(reason: Reason, seconds: float | None, ended: Sequence[Order], see
     elif reason is Reason.OPERATOR_HOLD:
         line = _lifted(ended, after)
     elif reason is Reason.GUARDIAN_LOST:
-        line = f"Guardian's block is back{after}."
+        line = f"Guardian's data are back{after}."
     elif reason is Reason.TIMESTAMP_LOST:
         line = f"The metrics have their time stamp again{after}."
     elif reason is Reason.MEMBERS_GONE and decision.trace.absent:
@@ -246,8 +246,8 @@ def _used_for(order: Order, reason: Reason) -> bool:
 
 def _accepted(accept: Order, reason: Reason, decision: Decision, visible: Publication | None) -> Iterator[str]:
     if reason is Reason.GUARDIAN_LOST:
-        yield f"{accept.author} accepted: the dashboard no longer sends Guardian's block."
-        yield "From now on that counts as NOT PAUSED until it returns."
+        yield f"{accept.author} accepted: the dashboard no longer sends Guardian's data."
+        yield "From now on that counts as NOT PAUSED until they return."
     elif reason is Reason.TIMESTAMP_LOST:
         yield f"{accept.author} accepted: the dashboard no longer sends the time of its metrics."
         yield "From now on they count as fresh until it returns."

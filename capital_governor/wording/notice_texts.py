@@ -20,6 +20,7 @@ from capital_governor.core.model import (
 from capital_governor.core.reason import CUTS, MOVES, Reason
 from capital_governor.core.trace import Decision, Trigger, WithheldBy
 from capital_governor.wording.exposure_texts import NOTHING, exposure_cause
+from capital_governor.wording.hold_alerts import HOLD_NAMES
 from capital_governor.wording.message_form import (
     LONGEST_LINE,
     LONGEST_MESSAGE,
@@ -160,7 +161,7 @@ def _causes(decision: Decision, new: Publication, old: Publication | None, input
     if new.exposure < old.exposure:
         parts.append(f"Risk cut: {cause}.")
     elif new.exposure > old.exposure:
-        parts.append(f"Risk is lower: {_only(cause)}.")
+        parts.append(f"More may be deployed: {_only(cause)}.")
     if deployed != WHOLE - old.reserve:
         parts.append(f"Deployed {change_text(WHOLE - old.reserve, deployed)}.")
     scale = _scale(new, old)
@@ -194,7 +195,7 @@ def _scale_text(scale: float) -> str:
         return "Each share halved."
     if abs(scale - 2.0) <= _SAME:
         return "Each share doubled."
-    return "All shares in proportion."
+    return "All shares fall in proportion." if scale < 1.0 else "All shares rise in proportion."
 
 
 def _move_causes(decision: Decision, new: Publication, old: Publication, *, scaled: bool) -> Iterator[str]:
@@ -240,12 +241,13 @@ def _cut_causes(decision: Decision, new: Publication, old: Publication) -> Itera
     if len(cut) > NAMED:
         yield f"Cut as well: {len(cut) - NAMED} more."
     if risen:
+        together = " together" if len(risen) > 1 else ""
         sums = change_text(sum(old.shares[agent] for agent in risen), sum(new.shares[agent] for agent in risen))
-        yield f"Given back what was withheld: {names_text(risen, new.shares)} {sums}."
+        yield f"Given back what was withheld: {names_text(risen, new.shares)} {sums}{together}."
 
 
 _SENTENCES: Final[Mapping[WithheldBy, str]] = {
-    WithheldBy.LAPSED: "it has not reported for too long and has lapsed",
+    WithheldBy.LAPSED: "silent for too long",
     WithheldBy.NO_MEMBER: "it is no longer in the fleet",
     WithheldBy.LIMIT: "it was above its upper limit",
     WithheldBy.GROUP: "its group was above its cap",
@@ -270,7 +272,7 @@ def _next(
     now, old = new.at, before.published
     hold = decision.trace.hold
     if hold is not None:
-        yield "A hold goes on: until it is over, shares can only be cut."
+        yield f"Still on hold ({HOLD_NAMES[hold.reason]}): until that is over, shares can only fall."
     elif decision.reason in CUTS and old is not None and new.exposure < old.exposure:
         yield "Shares rise again with the next move, once the cause is over."
     cooling = next((brake for brake in decision.trace.brakes if brake.active), None)

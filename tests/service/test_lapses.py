@@ -25,10 +25,10 @@ _SCRIPT: Final = Path(__file__).resolve().parents[2] / "neo_light_fix.sh"
 LAPSED: Final = (
     "⚠️ Lapsed, silent for more than 15 min (3 cycles): Cyd 24 %.\n"
     "Its share is 0 now: 24 % of capital waits in the reserve.\n"
-    "The others stay as they are and get nothing of it.\n3 good records in a row give it back what is withheld.\n"
+    "The others stay as they are and get nothing of it.\nIt gets its share back after 3 good records in a row.\n"
     "Act: see why it is silent. Or let the others have it:\nrelease Cyd"
 )
-BACK: Final = "✅ Back after a lapse: Cyd 24 %.\nNothing is withheld from it any more. No action needed."
+BACK: Final = "✅ Reporting again after a lapse: Cyd 24 %.\nIt has its share again. No action needed."
 RELEASED: Final = (
     "✅ No longer in the fleet: Cyd 24 %.\nThe others share it out, within their limits. No action needed."
 )
@@ -36,7 +36,7 @@ NONE_LAPSED: Final = "✅ No agent is lapsed any more. No action needed."
 CUT: Final = (
     "🎯 Capital Reallocation:\nAda: 40.0%\nBob: 36.0%\nCyd: 0.0% (was 24.0%)\nReserve: 24.0% (was 0.0%)\n"
     "Deployed 100 -> 76 %.\n"
-    "Cyd 24 -> 0 %: it has not reported for too long and has lapsed. 24 % waits in the reserve.\n"
+    "Cyd 24 -> 0 %: silent for too long. 24 % waits in the reserve.\n"
     "The next message says what can be done."
 )
 RESTORE: Final = (
@@ -131,7 +131,7 @@ def test_a_return_of_one_of_two_leaves_the_other_lapsed(rig: CycleRig) -> None:
     assert gone.startswith("⚠️ Bob, Cyd (60 % of capital) stopped reporting at once.\n")
     assert again.partition("If")[0] == gone.partition("If")[0]
     assert over.startswith("✅ Still silent after 25 h: Bob, Cyd (60 % of capital). The hold for them is over.\n")
-    assert "Deployed 100 -> 40 %.\nBob 36 -> 0 %: it has not reported for too long and has lapsed." in cut
+    assert "Deployed 100 -> 40 %.\nBob 36 -> 0 %: silent for too long." in cut
     assert "Bob 36 %, Cyd 24 %.\nTheir shares are 0 now: 60 % of capital waits in the reserve." in lapsed
     for _ in range(3):
         rig.see(WITHOUT_CYD)

@@ -312,7 +312,7 @@ CASES: Final[dict[str, tuple[Case, dict[str, Any]]]] = {
     "An operator holds": (holds, {}),
     "STOP": (stops, {}),
     "STOP behind a pause": (stop_behind_a_pause, {}),
-    "Guardian's block is missing": (lost_guardian, {}),
+    "Guardian's data are missing": (lost_guardian, {}),
     "The time stamp is missing": (lost_time, {}),
     "No metrics": (lost_metrics, {}),
     "No metrics, and the cause changes": (a_cause_that_changes, {}),

@@ -166,8 +166,8 @@ EPISODES: Final[dict[str, tuple[Script, str, str]]] = {
     "a pause": (fresh(paused=True), "⚠️ Guardian paused", "✅ Guardian's pause ended"),
     "guardian lost": (
         fresh(change=lambda said: said.pop("guardian")),
-        "⚠️ The dashboard no longer sends Guardian's block",
-        "✅ Guardian's block is back",
+        "⚠️ The dashboard no longer sends Guardian's data",
+        "✅ Guardian's data are back",
     ),
     "time stamp lost": (
         fresh(change=lambda said: said.pop("timestamp")),

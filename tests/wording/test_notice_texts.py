@@ -85,14 +85,17 @@ def test_a_cut_is_told_with_what_brakes_the_way_back() -> None:
 
 def test_a_drawdown_and_a_return_are_told_by_their_cause() -> None:
     """Guardian's drawdown is in percent, and so is what it does to capital; the way back has its cause too."""
-    assert "Risk cut: Guardian drawdown 20 %. Deployed 100 -> 25 %. All shares in proportion." in told(
+    assert "Risk cut: Guardian drawdown 20 %. Deployed 100 -> 25 %. All shares fall in proportion." in told(
         observe(drawdown=20.0), settled()
     )
     half = settled(shares={"Ada": 200_000, "Bob": 180_000, "Cyd": 120_000}, exposure=0.5)
     lines = told(observe(), half)
-    assert "Risk is lower: nothing reduces exposure any more. Deployed 50 -> 100 %. Each share doubled." in lines
+    assert "More may be deployed: nothing reduces exposure any more. Deployed 50 -> 100 %. Each share doubled." in lines
     lines = told(observe(risk=0.8), half)
-    assert "Risk is lower: now market SIDEWAYS (risk 0.8). Deployed 50 -> 80 %. All shares in proportion." in lines
+    assert (
+        "More may be deployed: now market SIDEWAYS (risk 0.8). Deployed 50 -> 80 %. All shares rise in proportion."
+        in lines
+    )
 
 
 def test_who_joins_and_leaves_is_told_with_shares() -> None:

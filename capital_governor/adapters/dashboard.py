@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import time
 from contextlib import aclosing
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -131,6 +133,19 @@ class Dashboard:
     async def status(self) -> int | Refusal:
         """Return 200, the status of ``GET {url}/status``, if the dashboard is up; else a Refusal."""
         return await self._ask(b"/status", _status)
+
+    async def clock_ahead_seconds(self) -> float | Refusal | None:
+        """Return by how much the dashboard's clock is ahead of this machine's, by the Date of ``GET {url}/status``.
+
+        That has whole seconds, and the answer takes time: the smallest difference is returned that explains it, so that
+        0 means that they may agree. None without such a header; a Refusal if there is no answer 200.
+        """
+        asked_at = time.time()
+        shown = await self._ask(b"/status", _date)
+        if shown is None or isinstance(shown, Refusal):
+            return shown
+        lowest, highest = shown - time.time(), shown + 1 - asked_at
+        return lowest if lowest > 0 else min(highest, 0.0)
 
     async def _ask(self, path: bytes, read: Callable[[httpx.Response], Awaitable[T | Refusal]]) -> T | Refusal:
         answer = await self._answer(path, read)
@@ -260,6 +275,14 @@ async def _raw(response: httpx.Response, max_bytes: int) -> bytes | None:
 
 async def _status(response: httpx.Response) -> int:
     return response.status_code
+
+
+async def _date(response: httpx.Response) -> float | None:
+    """Return the time of an answer's head, in seconds since 1970 UTC; None without one."""
+    try:
+        return parsedate_to_datetime(response.headers.get("date", "")).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _refusal(said: str, hint: str = "") -> Refusal:

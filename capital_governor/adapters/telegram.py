@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
 from capital_governor.adapters import logs
@@ -21,6 +21,8 @@ from capital_governor.adapters.proxies import ProxyUnusableError, Route, route_t
 if TYPE_CHECKING:
     from telegram import Bot
     from telegram.error import TelegramError
+
+T = TypeVar("T")
 
 DEADLINE_SECONDS: Final = 20.0
 LONGEST_TEXT: Final = 4096
@@ -68,6 +70,25 @@ class Telegram:
         A time-out counts as not sent, although it may have been: a message twice is better than none. A group that has
         become a supergroup has a new chat id. The answer names it, and it is used from then on.
         """
+
+        async def deliver(bot: Bot) -> Sent:
+            await self._deliver(bot, text[:LONGEST_TEXT])
+            return Sent()
+
+        return await self._ask(deliver)
+
+    async def look(self) -> str | Retry | Refused:
+        """Return in words which bot and which chat these are, or why that is not known. Nothing is sent to the chat."""
+
+        async def names(bot: Bot) -> str:
+            me, chat = await bot.get_me(), await bot.get_chat(self._chat_id)
+            shown = chat.effective_name or self._chat_id
+            return self._clear(f"bot @{me.username}, {chat.type} {shown}")
+
+        return await self._ask(names)
+
+    async def _ask(self, call: Callable[[Bot], Awaitable[T]]) -> T | Retry | Refused:
+        """Return what a call of the Bot API returns, or why it failed."""
         try:
             # The import takes most of a second and does not count towards the deadline.
             bot = await asyncio.to_thread(self._make_bot) if self._bot is None else self._bot
@@ -78,12 +99,11 @@ class Telegram:
         self._bot = bot
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                await self._deliver(bot, text[:LONGEST_TEXT])
+                return await call(bot)
         except TimeoutError:
             return Retry(f"no answer within {self._deadline_seconds:g} s from {self._shown}{self._through}")
         except Exception as error:  # noqa: BLE001 - likewise
             return self._failure(error)
-        return Sent()
 
     async def close(self) -> None:
         """Close the connection."""
@@ -130,7 +150,7 @@ class Telegram:
     def _through(self) -> str:
         return f" through {self._route.via}" if self._route.via else ""
 
-    def _failure(self, error: Exception) -> Delivery:
+    def _failure(self, error: Exception) -> Retry | Refused:
         """Return whether to try again after an error of a request."""
         from telegram.error import ChatMigrated, NetworkError, RetryAfter, TelegramError, TimedOut  # noqa: PLC0415
 
@@ -149,7 +169,7 @@ class Telegram:
             case _:
                 return Retry(self._strange("is not one of Telegram's"))
 
-    def _answered(self, error: TelegramError) -> Delivery:
+    def _answered(self, error: TelegramError) -> Retry | Refused:
         """Return whether to try again after an error in the answer, of Telegram or of a server in its place."""
         from telegram.error import BadRequest, Forbidden, InvalidToken, NetworkError  # noqa: PLC0415
 

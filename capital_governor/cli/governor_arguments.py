@@ -126,6 +126,24 @@ Fields of --json: capital-governor docs reference""",
     add_json(parser)
 
 
+def _add_doctor(commands: Any) -> None:  # noqa: ANN401 - as add_command
+    parser = add_command(
+        commands,
+        "doctor",
+        "doctor_command:doctor",
+        "Look for all that commonly goes wrong, each with its remedy.",
+        """\
+Versions, settings, rights, disk space, files, journal, dashboard, metrics,
+clock, limits, Telegram, governor and supervisor. It writes nothing and sends
+nothing to the chat. The exit code is 0 if nothing is wrong (warnings do not
+count), 75 if what is wrong may pass, 78 if a person must mend something.
+
+Fields of --json: capital-governor docs reference""",
+    )
+    add_root(parser)
+    add_json(parser)
+
+
 def _add_show_config(commands: Any) -> None:  # noqa: ANN401 - as add_command
     parser = add_command(
         commands,
@@ -227,7 +245,7 @@ def _add_schema(commands: Any) -> None:  # noqa: ANN401 - as add_command
 
 GOVERNING: Final[tuple[Callable[[Any], None], ...]] = (
     *(_add_run, _add_once, _add_reload, _add_status, _add_explain),
-    *(_add_history, _add_decisions, _add_check),
+    *(_add_history, _add_decisions, _add_check, _add_doctor),
     *(_add_show_config, _add_hive, _add_demo, _add_docs, _add_schema),
 )
 """In the order in which ``--help`` lists them."""

@@ -24,37 +24,65 @@ from capital_governor.contracts.instants import read_instant
 from capital_governor.core.model import Rules, iso_text
 from capital_governor.core.reason import HOLDS
 from capital_governor.service.standing import Standing, Vitals, status_document
+from capital_governor.settings.sources import Place
 from capital_governor.wording.cause_texts import PLAIN, hold_cause
+
+
+class StatusUnknownError(Exception):
+    """There is no status file that this version understands; ``remedy`` is what to do."""
+
+    def __init__(self, text: str, remedy: str) -> None:
+        super().__init__(text)
+        self.remedy = remedy
 
 
 def status(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     """Show whether a governor runs and what is published; return 75 if none runs."""
     with explained():
-        where = place(root)
-        paths = Paths(where.root, dry_run)
-        document: dict[str, Any] = {"root": str(where.root), "fleet": where.fleet_name}
-        document |= _status(paths, root, now := time.time())
-        document["settings_not_in_force"] = list(settings_not_in_force(paths)) if document["alive"] else []
-        document |= _details(paths.journal(where.journal_path), document)
-        document["headline"], document["act"] = headline(document, now), acts(document, root)
+        try:
+            document = whole_status(place(root), root, now := time.time(), dry_run=dry_run)
+        except StatusUnknownError as error:
+            fail(TEMPORARY, str(error))
     show_json(document) if as_json else show_status(document, now, root)
     return OK if document["alive"] else TEMPORARY
 
 
-def _status(paths: Paths, root: Path | None, now: float) -> dict[str, Any]:
-    """Return the status file with the shares and whether a governor runs. Raises SystemExit 75 if there is none.
+def whole_status(where: Place, option: Path | None, now: float, *, dry_run: bool) -> dict[str, Any]:
+    """Return what ``status --json`` shows.
 
-    ``root`` is the ``--root`` argument.
+    Args:
+        where: the root and its journal.
+        option: the ``--root`` argument.
+        now: in seconds since 1970 UTC.
+        dry_run: of the dry run.
+
+    Raises:
+        StatusUnknownError: there is no status file of this version.
+        OSError: it cannot be read.
     """
+    paths = Paths(where.root, dry_run)
+    document: dict[str, Any] = {"root": str(where.root), "fleet": where.fleet_name}
+    document |= _status(paths, option, now)
+    document["settings_not_in_force"] = list(settings_not_in_force(paths)) if document["alive"] else []
+    document |= _details(paths.journal(where.journal_path), document)
+    return document | {"headline": headline(document, now), "act": acts(document, option)}
+
+
+def _status(paths: Paths, root: Path | None, now: float) -> dict[str, Any]:
+    """Return the status file with the shares and whether a governor runs; ``root`` is the ``--root`` argument."""
     held = is_held(paths.lock)
     content = read_bounded(paths.status)
+    if content is None and held:
+        raise StatusUnknownError(
+            f"there is no {paths.status}: a governor is at its first cycle here, or cannot write it",
+            "wait for its first cycle; if none comes, see the end of its log",
+        )
     if content is None:
-        kept = None if held or paths.dry_run else supervised(paths.root)
-        if held:
-            fail(TEMPORARY, f"there is no {paths.status}: a governor is at its first cycle here, or cannot write it")
+        kept = None if paths.dry_run else supervised(paths.root)
         start = typed("run", root, dry_run=paths.dry_run)
         next_ = f"{start} starts one" if kept is None else f"its supervisor says: {kept['text']}"
-        fail(TEMPORARY, f"there is no {paths.status}: no governor has completed a cycle here yet; {next_}")
+        nobody = f"there is no {paths.status}: no governor has completed a cycle here yet"
+        raise StatusUnknownError(f"{nobody}; {next_}", start)
     try:
         said: dict[str, Any] = json.loads(content)
         missing = json.loads(_BLANK).keys() - said.keys()
@@ -63,7 +91,10 @@ def _status(paths: Paths, root: Path | None, now: float) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError):
         missing = {"its form"}
     if missing:
-        fail(TEMPORARY, f"{paths.status} is not a status file of this version: the next cycle replaces it")
+        raise StatusUnknownError(
+            f"{paths.status} is not a status file of this version: the next cycle replaces it",
+            "wait for the next cycle, if a governor runs",
+        )
     standing = _standing(held=held, fresh=fresh, ended=said["state"] == "ended")
     shares, problem = published_shares(paths.primary)
     beside = {"standing": standing, "alive": standing == "running"}

@@ -97,6 +97,8 @@ def test_fields_of_the_json(session: dict[str, str], place: Place) -> None:
     assert set(names(after("An order with `--json`:"))) == ordered.keys() == place.json("resume").keys()
     check = place.json("check")
     assert set(names(after("`check --json`:"))) == check.keys()
+    doctor = place.json("doctor")
+    assert set(names(after("`doctor --json`:"))) == doctor.keys() | {f"findings[].{n}" for n in doctor["findings"][0]}
     leeway = next(row[1] for row in tables(after("`check --json`:"))[0] if row[0] == "leeway")
     assert set(re.findall(r"\w+", leeway)) == check["leeway"].keys()
     assert place.json("limits").keys() == {"root", "orders"}

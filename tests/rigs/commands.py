@@ -55,7 +55,7 @@ def environment(url: str, more: Mapping[str, str] | None = None) -> dict[str, st
 
 LOADED = """
 import gc, json, os, sys
-import capital_governor.cli.check_command, capital_governor.cli.once_command, capital_governor.cli.status_command
+import capital_governor.cli.doctor_command, capital_governor.cli.once_command, capital_governor.cli.status_command
 from capital_governor.__main__ import main
 
 gc.freeze()  # so that no child goes through all that is loaded, which took two thirds of its time

@@ -108,6 +108,32 @@ def _add_decisions(commands: Any) -> None:  # noqa: ANN401 - as add_command
     add_json(parser)
 
 
+def _add_diff(commands: Any) -> None:  # noqa: ANN401 - as add_command
+    parser = add_command(
+        commands,
+        "diff",
+        "diff_command:diff",
+        "Show two generations side by side.",
+        """\
+Shares, reserve, exposure and causes, changes in points of percent, and the
+orders between. `status` names the newest generation, `history --json` all. The
+exit code is 2 if the journal does not have one of them, or not any more.
+
+Fields of --json: capital-governor docs reference""",
+    )
+    for name, help_ in (("before", "The one to compare with."), ("after", "The one that is compared.")):
+        parser.add_argument(name, type=_generation, metavar="GENERATION", help=help_)
+    add_root(parser)
+    add_dry_run(parser)
+    add_json(parser)
+
+
+def _generation(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 15:  # noqa: PLR2004 - more digits than any has
+        raise argparse.ArgumentTypeError(f"{clean(text, 40)!r} is no generation: give its number, such as 41")
+    return int(text)
+
+
 def _add_check(commands: Any) -> None:  # noqa: ANN401 - as add_command
     parser = add_command(
         commands,
@@ -245,7 +271,7 @@ def _add_schema(commands: Any) -> None:  # noqa: ANN401 - as add_command
 
 GOVERNING: Final[tuple[Callable[[Any], None], ...]] = (
     *(_add_run, _add_once, _add_reload, _add_status, _add_explain),
-    *(_add_history, _add_decisions, _add_check, _add_doctor),
+    *(_add_history, _add_decisions, _add_diff, _add_check, _add_doctor),
     *(_add_show_config, _add_hive, _add_demo, _add_docs, _add_schema),
 )
 """In the order in which ``--help`` lists them."""

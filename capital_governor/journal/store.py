@@ -274,6 +274,22 @@ class Store:
         """Return what agents have seen: the last before ``since``, and at most ``most`` from then on; oldest first."""
         return turns_table.publications(self._db, book, since, most)
 
+    def publication(self, book: str, generation: int) -> Publication | None:
+        """Return a generation that agents have seen; None if there is none of this number, or none any more."""
+        return turns_table.publication(self._db, book, generation)
+
+    def publication_before(self, book: str, generation: int) -> Publication | None:
+        """Return what agents saw before a generation; None if that is not known."""
+        return turns_table.publication_before(self._db, book, generation)
+
+    def generations(self, book: str) -> tuple[int, int] | None:
+        """Return the first and the last generation that agents have seen and the journal still has; None: none."""
+        return turns_table.generations(self._db, book)
+
+    def publishing_turn(self, book: str, published: Publication) -> Turn | None:
+        """Return the turn that decided a publication; None if the journal does not have it."""
+        return turns_table.publishing_turn(self._db, book, published)
+
     def gaps(self, book: str, since: float, longest: float) -> list[tuple[float, float]]:
         """Return where there is no entry for more than ``longest`` seconds: the times of the entries around it."""
         return turns_table.gaps(self._db, book, since, longest)

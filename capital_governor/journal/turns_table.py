@@ -25,6 +25,12 @@ _PUBLISHED: Final = """SELECT doc FROM publications WHERE book = ? AND reached =
     ORDER BY generation DESC LIMIT ?"""
 _PUBLISHED_BEFORE: Final = """SELECT doc FROM publications WHERE book = ? AND reached = 1 AND at < ?
     ORDER BY generation DESC LIMIT 1"""
+_ONE: Final = "SELECT doc FROM publications WHERE book = ? AND reached = 1 AND generation = ?"
+_ONE_BEFORE: Final = """SELECT doc FROM publications WHERE book = ? AND reached = 1 AND generation < ?
+    ORDER BY generation DESC LIMIT 1"""
+_RANGE: Final = "SELECT min(generation), max(generation) FROM publications WHERE book = ? AND reached = 1"
+_PUBLISHING: Final = f"""SELECT seq, at, reason, generation, {_SEEN}, facts FROM cycles AS one
+    WHERE book = ? AND at BETWEEN ? AND ? AND generation = ? AND facts IS NOT NULL"""  # noqa: S608 - constants
 _GAPS: Final = """SELECT at, later FROM (
         SELECT at, lead(at) OVER (ORDER BY at) AS later FROM cycles WHERE book = ? AND at >= ?) AS pairs
     WHERE later - at > ? ORDER BY at"""
@@ -55,6 +61,33 @@ def publications(db: Driver, book: str, since: float, most: int) -> list[Publica
     if len(rows) < most:
         rows += db.rows(_PUBLISHED_BEFORE, book, since)
     return [read_quickly(Publication, unpack(doc)) for (doc,) in reversed(rows)]
+
+
+def publication(db: Driver, book: str, generation: int) -> Publication | None:
+    """See ``Store.publication``."""
+    return _first_publication(db.rows(_ONE, book, generation))
+
+
+def publication_before(db: Driver, book: str, generation: int) -> Publication | None:
+    """See ``Store.publication_before``."""
+    return _first_publication(db.rows(_ONE_BEFORE, book, generation))
+
+
+def generations(db: Driver, book: str) -> tuple[int, int] | None:
+    """See ``Store.generations``."""
+    ((first, last),) = db.rows(_RANGE, book)
+    return None if first is None else (first, last)
+
+
+def publishing_turn(db: Driver, book: str, published: Publication) -> Turn | None:
+    """See ``Store.publishing_turn``."""
+    # Times go through the database as they are; a second more finds the cycle by the index of times all the same.
+    found = db.rows(_PUBLISHING, book, published.at - 1, published.at + 1, published.generation)
+    return _turn(db, found[0]) if found else None
+
+
+def _first_publication(rows: list[tuple[Any, ...]]) -> Publication | None:
+    return read_quickly(Publication, unpack(rows[0][0])) if rows else None
 
 
 def gaps(db: Driver, book: str, since: float, longest: float) -> list[tuple[float, float]]:

@@ -92,6 +92,11 @@ def test_fields_of_the_json(session: dict[str, str], place: Place) -> None:
     assert {"at", "until", "kind", "text"} <= history["events"][0].keys()
     assert set(names(after("`decisions --json` has"))) == decisions["decisions"][0].keys()
     assert decisions.keys() == {"root", "fleet", "since", "decisions"}
+    diff = place.json("diff", "1", "1")
+    assert set(names(after("`diff --json`:"))) == diff.keys()
+    told = flat(after("`before` and `after` have"))
+    assert set(re.findall(r"`(\w+)`", told.partition(". `scores`")[0])) - {"before", "after"} == diff["before"].keys()
+    assert {f"`{name}`" for name in diff["agents"][0]} <= set(re.findall(r"`\w+`", flat(after("`diff --json`:"))))
     assert set(names(after("`explain --json`:"))) == place.json("explain", "SmartTrader").keys()
     ordered = place.json("hold")
     assert set(names(after("An order with `--json`:"))) == ordered.keys() == place.json("resume").keys()

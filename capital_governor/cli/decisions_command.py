@@ -24,7 +24,7 @@ from capital_governor.journal.protocol import LIVE
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.turns import Turn
 
-_STYLES: Final = {"moved": "green", "restored": "green", "cut": "yellow", "held": "yellow", "refused": "red"}
+DECISION_STYLES: Final = {"moved": "green", "restored": "green", "cut": "yellow", "held": "yellow", "refused": "red"}
 
 
 def decisions(root: Path | None, since: str, *, dry_run: bool, as_json: bool) -> int:
@@ -37,7 +37,7 @@ def decisions(root: Path | None, since: str, *, dry_run: bool, as_json: bool) ->
             before, turns = journal.turn_before(LIVE, start), journal.turns(LIVE, start, MOST)
             times = journal.first_and_last_at(LIVE)
             exposures = {each.generation: each.exposure for each in journal.publications(LIVE, start, MOST)}
-    rows = _rows(turns, exposures)
+    rows = decision_rows(turns, exposures)
     if as_json:
         seen = {"root": str(where.root), "fleet": where.fleet_name, "since": iso_text(start)}
         show_json(seen | {"decisions": rows})
@@ -54,17 +54,19 @@ def decisions(root: Path | None, since: str, *, dry_run: bool, as_json: bool) ->
         diary = Diary(page)
         for turn, later, row in zip_longest(turns, turns[1:], rows):
             for_ = "" if later is None else f" (for {span(later.at - turn.at)})"
-            said = "; ".join(
-                filter(None, (settings_text(turn), outcome_text(row["outcome"], row["text"]), row["unwell"]))
-            )
-            diary.line(turn.at, said + for_, _STYLES.get(row["outcome"], ""))
+            diary.line(turn.at, decision_line(turn, row) + for_, DECISION_STYLES.get(row["outcome"], ""))
         if not turns:
             said = "the journal has none" if before is None else f"all like the one of {moment(before.at)}"
             page.line(f"none: {said}")
     return OK
 
 
-def _rows(turns: Sequence[Turn], exposures: Mapping[int, float]) -> list[dict[str, Any]]:
+def decision_line(turn: Turn, row: Mapping[str, Any]) -> str:
+    """Return a turn in one line; ``row`` is what ``decision_rows`` has for it."""
+    return "; ".join(filter(None, (settings_text(turn), outcome_text(row["outcome"], row["text"]), row["unwell"])))
+
+
+def decision_rows(turns: Sequence[Turn], exposures: Mapping[int, float]) -> list[dict[str, Any]]:
     """Return plain data for each turn; ``exposures`` are by generation."""
     rows: list[dict[str, Any]] = []
     generations = sorted(exposures)

@@ -48,12 +48,14 @@ def _add_status(commands: Any) -> None:  # noqa: ANN401 - as add_command
         "status_command:status",
         "Is it running, and what is published?",
         """\
-The exit code is 0 only while a governor runs well, else 75.
+The exit code is 0 only while a governor runs well, else 75. With --watch it is 0
+after Ctrl-C, and 2 without a terminal.
 
 Fields of --json: capital-governor docs reference""",
     )
     add_root(parser)
     add_dry_run(parser)
+    parser.add_argument("--watch", dest="watched", action="store_true", help="Redraw it as it changes, until Ctrl-C.")
     add_json(parser)
 
 

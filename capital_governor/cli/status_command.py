@@ -19,7 +19,7 @@ from capital_governor.cli.status_details import details
 from capital_governor.cli.status_page import acts, headline, reason_of, show_status
 from capital_governor.cli.supervised import supervised
 from capital_governor.cli.typed import typed
-from capital_governor.contracts.exit_codes import OK, TEMPORARY
+from capital_governor.contracts.exit_codes import OK, TEMPORARY, USAGE
 from capital_governor.contracts.instants import read_instant
 from capital_governor.core.model import Rules, iso_text
 from capital_governor.core.reason import HOLDS
@@ -36,9 +36,15 @@ class StatusUnknownError(Exception):
         self.remedy = remedy
 
 
-def status(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
-    """Show whether a governor runs and what is published; return 75 if none runs."""
+def status(root: Path | None, *, dry_run: bool, watched: bool, as_json: bool) -> int:
+    """Show whether a governor runs and what is published; return 75 if none runs. Watched: until Ctrl-C, then 0."""
+    if watched and as_json:
+        fail(USAGE, "status: --watch and --json cannot be given together: --watch is for people")
     with explained():
+        if watched:
+            from capital_governor.cli.status_watch import watch  # noqa: PLC0415 - `status` itself loads no tables of rich
+
+            return watch(place(root), root, dry_run=dry_run)
         try:
             document = whole_status(place(root), root, now := time.time(), dry_run=dry_run)
         except StatusUnknownError as error:

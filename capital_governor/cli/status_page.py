@@ -136,7 +136,7 @@ def show_status(document: Mapping[str, Any], now: float, root: Path | None) -> N
         for act in document["act"]:
             page.labelled("act", act, "bold yellow")
         if not document["act"]:
-            page.labelled("act", spell(f"no action needed{_comes_to_an_end(document)}"), "green")
+            page.labelled("act", spell(f"no action needed{comes_to_an_end(document)}"), "green")
         if document["outcome"]:
             page.labelled("outcome", document["outcome"])
         if document["exit"] and document["act"] and document["standing"] == "running":
@@ -147,22 +147,23 @@ def show_status(document: Mapping[str, Any], now: float, root: Path | None) -> N
             _show_agents(page, document)
         _show_exposure(page, document, now)
         for order in document["orders"]:
-            page.labelled("operator", order["text"] if order["order"] != "accept" else _accept(order), "yellow")
+            page.labelled("operator", order["text"] if order["order"] != "accept" else accept_text(order), "yellow")
         if document["reason"]:
             page.labelled("last cycle", f"{ago(document['timestamp'], now)}, by process {document['pid']}")
-        page.labelled("metrics", _metrics_text(document, now), "yellow" if document["failures_in_row"] else "")
+        page.labelled("metrics", metrics_text(document, now), "yellow" if document["failures_in_row"] else "")
         for line in document["settings_not_in_force"]:
             page.labelled("settings", line, "yellow")
-        for label, text, style in _troubles(document):
+        for label, text, style in troubles(document):
             page.labelled(label, text, style)
 
 
-def _comes_to_an_end(document: Mapping[str, Any]) -> str:
+def comes_to_an_end(document: Mapping[str, Any]) -> str:
+    """Return how a state in which nobody must act ends, behind a colon; empty if it need not."""
     _, ends = act_text(reason_of(document["reason"]))
     return f": {ends}" if ends and document["standing"] == "running" else ""
 
 
-def _accept(order: Mapping[str, Any]) -> str:
+def accept_text(order: Mapping[str, Any]) -> str:
     """Return an accept in words: its text names the hold by its code."""
     reason = reason_of(order["accepts"])
     return str(order["text"]).replace(
@@ -170,7 +171,8 @@ def _accept(order: Mapping[str, Any]) -> str:
     )
 
 
-def _metrics_text(document: Mapping[str, Any], now: float) -> str:
+def metrics_text(document: Mapping[str, Any], now: float) -> str:
+    """Return when the last usable metrics came."""
     good = f"last usable {ago(document['last_success'], now)}" if document["last_success"] else "none usable yet"
     failures = document["failures_in_row"]
     return f"{good}, {count_text(failures, 'cycle')} in a row without" if failures else good
@@ -300,7 +302,7 @@ def _show_exposure(page: Page, document: Mapping[str, Any], now: float) -> None:
         page.labelled("next move", f"not before the hold ends; then it {text}" if held else text)
 
 
-def _troubles(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def troubles(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield label, text and style of each problem."""
     for label, key in (("journal", "journal_problem"), ("files", "allocations_problem")):
         if document[key]:

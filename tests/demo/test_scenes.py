@@ -11,7 +11,8 @@ from rich.console import Console
 
 from capital_governor.cli.demo.progress import Progress
 from capital_governor.cli.demo.scenes import DAYS, SCENES
-from capital_governor.cli.demo.view import BAR_COLUMNS, bar, frame
+from capital_governor.cli.demo.view import frame
+from capital_governor.cli.share_bar import BAR_COLUMNS, bar
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.model import Inputs, Refusal, Snapshot, State
 from capital_governor.journal.protocol import Entry

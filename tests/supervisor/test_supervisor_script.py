@@ -42,6 +42,7 @@ def test_every_command_of_the_program_is_forwarded() -> None:
     [
         ("limits",),
         ("history", "--since", "2d"),
+        ("status", "--watch"),
         ("hold", "--for", "2h", "--reason", "two words"),
         ("reload",),
         ("check", "--json"),

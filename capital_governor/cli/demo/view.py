@@ -13,13 +13,11 @@ from rich.text import Text
 
 from capital_governor.cli.demo.progress import Progress
 from capital_governor.cli.demo.scenes import DAYS, SCENES
+from capital_governor.cli.share_bar import BAR_COLUMNS, bar
 from capital_governor.cli.wrapping import wrapped
 from capital_governor.core.model import RESERVE, WHOLE, Publication, Snapshot
 from capital_governor.core.reason import Reason
 
-BAR_COLUMNS: Final = 12
-FULL_BAR: Final = 500_000
-"""The share that fills a bar, in millionths."""
 LINES: Final = 7
 WIDEST_COLUMNS: Final = 110
 _FRAME_COLUMNS: Final = 4
@@ -40,12 +38,6 @@ def frame(progress: Progress, columns: int) -> RenderableType:
         box=box.ROUNDED,
         width=width,
     )
-
-
-def bar(share: int) -> str:
-    """Return a share as a bar, exact to an eighth of a column; full at half of all capital."""
-    eighths = min(8 * BAR_COLUMNS, round(8 * BAR_COLUMNS * share / FULL_BAR))
-    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 def _heading(progress: Progress) -> Text:

@@ -12,7 +12,7 @@ from capital_governor.adapters.telegram import Telegram
 from capital_governor.cli.doctor.finding import Finding, parted, warned, well, wrong, wrong_now
 from capital_governor.cli.readiness import NO_JOURNAL, READABLE, Readiness
 from capital_governor.cli.typed import retyped
-from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Refusal
+from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Refusal, Snapshot
 from capital_governor.core.reason import PAYLOAD_HOLDS
 from capital_governor.service.daemon import in_loop
 from capital_governor.settings.load import Settings
@@ -51,21 +51,24 @@ def metrics(found: Readiness, option: Path | None) -> Iterator[Finding]:
             yield wrong_now("metrics", f"{PLAIN[hold.reason]}: {found.payload_text}", how)
         else:
             yield well("metrics", found.payload_text)
-        faults = list(payload.faults.items())
-        for agent, fault in faults[:MOST_FAULTS]:
-            yield warned("metrics", f"faulty record of {agent}: {fault}", "see why the agent or the dashboard says so")
-        if len(faults) > MOST_FAULTS:
-            more = f"{len(faults) - MOST_FAULTS} more faulty records"
-            yield warned("metrics", more, "`check --json` lists all")
-    for warning in found.warnings:
-        if warning in found.other_settings:  # the finding about the governor has them
-            continue
+        yield from _faults(payload)
+    # What a running governor has otherwise is a finding about the governor.
+    for warning in (each for each in found.warnings if each not in found.other_settings):
         yield warned("metrics", *parted(warning, "see the manual: `capital-governor docs trouble`"))
     if hold is not None and hold.reason not in PAYLOAD_HOLDS:
         how = retyped(act_text(hold.reason, hold.detail)[1], option)
         yield warned("next cycle", f"held: {hold.detail or PLAIN[hold.reason]}", how)
     elif hold is None:
         yield well("next cycle", message(found.outcome.decision.reason, found.rules))
+
+
+def _faults(payload: Snapshot) -> Iterator[Finding]:
+    faults = list(payload.faults.items())
+    for agent, fault in faults[:MOST_FAULTS]:
+        yield warned("metrics", f"faulty record of {agent}: {fault}", "see why the agent or the dashboard says so")
+    if len(faults) > MOST_FAULTS:
+        more = f"{len(faults) - MOST_FAULTS} more faulty records"
+        yield warned("metrics", more, "`check --json` lists all")
 
 
 def limits(found: Readiness) -> Iterator[Finding]:

@@ -208,7 +208,7 @@ Without a command: keep the governor and the agents of .agents.sh running, in th
 
 The program's commands, for the root below; COMMAND --help has the options of each:
 
-  look     check, doctor, explain, history, decisions, diff, limits, show-config, schema, docs
+  look     check, doctor, explain, history, decisions, diff, limits, show-config, schema, docs, completion
   order    hold, resume, accept, limit, unlimit, exposure, release
   govern   run, once, reload, hive
   try      demo: a simulated fleet in .demo, nothing real is touched
@@ -238,7 +238,8 @@ HELP
 main() {
     case ${1-} in
         '') supervisor supervise ;;
-        check | doctor | explain | history | decisions | diff | limits | show-config | schema | docs) start_program "$@" ;;
+        check | doctor | explain | history | decisions | diff | limits) start_program "$@" ;;
+        show-config | schema | docs | completion) start_program "$@" ;;
         hold | resume | accept | limit | unlimit | exposure | release) start_program "$@" ;;
         run | once | reload | hive | demo | --version) start_program "$@" ;;
         test) test_project "${@:2}" ;;

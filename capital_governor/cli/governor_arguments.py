@@ -271,9 +271,23 @@ def _add_schema(commands: Any) -> None:  # noqa: ANN401 - as add_command
     add_json(parser)
 
 
+def _add_completion(commands: Any) -> None:  # noqa: ANN401 - as add_command
+    parser = add_command(
+        commands,
+        "completion",
+        "completion_command:completion",
+        "Print what makes a shell complete these commands.",
+        """\
+For bash, in ~/.bashrc:  eval "$(capital-governor completion bash)"
+For zsh, in ~/.zshrc:    eval "$(capital-governor completion zsh)"
+It completes neo_light_fix.sh too.""",
+    )
+    parser.add_argument("shell", metavar="SHELL", help="The shell: bash or zsh.")
+
+
 GOVERNING: Final[tuple[Callable[[Any], None], ...]] = (
     *(_add_run, _add_once, _add_reload, _add_status, _add_explain),
     *(_add_history, _add_decisions, _add_diff, _add_check, _add_doctor),
-    *(_add_show_config, _add_hive, _add_demo, _add_docs, _add_schema),
+    *(_add_show_config, _add_hive, _add_demo, _add_docs, _add_schema, _add_completion),
 )
 """In the order in which ``--help`` lists them."""

@@ -208,10 +208,11 @@ Without a command: keep the governor and the agents of .agents.sh running, in th
 
 The program's commands, for the root below; COMMAND --help has the options of each:
 
-  look     check, doctor, explain, history, decisions, diff, limits, show-config, schema, docs, completion
+  look     check, doctor, explain, history, decisions, diff, limits, show-config, schema, docs
   order    hold, resume, accept, limit, unlimit, exposure, release
   govern   run, once, reload, hive
   try      demo: a simulated fleet in .demo, nothing real is touched
+  print    deploy, completion: a unit for systemd, what completes commands in a shell
 
   test [PYTEST-ARGUMENT...]  format, lint, types, imports, shell, tests
   test --coverage            the same, and which lines the tests reach; slower
@@ -239,7 +240,7 @@ main() {
     case ${1-} in
         '') supervisor supervise ;;
         check | doctor | explain | history | decisions | diff | limits) start_program "$@" ;;
-        show-config | schema | docs | completion) start_program "$@" ;;
+        show-config | schema | docs | deploy | completion) start_program "$@" ;;
         hold | resume | accept | limit | unlimit | exposure | release) start_program "$@" ;;
         run | once | reload | hive | demo | --version) start_program "$@" ;;
         test) test_project "${@:2}" ;;

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from capital_governor.cli.arguments import given_path
+from capital_governor.cli.deploy_command import TEMPLATES
 from capital_governor.cli.docs_command import TOPICS
 from capital_governor.cli.output import fail, write_stdout
 from capital_governor.cli.typed import SCRIPT
@@ -28,7 +29,12 @@ OF_THE_SCRIPT: Final[Mapping[str, str]] = {
     "help": "Show all commands of the script.",
 }
 """The commands that only the script has, and what they do."""
-_WORDS: Final[Mapping[str, Sequence[str]]] = {"docs": tuple(TOPICS), "schema": tuple(SCHEMAS), "completion": SHELLS}
+_WORDS: Final[Mapping[str, Sequence[str]]] = {
+    "docs": tuple(TOPICS),
+    "schema": tuple(SCHEMAS),
+    "completion": SHELLS,
+    "deploy": tuple(TEMPLATES),
+}
 """By command, the words that its argument may be."""
 _WIDTH: Final = 100
 

@@ -271,6 +271,20 @@ def _add_schema(commands: Any) -> None:  # noqa: ANN401 - as add_command
     add_json(parser)
 
 
+def _add_deploy(commands: Any) -> None:  # noqa: ANN401 - as add_command
+    parser = add_command(
+        commands,
+        "deploy",
+        "deploy_command:deploy",
+        "Print a template for a program that keeps the governor running.",
+        """\
+systemd: a hardened unit for this root and this program (Type=notify, watchdog).
+It says in its first lines how to install it. Nothing is written.""",
+    )
+    parser.add_argument("template", metavar="TEMPLATE", help="Which one: systemd.")
+    add_root(parser)
+
+
 def _add_completion(commands: Any) -> None:  # noqa: ANN401 - as add_command
     parser = add_command(
         commands,
@@ -288,6 +302,6 @@ It completes neo_light_fix.sh too.""",
 GOVERNING: Final[tuple[Callable[[Any], None], ...]] = (
     *(_add_run, _add_once, _add_reload, _add_status, _add_explain),
     *(_add_history, _add_decisions, _add_diff, _add_check, _add_doctor),
-    *(_add_show_config, _add_hive, _add_demo, _add_docs, _add_schema, _add_completion),
+    *(_add_show_config, _add_hive, _add_demo, _add_docs, _add_schema, _add_deploy, _add_completion),
 )
 """In the order in which ``--help`` lists them."""

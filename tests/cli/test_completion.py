@@ -79,7 +79,7 @@ def test_commands(for_bash: Path) -> None:
     assert completed(for_bash, PROGRAM, "") == commands
     assert completed(for_bash, SCRIPT, "") == commands | OWN
     assert set(OF_THE_SCRIPT) == OWN - {"status"}
-    assert completed(for_bash, PROGRAM, "de") == {"decisions", "demo"}
+    assert completed(for_bash, PROGRAM, "dec") == {"decisions"}
     assert completed(for_bash, SCRIPT, "re") == {"release", "reload", "restart", "resume"}
     assert completed(for_bash, PROGRAM, "--v") == {"--version"}
     assert completed(for_bash, PROGRAM, "nothing") == set()

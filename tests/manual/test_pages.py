@@ -76,8 +76,8 @@ def test_commands_in_the_text_exist() -> None:
     """Every command that the text names is one of the program or of the script, with options that it has."""
     commands = {command.name: set(command.options) | {"--help"} for command in program()[0]}
     shown = section("supervising", "All commands of the script")
-    groups = re.findall(r"^  (?:look|order|govern|try) +([a-z, -]+)", shown, re.MULTILINE)
-    script = set(re.findall(r"^  (\w+) ", shown, re.MULTILINE)) - {"look", "order", "govern", "try"}
+    groups = re.findall(r"^  (?:look|order|govern|try|print) +([a-z, -]+)", shown, re.MULTILINE)
+    script = set(re.findall(r"^  (\w+) ", shown, re.MULTILINE)) - {"look", "order", "govern", "try", "print"}
     script |= {name.strip() for group in groups for name in group.split(",")}
     assert {"start", "stop", "status", "once", "limit", "reload"} <= script
     spans = [flat(span) for text in TEXTS.values() for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", text)]

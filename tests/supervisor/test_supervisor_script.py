@@ -24,10 +24,10 @@ def test_help_has_every_command(bare: Machine) -> None:
     run = bare.run("help")
     assert (run.code, run.err) == (0, "")
     own = set(re.findall(r"^  ([a-z]+) (?:\[?[A-Z-].*?)? {2,}[a-z]", run.out, flags=re.MULTILINE)) - {"look", "order"}
-    groups = re.findall(r"^  (?:look|order|govern|try) +([a-z, -]+)(?::.*)?$", run.out, flags=re.MULTILINE)
+    groups = re.findall(r"^  (?:look|order|govern|try|print) +([a-z, -]+)(?::.*)?$", run.out, flags=re.MULTILINE)
     forwarded = [name for group in groups for name in group.split(", ")]
-    assert len(groups) == 4
-    assert sorted(own - {"govern", "try"}) == sorted(OWN)
+    assert len(groups) == 5
+    assert sorted(own - {"govern", "try", "print"}) == sorted(OWN)
     assert sorted(commands_of_the_script()) == sorted(OWN | set(forwarded))
     assert all(len(line) <= 120 for line in run.out.splitlines())
 

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from email.utils import formatdate
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,22 @@ def test_the_clocks_of_machine_and_dashboard(place: Place, ahead: float, health:
         assert "NTP" in how
         seconds = int(text.split(" is ")[1].split(" s ")[0])
         assert abs(ahead) - 2 <= seconds <= abs(ahead)
+
+
+@pytest.mark.parametrize("header", ["X-None: 1", "Date: yesterday", "Date: Fri, 31 Feb 2025 10:00:00 GMT"])
+def test_a_dashboard_that_does_not_send_its_time(place: Place, header: str) -> None:
+    """Without a Date that can be read, only the metrics show whether its clock is ahead."""
+
+    def sent(ahead: float, connection: Connection) -> None:
+        connection.read_head()
+        connection.send(http(json.dumps(payload(at=time.time() + ahead)).encode(), header))
+
+    for ahead, health in ((0.0, "ok"), (600.0, "wrong")):
+        with Server(partial(sent, ahead)) as server:
+            _, findings = doctor(place, NEOLIGHT_DASHBOARD_URL=server.url)
+        ((found, _, how),) = of(findings, "clock")
+        assert found == health
+        assert health == "ok" or "NTP" in str(how)
 
 
 def test_metrics_from_the_future_with_clocks_that_agree(place: Place) -> None:

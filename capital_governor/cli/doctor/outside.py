@@ -11,7 +11,7 @@ from capital_governor.adapters.notifier import Refused, Retry
 from capital_governor.adapters.telegram import Telegram
 from capital_governor.cli.doctor.finding import Finding, parted, warned, well, wrong, wrong_now
 from capital_governor.cli.readiness import NO_JOURNAL, READABLE, Readiness
-from capital_governor.cli.typed import retyped
+from capital_governor.cli.typed import retyped, typed
 from capital_governor.core.model import FUTURE_TOLERANCE_SECONDS, Refusal, Snapshot
 from capital_governor.core.reason import PAYLOAD_HOLDS
 from capital_governor.service.daemon import in_loop
@@ -51,10 +51,10 @@ def metrics(found: Readiness, option: Path | None) -> Iterator[Finding]:
             yield wrong_now("metrics", f"{PLAIN[hold.reason]}: {found.payload_text}", how)
         else:
             yield well("metrics", found.payload_text)
-        yield from _faults(payload)
+        yield from _faults(payload, option)
     # What a running governor has otherwise is a finding about the governor.
     for warning in (each for each in found.warnings if each not in found.other_settings):
-        yield warned("metrics", *parted(warning, "see the manual: `capital-governor docs trouble`"))
+        yield warned("metrics", *parted(warning, f"see the manual: {typed('docs dashboard')}"))
     if hold is not None and hold.reason not in PAYLOAD_HOLDS:
         how = retyped(act_text(hold.reason, hold.detail)[1], option)
         yield warned("next cycle", f"held: {hold.detail or PLAIN[hold.reason]}", how)
@@ -62,13 +62,13 @@ def metrics(found: Readiness, option: Path | None) -> Iterator[Finding]:
         yield well("next cycle", message(found.outcome.decision.reason, found.rules))
 
 
-def _faults(payload: Snapshot) -> Iterator[Finding]:
+def _faults(payload: Snapshot, option: Path | None) -> Iterator[Finding]:
     faults = list(payload.faults.items())
     for agent, fault in faults[:MOST_FAULTS]:
         yield warned("metrics", f"faulty record of {agent}: {fault}", "see why the agent or the dashboard says so")
     if len(faults) > MOST_FAULTS:
         more = f"{len(faults) - MOST_FAULTS} more faulty records"
-        yield warned("metrics", more, "`check --json` lists all")
+        yield warned("metrics", more, f"{typed('check --json', option)} lists all")
 
 
 def limits(found: Readiness) -> Iterator[Finding]:
@@ -86,6 +86,8 @@ def limits(found: Readiness) -> Iterator[Finding]:
 
 def clock(found: Readiness) -> Iterator[Finding]:
     """Yield whether this machine's clock agrees with the dashboard's; nothing if the dashboard cannot be asked."""
+    if isinstance(found.up, Refusal):  # asked again, it would take as long again
+        return
     ahead = in_loop(dashboard_of(found.settings).clock_ahead_seconds)
     if isinstance(ahead, Refusal):
         return

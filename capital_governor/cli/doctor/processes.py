@@ -25,10 +25,11 @@ def governor(where: Place, option: Path | None) -> Iterator[Finding]:
     except OSError:  # the status file has a finding of its own
         return
     text, standing = document["headline"], document["standing"]
+    how = next(iter(document["act"]), "none if it comes back")
     if standing == "ended":
-        yield warned("governor", text, typed("run", option))
+        yield warned("governor", text, how)
     elif standing in {"dead", "late"}:
-        yield wrong_now("governor", text, next(iter(document["act"]), "none if it comes back"))
+        yield wrong_now("governor", text, how)
     else:
         yield well("governor", text)
     if standing in {"running", "late"} and document["version"] != __version__:

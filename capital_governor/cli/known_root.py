@@ -20,6 +20,7 @@ from capital_governor.settings.variables import ROOT
 from capital_governor.supervisor.root import Root, is_locked
 
 _MOST_ROOTS: Final = 5
+_RUNS: Final = "it is running"
 
 
 def demand_governor(root: Path | None, where: Place) -> None:
@@ -35,10 +36,12 @@ def demand_governor(root: Path | None, where: Place) -> None:
     if had_governor(where):
         return
     how = "--root" if root is not None else ROOT if os.environ.get(ROOT) else "the current folder"
+    if how == ROOT and os.environ[ROOT] == str(SCRIPT.parent):  # what the script sets if nothing else names a root
+        how = f"the folder of {SCRIPT.name}"
     others = list(_roots_seen(where.root))[:_MOST_ROOTS]
     missing = "there is neither its journal nor its status file; nothing was changed"
     lines = [f"no governor has ever run in {where.root} ({how}): {missing}"]
-    lines += [f"a governor is or was in {path} ({why}); for that one type {typed_again(path)}" for path, why in others]
+    lines += [f"{_seen_text(path, why)}; for that one type {typed_again(path)}" for path, why in others]
     if not others:
         lines.append(f"no other root can be seen from here: name it with --root, or in {ROOT}")
     lines.append(f"to start a governor in {where.root} type {typed('run', root)}")
@@ -66,6 +69,10 @@ def _traces(paths: Paths, journal: Path) -> bool:
     return paths.status.exists() or paths.journal(journal).exists() or is_held(paths.lock) is not False
 
 
+def _seen_text(path: Path, why: str) -> str:
+    return f"a governor runs in {path}" if why == _RUNS else f"a governor is or was in {path} ({why})"
+
+
 def _roots_seen(refused: Path) -> Iterator[tuple[Path, str]]:
     """Yield the roots with a governor that can be seen from here, and how each was found."""
     seen = {_real(refused)}
@@ -87,7 +94,7 @@ def _candidates(refused: Path) -> Iterator[tuple[Path, str]]:
     for parent in refused.parents:
         yield parent, "the folder above"
     for running in running_roots():
-        yield running, "it is running"
+        yield running, _RUNS
     yield SCRIPT.parent, f"the folder of {SCRIPT.name}"
 
 

@@ -7,10 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from capital_governor.cli.known_root import demand_governor
+from capital_governor.cli.typed import SCRIPT
 from capital_governor.contracts.exit_codes import CONFIGURATION, TEMPORARY
+from capital_governor.settings.sources import find_place
 from tests.rigs.commands import CommandResult, call, command, environment, run_to_end, tree
 from tests.rigs.ordered_root import Place
 
@@ -77,6 +81,20 @@ def test_roots_that_can_be_seen_are_named(place: Place, wrong: Path, tmp_path: P
     assert lines[1] == f"{start} {other.root} (NEOLIGHT_ROOT); for that one type {hint}'{other.root}'`"
     assert lines[2] == f"{start} {tmp_path} (the current folder); for that one type {hint}{tmp_path}`"
     assert list(wrong.iterdir()) == []
+
+
+def test_a_root_whose_governor_runs_is_named_as_such(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the folder that the script takes if nobody names another is named as that of the script."""
+    place.begin()
+    monkeypatch.setenv("NEOLIGHT_ROOT", str(SCRIPT.parent))
+    seen = patch("capital_governor.cli.known_root.running_roots", return_value=[place.root])
+    with seen, pytest.raises(SystemExit):
+        demand_governor(None, find_place(None))
+    said = capsys.readouterr().err
+    assert f"no governor has ever run in {SCRIPT.parent} (the folder of neo_light_fix.sh): " in said
+    assert f"a governor runs in {place.root}; for that one type `" in said
 
 
 def test_the_hint_is_the_command_that_works(place: Place) -> None:

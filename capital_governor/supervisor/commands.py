@@ -96,7 +96,10 @@ class Commands:
 
     def restart(self, name: str = "") -> None:
         """Stop, then start: all agents, or the one called ``name``. Errors that prevent the start are found before."""
-        agents = self._prepared()
+        try:
+            agents = self._prepared()
+        except SupervisionError as error:
+            raise SupervisionError(error.code, f"{error}; nothing was stopped") from error
         if name and name not in agents.names.split():
             raise SupervisionError(USAGE, f"no agent is called {name}: there are {agents.names}")
         self._demand_settings()

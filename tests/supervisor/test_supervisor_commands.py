@@ -372,6 +372,7 @@ def test_a_command_that_does_not_exist_is_refused(site: Site, line: str) -> None
         refused = site.run("restart" if running else "start")
         assert (refused.code, refused.err.count("\n")) == (78, 1), refused.err
         assert re.search(r"ensure_running a: its command '\S*( ot/)?nosuch_program\S*' does not exist", refused.err)
+        assert refused.err.endswith("; nothing was stopped\n") is running
     assert site.running("sleep 900") == [pid]
     site.run("stop")
 

@@ -15,6 +15,7 @@ from capital_governor.cli.known_root import demand_governor
 from capital_governor.cli.output import fail, show_json, write_stdout
 from capital_governor.contracts.exit_codes import CONFIGURATION, OK, TEMPORARY
 from capital_governor.service.settings_record import SettingsRecord, not_in_force, read_record, record_path
+from capital_governor.settings.faults import SettingsError
 from capital_governor.settings.load import load
 from capital_governor.settings.sources import find_place
 
@@ -41,7 +42,10 @@ def reload(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
     """
     with explained():
         demand_governor(root, find_place(root))
-        settings = load(root)
+        try:
+            settings = load(root)
+        except SettingsError as error:
+            fail(CONFIGURATION, *error.faults, "nothing was changed: a running governor goes on with what it had")
         paths = Paths(settings.root, dry_run)
         path = record_path(paths.folder)
         before = read_record(path)

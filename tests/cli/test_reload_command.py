@@ -98,6 +98,7 @@ def test_wrong_settings_change_nothing(root: Path, dashboard: Dashboard, *, by_h
                 refused = reload(root)
                 assert (refused.code, refused.out) == (78, "")
                 assert "CAPITAL_GOVERNOR_THRESHOLD=nan" in refused.err
+                assert "nothing was changed: a running governor goes on with what it had\n" in refused.err
                 assert "Settings not reloaded" not in daemon.log.read_text()
             before = len(dashboard.asked)
             dashboard.wait_for(before + 2)

@@ -217,7 +217,7 @@ def _show_agents(page: Page, document: Mapping[str, Any]) -> None:
         for text in _limit_lines([known[agent] for agent, _ in rows if agent in known]):
             page.line(text, "dim", indent=4)
     if known:
-        page.line("to go: how far `wants` is from causing a move by itself", "dim", indent=4)
+        page.line("to go: how much more `wants` must change to cause a move by itself", "dim", indent=4)
     if document["agents_problem"]:
         page.line(f"(i) {document['agents_problem']}", "dim", indent=4)
     page.line("")
@@ -260,6 +260,8 @@ def _notes_of(row: Mapping[str, Any]) -> Iterator[str]:
         yield "lapsed, no record for too long; three good records in a row end that"
     elif row["fault"]:
         yield f"faulty record, so it may not gain: {row['fault']}"
+    elif row["absent_cycles"] == 0:
+        yield "no record, so it may not gain"
     elif row["absent_cycles"] is not None:
         yield f"no record in {row['absent_cycles']} of {count_text(row['grace_cycles'], 'cycle')}, so it may not gain"
     if row["withheld"] and not row["lapsed"]:

@@ -203,12 +203,14 @@ def _score_change(trigger: Facts) -> str:
 
 def _cut_cause(reason: Reason, facts: Facts) -> str:
     withheld: Mapping[Agent, tuple[str, str]] = facts.get("withheld", {})
+    lapsed = [agent for agent, (by, _) in withheld.items() if by == WithheldBy.LAPSED.value]
     said = []
-    for agent, (by, detail) in list(withheld.items())[:NAMED]:
-        lapsed = by == WithheldBy.LAPSED.value
-        said.append(f"{agent} has lapsed: no record for too long" if lapsed else f"{agent}: {by} {detail}".rstrip())
-    if len(withheld) > NAMED:
-        said.append(f"{len(withheld) - NAMED} more")
+    if lapsed:
+        said.append(f"{names_text(lapsed)} {'have' if len(lapsed) > 1 else 'has'} lapsed: no record for too long")
+    others = [agent for agent in withheld if agent not in lapsed]
+    said += [f"{agent}: {' '.join(filter(None, withheld[agent]))}" for agent in others[:NAMED]]
+    if len(others) > NAMED:
+        said.append(f"{len(others) - NAMED} more")
     return ", ".join(said) or PLAIN[reason]
 
 

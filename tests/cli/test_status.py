@@ -146,6 +146,8 @@ def test_faults_absences_and_orders_of_an_agent(night: Night) -> None:
     night.pass_by(2, fleet=fewer)
     assert rows(seen(night))["NewsScalper"]["lapsed"] is True
     assert "NewsScalper: lapsed, no record for too long; three good records in a row end that" in shown(night)
+    night.pass_by(1, fleet={"SmartTrader": FLEET["SmartTrader"]})
+    assert "CryptoTrend: no record, so it may not gain" in shown(night)
 
 
 def test_a_move_that_waits(tmp_path: Path) -> None:

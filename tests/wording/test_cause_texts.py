@@ -159,6 +159,12 @@ REGIME = {"exposure": {"value": 0.5, "by": "regime", "origin": "payload", "raw":
             "A: operator's cap by anna: new",
         ),
         (Reason.CUT_LAPSE, {"withheld": {"A": ["lapsed", ""]}}, (1.0, 1.0), "A has lapsed: no record for too long"),
+        (
+            Reason.CUT_LAPSE,
+            {"withheld": {"A": ["lapsed", ""], "B": ["operator's cap", "by anna"], "C": ["lapsed", ""]}},
+            (1.0, 1.0),
+            "A, C have lapsed: no record for too long, B: operator's cap by anna",
+        ),
         (Reason.RESTORE, {}, (1.0, 1.0), "what was withheld is given back"),
     ],
 )

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
-from capital_governor.cli.figures import fleet_text, span
+from capital_governor.cli.figures import fleet_text
 from capital_governor.cli.history_events import decision_text, outcome_text, settings_text, unwell_text
-from capital_governor.cli.looking_back import MOST, MOST_ON_TERMINAL, Diary, beginning, moment
+from capital_governor.cli.looking_back import MOST, MOST_ON_TERMINAL, Diary, beginning
 from capital_governor.cli.output import show_json
 from capital_governor.cli.place import place
 from capital_governor.cli.terminal_page import new_page
@@ -23,6 +23,7 @@ from capital_governor.core.model import iso_text
 from capital_governor.journal.protocol import LIVE
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.turns import Turn
+from capital_governor.wording.moments import duration_text, minute_text
 
 DECISION_STYLES: Final = {"moved": "green", "restored": "green", "cut": "yellow", "held": "yellow", "refused": "red"}
 
@@ -44,7 +45,7 @@ def decisions(root: Path | None, since: str, *, dry_run: bool, as_json: bool) ->
         return OK
     begins = start if times is None else max(start, times[0])
     with new_page() as page:
-        page.line(f"Decisions since {moment(begins)} that differed from the one before; times are UTC", "bold")
+        page.line(f"Decisions since {minute_text(begins)} that differed from the one before; times are UTC", "bold")
         page.labelled("fleet", fleet_text(where.fleet_name, where.root), "dim")
         if any(not turn.facts for turn in turns):
             page.line("Some were recorded by an earlier version: their causes are known in part only", "dim")
@@ -53,10 +54,10 @@ def decisions(root: Path | None, since: str, *, dry_run: bool, as_json: bool) ->
             rows, turns = rows[-MOST_ON_TERMINAL:], turns[-MOST_ON_TERMINAL:]
         diary = Diary(page)
         for turn, later, row in zip_longest(turns, turns[1:], rows):
-            for_ = "" if later is None else f" (for {span(later.at - turn.at)})"
+            for_ = "" if later is None else f" (for {duration_text(later.at - turn.at, exact=True)})"
             diary.line(turn.at, decision_line(turn, row) + for_, DECISION_STYLES.get(row["outcome"], ""))
         if not turns:
-            said = "the journal has none" if before is None else f"all like the one of {moment(before.at)}"
+            said = "the journal has none" if before is None else f"all like the one of {minute_text(before.at)}"
             page.line(f"none: {said}")
     return OK
 

@@ -20,7 +20,8 @@ from capital_governor.core.model import WHOLE, Publication, iso_text
 from capital_governor.journal.protocol import LIVE
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
-from capital_governor.wording.cause_texts import change_text, move_cause, names_text, percent_text
+from capital_governor.wording.amounts import change_text, names_text, percent_text
+from capital_governor.wording.cause_texts import move_cause
 
 _SHARE_DIGITS: Final = 6
 _RISE: Final = "green"

@@ -12,7 +12,7 @@ from typing import Final
 from capital_governor.adapters.lock import is_held
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
-from capital_governor.cli.figures import fleet_text, span
+from capital_governor.cli.figures import fleet_text
 from capital_governor.cli.output import fail, show_json
 from capital_governor.cli.place import place
 from capital_governor.cli.terminal_page import LABEL_COLUMNS, new_page
@@ -31,6 +31,7 @@ from capital_governor.wording.explanation import (
     left_out,
     limits_to_come,
 )
+from capital_governor.wording.moments import duration_text
 from capital_governor.wording.reason_texts import message, waiting_text
 
 FEW_NAMES: Final = 10
@@ -145,7 +146,7 @@ def show_explanation(
     with new_page() as page:
         for number, line in enumerate(lines):
             page.line(line, "" if number else "bold", indent=_text_column(line) if number else 2)
-        page.labelled("decided", f"{utc_text(decided_at)}, {span(now - decided_at)} ago", "dim")
+        page.labelled("decided", f"{utc_text(decided_at)}, {duration_text(now - decided_at, exact=True)} ago", "dim")
         if since:
             page.labelled("since then", since, "yellow")
         if waiting:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
-from capital_governor.cli.figures import percent
 from capital_governor.cli.order_desk import Desk, open_desk, order_ratio, order_seconds, orders_in_force
 from capital_governor.cli.order_effect import cut_lines, rise_lines
 from capital_governor.cli.order_timing import Needs
@@ -18,6 +17,7 @@ from capital_governor.cli.typed import typed
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.contracts.status import order_document
 from capital_governor.core.orders import Order, OrderKind
+from capital_governor.wording.amounts import percent_text
 
 
 def exposure(
@@ -82,7 +82,7 @@ def _show(root: Path | None, *, dry_run: bool, as_json: bool) -> int:
             }
         )
         return OK
-    now = "nothing is published" if found is None else f"published exposure {percent(found.exposure)}"
+    now = "nothing is published" if found is None else f"published exposure {percent_text(found.exposure)}"
     words = [order.text for order in orders] or ["no operator order on exposure"]
     show_lines((f"root: {where.root}", now, *words))
     return OK

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from capital_governor.contracts.instants import read_instant
+from capital_governor.wording.moments import duration_text
 
 
-def percent(share: float | None) -> str:
-    """Return a share, 0..1, in percent; empty for None."""
-    return "" if share is None else f"{share:.2%}"
+def percent(share: float | None, digits: int = 2) -> str:
+    """Return a share, 0..1, in percent for a table; empty for None."""
+    return "" if share is None else f"{share:.{digits}%}"
 
 
 def signed_percent(change: float | None) -> str:
-    """Return the change of a share in percent with its sign; empty for none."""
+    """Return the change of a share in percent with its sign, for a table; empty for none."""
     return f"{change:+.2%}" if change else ""
 
 
@@ -30,13 +31,7 @@ def fleet_text(name: str, root: Path | str) -> str:
 def ago(iso: str, now: float) -> str:
     """Return in words how long ago a time of the status file was."""
     at = read_instant(iso)
-    return "at an unknown time" if at is None else f"{span(now - at.earliest)} ago"
-
-
-def span(seconds: float) -> str:
-    """Return a duration in its two largest units; it is negative if the clock was set back."""
-    whole = abs(int(seconds))
-    units = (("d", whole // 86_400), ("h", whole // 3_600 % 24), ("min", whole // 60 % 60), ("s", whole % 60))
-    first = next((place for place, (_, count) in enumerate(units) if count), len(units) - 1)
-    said = [f"{count} {unit}" for unit, count in units[first : first + 2] if count] or ["0 s"]
-    return ("-" if seconds <= -1 else "") + " ".join(said)
+    if at is None:
+        return "at an unknown time"
+    sign = "-" if now - at.earliest <= -1.0 else ""  # the clock was set back
+    return f"{sign}{duration_text(abs(now - at.earliest), exact=True)} ago"

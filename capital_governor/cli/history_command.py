@@ -23,7 +23,7 @@ from capital_governor.cli.history_events import (
     orders,
     settings_events,
 )
-from capital_governor.cli.looking_back import MOST, MOST_ON_TERMINAL, Diary, beginning, moment
+from capital_governor.cli.looking_back import MOST, MOST_ON_TERMINAL, Diary, beginning
 from capital_governor.cli.output import fail, show_json
 from capital_governor.cli.place import place
 from capital_governor.cli.terminal_page import new_page
@@ -33,7 +33,8 @@ from capital_governor.core.model import WHOLE, Agent, Publication, iso_text
 from capital_governor.journal.protocol import LIVE
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
-from capital_governor.wording.cause_texts import percent_text
+from capital_governor.wording.amounts import percent_text
+from capital_governor.wording.moments import minute_text
 
 FEW_SHARES: Final = 12
 """So many shares are named in the line about what was published before."""
@@ -152,7 +153,8 @@ def _shares(published: Publication | None, agent: Agent | None) -> dict[str, Any
 
 def _show(past: _Past, fleet: str, start: float, now: float, agent: Agent | None) -> None:
     with new_page() as page:
-        page.line(f"{agent or 'Capital'} since {moment(max(start, past.first_at or start))}; times are UTC", "bold")
+        since = minute_text(max(start, past.first_at or start))
+        page.line(f"{agent or 'Capital'} since {since}; times are UTC", "bold")
         page.labelled("fleet", fleet, "dim")
         if past.first_at is None:
             page.line("the journal is empty: no governor has completed a cycle here")
@@ -178,11 +180,9 @@ def _show(past: _Past, fleet: str, start: float, now: float, agent: Agent | None
 
 def _shares_text(published: Publication, agent: Agent | None) -> str:
     if agent is not None:
-        return percent_text(published.shares.get(agent, 0) / WHOLE)
+        return percent_text(published.shares.get(agent, 0))
     ranked = sorted(published.shares.items(), key=lambda item: (-item[1], item[0]))
-    said = [f"{name} {percent_text(share / WHOLE)}" for name, share in ranked[:FEW_SHARES]]
+    said = [f"{name} {percent_text(share)}" for name, share in ranked[:FEW_SHARES]]
     if len(ranked) > FEW_SHARES:
-        said.append(
-            f"{len(ranked) - FEW_SHARES} more {percent_text(sum(share for _, share in ranked[FEW_SHARES:]) / WHOLE)}"
-        )
-    return ", ".join([*said, f"reserve {percent_text(published.reserve / WHOLE)}"])
+        said.append(f"{len(ranked) - FEW_SHARES} more {percent_text(sum(share for _, share in ranked[FEW_SHARES:]))}")
+    return ", ".join([*said, f"reserve {percent_text(published.reserve)}"])

@@ -7,22 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from capital_governor.cli.figures import span
 from capital_governor.core.model import EVERYBODY, WHOLE, Agent, Publication
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import AGENT_HOLDS, CUTS, GATE_REFUSALS, Reason
 from capital_governor.journal.protocol import Entry
 from capital_governor.journal.turns import Turn, facts_of, without_numbers
 from capital_governor.settings.variables import PREFIX, VARIABLES
-from capital_governor.wording.cause_texts import (
-    PLAIN,
-    change_text,
-    hold_cause,
-    move_cause,
-    names_text,
-    percent_text,
-    stay_cause,
-)
+from capital_governor.wording.amounts import change_text, names_text, percent_text
+from capital_governor.wording.cause_texts import PLAIN, hold_cause, move_cause, stay_cause
+from capital_governor.wording.moments import duration_text
 
 NAMED_CHANGES: Final = 6
 """So many shares are named in one line, the largest changes first; ``--json`` has all."""
@@ -106,18 +99,18 @@ def _changes_text(
 ) -> str:
     if not whole:
         ((was, now),) = changes.values()
-        return percent_text(now / WHOLE) if old is None else change_text(was / WHOLE, now / WHOLE)
+        return percent_text(now) if old is None else change_text(was, now)
     named = list(changes.items())[:NAMED_CHANGES]
     if old is None:
-        parts = [f"{agent} {percent_text(now / WHOLE)}" for agent, (_, now) in named]
+        parts = [f"{agent} {percent_text(now)}" for agent, (_, now) in named]
     else:
-        parts = [f"{agent} {change_text(was / WHOLE, now / WHOLE)}" for agent, (was, now) in named]
+        parts = [f"{agent} {change_text(was, now)}" for agent, (was, now) in named]
     if len(changes) > NAMED_CHANGES:
         parts.append(f"{len(changes) - NAMED_CHANGES} more")
     if old is None:
-        parts.append(f"reserve {percent_text(new.reserve / WHOLE)}")
+        parts.append(f"reserve {percent_text(new.reserve)}")
     elif old.reserve != new.reserve:
-        parts.append(f"reserve {change_text(old.reserve / WHOLE, new.reserve / WHOLE)}")
+        parts.append(f"reserve {change_text(old.reserve, new.reserve)}")
     return ", ".join(parts) or "only what is withheld changed"
 
 
@@ -310,4 +303,5 @@ def lasting(event: Event, now: float) -> str:
     """Return how long something lasted, or has lasted; empty for a moment."""
     if not event.lasts:
         return ""
-    return f"for {span(event.until - event.at)}" if event.until is not None else f"for {span(now - event.at)} so far"
+    until, so_far = (now, " so far") if event.until is None else (event.until, "")
+    return f"for {duration_text(until - event.at, exact=True)}{so_far}"

@@ -9,7 +9,6 @@ from typing import Final
 
 from capital_governor.adapters.paths import Paths
 from capital_governor.cli.failures import explained
-from capital_governor.cli.figures import percent
 from capital_governor.cli.order_desk import Desk, open_desk, order_ratio, order_seconds, orders_in_force
 from capital_governor.cli.order_effect import limit_lines, loosening_lines
 from capital_governor.cli.order_timing import Needs
@@ -23,6 +22,7 @@ from capital_governor.contracts.text import RESERVED_NAMES, escape_name, valid_n
 from capital_governor.core.model import EVERYBODY, WHOLE, Agent, State
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.journal.protocol import LIVE
+from capital_governor.wording.amounts import percent_text
 
 UNCHANGED: Final = "it has not changed a published share: nothing changes now"
 
@@ -117,9 +117,9 @@ def _show(agent: Agent, root: Path | None, *, dry_run: bool, as_json: bool) -> i
         return OK
     lines = [order.text for order in orders] or [f"no operator limit is on {agent}"]
     if agent != EVERYBODY:
-        kept = f", {percent(withheld)} more is withheld" if withheld else ""
+        kept = f", {percent_text(withheld)} more is withheld" if withheld else ""
         lines.insert(
-            0, f"{agent}: no share is published" if share is None else f"{agent}: share {percent(share)}{kept}"
+            0, f"{agent}: no share is published" if share is None else f"{agent}: share {percent_text(share)}{kept}"
         )
     show_lines((f"root: {where.root}", *lines))
     return OK

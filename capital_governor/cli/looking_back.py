@@ -37,11 +37,6 @@ def clock(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%H:%M}"
 
 
-def moment(at: float) -> str:
-    """Return a time to the minute, with its zone."""
-    return f"{day(at)} {clock(at)} UTC"
-
-
 class Diary:
     """Prints lines with times: on a terminal below the day, else each with its date.
 

@@ -15,7 +15,7 @@ from capital_governor.core.hold import EXITS
 from capital_governor.core.model import WHOLE, Agent, Rules
 from capital_governor.core.trace import Decision
 from capital_governor.service.standing import Outcome
-from capital_governor.wording.cause_texts import percent_text
+from capital_governor.wording.amounts import percent_text
 from capital_governor.wording.fleet_range_texts import fleet_range_text
 from capital_governor.wording.reason_texts import message, reason_kind, waiting_text
 from capital_governor.wording.withheld_texts import cause_text
@@ -201,6 +201,6 @@ def _show_withheld(page: Page, document: Mapping[str, Any], option: Path | None)
     withheld = sorted((row for row in document["agents"] if row["withheld"]), key=lambda row: -row["withheld"])
     for row in withheld[:MOST_WITHHELD]:
         by = f": {retyped(row['withheld_by'], option)}" if row["withheld_by"] else ""
-        page.line(f"{row['agent']}: {percent(row['withheld'])} of its plan is withheld{by}", "yellow", indent=4)
+        page.line(f"{row['agent']}: {percent_text(row['withheld'])} of its plan is withheld{by}", "yellow", indent=4)
     if len(withheld) > MOST_WITHHELD:
         page.line(f"... and {len(withheld) - MOST_WITHHELD} more agents: --json lists all", "dim")

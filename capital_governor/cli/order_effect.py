@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from capital_governor.cli.figures import percent
 from capital_governor.cli.order_desk import Desk
 from capital_governor.cli.place import published
 from capital_governor.core.decision import resolve
@@ -27,6 +26,7 @@ from capital_governor.core.model import (
 )
 from capital_governor.core.orders import Order, OrderKind, ceiling_of, hold_of, limits_of
 from capital_governor.core.reason import Reason
+from capital_governor.wording.amounts import change_text, percent_text
 
 MOST_AGENTS: Final = 20
 """So many agents are listed, those that change most."""
@@ -59,9 +59,9 @@ def cut_lines(desk: Desk) -> tuple[str, ...]:
         return (NOTHING_CUT,)
     lines = []
     if after.exposure < found.exposure:
-        lines.append(f"exposure {percent(found.exposure)} -> at most {percent(after.exposure)}")
+        lines.append(f"exposure {percent_text(found.exposure)} -> at most {percent_text(after.exposure)}")
     lines += _changes({agent: (share, after.shares[agent]) for agent, share in found.shares.items()})
-    lines.append(f"reserve {_share(found.reserve)} -> {_share(after.reserve)}")
+    lines.append(f"reserve {change_text(found.reserve, after.reserve)}")
     held = desk.running and desk.last is not None and desk.last.hold is not None
     if not (held or desk.stopped or hold_of(orders)):
         lines.append(MOVE_TOO)
@@ -111,9 +111,10 @@ def loosening_lines(desk: Desk, ended: Iterable[Order], instead: Order | None = 
     lines = list(_changes(gains, "at most "))
     if lines:
         total = sum(new - old for old, new in gains.values())
-        lines.append(f"reserve {_share(found.reserve)} -> at least {_share(found.reserve - total)}")
+        lines.append(f"reserve {percent_text(found.reserve)} -> at least {percent_text(found.reserve - total)}")
         if desk.rules is not None and desk.rules.max_step < 1.0:
-            lines.append(f"MAX_STEP: each cycle gives back at most {percent(desk.rules.max_step)} of what is deployed")
+            step = percent_text(desk.rules.max_step)
+            lines.append(f"MAX_STEP: each cycle gives back at most {step} of what is deployed")
     cap = 1.0 if instead is None or instead.cap is None else instead.cap
     floor = 0.0 if instead is None or instead.floor is None else instead.floor
     if any(order.share_out and order.cap is not None and order.cap < cap and _at_cap(order, found) for order in over):
@@ -159,17 +160,18 @@ def rise_lines(desk: Desk, ended: Iterable[Order]) -> tuple[str, ...]:
     ceiling, rules = ceiling_of(desk.journal.orders(desk.now)), desk.rules
     highest = 1.0 if ceiling is None else ceiling.value
     if desk.last is None or rules is None:
-        return (f"exposure may rise from {percent(found.exposure)} with the next move; until then no share rises",)
+        return (f"exposure may rise from {percent_text(found.exposure)} with the next move; until then no share rises",)
     highest = min(highest, 1.0 - rules.min_reserve, *desk.last.multipliers.values())
     if highest <= found.exposure:
-        allowed = f"market, drawdown and settings allow {percent(highest)}"
-        return (f"published exposure is {percent(found.exposure)}, and {allowed}: nothing changes now",)
-    rise = f"exposure {percent(found.exposure)} -> {percent(highest)} with the next move; until then no share rises"
+        allowed = f"market, drawdown and settings allow {percent_text(highest)}"
+        return (f"published exposure is {percent_text(found.exposure)}, and {allowed}: nothing changes now",)
+    rise = f"exposure {change_text(found.exposure, highest)} with the next move; until then no share rises"
     grows = sum(found.weights.values()) * highest - sum(found.plan.values()) / WHOLE
     least = min(rules.threshold, rules.turnover_threshold)
     if grows >= least:
         return (rise,)
-    return (rise, f"that rise alone causes no move: {percent(grows)} is below the threshold, {percent(least)}")
+    below = f"{percent_text(grows)} is below the threshold, {percent_text(least)}"
+    return (rise, f"that rise alone causes no move: {below}")
 
 
 def _floor_lines(found: Publication, order: Order) -> Iterable[str]:
@@ -193,10 +195,7 @@ def _changes(changes: dict[Agent, tuple[Ppm, Ppm]], least: str = "") -> Iterable
     )
     for agent in changed[:MOST_AGENTS]:
         old, new = changes[agent]
-        yield f"{agent} {_share(old)} -> {least}{_share(new)}"
+        change = f"{percent_text(old)} -> {least}{percent_text(new)}" if least else change_text(old, new)
+        yield f"{agent} {change}"
     if len(changed) > MOST_AGENTS:
         yield f"and {len(changed) - MOST_AGENTS} more agents"
-
-
-def _share(share: Ppm) -> str:
-    return percent(share / WHOLE)

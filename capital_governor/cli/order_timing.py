@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
-from capital_governor.cli.figures import span
 from capital_governor.contracts.instants import read_instant
 from capital_governor.contracts.text import clean
 from capital_governor.core.acceptance import ACCEPTABLE
 from capital_governor.core.hold import EXITS
 from capital_governor.core.model import OperatorHold, Rules, signed, utc_text
 from capital_governor.core.reason import Reason
+from capital_governor.wording.moments import duration_text
 
 _HOLD_BY_EXIT: Final = {text: reason for reason, text in EXITS.items()}
 _SHOWN_BY_ITSELF: Final = frozenset({Reason.STOPPED, Reason.FILES_UNWRITABLE, Reason.OPERATOR_HOLD})
@@ -130,11 +130,11 @@ def _next_cycle(seen: Situation, needs: Needs) -> str:
     if not seen.running:
         return "no governor is running: it takes effect when one is, or with `capital-governor once`"
     if seen.last is not None and seen.now > seen.last.late_from:
-        age = span(seen.now - seen.last.at)
+        age = duration_text(seen.now - seen.last.at, exact=True)
         late = f"a governor is there, but its last cycle was {age} ago"
         return f"{late}: it takes effect when that goes on, see `capital-governor status`"
     left = seconds_left(seen)
-    within = "" if left is None else f", within {span(math.ceil(left))}"
+    within = "" if left is None else f", within {duration_text(math.ceil(left), exact=True)}"
     if seen.stopped:
         return f"a governor is running: it reads this in its next cycle{within}"
     always = ", in every hold but STOP" if needs is Needs.CUT else ""

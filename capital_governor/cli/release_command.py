@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from capital_governor.cli.figures import percent
 from capital_governor.cli.limit_command import check_name
 from capital_governor.cli.order_desk import Desk, open_desk
 from capital_governor.cli.order_timing import Needs
@@ -13,10 +12,10 @@ from capital_governor.cli.output import fail
 from capital_governor.cli.typed import typed
 from capital_governor.contracts.exit_codes import OK, USAGE
 from capital_governor.core.acceptance import EXPIRES_SECONDS
-from capital_governor.core.model import WHOLE, Agent, Memory, Rules, Snapshot, State, utc_text
+from capital_governor.core.model import Agent, Memory, Rules, Snapshot, State, utc_text
 from capital_governor.core.orders import OrderKind
 from capital_governor.journal.protocol import LIVE, Entry
-from capital_governor.wording.amounts import count_text
+from capital_governor.wording.amounts import count_text, percent_text
 
 
 def release(agent: Agent, root: Path | None, *, dry_run: bool, as_json: bool) -> int:
@@ -56,7 +55,7 @@ def release_line(agent: Agent, state: State, memory: Memory, rules: Rules | None
         faulty: it has a record, a faulty one.
     """
     line = 0 if state.published is None else state.published.plan.get(agent, 0)
-    part, first = f"its part of the plan, {percent(line / WHOLE)}, is shared out", "unless a good record comes first"
+    part, first = f"its part of the plan, {percent_text(line)}, is shared out", "unless a good record comes first"
     if memory.lapsed:
         return f"{agent}: {part} in the next cycle that decides, {first}"
     if faulty:

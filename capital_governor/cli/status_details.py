@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from capital_governor.cli.figures import span
 from capital_governor.cli.history_events import cycle_text, outcome_text
 from capital_governor.contracts.instants import read_instant
 from capital_governor.core.model import EVERYBODY, WHOLE, Agent, iso_text
@@ -18,7 +17,10 @@ from capital_governor.journal.protocol import LIVE, Entry, JournalError
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.journal.turns import Facts, Turn, facts_of
-from capital_governor.wording.cause_texts import exposure_cause, move_cause, percent_text
+from capital_governor.wording.amounts import percent_text
+from capital_governor.wording.cause_texts import move_cause
+from capital_governor.wording.exposure_texts import exposure_cause
+from capital_governor.wording.moments import duration_text
 from capital_governor.wording.withheld_texts import cause_text
 
 MOST_TURNS: Final = 300
@@ -227,7 +229,7 @@ def _waits(decided: Entry) -> str:
     said = []
     for brake in decided.decision.trace.brakes:
         if brake.active and brake.reason is Reason.COOLDOWN:
-            said.append(f"the end of COOLDOWN, in {span(brake.limit - brake.value)}")
+            said.append(f"the end of COOLDOWN, in {duration_text(brake.limit - brake.value, exact=True)}")
         elif brake.active:
             said.append(f"CONFIRM_CYCLES: asked for in {brake.value:.0f} of {brake.limit:.0f} cycles in a row")
     return ", and for ".join(said)
@@ -238,7 +240,7 @@ def next_move_text(said: Mapping[str, Any]) -> str:
     if said["waits_for"]:
         return f"wanted, and waits for {said['waits_for']}"
     needed = {name: percent_text(said[f"{name}_needed"]) for name in ("change", "turnover", "reserve_rise")}
-    whose = f", {said['change_of']}" if said["change_of"] and percent_text(said["change"]) != "0%" else ""
+    whose = f", {said['change_of']}" if said["change_of"] and percent_text(said["change"]) != percent_text(0) else ""
     now = {name: f"(now {percent_text(said[name])}{whose if name == 'change' else ''})" for name in needed}
     return (
         f"needs a change of {needed['change']} in one share {now['change']}, {needed['turnover']} in all"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from capital_governor.cli.figures import ago, fleet_text, percent, span
+from capital_governor.cli.figures import ago, fleet_text, percent
 from capital_governor.cli.status_details import next_move_text
 from capital_governor.cli.supervised import supervision_of
 from capital_governor.cli.terminal_page import NARROW_COLUMNS, Cell, Page, largest, new_page
@@ -16,8 +15,9 @@ from capital_governor.cli.typed import SCRIPT, retyped, typed
 from capital_governor.contracts.instants import read_instant
 from capital_governor.core.reason import AGENT_HOLDS, HOLDS, Reason
 from capital_governor.supervisor.root import GOVERNOR
-from capital_governor.wording.amounts import count_text
-from capital_governor.wording.cause_texts import PLAIN, act_text, names_text, percent_text
+from capital_governor.wording.amounts import count_text, names_text, percent_text
+from capital_governor.wording.cause_texts import PLAIN, act_text
+from capital_governor.wording.moments import duration_text, moment_text
 
 MOST_NOTES: Final = 10
 """So many agents get a line of their own about what is wrong with them."""
@@ -111,13 +111,9 @@ def reason_of(text: str | None) -> Reason | None:
 
 
 def when(iso: str | None, now: float) -> str:
-    """Return a time of the status file in words, without the date if that is today."""
+    """Return a time of the status file in words, as ``moment_text`` does."""
     at = None if iso is None else read_instant(iso)
-    if at is None:
-        return "an unknown time"
-    found = datetime.fromtimestamp(at.earliest, UTC)
-    today = found.date() == datetime.fromtimestamp(now, UTC).date()
-    return f"{found:%H:%M} UTC" if today else f"{found:%Y-%m-%d %H:%M} UTC"
+    return "an unknown time" if at is None else moment_text(at.earliest, now)
 
 
 def show_status(document: Mapping[str, Any], now: float, root: Path | None) -> None:
@@ -205,8 +201,8 @@ def _show_agents(page: Page, document: Mapping[str, Any]) -> None:
         [_cells(agent, share, known.get(agent), document, narrow=narrow)[name] for name in names]
         for agent, share in rows
     ]
-    digits = _percent_1 if narrow else percent
-    total = {"agent": "reserve", "share": digits(document["reserve"])}
+    shown = partial(percent, digits=1 if narrow else 2)
+    total = {"agent": "reserve", "share": shown(document["reserve"])}
     page.line("")
     page.table(names, cells, [total.get(name, "") for name in names])
     if others:
@@ -227,23 +223,19 @@ def _cells(
     agent: str, share: float, row: Mapping[str, Any] | None, document: Mapping[str, Any], *, narrow: bool
 ) -> dict[str, Cell]:
     said: Mapping[str, Any] = row or {}
-    digits = _percent_1 if narrow else percent
+    shown = partial(percent, digits=1 if narrow else 2)
     unwell = row is not None and bool(said["fault"] or said["lapsed"] or _absent(said))
     score = said.get("score")
     limit = said.get("limit")
     return {
         "agent": Cell(agent, "yellow" if unwell else ""),
-        "share": Cell(digits(share), "bold"),
-        "withheld": Cell(digits((document["withheld"] or {}).get(agent)), "yellow"),
+        "share": Cell(shown(share), "bold"),
+        "withheld": Cell(shown((document["withheld"] or {}).get(agent)), "yellow"),
         "score": Cell("" if score is None else f"{score:.{3 if narrow else 4}f}"),
-        "wants": Cell(digits(said.get("wanted"))),
-        "to go": Cell(digits(said.get("to_move"))),
+        "wants": Cell(shown(said.get("wanted"))),
+        "to go": Cell(shown(said.get("to_move"))),
         "limit": Cell("" if limit is None else f"{limit['kind']} {percent_text(limit['value'])}", "dim"),
     }
-
-
-def _percent_1(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f}%"
 
 
 def _notes(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -290,7 +282,7 @@ def _show_exposure(page: Page, document: Mapping[str, Any], now: float) -> None:
     text = percent_text(published)
     if known:
         at = read_instant(known["since"])
-        for_ = "" if at is None else f" (for {span(now - at.earliest)})"
+        for_ = "" if at is None else f" (for {duration_text(now - at.earliest, exact=True)})"
         exact = "" if known["since_is_exact"] else "before "
         text += f": {known['cause']}, since {exact}{when(known['since'], now)}{for_}"
         if known["last_known_at"] is not None and "last known" not in text:

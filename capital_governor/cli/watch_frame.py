@@ -19,7 +19,7 @@ from capital_governor.cli.terminal_page import LABEL_COLUMNS
 from capital_governor.cli.wrapping import wrapped
 from capital_governor.core.model import WHOLE
 from capital_governor.core.reason import HOLDS
-from capital_governor.wording.cause_texts import percent_text
+from capital_governor.wording.amounts import percent_text
 
 LEAST_COLUMNS: Final = 80
 LEAST_ROWS: Final = 24

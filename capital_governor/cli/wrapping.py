@@ -10,7 +10,7 @@ from typing import Final
 NARROWEST: Final = 22
 """So many columns are assumed at least."""
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
-_JOINED: Final = re.compile(r"(?<=[0-9]) (?=(?:s|min|h|d|UTC|%|->)(?![A-Za-z]))|(?<=[0-9] ->) (?=[0-9])")
+_JOINED: Final = re.compile(r"(?<=[0-9]) (?=(?:s|min|h|days|UTC|%|->)(?![A-Za-z]))|(?<=[0-9] ->) (?=[0-9])")
 """A blank at which no line is broken."""
 
 

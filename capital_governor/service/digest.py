@@ -13,7 +13,7 @@ from capital_governor.journal.protocol import Journal
 from capital_governor.service.standing import Outcome
 from capital_governor.wording.agent_alerts import unwell_agents
 from capital_governor.wording.digest_text import Present, day_of, digest_lines
-from capital_governor.wording.exposure_texts import exposure_cause
+from capital_governor.wording.exposure_texts import cause_in_cycle
 from capital_governor.wording.message_form import Sender
 from capital_governor.wording.withheld_texts import withheld_text
 
@@ -75,7 +75,7 @@ class Digest:
             day_of(self._journal.timeline(self._book, now - DAY_SECONDS), now, longest),
             Present(
                 published=outcome.visible,
-                exposure_by=exposure_cause(decision, inputs),
+                exposure_by=cause_in_cycle(decision, inputs),
                 hold=reason if hold is None else hold.reason,
                 unwell=unwell_agents(decision, payload) if isinstance(payload, Snapshot) else {},
                 orders=outcome.orders,

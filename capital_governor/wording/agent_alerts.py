@@ -7,18 +7,9 @@ from collections.abc import Collection, Iterator, Mapping
 from capital_governor.core.membership import RETURN_CYCLES
 from capital_governor.core.model import Agent, Publication, Rules, Snapshot
 from capital_governor.core.trace import Decision
-from capital_governor.wording.amounts import count_text
-from capital_governor.wording.message_form import (
-    NAMED,
-    Sender,
-    agent_word,
-    duration_text,
-    largest_first,
-    moment_text,
-    percent_text,
-    shares_of,
-    shares_text,
-)
+from capital_governor.wording.amounts import NAMED, count_text, largest_first, percent_text, shares_text
+from capital_governor.wording.message_form import Sender, agent_word, shares_of
+from capital_governor.wording.moments import duration_text, moment_text
 
 
 def unwell_agents(decision: Decision, payload: Snapshot) -> dict[Agent, str]:

@@ -9,14 +9,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from capital_governor.core.model import DRAWDOWN, MIN_RESERVE, OPERATOR, REGIME, RESERVE, WHOLE, Agent, signed
+from capital_governor.core.model import RESERVE, Agent
 from capital_governor.core.reason import AGENT_HOLDS, CUTS, GATE_REFUSALS, MOVES, Reason
 from capital_governor.core.trace import LimitSource, WithheldBy
+from capital_governor.wording.amounts import NAMED, change_text, names_text, percent_text
+from capital_governor.wording.exposure_texts import exposure_cause
 from capital_governor.wording.fetch_texts import fetch_act, fetch_problem
 
 Facts: TypeAlias = Mapping[str, Any]
-NAMED: Final = 5
-"""So many agents are named in a sentence."""
 
 PLAIN: Final[Mapping[Reason, str]] = {
     Reason.FIRST_ALLOCATION: "first allocation",
@@ -88,43 +88,6 @@ def act_text(reason: Reason | None, detail: str = "") -> tuple[bool, str]:
     if reason is Reason.FETCH_FAILED:
         return True, fetch_act(detail)
     return reason in _ACTS, _ACTS.get(reason) or _ENDS_BY_ITSELF.get(reason, "")
-
-
-def percent_text(share: float) -> str:
-    """Return a share, 0..1, in percent with up to two digits: ``50%``, ``29.3%``, ``0.25%``."""
-    digits = 1 if abs(share) >= 0.01 else 2  # noqa: PLR2004 - one percent
-    text = f"{100 * share:.{digits}f}"
-    return f"{text.rstrip('0').rstrip('.') or '0'}%".replace("-0%", "0%")
-
-
-def change_text(old: float, new: float) -> str:
-    """Return the change of a share, 0..1: ``29.3 -> 14.6%``."""
-    return f"{percent_text(old).removesuffix('%')} -> {percent_text(new)}"
-
-
-def exposure_cause(exposure: Facts) -> str:
-    """Return what sets exposure, as ``exposure`` of the facts has it."""
-    by, raw = exposure.get("by"), exposure.get("raw")
-    if by is None:
-        return "nothing reduces it"
-    if by == OPERATOR:
-        who = signed(exposure["author"], exposure["until"], exposure["order_reason"]) if "author" in exposure else ""
-        return f"order `exposure --max {exposure['value']:g}` {who}".rstrip()
-    if by == MIN_RESERVE:
-        return f"MIN_RESERVE keeps {percent_text(1.0 - exposure['value'])}"
-    if by == DRAWDOWN:
-        said = "drawdown" if raw is None else f"drawdown {raw:g} %"
-    elif by == REGIME:
-        name = exposure.get("name")
-        risk = f"risk {exposure['value'] if raw is None else raw:g}"
-        said = f"market {name} ({risk})" if name and exposure.get("origin") != "last known" else f"market {risk}"
-    else:
-        said = str(by)
-    notes = {
-        "last known": ", last known: the dashboard does not send it now",
-        "stale payload": ", though its detector is silent",
-    }
-    return said + notes.get(exposure.get("origin", ""), "")
 
 
 def hold_cause(reason: Reason, facts: Facts) -> str:
@@ -219,14 +182,8 @@ def stay_cause(reason: Reason, facts: Facts) -> str:
     trigger = facts.get("trigger", {})
     if not trigger or reason in {Reason.UNCHANGED, Reason.COOLDOWN, Reason.CONFIRMING}:
         return PLAIN[reason]
-    largest, needs = (percent_text(trigger[name] / WHOLE) for name in ("value", "limit"))
-    if largest == "0%":
-        return f"no share is to change by 0.01% or more, a move needs {needs}"
+    largest, needs = (percent_text(int(trigger[name])) for name in ("value", "limit"))
+    if largest == percent_text(0):
+        return f"no share is to change by 0.01 % or more, a move needs {needs}"
     whose = f" ({trigger['subject']})" if trigger.get("subject") else ""
     return f"the largest wanted change is {largest}{whose}, a move needs {needs}"
-
-
-def names_text(agents: list[Agent]) -> str:
-    """Return names, NAMED at most."""
-    more = f" and {len(agents) - NAMED} more" if len(agents) > NAMED else ""
-    return ", ".join(agents[:NAMED]) + more

@@ -10,20 +10,11 @@ from capital_governor.core.model import EVERYBODY, WHOLE, Agent, Publication
 from capital_governor.core.orders import Order, OrderKind
 from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reason
 from capital_governor.core.trace import Brake
-from capital_governor.wording.amounts import count_text
+from capital_governor.wording.amounts import NAMED, count_text, names_text, percent_text, shares_text
 from capital_governor.wording.cause_texts import act_text
 from capital_governor.wording.hold_alerts import HOLD_NAMES
-from capital_governor.wording.message_form import (
-    NAMED,
-    NO_ACTION,
-    Sender,
-    duration_text,
-    moment_text,
-    names_text,
-    percent_text,
-    shares_of,
-    shares_text,
-)
+from capital_governor.wording.message_form import NO_ACTION, Sender, shares_of
+from capital_governor.wording.moments import duration_text, moment_text
 
 NAMED_SHARES: Final = 10
 """So many shares are in the daily message."""

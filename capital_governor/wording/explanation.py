@@ -215,7 +215,7 @@ def _weight_lines(agent: Agent, limits: AgentLimits, decision: Decision) -> Iter
         return
     yield f"weight     {weight:.6f}, {_place(weight, lowest, limits.hi)}"
     if trace.step < 1.0:
-        yield f"step       MAX_STEP allows {trace.step:.2%} of the way: {trace.weights[agent]:.6f}"
+        yield f"step       MAX_STEP allows {_figure(trace.step)} of the way: {trace.weights[agent]:.6f}"
 
 
 def _group(agent: Agent, rules: Rules, decision: Decision) -> dict[str, object] | None:
@@ -278,7 +278,7 @@ def _trigger_text(trigger: Trigger) -> str:
 def _figure(ratio: float) -> str:
     """Return a ratio in percent with as many digits as it needs, four at most."""
     text = f"{100 * ratio:.4f}".rstrip("0").rstrip(".")
-    return f"{'0' if text == '-0' else text}%"
+    return f"{'0' if text == '-0' else text} %"
 
 
 def _share(share: Ppm | None) -> float | None:
@@ -286,4 +286,4 @@ def _share(share: Ppm | None) -> float | None:
 
 
 def _percent(share: Ppm | None) -> str:
-    return "no line" if share is None else f"{share / WHOLE:.4%}"
+    return "no line" if share is None else f"{100 * share / WHOLE:.4f} %"

@@ -1,21 +1,60 @@
-"""What reduces exposure, for messages: the market, a drawdown, an order or a setting. Pure."""
+"""What reduces exposure, in words: the market, a drawdown, an order or a setting. Pure."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from capital_governor.core.model import DRAWDOWN, MIN_RESERVE, OPERATOR, REGIME, Inputs, Snapshot
 from capital_governor.core.trace import Decision, Multiplier
-from capital_governor.wording.message_form import percent_text, shortened
+from capital_governor.wording.amounts import percent_text
+from capital_governor.wording.message_form import shortened
+from capital_governor.wording.moments import minute_text
 
 NOTHING: Final = "nothing reduces it"
 _LONGEST_REGIME: Final = 40
 _LONGEST_REASON: Final = 200
-_PAYLOAD: Final = "payload"
+_NOTES: Final[Mapping[str, str]] = {
+    "last known": ", last known: the dashboard does not send it now",
+    "stale payload": ", though its detector is silent",
+}
+"""By origin of a multiplier, what to know about it."""
 
 
-def exposure_cause(decision: Decision, inputs: Inputs) -> str:
-    """Return what sets the exposure that a cycle worked out: ``market BEAR (risk 0.5)``.
+def exposure_cause(exposure: Mapping[str, Any]) -> str:
+    """Return what sets exposure: ``market BEAR (risk 0.5)``.
+
+    Args:
+        exposure: plain data, as ``exposure`` of the facts in the journal; see ``facts_of`` in ``journal/turns.py``.
+    """
+    by, value, raw = exposure.get("by"), exposure["value"], exposure.get("raw")
+    if by is None:
+        return NOTHING
+    if by == OPERATOR:
+        return _order_cause(exposure)
+    if by == MIN_RESERVE:
+        return f"the setting MIN_RESERVE keeps {percent_text(1.0 - value)}"
+    origin = exposure.get("origin", "")
+    if by == DRAWDOWN:
+        said = "Guardian drawdown" + ("" if raw is None else f" {raw:.4g} %")
+    elif by == REGIME:
+        risk = f"risk {value if raw is None else raw:.4g}"
+        name = exposure.get("name")
+        said = f"market {name} ({risk})" if name and origin != "last known" else f"market {risk}"
+    else:
+        said = str(by)
+    return said + _NOTES.get(origin, "")
+
+
+def _order_cause(exposure: Mapping[str, Any]) -> str:
+    whose = f"{exposure['author']}'s" if "author" in exposure else "an"
+    until = f" until {minute_text(exposure['until'])}" if exposure.get("until") is not None else ""
+    reason = f" ({exposure['order_reason']})" if exposure.get("order_reason") else ""
+    return f"{whose} order of at most {percent_text(exposure['value'])}{until}{reason}"
+
+
+def cause_in_cycle(decision: Decision, inputs: Inputs) -> str:
+    """Return what sets the exposure that a cycle worked out, short enough for a message.
 
     Of a cycle that worked out none, such as without a payload, the smallest of what was known last.
     """
@@ -24,25 +63,13 @@ def exposure_cause(decision: Decision, inputs: Inputs) -> str:
         Multiplier(name, value, "last known") for name, value in sorted(decision.after.multipliers.items())
     )
     lowest = min(multipliers, key=lambda each: (each.value, each.name != trace.exposure_by), default=None)
-    return NOTHING if lowest is None or lowest.value >= 1.0 else _cause(lowest, inputs)
-
-
-def _cause(lowest: Multiplier, inputs: Inputs) -> str:
-    known = "" if lowest.origin in {_PAYLOAD, "order", "setting"} else ", last known"
-    if lowest.name == OPERATOR and inputs.ceiling is not None:
-        reason = shortened(inputs.ceiling.reason, _LONGEST_REASON)
-        order = f"{inputs.ceiling.author}'s order of at most {percent_text(lowest.value)}"
-        return order + (f" ({reason})" if reason else "")
-    if lowest.name == MIN_RESERVE:
-        return f"the setting MIN_RESERVE keeps {percent_text(1.0 - lowest.value)}"
-    if lowest.name == DRAWDOWN:
-        return "Guardian drawdown" + (f" {lowest.raw:.4g} %" if lowest.raw is not None else "") + known
-    if lowest.name == REGIME:
-        return f"market{_regime_name(inputs)} (risk {lowest.value:.4g}{known})"
-    return lowest.name
-
-
-def _regime_name(inputs: Inputs) -> str:
-    payload = inputs.payload
-    name = payload.regime.name if isinstance(payload, Snapshot) and payload.regime is not None else ""
-    return f" {shortened(name, _LONGEST_REGIME)}" if name else ""
+    if lowest is None or lowest.value >= 1.0:
+        return NOTHING
+    said = {"value": lowest.value, "by": lowest.name, "origin": lowest.origin, "raw": lowest.raw}
+    if isinstance(inputs.payload, Snapshot) and inputs.payload.regime is not None:
+        said["name"] = shortened(inputs.payload.regime.name, _LONGEST_REGIME)
+    if inputs.ceiling is not None:
+        order = inputs.ceiling
+        reason = shortened(order.reason, _LONGEST_REASON)
+        said |= {"author": order.author, "until": order.until, "order_reason": reason}
+    return exposure_cause(said)

@@ -9,19 +9,11 @@ from typing import Final
 from capital_governor.core.model import WHOLE, Agent, Ppm, Publication, Snapshot, State
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision, Hold
-from capital_governor.wording.amounts import count_text
+from capital_governor.wording.amounts import change_text, count_text, percent_text
 from capital_governor.wording.fetch_texts import fetch_act, fetch_problem
 from capital_governor.wording.hold_alerts import now_text
-from capital_governor.wording.message_form import (
-    Sender,
-    after_text,
-    change_text,
-    duration_text,
-    moment_text,
-    percent_text,
-    sentence,
-    standing_text,
-)
+from capital_governor.wording.message_form import Sender, sentence, standing_text
+from capital_governor.wording.moments import after_text, duration_text, moment_text
 
 _REPORT: Final = "It is a fault of this program: report it to its makers, with the log and with what this prints:"
 _ANSWERED: Final = re.compile(r"HTTP [0-9]{3} from ")

@@ -7,8 +7,7 @@ from typing import Final
 
 from capital_governor.core.fleet_range import FleetRange
 from capital_governor.core.model import Rules
-from capital_governor.wording.amounts import count_text
-from capital_governor.wording.cause_texts import percent_text
+from capital_governor.wording.amounts import count_text, percent_text
 from capital_governor.wording.log_lines import fleet_range_line
 
 _ROUNDING: Final = 1e-9
@@ -34,5 +33,5 @@ def fleet_range_text(room: FleetRange, rules: Rules) -> str:
             place = f"{all_} at {percent_text(room.lowest)}"
         remedy = "Lower CAPITAL_GOVERNOR_MIN_ALLOC" if at_floor else "Raise CAPITAL_GOVERNOR_MAX_ALLOC"
     idle = percent_text(room.forced_reserve)
-    stays_idle = "" if idle == "0%" else f" and {idle} stays idle"
+    stays_idle = "" if idle == percent_text(0) else f" and {idle} stays idle"
     return f"With {agents} and {limit} {place}{stays_idle}, whatever {score}. {remedy}"

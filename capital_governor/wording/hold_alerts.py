@@ -11,17 +11,9 @@ from capital_governor.core.model import WHOLE, Agent, Inputs, Publication, Rules
 from capital_governor.core.orders import Order, OrderEnd, OrderKind
 from capital_governor.core.reason import Reason
 from capital_governor.core.trace import Decision
-from capital_governor.wording.message_form import (
-    NO_ACTION,
-    Sender,
-    after_text,
-    moment_text,
-    names_text,
-    percent_text,
-    sentence,
-    shares_of,
-    standing_text,
-)
+from capital_governor.wording.amounts import names_text, percent_text
+from capital_governor.wording.message_form import NO_ACTION, Sender, sentence, shares_of, standing_text
+from capital_governor.wording.moments import after_text, moment_text
 
 HOLD_NAMES: Final[Mapping[Reason, str]] = {
     Reason.STOPPED: "STOP file",

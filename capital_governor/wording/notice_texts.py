@@ -19,24 +19,19 @@ from capital_governor.core.model import (
 )
 from capital_governor.core.reason import CUTS, MOVES, Reason
 from capital_governor.core.trace import Decision, Trigger, WithheldBy
-from capital_governor.wording.exposure_texts import NOTHING, exposure_cause
+from capital_governor.wording.amounts import NAMED, change_text, names_text, percent_text, shares_text
+from capital_governor.wording.exposure_texts import NOTHING, cause_in_cycle
 from capital_governor.wording.hold_alerts import HOLD_NAMES
 from capital_governor.wording.message_form import (
     LONGEST_LINE,
     LONGEST_MESSAGE,
-    NAMED,
     NO_ACTION,
     Sender,
     agent_word,
-    change_text,
-    minute_text,
-    moment_text,
-    names_text,
-    percent_text,
-    shares_text,
     shortened,
     units,
 )
+from capital_governor.wording.moments import minute_text, moment_text
 from capital_governor.wording.withheld_texts import cause_text, withheld_text
 
 FIRST_LINE: Final = "🎯 Capital Reallocation:"
@@ -150,7 +145,7 @@ def _signature(published: Publication, sender: Sender) -> str:
 
 def _causes(decision: Decision, new: Publication, old: Publication | None, inputs: Inputs) -> Iterator[str]:
     """Yield why this is published: what changed exposure, then who came, left or changed otherwise."""
-    cause = exposure_cause(decision, inputs)
+    cause = cause_in_cycle(decision, inputs)
     deployed = WHOLE - new.reserve
     if old is None:
         yield f"First allocation: nothing was published before. Deployed {percent_text(deployed)}."

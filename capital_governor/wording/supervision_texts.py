@@ -8,15 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from capital_governor.supervisor.endings import UNSEEN, cause_of
-from capital_governor.wording.message_form import (
-    BEGINS,
-    OVER,
-    Sender,
-    duration_text,
-    moment_text,
-    percent_text,
-    sentence,
-)
+from capital_governor.wording.amounts import percent_text
+from capital_governor.wording.message_form import BEGINS, OVER, Sender, sentence
+from capital_governor.wording.moments import duration_text, moment_text
 
 GAVE_UP: Final = "🛑"
 _PROGRAM: Final = "capital-governor: "

@@ -8,8 +8,8 @@ from typing import Final
 from capital_governor.core.membership import RETURN_CYCLES
 from capital_governor.core.model import Agent, Publication, Rules
 from capital_governor.core.trace import Trace, WithheldBy, Withholding
-from capital_governor.wording.amounts import count_text
-from capital_governor.wording.message_form import NAMED, agent_word, percent_text
+from capital_governor.wording.amounts import NAMED, count_text, percent_text
+from capital_governor.wording.message_form import agent_word
 
 _ENDS: Final[Mapping[WithheldBy, str]] = {
     WithheldBy.LIMIT: "the next move, whose plan keeps to the limit, or a higher limit",

@@ -327,9 +327,9 @@ def test_explain_shows_the_arithmetic(governed: Path) -> None:
     assert said.out.startswith("SmartTrader: no line before, ")
     for label in ("outcome", "score", "floor", "cap", "weight", "exposure", "plan", "threshold", "brake", "decided"):
         assert re.search(rf"^{label} ", said.out, re.MULTILINE), label
-    weight, exposure, line = re.findall(r"^plan +([0-9.]+) x ([0-9.]+) = ([0-9.]+)%$", said.out, re.MULTILINE)[0]
+    weight, exposure, line = re.findall(r"^plan +([0-9.]+) x ([0-9.]+) = ([0-9.]+) %$", said.out, re.MULTILINE)[0]
     assert float(line) / 100 == pytest.approx(float(weight) * float(exposure), abs=1.1e-6)
-    assert said.out.startswith(f"SmartTrader: no line before, {line}% after\n")
+    assert said.out.startswith(f"SmartTrader: no line before, {line} % after\n")
     for absent in ("since then", "withheld", "\nshare "):
         assert absent not in said.out
 
@@ -418,7 +418,7 @@ def test_check_of_a_frozen_fleet(tmp_path: Path) -> None:
     assert (room["lowest_weight"], room["highest_weight"], room["frozen"]) == (0.4, 0.4, True)
     assert room["forced_reserve"] == pytest.approx(0.2)
     assert re.search(
-        r"^leeway .* both sit at the cap and 20% stays idle, .* Raise CAPITAL_GOVERNOR_MAX_ALLOC above 0\.5$",
+        r"^leeway .* both sit at the cap and 20 % stays idle, .* Raise CAPITAL_GOVERNOR_MAX_ALLOC above 0\.5$",
         said.out,
         re.MULTILINE,
     )
@@ -454,8 +454,8 @@ def test_once_tells_the_exposure_of_the_shares_from_that_of_the_cycle(tmp_path: 
         first = call(tmp_path, "once", url=server.url)
         server.next(*[fresh(risk=0.97)] * 4)
         said, document = (call(tmp_path, "once", *more, url=server.url) for more in ((), ("--json",)))
-    assert "generation 1, exposure 100%, nothing reduces it" in first.out
-    assert "generation 1, exposure 100%, this cycle's 97%, set by regime" in said.out
+    assert "generation 1, exposure 100 %, nothing reduces it" in first.out
+    assert "generation 1, exposure 100 %, this cycle's 97 %, set by regime" in said.out
     assert (document.json["published_exposure"], document.json["exposure"]) == (1.0, 0.97)
 
 

@@ -15,7 +15,7 @@ from tests.rigs.night import EVENING, FLEET, Night, whole_night
 CUT = """\
 Generation 1 and 2; times are UTC
 1          2025-11-03 22:00  first allocation
-2          2025-11-03 22:20  market BEAR (risk 0.5), exposure 100 -> 50%
+2          2025-11-03 22:20  market BEAR (risk 0.5), exposure 100 -> 50 %
 
 agent                1        2   points
 ────────────────────────────────────────
@@ -25,7 +25,7 @@ DropshipAgent   25.37%   12.69%   -12.69
 NewsScalper      6.40%    3.20%    -3.20
 ────────────────────────────────────────
 reserve          0.00%   50.00%   +50.00
-exposure   100 -> 50%, -50.00 points
+exposure   100 -> 50 %, -50.00 points
 
 orders     none between
 """
@@ -68,8 +68,8 @@ def test_orders_between_are_told(night: Path) -> None:
         assert lines[place + 1 : place + 3] == told
     assert told[1] not in call(night, "diff", "2", "4").out
     # Of 14.11 % the cap of 0.1 at exposure 0.5 leaves 5 %.
-    assert "withheld   0 -> 9.1%, +9.11 points" in call(night, "diff", "2", "3").out.splitlines()
-    assert "exposure   100%" in call(night, "diff", "5", "6").out.splitlines()
+    assert "withheld   0 -> 9.1 %, +9.11 points" in call(night, "diff", "2", "3").out.splitlines()
+    assert "exposure   100 %" in call(night, "diff", "5", "6").out.splitlines()
 
 
 def test_the_other_way_round(night: Path) -> None:

@@ -305,7 +305,7 @@ def test_limits_that_freeze_the_fleet(place: Place) -> None:
     code, findings = doctor(place)
     ((health, text, how),) = of(findings, "limits")
     assert (code, health) == (0, "warning")
-    assert text == "With 2 agents and a 40% cap both sit at the cap and 20% stays idle, whatever they score"
+    assert text == "With 2 agents and a 40 % cap both sit at the cap and 20 % stays idle, whatever they score"
     assert how == "Raise CAPITAL_GOVERNOR_MAX_ALLOC above 0.5"
 
 

@@ -220,13 +220,13 @@ WALK: Final[dict[str, tuple[Callable[[Path], Said], int, str, str]]] = {
     "bounds that freeze a small fleet": (
         frozen(2),
         0,
-        r"both sit at the cap and 20% stays idle, whatever they score",
+        r"both sit at the cap and 20 % stays idle, whatever they score",
         r"Raise CAPITAL_GOVERNOR_MAX_ALLOC above 0\.5",
     ),
     "bounds that freeze a large fleet": (
         frozen(25),
         0,
-        r"all sit at 4%, whatever they score",
+        r"all sit at 4 %, whatever they score",
         r"Lower CAPITAL_GOVERNOR_MIN_ALLOC",
     ),
     "bounds that contradict each other": (

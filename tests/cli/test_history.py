@@ -27,38 +27,38 @@ UNREACHED = "no metrics could be fetched: connection refused by http://localhost
 HALF_GONE = "half of the fleet or more stopped reporting at once: CryptoTrend, DropshipAgent"
 NO_CYCLE = "no cycle: no governor ran, or the journal could not be written"
 HALVED = (
-    "CryptoTrend 40 -> 20%, SmartTrader 28.2 -> 14.1%, DropshipAgent 25.4 -> 12.7%, NewsScalper 6.4 -> 3.2%, "
-    "reserve 0 -> 50%"
+    "CryptoTrend 40 -> 20 %, SmartTrader 28.2 -> 14.1 %, DropshipAgent 25.4 -> 12.7 %, NewsScalper 6.4 -> 3.2 %, "
+    "reserve 0 -> 50 %"
 )
 WHOLE_NIGHT = f"""\
 Capital since 2025-11-03 22:00 UTC; times are UTC
 the journal begins here
-2025-11-03 22:00  CryptoTrend 40%, SmartTrader 28.2%, DropshipAgent 25.4%, NewsScalper 6.4%, reserve 0%: \
+2025-11-03 22:00  CryptoTrend 40 %, SmartTrader 28.2 %, DropshipAgent 25.4 %, NewsScalper 6.4 %, reserve 0 %: \
 first allocation
-2025-11-03 22:20  {HALVED}: market BEAR (risk 0.5), exposure 100 -> 50%
+2025-11-03 22:20  {HALVED}: market BEAR (risk 0.5), exposure 100 -> 50 %
 2025-11-03 22:35  held: Guardian paused (payload): Manual check (for 15 min)
 2025-11-03 23:00  held: {UNREACHED} (for 20 min)
 2025-11-03 23:20  NewsScalper: faulty record: winrate_30d is 65, not within 0..1 (for 15 min)
 2025-11-03 23:35  order: limit SmartTrader --max 0.1 by anna: new strategy
-2025-11-03 23:35  SmartTrader 14.1 -> 5%, reserve 50 -> 59.1%: SmartTrader: operator's cap by anna: new strategy
+2025-11-03 23:35  SmartTrader 14.1 -> 5 %, reserve 50 -> 59.1 %: SmartTrader: operator's cap by anna: new strategy
 2025-11-03 23:40  {NO_CYCLE} (for 1 h 5 min)
-2025-11-04 00:45  CryptoTrend 20 -> 40%, DropshipAgent 12.7 -> 25.4%, SmartTrader 5 -> 10%, \
-NewsScalper 3.2 -> 6.4%, reserve 59.1 -> 18.2%: exposure 50 -> 100%, nothing reduces it now
+2025-11-04 00:45  CryptoTrend 20 -> 40 %, DropshipAgent 12.7 -> 25.4 %, SmartTrader 5 -> 10 %, \
+NewsScalper 3.2 -> 6.4 %, reserve 59.1 -> 18.2 %: exposure 50 -> 100 %, nothing reduces it now
 2025-11-04 00:55  order taken back by bob: limit SmartTrader --max 0.1 by anna: new strategy
-2025-11-04 00:55  SmartTrader 10 -> 28.2%, reserve 18.2 -> 0%: what was withheld is given back
+2025-11-04 00:55  SmartTrader 10 -> 28.2 %, reserve 18.2 -> 0 %: what was withheld is given back
 2025-11-04 01:05  NewsScalper: no record (for 15 min)
-2025-11-04 01:20  NewsScalper 6.4 -> 0%, reserve 0 -> 6.4%: NewsScalper has lapsed: no record for too long
+2025-11-04 01:20  NewsScalper 6.4 -> 0 %, reserve 0 -> 6.4 %: NewsScalper has lapsed: no record for too long
 2025-11-04 01:20  NewsScalper: lapsed, no record for too long (so far)
 2025-11-04 01:35  held: {HALF_GONE} (for 10 min)
 2025-11-04 01:35  CryptoTrend, DropshipAgent: no record (for 10 min)
 2025-11-04 01:45  {NO_CYCLE} (so far)
-now: CryptoTrend 40%, SmartTrader 28.2%, DropshipAgent 25.4%, NewsScalper 0%, reserve 6.4%
+now: CryptoTrend 40 %, SmartTrader 28.2 %, DropshipAgent 25.4 %, NewsScalper 0 %, reserve 6.4 %
 """
 ITS_DECISIONS = f"""\
 Decisions since 2025-11-03 22:00 UTC that differed from the one before; times are UTC
 2025-11-03 22:00  moved: first allocation (for 5 min)
 2025-11-03 22:05  no change: what is wanted is what is published (for 15 min)
-2025-11-03 22:20  moved: market BEAR (risk 0.5), exposure 100 -> 50% (for 5 min)
+2025-11-03 22:20  moved: market BEAR (risk 0.5), exposure 100 -> 50 % (for 5 min)
 2025-11-03 22:25  no change: what is wanted is what is published (for 10 min)
 2025-11-03 22:35  held: Guardian paused (payload): Manual check (for 15 min)
 2025-11-03 22:50  no change: what is wanted is what is published (for 10 min)
@@ -66,7 +66,7 @@ Decisions since 2025-11-03 22:00 UTC that differed from the one before; times ar
 2025-11-03 23:20  no change: what is wanted is what is published; faulty: NewsScalper (for 15 min)
 2025-11-03 23:35  cut: SmartTrader: operator's cap by anna: new strategy (for 5 min)
 2025-11-03 23:40  no change: what is wanted is what is published (for 1 h 5 min)
-2025-11-04 00:45  moved: exposure 50 -> 100%, nothing reduces it now (for 5 min)
+2025-11-04 00:45  moved: exposure 50 -> 100 %, nothing reduces it now (for 5 min)
 2025-11-04 00:50  no change: what is wanted is what is published (for 5 min)
 2025-11-04 00:55  restored: what was withheld is given back (for 5 min)
 2025-11-04 01:00  no change: what is wanted is what is published (for 5 min)
@@ -128,19 +128,19 @@ def test_the_history_of_one_agent(night: Path) -> None:
     assert below_the_fleet(said, night).splitlines() == [
         "SmartTrader since 2025-11-03 22:00 UTC; times are UTC",
         "the journal begins here",
-        "2025-11-03 22:00  28.2%: first allocation",
-        "2025-11-03 22:20  28.2 -> 14.1%: market BEAR (risk 0.5), exposure 100 -> 50%",
+        "2025-11-03 22:00  28.2 %: first allocation",
+        "2025-11-03 22:20  28.2 -> 14.1 %: market BEAR (risk 0.5), exposure 100 -> 50 %",
         "2025-11-03 22:35  held: Guardian paused (payload): Manual check (for 15 min)",
         f"2025-11-03 23:00  held: {UNREACHED} (for 20 min)",
         "2025-11-03 23:35  order: limit SmartTrader --max 0.1 by anna: new strategy",
-        "2025-11-03 23:35  14.1 -> 5%: SmartTrader: operator's cap by anna: new strategy",
+        "2025-11-03 23:35  14.1 -> 5 %: SmartTrader: operator's cap by anna: new strategy",
         f"2025-11-03 23:40  {NO_CYCLE} (for 1 h 5 min)",
-        "2025-11-04 00:45  5 -> 10%: exposure 50 -> 100%, nothing reduces it now",
+        "2025-11-04 00:45  5 -> 10 %: exposure 50 -> 100 %, nothing reduces it now",
         "2025-11-04 00:55  order taken back by bob: limit SmartTrader --max 0.1 by anna: new strategy",
-        "2025-11-04 00:55  10 -> 28.2%: what was withheld is given back",
+        "2025-11-04 00:55  10 -> 28.2 %: what was withheld is given back",
         f"2025-11-04 01:35  held: {HALF_GONE} (for 10 min)",
         f"2025-11-04 01:45  {NO_CYCLE} (so far)",
-        "now: 28.2%",
+        "now: 28.2 %",
     ]
     assert "faulty record" in call(night, "history", "NewsScalper", *ALL).out
 
@@ -149,11 +149,11 @@ def test_moves_alone(night: Path) -> None:
     """`--moves` leaves out all that changed no share."""
     said = call(night, "history", "NewsScalper", "--moves", *ALL).out
     assert below_the_fleet(said, night).splitlines()[2:] == [
-        "2025-11-03 22:00  6.4%: first allocation",
-        "2025-11-03 22:20  6.4 -> 3.2%: market BEAR (risk 0.5), exposure 100 -> 50%",
-        "2025-11-04 00:45  3.2 -> 6.4%: exposure 50 -> 100%, nothing reduces it now",
-        "2025-11-04 01:20  6.4 -> 0%: NewsScalper has lapsed: no record for too long",
-        "now: 0%",
+        "2025-11-03 22:00  6.4 %: first allocation",
+        "2025-11-03 22:20  6.4 -> 3.2 %: market BEAR (risk 0.5), exposure 100 -> 50 %",
+        "2025-11-04 00:45  3.2 -> 6.4 %: exposure 50 -> 100 %, nothing reduces it now",
+        "2025-11-04 01:20  6.4 -> 0 %: NewsScalper has lapsed: no record for too long",
+        "now: 0 %",
     ]
 
 
@@ -188,11 +188,11 @@ def test_a_window_begins_with_what_was_published_before(tmp_path: Path) -> None:
     night.end()
     said = below_the_fleet(without_age(call(tmp_path, "history", "--since", "1h").out), tmp_path).splitlines()
     assert said[1] == (
-        "until then: CryptoTrend 40%, SmartTrader 28.2%, DropshipAgent 25.4%, NewsScalper 6.4%, reserve 0%"
+        "until then: CryptoTrend 40 %, SmartTrader 28.2 %, DropshipAgent 25.4 %, NewsScalper 6.4 %, reserve 0 %"
     )
     assert [line[18:] for line in said[2:-1]] == [
         f"held: {UNREACHED} (for 1 h 10 min)",
-        f"{HALVED}: market BEAR (risk 0.5), exposure 100 -> 50%",
+        f"{HALVED}: market BEAR (risk 0.5), exposure 100 -> 50 %",
     ]
     assert call(tmp_path, "history", "--since", "5m").out.splitlines()[3] == "nothing has changed since then"
     assert call(tmp_path, "decisions", "--since", "5m").out.splitlines()[2].startswith("none: all like the one of ")
@@ -206,7 +206,7 @@ def test_a_publication_that_agents_never_saw_is_no_change_of_shares(tmp_path: Pa
     (tmp_path / "runtime" / "capital_governor_allocations.json").mkdir()
     night.pass_by(2, risk=0.5, regime="BEAR")
     night.end()
-    assert "14.1%" not in call(tmp_path, "history", *ALL).out
+    assert "14.1 %" not in call(tmp_path, "history", *ALL).out
     assert "held: the allocation files cannot be written: " in call(tmp_path, "history", *ALL).out
 
 

@@ -54,9 +54,9 @@ def test_no_line_is_too_long_and_no_figure_is_cut(root: Path, words: str, column
 
 def test_what_stays_together() -> None:
     """Numbers with units, changes, options, and names with hyphens; all else may be broken at a blank."""
-    text = "exposure 28.2 -> 14.1% for 2 h 5 min: limit my-agent --share-out"
+    text = "exposure 28.2 -> 14.1 % for 2 h 5 min: limit my-agent --share-out"
     assert wrapped(text, 24, 2).splitlines() == [
-        "exposure 28.2 -> 14.1%",
+        "exposure 28.2 -> 14.1 %",
         "  for 2 h 5 min: limit",
         "  my-agent --share-out",
     ]

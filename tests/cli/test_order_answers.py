@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from capital_governor.wording.amounts import percent_text
 from tests.rigs.daemon import Daemon
 from tests.rigs.dashboard import FLEET, fixed, fresh
 from tests.rigs.ordered_root import ME, SLOW, Place
@@ -34,7 +35,7 @@ def once(place: Place, **own: str) -> Any:
 
 def foretold(lines: list[str], arrow: str = "") -> dict[str, str]:
     """By agent, and for the reserve, the share that an answer announces."""
-    found = re.findall(rf"^(\w+) [0-9.]+% -> {arrow}([0-9.]+%)$", "\n".join(lines), re.MULTILINE)
+    found = re.findall(rf"^(\w+) [0-9.]+{' %' if arrow else ''} -> {arrow}([0-9.]+ %)$", "\n".join(lines), re.MULTILINE)
     return {name: share for name, share in found if name != "exposure"}
 
 
@@ -42,7 +43,7 @@ def shown(place: Place, *names: str) -> dict[str, str]:
     """The published shares as an answer writes them, of all agents that are named."""
     document = json.loads((place.root / "runtime" / "capital_governor_allocations.json").read_bytes())
     every = document["allocations"] | {"reserve": document["reserve"]}
-    return {name: f"{every[name]:.2%}" for name in names}
+    return {name: percent_text(every[name]) for name in names}
 
 
 def pause(place: Place) -> Callable[[], None]:
@@ -61,13 +62,13 @@ def test_in_a_pause_a_cut_comes_as_announced_and_nothing_rises(place: Place, gov
     place.wait_for("paused")
     before = place.shares()
     lines = answer(place, "exposure", "--max", "0.5")
-    assert lines[1] == "exposure 100.00% -> at most 50.00%"
+    assert lines[1] == "exposure 100 % -> at most 50 %"
     assert re.fullmatch(f"{RUNNING}, in every hold but STOP", lines[-1])
     assert MOVE_TOO not in lines
     governor.says("Shares cut (exposure is above its ceiling)")
     assert foretold(lines) == shown(place, *before, "reserve")
     lines = answer(place, "exposure", "--lift")
-    assert lines[1] == "exposure 50.00% -> 100.00% with the next move; until then no share rises"
+    assert lines[1] == "exposure 50 -> 100 % with the next move; until then no share rises"
     assert re.fullmatch(RUNNING, lines[2])
     assert lines[3].startswith(PAUSED)
     cut = place.shares()
@@ -85,7 +86,7 @@ def test_under_stop_an_order_waits_until_it_is_removed(place: Place, governor: D
     place.wait_for("stopped")
     before = place.files()
     lines = answer(place, "exposure", "--max", "0")
-    assert foretold(lines)["reserve"] == "100.00%"
+    assert foretold(lines)["reserve"] == "100 %"
     assert re.fullmatch(RUNNING.replace("takes effect", "reads this"), lines[-2])
     assert lines[-1] == "the STOP file is there: nothing changes before the first cycle after it is removed"
     place.cycles(3)
@@ -103,8 +104,8 @@ def test_an_operators_hold_delays_what_is_given_back(place: Place, governor: Dae
     answer(place, "limit", "RangeTrader", "--max", "0.1")
     wait_until(lambda: place.shares()["RangeTrader"] == 0.1, SLOW)
     lines = answer(place, "unlimit", "RangeTrader")
-    assert foretold(lines, "at most ") == {"RangeTrader": f"{before['RangeTrader']:.2%}"}
-    assert "reserve 29.36% -> at least 0.00%" in lines
+    assert foretold(lines, "at most ") == {"RangeTrader": percent_text(before["RangeTrader"])}
+    assert "reserve 29.4 % -> at least 0 %" in lines
     assert lines[-1] == f"the hold by {ME}: broker migration is on: until it ends only cuts are made"
     place.cycles(3)
     assert place.shares()["RangeTrader"] == 0.1
@@ -178,8 +179,8 @@ def test_a_rise_below_the_threshold_moves_nothing_by_itself(place: Place) -> Non
     once(place)
     lines = answer(place, "exposure", "--lift")
     assert lines[1:3] == [
-        "exposure 95.00% -> 100.00% with the next move; until then no share rises",
-        "that rise alone causes no move: 5.00% is below the threshold, 10.00%",
+        "exposure 95 -> 100 % with the next move; until then no share rises",
+        "that rise alone causes no move: 5 % is below the threshold, 10 %",
     ]
     assert once(place)["published_exposure"] == 0.95
 
@@ -191,9 +192,7 @@ def test_the_end_of_an_order_that_the_market_undercuts(place: Place) -> None:
     answer(place, "exposure", "--max", "0.5")
     assert once(place)["published_exposure"] == 0.4
     lines = answer(place, "exposure", "--lift")
-    assert (
-        lines[1] == "published exposure is 40.00%, and market, drawdown and settings allow 40.00%: nothing changes now"
-    )
+    assert lines[1] == "published exposure is 40 %, and market, drawdown and settings allow 40 %: nothing changes now"
     assert once(place)["moved"] is False
 
 
@@ -205,7 +204,7 @@ def test_a_higher_ceiling_says_how_far_exposure_may_rise(place: Place) -> None:
     lines = answer(place, "exposure", "--max", "0.8")
     assert lines[2:4] == [
         "no published share is above it: nothing is cut",
-        "exposure 50.00% -> 80.00% with the next move; until then no share rises",
+        "exposure 50 -> 80 % with the next move; until then no share rises",
     ]
     assert once(place)["published_exposure"] == 0.8
 
@@ -219,10 +218,10 @@ def test_a_looser_cap_gives_back_up_to_itself(place: Place) -> None:
     answer(place, "limit", "RangeTrader", "--max", "0.1")
     once(place)
     lines = answer(place, "limit", "RangeTrader", "--max", "0.2")
-    assert foretold(lines, "at most ") == {"RangeTrader": "20.00%"}
+    assert foretold(lines, "at most ") == {"RangeTrader": "20 %"}
     assert "nothing rises before a cycle that decides, nor before COOLDOWN is over" in lines
     once(place)
-    assert shown(place, "RangeTrader") == {"RangeTrader": "20.00%"}
+    assert shown(place, "RangeTrader") == {"RangeTrader": "20 %"}
 
 
 def test_a_cap_that_is_shared_out_goes_to_the_others_with_the_move(place: Place) -> None:
@@ -231,12 +230,12 @@ def test_a_cap_that_is_shared_out_goes_to_the_others_with_the_move(place: Place)
     once(place, **own)
     once(place, **own)
     lines = answer(place, "limit", "RangeTrader", "--max", "0.1", "--share-out", **own)
-    assert foretold(lines) == {"RangeTrader": "10.00%", "reserve": "29.36%"}
+    assert foretold(lines) == {"RangeTrader": "10 %", "reserve": "29.4 %"}
     assert "what it takes goes to the others with the next move, and to the reserve until then" in lines
     once(place, **own)
-    assert shown(place, "RangeTrader", "reserve") == {"RangeTrader": "10.00%", "reserve": "29.36%"}
+    assert shown(place, "RangeTrader", "reserve") == {"RangeTrader": "10 %", "reserve": "29.4 %"}
     once(place, **own)
-    assert shown(place, "RangeTrader", "reserve") == {"RangeTrader": "10.00%", "reserve": "0.00%"}
+    assert shown(place, "RangeTrader", "reserve") == {"RangeTrader": "10 %", "reserve": "0 %"}
     lines = answer(place, "unlimit", "RangeTrader", **own)
     assert lines[1] == "a share that the former cap kept low may rise with the next move"
     assert lines[-1].startswith("CONFIRM_CYCLES: ")
@@ -254,7 +253,7 @@ def test_a_withheld_cap_that_is_shared_out_later(place: Place) -> None:
     ]
     assert foretold(lines, "at most ") == {}
     once(place)
-    assert shown(place, "RangeTrader", "reserve") == {"RangeTrader": "10.00%", "reserve": "0.00%"}
+    assert shown(place, "RangeTrader", "reserve") == {"RangeTrader": "10 %", "reserve": "0 %"}
 
 
 def test_a_cap_for_everybody(place: Place) -> None:
@@ -279,17 +278,17 @@ def test_a_floor_raises_with_the_next_move(place: Place) -> None:
     lines = answer(place, "limit", "ScoutBot", "--min", "0.3")
     assert lines[1:3] == [
         "with the next move, as far as floors and caps of all agents allow:",
-        "ScoutBot 10.96% -> at least 30.00%",
+        "ScoutBot 11 % -> at least 30 %",
     ]
     once(place)
-    assert shown(place, "ScoutBot") == {"ScoutBot": "30.00%"}
+    assert shown(place, "ScoutBot") == {"ScoutBot": "30 %"}
     lines = answer(place, "limit", "ScoutBot", "--min", "0.2")
     assert lines[2:4] == [
         "no planned share is below that floor: nothing rises now",
         "a share that the former floor kept up may fall with the next move",
     ]
     once(place)
-    assert shown(place, "ScoutBot") == {"ScoutBot": "20.00%"}
+    assert shown(place, "ScoutBot") == {"ScoutBot": "20 %"}
     assert (
         answer(place, "unlimit", "ScoutBot")[1] == "a share that the former floor kept up may fall with the next move"
     )
@@ -344,7 +343,7 @@ def test_a_release_counts_the_cycles_that_are_left(place: Place, absent: int) ->
     line = answer(place, "release", "RangeTrader")[1]
     (left,) = re.findall(r"in (\d) cycles? that decides?, unless a good record comes first$", line)
     assert int(left) == 4 - absent == cycles_until_gone(place, "RangeTrader")
-    assert shown(place, "reserve") == {"reserve": "0.00%"}
+    assert shown(place, "reserve") == {"reserve": "0 %"}
 
 
 def test_a_release_of_a_lapsed_agent(place: Place) -> None:
@@ -354,13 +353,13 @@ def test_a_release_of_a_lapsed_agent(place: Place) -> None:
     share = shown(place, "RangeTrader")["RangeTrader"]
     place.dashboard.next(*[without("RangeTrader")] * 9)
     once(place, **own)
-    assert shown(place, "RangeTrader", "reserve") == {"RangeTrader": "0.00%", "reserve": share}
+    assert shown(place, "RangeTrader", "reserve") == {"RangeTrader": "0 %", "reserve": share}
     said = "in the next cycle that decides, unless a good record comes first"
     line = answer(place, "release", "RangeTrader", **own)[1]
     assert line == f"RangeTrader: its part of the plan, {share}, is shared out {said}"
     once(place, **own)
     assert "RangeTrader" not in place.shares()
-    assert shown(place, "reserve") == {"reserve": "0.00%"}
+    assert shown(place, "reserve") == {"reserve": "0 %"}
 
 
 def test_a_release_of_a_faulty_agent(place: Place) -> None:
@@ -384,8 +383,8 @@ def test_an_accept_names_whose_part_is_shared_out_and_when(place: Place) -> None
     lines = answer(place, "accept")
     grace = "is shared out when MEMBERSHIP_GRACE is over, in 4 cycles that decide, unless a good record comes first"
     assert lines[1:3] == [
-        f"RangeTrader: its part of the plan, 39.36%, {grace}",
-        f"ScoutBot: its part of the plan, 10.96%, {grace}",
+        f"RangeTrader: its part of the plan, 39.4 %, {grace}",
+        f"ScoutBot: its part of the plan, 11 %, {grace}",
     ]
     assert cycles_until_gone(place, "RangeTrader") == 4
     assert "ScoutBot" not in place.shares()
@@ -398,7 +397,7 @@ def test_an_accept_that_leaves_nobody(place: Place) -> None:
     once(place)
     assert "no member is left that others' parts could go to: they go to the reserve" in answer(place, "accept")
     cycles_until_gone(place, "RangeTrader")
-    assert shown(place, "reserve") == {"reserve": "100.00%"}
+    assert shown(place, "reserve") == {"reserve": "100 %"}
 
 
 @pytest.mark.parametrize(

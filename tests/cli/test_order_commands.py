@@ -16,6 +16,7 @@ import pytest
 
 from capital_governor.core.orders import OrderEnd, OrderKind
 from capital_governor.journal.sqlite.sqlite_driver import open_sqlite
+from capital_governor.wording.amounts import change_text, percent_text
 from tests.rigs.commands import call, tree
 from tests.rigs.daemon import Daemon
 from tests.rigs.dashboard import FLEET, fixed, fresh
@@ -77,7 +78,7 @@ def test_a_limit_beside_a_running_governor(place: Place, governor: Daemon) -> No
     assert (said.code, said.err) == (0, "")
     wait_until(lambda: place.shares()["RangeTrader"] == 0.15, SLOW)
     governor.says(f"Operator's order: limit RangeTrader --max 0.15 by {ME}: new strategy")
-    withheld = f"withheld   {high - 0.15:.4%}: operator's cap by {ME}: new strategy"
+    withheld = f"withheld   {100 * (high - 0.15):.4f} %: operator's cap by {ME}: new strategy"
     assert withheld in place.call("explain", "RangeTrader").out
     assert f"operator   limit RangeTrader --max 0.15 by {ME}: new strategy" in place.call("status").out
     again = place.call("limit", "RangeTrader", "--max", "0.1", "--for", "7d")
@@ -169,9 +170,9 @@ def test_a_limit_given_during_a_hold_shows_in_explain_before_it_is_obeyed(place:
     assert order == next(each for each in place.status()["orders"] if each["order"] == "limit")
     in_hold, document = (place.call("explain", "RangeTrader", *more).out for more in ((), ("--json",)))
     assert "outcome    Reallocation triggered (first allocation)\n" in in_hold
-    cut = f"cut        {before:.4%} to 15.0000% in a hold: Shares cut (a published share is above its limit)"
+    cut = f"cut        {100 * before:.4f} % to 15.0000 % in a hold: Shares cut (a published share is above its limit)"
     assert cut in in_hold.splitlines()
-    assert f"withheld   {before - 0.15:.4%}: operator's cap by {ME} until " in in_hold
+    assert f"withheld   {100 * (before - 0.15):.4f} %: operator's cap by {ME} until " in in_hold
     assert "operator " not in in_hold, "it is obeyed"
     since = json.loads(document)["cut_since"]
     assert (since["share_after"], since["reason"], since["at"]) == (
@@ -352,19 +353,19 @@ def test_exposure_says_what_it_does_and_is_obeyed(place: Place) -> None:
     """The answer has exposure and each share before and after; a cycle without a payload then publishes just these."""
     assert place.call("once").code == 0
     before = place.shares()
-    assert place.call("exposure").answer == ["published exposure 100.00%", "no operator order on exposure"]
+    assert place.call("exposure").answer == ["published exposure 100 %", "no operator order on exposure"]
     said = place.call("exposure", "--max", "0.5", "--reason", "election")
     assert (said.code, said.err) == (0, "")
     lines = said.answer
-    assert lines[:2] == [f"exposure --max 0.5 by {ME}: election", "exposure 100.00% -> at most 50.00%"]
+    assert lines[:2] == [f"exposure --max 0.5 by {ME}: election", "exposure 100 % -> at most 50 %"]
     assert lines[-1] == f"no governor is running: it takes effect when one is, or with {place.typed('once')}"
-    assert "reserve 0.00% -> 50.00%" in lines
+    assert "reserve 0 -> 50 %" in lines
     place.dashboard.next(fixed(b"", status="401 Unauthorized"))
     place.call("once")
     after = place.shares()
     for agent, share in before.items():
         assert after[agent] == pytest.approx(share / 2, abs=1.1e-6)
-        assert f"{agent} {share:.2%} -> {after[agent]:.2%}" in lines
+        assert f"{agent} {change_text(share, after[agent])}" in lines
     by_whom = f"             operator: exposure --max 0.5 by {ME}: election"
     assert by_whom in place.call("explain", "RangeTrader").out.splitlines()
     cut = place.call("explain", "RangeTrader", "--json").json["cut_since"]
@@ -375,7 +376,7 @@ def test_exposure_says_what_it_does_and_is_obeyed(place: Place) -> None:
     place.dashboard.next(fresh())
     assert lifted.answer[:2] == [
         f"taken back: exposure --max 0.5 by {ME}: election",
-        "exposure 50.00% -> 100.00% with the next move; until then no share rises",
+        "exposure 50 -> 100 % with the next move; until then no share rises",
     ]
     assert place.call("once").code == 0
     assert place.shares() == before
@@ -385,10 +386,10 @@ def test_a_limit_without_options_shows_the_agent(place: Place) -> None:
     """Its share, its own limits and those of everybody; the answer of a limit says where its capital goes."""
     assert place.call("once").code == 0
     share = place.shares()["RangeTrader"]
-    first = f"RangeTrader: share {share:.2%}"
+    first = f"RangeTrader: share {percent_text(share)}"
     assert place.call("limit", "RangeTrader").answer == [first, "no operator limit is on RangeTrader"]
     said = place.call("limit", "RangeTrader", "--max", "0.1")
-    assert f"RangeTrader {share:.2%} -> 10.00%" in said.answer
+    assert f"RangeTrader {change_text(share, 0.1)}" in said.answer
     assert "what it takes stays in the reserve until the limit ends" in said.answer
     assert place.call("limit", "*", "--max", "0.2").err == ""
     assert place.call("limit", "SmartTrader").answer[1:] == [f"limit * --max 0.2 by {ME}"]
@@ -408,7 +409,7 @@ def test_release_needs_a_member_without_a_good_record(place: Place) -> None:
     share = place.shares()["RangeTrader"]
     released = place.call("release", "RangeTrader")
     assert released.code == 0, released.err
-    effect = f"RangeTrader: its part of the plan, {share:.2%}, is shared out when MEMBERSHIP_GRACE is over, "
+    effect = f"RangeTrader: its part of the plan, {percent_text(share)}, is shared out when MEMBERSHIP_GRACE is over, "
     effect += "in 3 cycles that decide, unless a good record comes first"
     assert effect in released.answer
     assert f"release RangeTrader by {ME}" in place.call("limits").out
@@ -452,7 +453,7 @@ def test_what_is_withheld_is_shown(place: Place) -> None:
     place.call("limit", "RangeTrader", "--max", "0.1", "--reason", "new strategy")
     plain = place.call("once").out
     by = f"operator's cap by {ME}: new strategy"
-    assert f"RangeTrader: {share - 0.1:.2%} of its plan is withheld: {by}\n" in plain
+    assert f"RangeTrader: {percent_text(share - 0.1)} of its plan is withheld: {by}\n" in plain
     document = place.call("once", "--json").json
     rows = {row["agent"]: (row["withheld"], row["withheld_by"]) for row in document["agents"]}
     assert rows.pop("RangeTrader") == (pytest.approx(share - 0.1, abs=1e-9), by)
@@ -461,12 +462,12 @@ def test_what_is_withheld_is_shown(place: Place) -> None:
     (row,) = [line.split() for line in status.splitlines() if line.startswith("RangeTrader ")]
     assert row[:3] == ["RangeTrader", "10.00%", f"{share - 0.1:.2%}"]
     explained = place.call("explain", "RangeTrader").out.splitlines()
-    amount = f"{share - 0.1:.4%}"
+    amount = f"{100 * (share - 0.1):.4f} %"
     assert [line for line in explained if re.match("(plan|withheld|share) |  +ends with", line)] == [
-        f"plan       {share:.6f} x 1 = {share:.4%}",
+        f"plan       {share:.6f} x 1 = {100 * share:.4f} %",
         f"withheld   {amount}: {by}",
         f"             ends with: the end of the order, or {place.typed('unlimit RangeTrader')}",
-        f"share      {share:.4%} - {amount} = 10.0000%; the reserve has the difference",
+        f"share      {100 * share:.4f} % - {amount} = 10.0000 %; the reserve has the difference",
     ]
     found = place.call("explain", "RangeTrader", "--json").json
     assert (found["plan"], found["plan_published"], found["share_after"]) == (share, share, 0.1)
@@ -495,11 +496,11 @@ def test_a_lapsed_agent_is_explained(place: Place) -> None:
     assert (
         "record     lapsed after more than 0 cycles without one: 1 of 3 good records in a row to end that" in explained
     )
-    assert f"withheld   {share:.4%}: lapsed" in explained
+    assert f"withheld   {100 * share:.4f} %: lapsed" in explained
     typed = ends.replace("`capital-governor release RangeTrader`", place.typed("release RangeTrader"))
     assert f"             ends with: {typed}" in explained
     shown = place.call("once", **own).out
-    assert f"RangeTrader: {share:.2%} of its plan is withheld: lapsed\n" in shown
+    assert f"RangeTrader: {percent_text(share)} of its plan is withheld: lapsed\n" in shown
 
 
 def test_once_shows_a_restore(place: Place) -> None:

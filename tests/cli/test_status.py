@@ -95,12 +95,12 @@ def test_what_sets_exposure_and_since_when(night: Night) -> None:
     iso = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began))
     assert (exposure["cause"], exposure["value"], exposure["since"]) == ("market BEAR (risk 0.49)", 0.49, iso)
     assert exposure["last_known_at"] is None
-    assert document["published_cause"] == "market BEAR (risk 0.5), exposure 100 -> 50%"
+    assert document["published_cause"] == "market BEAR (risk 0.5), exposure 100 -> 50 %"
     night.pass_by(2, refusal=UNREACHABLE)
     exposure = seen(night)["exposure_now"]
     known = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(night.now - 900.0))
     assert (exposure["since"], exposure["last_known_at"]) == (iso, known)
-    assert re.search(r"^exposure +50%: market BEAR .*; last known at \d\d:\d\d UTC", shown(night), re.MULTILINE)
+    assert re.search(r"^exposure +50 %: market BEAR .*; last known at \d\d:\d\d UTC", shown(night), re.MULTILINE)
 
 
 def test_an_outage_says_what_to_do(night: Night) -> None:
@@ -113,7 +113,7 @@ def test_an_outage_says_what_to_do(night: Night) -> None:
         "act        start the dashboard, or correct NEOLIGHT_DASHBOARD_URL",
         "outcome    held: no metrics could be fetched: connection refused by http://localhost:8100/meta/metrics",
     ]
-    assert "not before the hold ends; then it needs a change of 10% in one share" in "\n".join(said)
+    assert "not before the hold ends; then it needs a change of 10 % in one share" in "\n".join(said)
 
 
 def test_a_pause_needs_nobody(night: Night) -> None:
@@ -306,11 +306,11 @@ def test_all_is_there_at_the_width_of_a_phone(night: Night, columns: int) -> Non
     text = shown(night, columns=columns)
     assert max(map(len, text.splitlines())) <= columns
     number = r" +[0-9.]+%?"
-    assert len(re.findall(rf"^\w+{number * 4}( +(cap|floor) [0-9.]+%)?$", text, re.MULTILINE)) == len(FLEET)
+    assert len(re.findall(rf"^\w+{number * 4}( +(cap|floor) [0-9.]+ %)?$", text, re.MULTILINE)) == len(FLEET)
     flat = " ".join(text.split())
-    assert ("cap 40%" if columns == 80 else "at cap 40%: CryptoTrend") in flat
+    assert ("cap 40 %" if columns == 80 else "at cap 40 %: CryptoTrend") in flat
     assert "NewsScalper: faulty record, so it may not gain: winrate_30d is 65" in flat
-    assert "exposure 60%: order `exposure --max 0.6` by anna: election night, since " in flat
+    assert "exposure 60 %: anna's order of at most 60 % (election night), since " in flat
 
 
 def test_a_fleet_of_many(tmp_path: Path) -> None:

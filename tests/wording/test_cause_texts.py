@@ -10,12 +10,8 @@ from capital_governor.core.reason import CUTS, GATE_REFUSALS, HOLDS, MOVES, Reas
 from capital_governor.wording.cause_texts import (
     PLAIN,
     act_text,
-    change_text,
-    exposure_cause,
     hold_cause,
     move_cause,
-    names_text,
-    percent_text,
     stay_cause,
 )
 
@@ -38,57 +34,6 @@ def test_who_must_act() -> None:
     )
     assert act_text(Reason.PAUSED) == (False, "it ends when Guardian lifts the pause (file and dashboard)")
     assert act_text(Reason.UNCHANGED) == act_text(None) == (False, "")
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [
-        *((0.0, "0%"), (1.0, "100%"), (0.5, "50%"), (0.2931, "29.3%"), (0.3, "30%")),
-        *((0.0099, "0.99%"), (0.0025, "0.25%"), (0.00001, "0%"), (-0.05, "-5%"), (-0.00001, "0%"), (0.0996, "10%")),
-    ],
-)
-def test_percent(share: float, text: str) -> None:
-    """One digit, two below one percent; no digit that is 0."""
-    assert percent_text(share) == text
-
-
-def test_a_change() -> None:
-    """From and to, the sign once."""
-    assert change_text(0.2931, 0.146) == "29.3 -> 14.6%"
-
-
-@pytest.mark.parametrize(
-    ("exposure", "text"),
-    [
-        ({"value": 1.0}, "nothing reduces it"),
-        ({"value": 0.5, "by": "regime", "origin": "payload", "raw": 0.5, "name": "BEAR"}, "market BEAR (risk 0.5)"),
-        ({"value": 0.5, "by": "regime", "origin": "payload", "raw": 0.5}, "market risk 0.5"),
-        (
-            {"value": 0.5, "by": "regime", "origin": "last known"},
-            "market risk 0.5, last known: the dashboard does not send it now",
-        ),
-        (
-            {"value": 0.5, "by": "regime", "origin": "stale payload", "raw": 0.5, "name": "BEAR"},
-            "market BEAR (risk 0.5), though its detector is silent",
-        ),
-        ({"value": 0.25, "by": "drawdown", "origin": "payload", "raw": 20.0}, "drawdown 20 %"),
-        ({"value": 0.9, "by": "reserve", "origin": "setting"}, "MIN_RESERVE keeps 10%"),
-        (
-            {
-                "value": 0.3,
-                "by": "operator",
-                "origin": "order",
-                "author": "anna",
-                "until": None,
-                "order_reason": "night",
-            },
-            "order `exposure --max 0.3` by anna: night",
-        ),
-    ],
-)
-def test_what_sets_exposure(exposure: dict[str, Any], text: str) -> None:
-    """Market, drawdown, setting, order; and whether it is known now."""
-    assert exposure_cause(exposure) == text
 
 
 @pytest.mark.parametrize(
@@ -130,9 +75,9 @@ REGIME = {"exposure": {"value": 0.5, "by": "regime", "origin": "payload", "raw":
 @pytest.mark.parametrize(
     ("reason", "facts", "exposures", "text"),
     [
-        (Reason.THRESHOLD, REGIME, (1.0, 0.5), "market BEAR (risk 0.5), exposure 100 -> 50%"),
-        (Reason.CUT_DERISK, REGIME, (0.8, 0.5), "market BEAR (risk 0.5), exposure 80 -> 50%"),
-        (Reason.THRESHOLD, {"exposure": {"value": 1.0}}, (0.5, 1.0), "exposure 50 -> 100%, nothing reduces it now"),
+        (Reason.THRESHOLD, REGIME, (1.0, 0.5), "market BEAR (risk 0.5), exposure 100 -> 50 %"),
+        (Reason.CUT_DERISK, REGIME, (0.8, 0.5), "market BEAR (risk 0.5), exposure 80 -> 50 %"),
+        (Reason.THRESHOLD, {"exposure": {"value": 1.0}}, (0.5, 1.0), "exposure 50 -> 100 %, nothing reduces it now"),
         (
             Reason.THRESHOLD,
             REGIME | trigger("threshold", subject="A", scores=[0.25, 0.5]),
@@ -177,12 +122,6 @@ def test_what_moves(reason: Reason, facts: dict[str, Any], exposures: tuple[floa
 def test_what_is_too_small_to_move() -> None:
     """The largest wanted change, whose it is, and what a move needs."""
     facts = {"trigger": {"value": 71_000, "limit": 100_000, "subject": "SmartTrader"}}
-    said = "the largest wanted change is 7.1% (SmartTrader), a move needs 10%"
+    said = "the largest wanted change is 7.1 % (SmartTrader), a move needs 10 %"
     assert stay_cause(Reason.BELOW_THRESHOLD, facts) == said
     assert stay_cause(Reason.COOLDOWN, facts) == "a move is wanted, and waits for the end of COOLDOWN"
-
-
-def test_many_names() -> None:
-    """Five, and how many more."""
-    assert names_text(["A"]) == "A"
-    assert names_text(list("ABCDEFG")) == "A, B, C, D, E and 2 more"

@@ -76,24 +76,24 @@ def test_a_lowered_floor_binds() -> None:
 def test_an_exposure_of_1_is_set_by_nothing() -> None:
     """Nothing is named as what reduces exposure where nothing does."""
     told = lines("Ada", observe(risk=1.2), settled())
-    assert "exposure   100%: nothing reduces it" in told
+    assert "exposure   100 %: nothing reduces it" in told
 
 
 def test_a_move_is_explained_from_score_to_share() -> None:
     """An explanation leads from the metrics to the share, and says which threshold was passed."""
     told = lines("Ada", observe(SWAPPED, risk=0.8), settled())
     assert told[:2] == [
-        "Ada: 40.0000% before, 19.2000% after",
+        "Ada: 40.0000 % before, 19.2000 % after",
         "outcome    Reallocation triggered (change >= 0.10)",
     ]
     assert "             win rate: 1.00 x 0.200" in told
     assert "floor      0.0500 MIN_ALLOC" in told
     assert "cap        0.4000 MAX_ALLOC" in told
     assert "weight     0.240000, between its limits" in told
-    assert "exposure   80%: set by regime, the smallest of regime 80% (payload), drawdown 100% (payload)" in told
-    assert "plan       0.240000 x 0.8 = 19.2000%" in told
-    assert "threshold  one share or the reserve changes by 10%?  yes: 20.8%, Ada" in told
-    assert "threshold  the reserve rises by 5%?  yes: 20%" in told
+    assert "exposure   80 %: set by regime, the smallest of regime 80 % (payload), drawdown 100 % (payload)" in told
+    assert "plan       0.240000 x 0.8 = 19.2000 %" in told
+    assert "threshold  one share or the reserve changes by 10 %?  yes: 20.8 %, Ada" in told
+    assert "threshold  the reserve rises by 5 %?  yes: 20 %" in told
     assert "threshold  an agent left?  no" in told
     assert "brake      cooldown: off" in told
     assert "brake      confirming: off" in told
@@ -102,8 +102,8 @@ def test_a_move_is_explained_from_score_to_share() -> None:
 def test_a_brake_is_explained_with_how_far_it_is() -> None:
     """A move that has to wait is explained with each brake and what has passed of it."""
     told = lines("Ada", observe(SWAPPED), settled(), replace(PLAIN, cooldown_seconds=3600.0, confirm_cycles=3))
-    assert told[0] == "Ada: 40.0000% before, 40.0000% after"
-    assert "threshold  one share or the reserve changes by 10%?  yes: 16%, Ada" in told
+    assert told[0] == "Ada: 40.0000 % before, 40.0000 % after"
+    assert "threshold  one share or the reserve changes by 10 %?  yes: 16 %, Ada" in told
     assert "brake      cooldown: on: 300 of 3600 s" in told
     assert "brake      confirming: on: 1 of 3 cycles" in told
 
@@ -125,9 +125,9 @@ def test_a_score_is_explained_part_by_part() -> None:
 def test_a_share_that_stays_on_paper_says_so() -> None:
     """Under a brake the computed share is not the published one, and its line says that."""
     told = lines("Ada", observe(SWAPPED), settled(), replace(PLAIN, cooldown_seconds=9e9))
-    assert "plan       0.240000 x 1 = 24.0000%, not published" in told
-    assert "             published: 40.0000%" in told
-    assert told[0] == "Ada: 40.0000% before, 40.0000% after"
+    assert "plan       0.240000 x 1 = 24.0000 %, not published" in told
+    assert "             published: 40.0000 %" in told
+    assert told[0] == "Ada: 40.0000 % before, 40.0000 % after"
 
 
 def test_the_limit_that_binds_is_marked() -> None:
@@ -173,7 +173,7 @@ def test_a_step_is_explained() -> None:
     """Where MAX_STEP stops short of the projected weight, both weights are shown."""
     told = lines("Ada", observe(SWAPPED), settled(), replace(PLAIN, max_step=0.08))
     assert "weight     0.240000, between its limits" in told
-    assert "step       MAX_STEP allows 50.00% of the way: 0.320000" in told
+    assert "step       MAX_STEP allows 50 % of the way: 0.320000" in told
 
 
 def test_a_faulty_agent_is_told_why_it_may_not_gain() -> None:
@@ -182,21 +182,21 @@ def test_a_faulty_agent_is_told_why_it_may_not_gain() -> None:
     told = lines("Ada", observe({"Bob": 0.1, "Cyd": 0.1}, faulty=("Ada",)), before)
     assert "record     faulty, so it may not gain: sharpe_30d is missing" in told
     # Ada's last good score is three times the others': it would be at its cap of 0.40, and has 0.30
-    at = told.index("plan       0.400000 x 1 = 40.0000%")
+    at = told.index("plan       0.400000 x 1 = 40.0000 %")
     assert told[at + 1 : at + 4] == [
-        "withheld   10.0000%: its record is faulty or missing",
+        "withheld   10.0000 %: its record is faulty or missing",
         "             ends with: its next good record",
-        "share      40.0000% - 10.0000% = 30.0000%; the reserve has the difference",
+        "share      40.0000 % - 10.0000 % = 30.0000 %; the reserve has the difference",
     ]
-    assert told[0] == "Ada: 30.0000% before, 30.0000% after"
+    assert told[0] == "Ada: 30.0000 % before, 30.0000 % after"
 
 
 def test_a_cap_that_withholds_names_who_ordered_it() -> None:
     """A cap that is not shared out is no limit of the weight; it withholds, and its end is named."""
     inputs = replace(observe(), limits=(Limit("Ada", "night shift", cap=0.1, reason="odd fills"),))
     told = lines("Ada", inputs, settled())
-    assert told[0] == "Ada: 40.0000% before, 10.0000% after"
-    assert "withheld   30.0000%: operator's cap by night shift: odd fills" in told
+    assert told[0] == "Ada: 40.0000 % before, 10.0000 % after"
+    assert "withheld   30.0000 %: operator's cap by night shift: odd fills" in told
     assert "             ends with: the end of the order, or `capital-governor unlimit Ada`" in told
     found = document("Ada", inputs, settled())
     assert (found["plan"], found["plan_published"], found["withheld"], found["share_after"]) == (0.4, 0.4, 0.3, 0.1)
@@ -211,11 +211,11 @@ def test_a_lapsed_agent_is_told_what_ends_that() -> None:
         before = state
         decision, state = cycle(observe({"Ada": 0.5, "Bob": 0.3}), before)
     told = list(explanation_lines("Cyd", before, PLAIN, decision))
-    assert told[0] == "Cyd: 24.0000% before, 0.0000% after"
+    assert told[0] == "Cyd: 24.0000 % before, 0.0000 % after"
     assert (
         "record     lapsed after more than 3 cycles without one: 0 decided cycles without a record since then" in told
     )
-    assert "withheld   24.0000%: lapsed" in told
+    assert "withheld   24.0000 %: lapsed" in told
     assert "             ends with: 3 good records in a row, or `capital-governor release Cyd`" in told
     before = state
     decision, _ = cycle(observe(), before)
@@ -233,7 +233,7 @@ def test_a_hold_explains_itself() -> None:
     """Where a hold came first, an agent's line is its published share and the hold."""
     told = lines("Ada", Inputs(NOW, Refusal(Reason.FETCH_FAILED, "connection refused")), settled())
     assert told == [
-        "Ada: 40.0000% before, 40.0000% after",
+        "Ada: 40.0000 % before, 40.0000 % after",
         "outcome    Meta-metrics not fetched - maintaining current allocations",
         "hold       connection refused",
     ]
@@ -254,13 +254,13 @@ def test_a_cut_in_a_hold_is_explained_with_what_it_withholds() -> None:
     inputs = replace(DOWN, limits=(Limit("Ada", "anna", cap=0.1, reason="odd fills"),))
     told = lines("Ada", inputs, settled())
     assert told == [
-        "Ada: 40.0000% before, 10.0000% after",
+        "Ada: 40.0000 % before, 10.0000 % after",
         "outcome    Shares cut (a published share is above its limit)",
         "hold       connection refused",
-        "plan       40.0000% at an exposure of 1",
-        "withheld   30.0000%: operator's cap by anna: odd fills",
+        "plan       40.0000 % at an exposure of 1",
+        "withheld   30.0000 %: operator's cap by anna: odd fills",
         "             ends with: the end of the order, or `capital-governor unlimit Ada`",
-        "share      40.0000% - 30.0000% = 10.0000%; the reserve has the difference",
+        "share      40.0000 % - 30.0000 % = 10.0000 %; the reserve has the difference",
     ]
     found = document("Ada", inputs, settled())
     assert (found["hold"], found["plan_published"], found["withheld"]) == ("connection refused", 0.4, 0.3)
@@ -274,17 +274,17 @@ def test_a_later_cut_in_a_hold_is_told_in_a_few_lines() -> None:
     inputs = replace(DOWN, ceiling=Ceiling(0.5, "anna"))
     decision, _ = cycle(inputs, state)
     assert list(hold_cut_lines("Ada", state, PLAIN, decision)) == [
-        "cut        30.0000% to 15.0000% in a hold: Shares cut (exposure is above its ceiling)",
-        "exposure   50%: set by operator, the smallest of operator 50% (order)",
-        "plan       20.0000% at an exposure of 0.5",
-        "withheld   5.0000%: since before this hold",
+        "cut        30.0000 % to 15.0000 % in a hold: Shares cut (exposure is above its ceiling)",
+        "exposure   50 %: set by operator, the smallest of operator 50 % (order)",
+        "plan       20.0000 % at an exposure of 0.5",
+        "withheld   5.0000 %: since before this hold",
         "             ends with: the end of the hold, when it is worked out again",
-        "share      20.0000% - 5.0000% = 15.0000%; the reserve has the difference",
+        "share      20.0000 % - 5.0000 % = 15.0000 %; the reserve has the difference",
     ]
     assert list(hold_cut_lines("Bob", state, PLAIN, decision)) == [
-        "cut        36.0000% to 18.0000% in a hold: Shares cut (exposure is above its ceiling)",
-        "exposure   50%: set by operator, the smallest of operator 50% (order)",
-        "plan       18.0000% at an exposure of 0.5",
+        "cut        36.0000 % to 18.0000 % in a hold: Shares cut (exposure is above its ceiling)",
+        "exposure   50 %: set by operator, the smallest of operator 50 % (order)",
+        "plan       18.0000 % at an exposure of 0.5",
     ]
 
 
@@ -327,7 +327,7 @@ def test_whatever_was_decided_can_be_explained(situation: Situation) -> None:
         assert found["share_after"] == (None if share is None else share / WHOLE)
         told = list(explanation_lines(agent, before, rules, decision))
         assert all(line.isprintable() for line in told)
-        end = "no line after" if share is None else f"{share / WHOLE:.4%} after"
+        end = "no line after" if share is None else f"{100 * share / WHOLE:.4f} % after"
         assert told[0].endswith(end)
         for line in told:
             compared = re.search(r": (-?[0-9.]+) (>=|<) (-?[0-9.]+): (yes|no)$", line)

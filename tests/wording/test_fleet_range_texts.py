@@ -16,7 +16,7 @@ from capital_governor.wording.fleet_range_texts import fleet_range_text
             1,
             {},
             (
-                "With 1 agent and a 40% cap it sits at the cap and 60% stays idle, whatever it scores."
+                "With 1 agent and a 40 % cap it sits at the cap and 60 % stays idle, whatever it scores."
                 " Raise CAPITAL_GOVERNOR_MAX_ALLOC to 1"
             ),
         ),
@@ -24,7 +24,7 @@ from capital_governor.wording.fleet_range_texts import fleet_range_text
             2,
             {},
             (
-                "With 2 agents and a 40% cap both sit at the cap and 20% stays idle, whatever they score."
+                "With 2 agents and a 40 % cap both sit at the cap and 20 % stays idle, whatever they score."
                 " Raise CAPITAL_GOVERNOR_MAX_ALLOC above 0.5"
             ),
         ),
@@ -32,7 +32,7 @@ from capital_governor.wording.fleet_range_texts import fleet_range_text
             3,
             {"max_alloc": 0.3},
             (
-                "With 3 agents and a 30% cap all sit at the cap and 10% stays idle, whatever they score."
+                "With 3 agents and a 30 % cap all sit at the cap and 10 % stays idle, whatever they score."
                 " Raise CAPITAL_GOVERNOR_MAX_ALLOC above 0.34"
             ),
         ),
@@ -40,14 +40,14 @@ from capital_governor.wording.fleet_range_texts import fleet_range_text
             3,
             {"max_alloc": 0.35},
             (
-                "With 3 agents and a 35% cap each stays between 30% and 35%, whatever they score."
+                "With 3 agents and a 35 % cap each stays between 30 % and 35 %, whatever they score."
                 " Raise CAPITAL_GOVERNOR_MAX_ALLOC"
             ),
         ),
         (
             25,
             {},
-            "With 25 agents and a 5% floor all sit at 4%, whatever they score. Lower CAPITAL_GOVERNOR_MIN_ALLOC",
+            "With 25 agents and a 5 % floor all sit at 4 %, whatever they score. Lower CAPITAL_GOVERNOR_MIN_ALLOC",
         ),
         (4, {}, "With 4 agents within 0.05 and 0.40, scores can move a weight between 0.0500 and 0.4000"),
     ],

@@ -8,9 +8,10 @@ from typing import Final
 
 from capital_governor.cli.demo.scenes import SCENES, Scene
 from capital_governor.cli.history_events import cycle_text, outcome_text
-from capital_governor.core.model import RESERVE, WHOLE, Snapshot
+from capital_governor.core.model import RESERVE, Snapshot
 from capital_governor.core.reason import CUTS, HOLDS, MOVES, STAYS, Reason
 from capital_governor.journal.protocol import Entry
+from capital_governor.wording.amounts import percent_text
 from capital_governor.wording.log_lines import unwell_texts
 
 NAMED_SHARES: Final = 2
@@ -99,13 +100,13 @@ class Progress:
             self._unwell = unwell
         if reason in MOVES | CUTS | {Reason.RESTORE}:
             yield sentence, "move"
-            yield shares_text(entry), "move"
+            yield published_text(entry), "move"
         elif reason is not self._reason and not {reason, self._reason} <= STAYS:
             yield sentence, "hold" if reason in HOLDS else "stay"
         self._reason = reason
 
 
-def shares_text(entry: Entry) -> str:
+def published_text(entry: Entry) -> str:
     """Return what is published after a cycle: the largest shares, how many more, the reserve."""
     published = entry.after.published
     if published is None:
@@ -113,5 +114,5 @@ def shares_text(entry: Entry) -> str:
     ranked = sorted(published.shares.items(), key=lambda line: (-line[1], line[0]))
     lines = [*ranked[:NAMED_SHARES], (RESERVE, published.reserve)]
     more = f" and {len(ranked) - NAMED_SHARES} more" if len(ranked) > NAMED_SHARES else ""
-    shown = [f"{name} {100 * share / WHOLE:.1f}%" for name, share in lines]
+    shown = [f"{name} {percent_text(share)}" for name, share in lines]
     return f"{', '.join(shown[:-1])}{more}; {shown[-1]}"

@@ -17,6 +17,7 @@ from capital_governor.cli.share_bar import BAR_COLUMNS, bar
 from capital_governor.cli.wrapping import wrapped
 from capital_governor.core.model import RESERVE, WHOLE, Publication, Snapshot
 from capital_governor.core.reason import Reason
+from capital_governor.wording.amounts import percent_text
 
 LINES: Final = 7
 WIDEST_COLUMNS: Final = 110
@@ -46,7 +47,7 @@ def _heading(progress: Progress) -> Text:
     if entry is not None and isinstance(entry.inputs.payload, Snapshot) and entry.inputs.payload.regime is not None:
         parts.append(f"market {entry.inputs.payload.regime.name}")
     if entry is not None and entry.after.published is not None:
-        parts.append(f"deployed {entry.after.published.exposure:.0%}")
+        parts.append(f"deployed {percent_text(entry.after.published.exposure)}")
     heading = Text("   ".join(parts), "bold")
     if _is_paused(progress):
         heading.append("   PAUSED", "bold yellow")

@@ -85,8 +85,8 @@ def _of_settings(settings: Settings, option: Path | None) -> Iterator[Finding]:
     found, refused = _examined(settings)
     yield outside.journal(found) if refused is None else refused
     yield from outside.metrics(found, option)
-    yield from outside.clock(found)
-    yield from outside.limits(found)
+    yield from outside.clock_agreement(found)
+    yield from outside.room_for_scores(found)
     yield outside.telegram(telegram_of(settings, sink.redact), settings)
 
 

@@ -8,13 +8,13 @@ from itertools import pairwise
 from typing import Any, Final
 
 from capital_governor.core.model import EVERYBODY, WHOLE, Agent, Publication
-from capital_governor.core.orders import Order, OrderEnd, OrderKind
+from capital_governor.core.orders import Order, OrderEnd
 from capital_governor.core.reason import AGENT_HOLDS, CUTS, GATE_REFUSALS, Reason
 from capital_governor.journal.protocol import Entry
 from capital_governor.journal.turns import Turn, facts_of, without_numbers
 from capital_governor.settings.variables import PREFIX, VARIABLES
 from capital_governor.wording.amounts import change_text, names_text, percent_text
-from capital_governor.wording.cause_texts import PLAIN, hold_cause, move_cause, stay_cause
+from capital_governor.wording.cause_texts import PLAIN, hold_cause, move_cause, stay_cause, stored_order_text
 from capital_governor.wording.moments import duration_text
 
 NAMED_CHANGES: Final = 6
@@ -198,7 +198,7 @@ def orders(given: Iterable[Order], since: float, now: float, agent: Agent | None
     for order in given:
         if agent is not None and order.agent not in {"", EVERYBODY, agent}:
             continue
-        text = order_text(order)
+        text = stored_order_text(order.text, order.accepts)
         more = {"key": order.key, "order": order.kind.value, "author": order.author, "text": text}
         if order.given_at >= since:
             yield Event(at=order.given_at, kind="order", text=f"order: {text}", more={**more, "event": "given"})
@@ -208,13 +208,6 @@ def orders(given: Iterable[Order], since: float, now: float, agent: Agent | None
         if ended is not None and ended >= since:
             told = f"order {how}: {text}"
             yield Event(at=ended, kind="order", text=told, more={**more, "event": "ended"})
-
-
-def order_text(order: Order) -> str:
-    """Return an order in words; of an accept what it accepts."""
-    if order.kind is not OrderKind.ACCEPT or order.accepts not in set(Reason):
-        return order.text
-    return order.text.replace(f"accept of {order.accepts}", f"accept that {PLAIN[Reason(order.accepts)]}", 1)
 
 
 def _end_text(order: Order) -> str:

@@ -16,7 +16,7 @@ from capital_governor.contracts.instants import read_instant
 from capital_governor.core.reason import AGENT_HOLDS, HOLDS, Reason
 from capital_governor.supervisor.root import GOVERNOR
 from capital_governor.wording.amounts import count_text, names_text, percent_text
-from capital_governor.wording.cause_texts import PLAIN, act_text
+from capital_governor.wording.cause_texts import act_text, stored_order_text
 from capital_governor.wording.moments import duration_text, moment_text
 
 MOST_NOTES: Final = 10
@@ -143,7 +143,7 @@ def show_status(document: Mapping[str, Any], now: float, root: Path | None) -> N
             _show_agents(page, document)
         _show_exposure(page, document, now)
         for order in document["orders"]:
-            page.labelled("operator", order["text"] if order["order"] != "accept" else accept_text(order), "yellow")
+            page.labelled("operator", stored_order_text(order["text"], order["accepts"]), "yellow")
         if document["reason"]:
             page.labelled("last cycle", f"{ago(document['timestamp'], now)}, by process {document['pid']}")
         page.labelled("metrics", metrics_text(document, now), "yellow" if document["failures_in_row"] else "")
@@ -157,14 +157,6 @@ def comes_to_an_end(document: Mapping[str, Any]) -> str:
     """Return how a state in which nobody must act ends, behind a colon; empty if it need not."""
     _, ends = act_text(reason_of(document["reason"]))
     return f": {ends}" if ends and document["standing"] == "running" else ""
-
-
-def accept_text(order: Mapping[str, Any]) -> str:
-    """Return an accept in words: its text names the hold by its code."""
-    reason = reason_of(order["accepts"])
-    return str(order["text"]).replace(
-        f"accept of {order['accepts']}", "accept" if reason is None else f"accept that {PLAIN[reason]}", 1
-    )
 
 
 def metrics_text(document: Mapping[str, Any], now: float) -> str:

@@ -36,7 +36,7 @@ STALE_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True)
-class Watch:
+class StatusWatch:
     """What is read, and when it was read last.
 
     Args:
@@ -96,7 +96,7 @@ def watch(where: Place, option: Path | None, *, dry_run: bool) -> int:
     console = Console(highlight=False, no_color=bool(os.environ.get("NO_COLOR")))
     if sys.stdout is None or not console.is_terminal or console.is_dumb_terminal:
         fail(USAGE, "status: --watch needs a terminal that can be redrawn; for a program there is --json")
-    seen, drawn = Watch(where, option, dry_run), Page().drawn
+    seen, drawn = StatusWatch(where, option, dry_run), Page().drawn
     try:
         # On a screen of its own, line by line over the former frame, so that nothing flickers and nothing is lost.
         with _ended_in_order(), Live(console=console, screen=True, auto_refresh=False) as live:

@@ -8,7 +8,7 @@ from typing import Any
 
 from capital_governor.cli.typed import SCRIPT
 from capital_governor.supervisor.root import GOVERNOR, Root, typed_script
-from capital_governor.supervisor.status_text import standing_text
+from capital_governor.supervisor.status_text import agent_standing_text
 
 
 def supervision_of(root: Path) -> Root:
@@ -31,4 +31,4 @@ def supervised(root: Path) -> dict[str, Any] | None:
     if governor is None:
         return None
     code = int(governor.exit_code) if governor.exit_code.isdigit() else None
-    return {"state": governor.state, "exit_code": code, "text": standing_text(governor, supervision.script)}
+    return {"state": governor.state, "exit_code": code, "text": agent_standing_text(governor, supervision.script)}

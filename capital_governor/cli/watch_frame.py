@@ -14,12 +14,13 @@ from capital_governor.cli.decisions_command import DECISION_STYLES
 from capital_governor.cli.figures import ago, fleet_text, percent
 from capital_governor.cli.share_bar import bar
 from capital_governor.cli.status_details import next_move_text
-from capital_governor.cli.status_page import accept_text, metrics_text, reason_of, troubles, when
+from capital_governor.cli.status_page import metrics_text, reason_of, troubles, when
 from capital_governor.cli.terminal_page import LABEL_COLUMNS
 from capital_governor.cli.wrapping import wrapped
 from capital_governor.core.model import WHOLE
 from capital_governor.core.reason import HOLDS
 from capital_governor.wording.amounts import percent_text
+from capital_governor.wording.cause_texts import stored_order_text
 
 LEAST_COLUMNS: Final = 80
 LEAST_ROWS: Final = 24
@@ -134,7 +135,7 @@ def _below(document: Mapping[str, Any], width: int, now: float) -> Iterator[Text
         held = reason_of(document["reason"]) in HOLDS
         text = next_move_text(document["next_move"])
         yield from _wrapped(f"when the hold is over: {text}" if held else text, "", width, "next move")
-    orders = [order["text"] if order["order"] != "accept" else accept_text(order) for order in document["orders"]]
+    orders = [stored_order_text(order["text"], order["accepts"]) for order in document["orders"]]
     if orders:
         more = f" (and {len(orders) - 1} more)" if len(orders) > 1 else ""
         yield _one_line(f"{orders[0]}{more}", "yellow", width, "operator")

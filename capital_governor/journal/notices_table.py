@@ -47,7 +47,7 @@ def put_notices(db: Driver, notices: Iterable[Notice]) -> None:
     )
 
 
-def release(db: Driver, keys: Iterable[str]) -> None:
+def release_notices(db: Driver, keys: Iterable[str]) -> None:
     """Make the held notices with these keys pending, as far as there are any."""
     db.change_many(_RELEASE, [(key,) for key in keys])
 

@@ -74,7 +74,7 @@ def of_key(db: Driver, key: str) -> Order | None:
     return next((_order(row) for row in db.rows(_select(db, "WHERE key = ?"), key)), None)
 
 
-def history(db: Driver) -> tuple[Order, ...]:
+def all_orders(db: Driver) -> tuple[Order, ...]:
     """Return all stored orders, oldest first."""
     return tuple(_order(row) for row in db.rows(_select(db, _HISTORY)))
 

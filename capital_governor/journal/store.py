@@ -188,7 +188,7 @@ class Store:
                 orders_table.put_orders(self._db, cycle.orders)
             for book, publication in reached:
                 self._reach(book, publication, memo)
-                notices_table.release(self._db, held_keys(publication))
+                notices_table.release_notices(self._db, held_keys(publication))
         self._memo = memo
 
     def reached(self, generation: int, book: str = LIVE) -> None:
@@ -205,7 +205,7 @@ class Store:
             keys = held_keys(publication)
             with self._db.transaction(wait=False):
                 self._db.change("UPDATE publications SET reached = 1 WHERE id = ?", number)
-                notices_table.release(self._db, keys)
+                notices_table.release_notices(self._db, keys)
 
     # --- reading ---
 
@@ -414,7 +414,7 @@ class Store:
 
     def order_history(self) -> tuple[Order, ...]:
         """Return all stored orders, ended ones too, oldest first."""
-        return orders_table.history(self._db)
+        return orders_table.all_orders(self._db)
 
     def change_orders(
         self, now: float, ends: Callable[[Order], Order | None], given: Order | None = None

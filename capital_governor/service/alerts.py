@@ -244,7 +244,7 @@ class Alerts:
             if agent not in still and agent not in lapsed and now - self._agents[agent] >= delay
         }
         if due:
-            lines = agent_alerts.unwell_text(
+            lines = agent_alerts.unwell_lines(
                 due, self._agents, decision, outcome.visible, now, self._rules, self._sender
             )
             self._begin(AGENTS, now, lines)

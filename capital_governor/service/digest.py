@@ -12,7 +12,7 @@ from capital_governor.journal.notices import Notice
 from capital_governor.journal.protocol import Journal
 from capital_governor.service.standing import Outcome
 from capital_governor.wording.agent_alerts import unwell_agents
-from capital_governor.wording.digest_text import Present, day_of, digest_lines
+from capital_governor.wording.digest_text import Present, digest_lines, past_day
 from capital_governor.wording.exposure_texts import cause_in_cycle
 from capital_governor.wording.message_form import Sender
 from capital_governor.wording.withheld_texts import withheld_text
@@ -72,7 +72,7 @@ class Digest:
         longest = max(60.0, 3 * self._sender.interval_seconds)  # as ``valid_until`` has it
         reason = decision.reason if decision.reason in GATE_REFUSALS else None
         lines = digest_lines(
-            day_of(self._journal.timeline(self._book, now - DAY_SECONDS), now, longest),
+            past_day(self._journal.timeline(self._book, now - DAY_SECONDS), now, longest),
             Present(
                 published=outcome.visible,
                 exposure_by=cause_in_cycle(decision, inputs),

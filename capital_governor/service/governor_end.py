@@ -39,7 +39,7 @@ from capital_governor.settings.fleet_name import fleet_name
 from capital_governor.settings.sources import find
 from capital_governor.settings.variables import VARIABLES
 from capital_governor.supervisor.linux import die_with
-from capital_governor.wording.supervision_texts import GovernorEnd, ended_text
+from capital_governor.wording.supervision_texts import GovernorEnd, governor_ended_text
 
 _LAST_LINE_CHARACTERS: Final = 300
 _TAIL_BYTES: Final = 8_192
@@ -66,7 +66,7 @@ def main() -> None:
     paths, hide = Paths(root), Redaction(_secrets(values)).hide
     last_line, (valid_until, reserve) = hide(_last_line(given.log)), _published(paths.status)
     end = GovernorEnd(given.at, given.exit_code, given.restart_seconds, last_line, valid_until, reserve)
-    text = hide(ended_text(end, fleet_name(values["name"], root), given.command))
+    text = hide(governor_ended_text(end, fleet_name(values["name"], root), given.command))
     notice = new_notice(text, given.at, key=f"governor-end-{given.at:.3f}-{given.exit_code}")
     telegram = Telegram(
         values["telegram_bot_token"],

@@ -35,7 +35,7 @@ from capital_governor.supervisor.root import (
     SupervisionSettings,
     is_locked,
 )
-from capital_governor.supervisor.status_text import date_text, ended_text, standing_text
+from capital_governor.supervisor.status_text import agent_standing_text, date_text, ended_text
 from capital_governor.supervisor.supervise import supervise
 
 _POLL_SECONDS: Final = 0.1
@@ -120,7 +120,8 @@ class Commands:
         supervisor = self.root.running_supervisor()
         if supervisor is not None:
             lines = [("supervisor", f"running, pid {supervisor.pid}, since {date_text(supervisor.since)}")]
-            lines += [(standing.name, standing_text(standing, self.root.script)) for standing in supervisor.agents]
+            agents = supervisor.agents
+            lines += [(standing.name, agent_standing_text(standing, self.root.script)) for standing in agents]
         else:
             lines = [("supervisor", ended_text(self.root)), *((agent.name, "stopped") for agent in self._known())]
         report = 0
@@ -189,7 +190,7 @@ class Commands:
         if after.state != "running":
             code = PERMANENT if after.state == "gave-up" else TRY_LATER
             raise SupervisionError(
-                code, f"{name} was restarted and has ended again: {standing_text(after, root.script)}"
+                code, f"{name} was restarted and has ended again: {agent_standing_text(after, root.script)}"
             )
         note(f"{name} was restarted, pid {after.pid}")
 

@@ -24,7 +24,7 @@ def children_of(parent: int) -> set[int]:
     return {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _parent(entry) == parent}
 
 
-def start_of(pid: int) -> int:
+def start_ticks(pid: int) -> int:
     """Return when a process was started, in clock ticks since the boot; 0 if there is no such process.
 
     Pid and start together identify a process; a pid alone may be used again.

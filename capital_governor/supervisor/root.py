@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
 
-from capital_governor.supervisor.linux import start_of
+from capital_governor.supervisor.linux import start_ticks
 from capital_governor.supervisor.messages import PERMANENT, SupervisionError
 
 SCRIPT: Final = "neo_light_fix"
@@ -169,7 +169,7 @@ class Root:
     def write_state(self, since: int, agents: list[AgentStanding]) -> None:
         """Replace the state file with this process as the supervisor. Raises OSError."""
         pid = os.getpid()
-        lines = [(SCRIPT, str(pid), str(start_of(pid)), str(since)), *map(astuple, agents)]
+        lines = [(SCRIPT, str(pid), str(start_ticks(pid)), str(since)), *map(astuple, agents)]
         new = self.state_file.with_name(f"{self.state_file.name}.new")
         new.write_text("".join("\t".join(line) + "\n" for line in lines))
         new.replace(self.state_file)
@@ -180,7 +180,7 @@ class Root:
             return None
         found, start = self._read_state()
         # The file of a killed supervisor may have a pid that another process has now.
-        started = 0 if found is None else start_of(found.pid)
+        started = 0 if found is None else start_ticks(found.pid)
         return found if started and str(started) == start else None
 
     def last_supervisor(self) -> RunningSupervisor | None:

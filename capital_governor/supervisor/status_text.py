@@ -11,7 +11,7 @@ from capital_governor.supervisor.root import SCRIPT, AgentStanding, Root
 _NO_CRASH: Final = {"0", "75", "143"}
 
 
-def standing_text(standing: AgentStanding, script: str = f"{SCRIPT}.sh") -> str:  # noqa: PLR0911 - a text for each
+def agent_standing_text(standing: AgentStanding, script: str = f"{SCRIPT}.sh") -> str:  # noqa: PLR0911 - a text for each
     """Return how an agent is; ``script`` is the start of a command line, as it is typed."""
     cause = cause_of(int(standing.exit_code)) if standing.exit_code.isdigit() else ""
     match standing.state:

@@ -21,7 +21,7 @@ def unwell_agents(decision: Decision, payload: Snapshot) -> dict[Agent, str]:
     }
 
 
-def unwell_text(
+def unwell_lines(
     unwell: Mapping[Agent, str],
     since: Mapping[Agent, float],
     decision: Decision,

@@ -187,3 +187,16 @@ def stay_cause(reason: Reason, facts: Facts) -> str:
         return f"no share is to change by 0.01 % or more, a move needs {needs}"
     whose = f" ({trigger['subject']})" if trigger.get("subject") else ""
     return f"the largest wanted change is {largest}{whose}, a move needs {needs}"
+
+
+def stored_order_text(text: str, accepts: str | None) -> str:
+    """Return the text of a stored order; an accept names what it accepts in words.
+
+    Args:
+        text: as it is stored.
+        accepts: the code of what an accept accepts; empty or None for another order.
+    """
+    if not accepts:
+        return text
+    reason = next((reason for reason in Reason if reason.value == accepts), None)
+    return text.replace(f"accept of {accepts}", "accept" if reason is None else f"accept that {PLAIN[reason]}", 1)

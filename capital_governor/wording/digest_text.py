@@ -37,7 +37,7 @@ class Day:
     held_seconds: Mapping[Reason, float] = field(default_factory=dict)
 
 
-def day_of(timeline: Sequence[tuple[float, Reason]], now: float, longest_seconds: float) -> Day:
+def past_day(timeline: Sequence[tuple[float, Reason]], now: float, longest_seconds: float) -> Day:
     """Return what happened in the 24 hours before ``now``.
 
     A hold lasts from its cycle to the next one. A cut that is published in a hold counts as a cut; the hold goes on.

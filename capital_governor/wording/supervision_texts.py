@@ -39,7 +39,7 @@ class GovernorEnd:
     reserve: float | None = None
 
 
-def ended_text(end: GovernorEnd, fleet: str, command: str) -> str:
+def governor_ended_text(end: GovernorEnd, fleet: str, command: str) -> str:
     """Return the message that the governor has ended.
 
     Args:

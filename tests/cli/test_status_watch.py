@@ -117,7 +117,7 @@ def test_it_follows_the_fleet_until_ctrl_c(place: Place, governor: Daemon) -> No
         watched.shows("generation 1,")
         place.dashboard.next(fresh(risk=0.5))
         watched.shows("generation 2,")
-        watched.shows("exposure 50%: market SIDEWAYS (risk 0.5)")
+        watched.shows("exposure 50 %: market SIDEWAYS (risk 0.5)")
         assert watched.end() == 0
     assert watched.text.startswith(ON)
     assert watched.text.endswith(OFF)
@@ -237,7 +237,7 @@ def test_what_is_wrong_with_an_agent_is_in_its_line(tmp_path: Path) -> None:
     there = document(tmp_path)
     rows = {line.plain.split()[0]: line.plain for line in frame(Seen(there), 80, 24, time.time()) if line.plain}
     assert rows["NewsScalper"].endswith("  faulty")
-    assert rows["CryptoTrend"].endswith("  cap 40%")
+    assert rows["CryptoTrend"].endswith("  cap 40 %")
     assert "████" in rows["CryptoTrend"]
     ascii_only = plain(frame(Seen(there), 80, 24, time.time(), drawn=False))
     assert "████" not in ascii_only
@@ -256,7 +256,7 @@ def test_an_agent_with_which_something_is_wrong_is_always_shown(tmp_path: Path) 
     agents = [line[:8] for line in lines if line.startswith("Agent")]
     assert agents == [*names[: len(agents) - 1], "Agent150"]
     (head,) = [line for line in lines if line.startswith("agent ")]
-    assert " 0 to 1% " in head  # the largest has 0.5 %
+    assert " 0 to 1 % " in head  # the largest has 0.5 %
     assert " 0.50%  ██████████ " in next(line for line in lines if line.startswith("Agent000"))
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from capital_governor.cli.demo.progress import Progress
 from capital_governor.cli.demo.scenes import DAYS, SCENES
-from capital_governor.cli.demo.view import frame
+from capital_governor.cli.demo.view import demo_frame
 from capital_governor.cli.share_bar import BAR_COLUMNS, bar
 from capital_governor.core.decision import commit, decide
 from capital_governor.core.model import Inputs, Refusal, Snapshot, State
@@ -54,7 +54,7 @@ def entry(payload: Snapshot | Refusal, before: State) -> Entry:
 def drawn(progress: Progress, columns: int) -> str:
     """The frame as a terminal of so many columns shows it."""
     console = Console(width=columns, file=io.StringIO(), record=True)
-    console.print(frame(progress, columns))
+    console.print(demo_frame(progress, columns))
     return console.export_text()
 
 

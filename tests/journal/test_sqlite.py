@@ -36,7 +36,7 @@ from capital_governor.journal.protocol import (
     JournalRefusedError,
     JournalUnavailableError,
 )
-from capital_governor.journal.sqlite.file import APPLICATION_ID, set_aside, typed
+from capital_governor.journal.sqlite.file import APPLICATION_ID, journal_failures, set_aside
 from capital_governor.journal.sqlite.sqlite_driver import SqliteDriver, open_sqlite
 from capital_governor.journal.store import Store
 from capital_governor.journal.tables import SCHEMA_VERSION
@@ -295,7 +295,7 @@ def test_every_kind_of_damage_sqlite_tells_apart_is_damage(path: Path) -> None:
     """SQLite refines "malformed" into finer codes; each of them means that waiting does not help."""
     error = sqlite3.DatabaseError("database disk image is malformed")
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT_INDEX
-    with pytest.raises(JournalCorruptError, match="malformed"), typed("the journal", path):
+    with pytest.raises(JournalCorruptError, match="malformed"), journal_failures("the journal", path):
         raise error
 
 

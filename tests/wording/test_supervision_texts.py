@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from capital_governor.wording.supervision_texts import GovernorEnd, ended_text, returned_text
+from capital_governor.wording.supervision_texts import GovernorEnd, governor_ended_text, returned_text
 
 AT = 1_762_207_500.0
 COMMAND = "/srv/neolight/neo_light_fix.sh"
@@ -13,7 +13,7 @@ COMMAND = "/srv/neolight/neo_light_fix.sh"
 def test_a_governor_that_was_killed() -> None:
     """With the cause in words, what capital does, what comes next and what to type if that does not come."""
     end = GovernorEnd(AT, 137, 2.0, "Allocations saved", AT + 900.0, 0.2)
-    assert ended_text(end, "night fleet", COMMAND).splitlines() == [
+    assert governor_ended_text(end, "night fleet", COMMAND).splitlines() == [
         "⚠️ night fleet · 2025-11-03 22:05 UTC",
         "The governor ended (killed, exit 137: often out of memory).",
         "Shares stay as they are: 80 % deployed, 20 % in reserve. While it is gone, nobody cuts risk.",
@@ -27,7 +27,7 @@ def test_a_governor_that_was_killed() -> None:
 def test_a_governor_that_gave_up_before_it_published() -> None:
     """What is not known is left out; the restart is that of the governor alone."""
     end = GovernorEnd(AT, 78, None, "CAPITAL_GOVERNOR_MAX_ALLOC=7 (.env) is above 1")
-    assert ended_text(end, "night fleet", COMMAND).splitlines() == [
+    assert governor_ended_text(end, "night fleet", COMMAND).splitlines() == [
         "🛑 night fleet · 2025-11-03 22:05 UTC",
         "The governor gave up (exit 78: a person must act). It is not started again by itself.",
         "Its last line: CAPITAL_GOVERNOR_MAX_ALLOC=7 (.env) is above 1",
@@ -51,7 +51,8 @@ def test_a_governor_that_gave_up_before_it_published() -> None:
 )
 def test_the_cause_of_an_end_is_in_words(exit_code: int, words: str) -> None:
     """Beside the number, for whoever looks it up."""
-    assert ended_text(GovernorEnd(AT, exit_code, 2.0), "a", COMMAND).splitlines()[1] == f"The governor ended ({words})."
+    told = governor_ended_text(GovernorEnd(AT, exit_code, 2.0), "a", COMMAND)
+    assert told.splitlines()[1] == f"The governor ended ({words})."
 
 
 def test_its_return() -> None:

@@ -23,7 +23,7 @@ from capital_governor.cli.demo.demo_root import own_root
 from capital_governor.cli.demo.progress import Progress
 from capital_governor.cli.demo.scenes import DAYS, SCENES
 from capital_governor.cli.demo.supervision import LOG, PROJECT, supervising
-from capital_governor.cli.demo.view import frame
+from capital_governor.cli.demo.view import demo_frame
 from capital_governor.cli.typed import SCRIPT
 from capital_governor.contracts.exit_codes import OK, UNEXPECTED
 from capital_governor.hive.simulation import FAULTY, Fleet
@@ -182,7 +182,7 @@ def _shown(path: Path) -> str:
 
 def _on_terminal(demo: Demo, console: Console) -> str:
     with Live(console=console, auto_refresh=False) as live:
-        return _play(demo, lambda: live.update(frame(demo.progress, console.width), refresh=True))
+        return _play(demo, lambda: live.update(demo_frame(demo.progress, console.width), refresh=True))
 
 
 def _in_lines(demo: Demo) -> str:
@@ -218,7 +218,7 @@ def _save(progress: Progress, picture: Path) -> None:
         console = Console(
             record=True, width=PICTURE_COLUMNS, file=nowhere, force_terminal=True, color_system="truecolor"
         )
-        console.print(frame(progress, PICTURE_COLUMNS))
+        console.print(demo_frame(progress, PICTURE_COLUMNS))
         drawn = console.export_svg(title="./neo_light_fix.sh demo")
     # Without web fonts, so that the picture loads nothing.
     picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))

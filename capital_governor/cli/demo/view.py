@@ -27,7 +27,7 @@ _TIME_COLUMNS: Final = 9
 _STYLES: Final = {"scene": "bold", "seen": "green", "move": "cyan", "hold": "yellow", "fault": "red", "stay": "dim"}
 
 
-def frame(progress: Progress, columns: int) -> RenderableType:
+def demo_frame(progress: Progress, columns: int) -> RenderableType:
     """Return the current frame: 22 lines, at most ``columns`` wide, which should be 80 or more."""
     width = min(columns, WIDEST_COLUMNS)
     upper = Table.grid(padding=(0, 3))

@@ -71,7 +71,7 @@ def _faults(payload: Snapshot, option: Path | None) -> Iterator[Finding]:
         yield warned("metrics", more, f"{typed('check --json', option)} lists all")
 
 
-def limits(found: Readiness) -> Iterator[Finding]:
+def room_for_scores(found: Readiness) -> Iterator[Finding]:
     """Yield whether MIN_ALLOC and MAX_ALLOC leave scores any room, with this number of agents."""
     room = found.room
     if room is None:
@@ -84,7 +84,7 @@ def limits(found: Readiness) -> Iterator[Finding]:
         yield well("limits", text)
 
 
-def clock(found: Readiness) -> Iterator[Finding]:
+def clock_agreement(found: Readiness) -> Iterator[Finding]:
     """Yield whether this machine's clock agrees with the dashboard's; nothing if the dashboard cannot be asked."""
     if isinstance(found.up, Refusal):  # asked again, it would take as long again
         return

@@ -12,7 +12,7 @@ from capital_governor.cli.status_command import StatusUnknownError, whole_status
 from capital_governor.cli.supervised import supervision_of
 from capital_governor.cli.typed import typed
 from capital_governor.settings.sources import Place
-from capital_governor.supervisor.status_text import ended_text, standing_text
+from capital_governor.supervisor.status_text import agent_standing_text, ended_text
 
 
 def governor(where: Place, option: Path | None) -> Iterator[Finding]:
@@ -57,7 +57,7 @@ def supervisor(root: Path, *, governed: bool) -> Iterator[Finding]:
         yield well("supervisor", f"running, pid {running.pid}")
         for agent in running.agents:
             if agent.state == "gave-up":
-                text, _, logs = standing_text(agent, found.script).rpartition(": ")
+                text, _, logs = agent_standing_text(agent, found.script).rpartition(": ")
                 yield wrong(
                     "supervisor", f"{agent.name} {text}", f"{logs}; then {found.typed(f'restart {agent.name}')}"
                 )

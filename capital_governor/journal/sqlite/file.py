@@ -38,7 +38,7 @@ def connect(
 
     Also return why a journal of an older schema could not be upgraded and so must not be written; None if it may.
     """
-    with typed(f"the journal {path}", path):
+    with journal_failures(f"the journal {path}", path):
         if not read_only:
             _make_file(path)
         where = _reading_uri(path) if read_only else str(path)
@@ -242,7 +242,7 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def typed(place: str, path: Path | None) -> Iterator[None]:
+def journal_failures(place: str, path: Path | None) -> Iterator[None]:
     """Turn storage failures into JournalErrors that name ``place``; errors of wrong use are passed on."""
     try:
         yield

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from capital_governor.journal.protocol import JournalUnavailableError
-from capital_governor.journal.sqlite.file import connect, connect_memory, inode, typed
+from capital_governor.journal.sqlite.file import connect, connect_memory, inode, journal_failures
 from capital_governor.journal.store import Store
 
 IN_MEMORY: Final = "the journal in memory"
@@ -78,24 +78,24 @@ class SqliteDriver:
 
     def rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """See ``Driver``."""
-        with typed(self.place, self._path):
+        with journal_failures(self.place, self._path):
             return self._db.execute(sql, parameters).fetchall()
 
     def change(self, sql: str, *parameters: object) -> int:
         """See ``Driver``."""
-        with typed(self.place, self._path):
+        with journal_failures(self.place, self._path):
             return self._db.execute(sql, parameters).rowcount
 
     def change_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         """See ``Driver``."""
         if rows:
-            with typed(self.place, self._path):
+            with journal_failures(self.place, self._path):
                 self._db.executemany(sql, rows)
 
     @contextmanager
     def transaction(self, *, write: bool = True, wait: bool = True) -> Iterator[None]:
         """See ``Driver``."""
-        with typed(self.place, self._path), nullcontext() if wait else self._not_waiting():
+        with journal_failures(self.place, self._path), nullcontext() if wait else self._not_waiting():
             if self._path is not None and inode(self._path) != self._inode:
                 raise JournalUnavailableError(f"{self.place} was replaced by another file while in use")
             if write and self._not_upgraded is not None:
@@ -124,10 +124,10 @@ class SqliteDriver:
             return
         ((free,),) = self.rows("PRAGMA freelist_count")
         if free > SPARE_PAGES:
-            with typed(self.place, self._path):  # execute() would stop after one page
+            with journal_failures(self.place, self._path):  # execute() would stop after one page
                 self._db.executescript(f"PRAGMA incremental_vacuum({min(VACUUM_PAGES, free - SPARE_PAGES)})")
 
     def close(self) -> None:
         """See ``Driver``."""
-        with typed(self.place, self._path):
+        with journal_failures(self.place, self._path):
             self._db.close()

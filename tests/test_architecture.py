@@ -1,4 +1,4 @@
-"""The rooms of the program: CONTRIBUTING.md lists them, and each import contract breaks with a forbidden import."""
+"""The rooms of the program: an import that breaks a contract is found, and so is a second thing of one name."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ FORBIDDEN: Final = {
     "A keeper is light": ("supervisor/keeper.py", "capital_governor.supervisor.agents"),
 }
 """By the beginning of a contract's name: a module and what it must not import."""
+SEVERAL: Final = {"main"}
+"""Names that several modules define: each program has its ``main``."""
 
 
 def contracts() -> list[str]:
@@ -63,6 +65,34 @@ def test_every_room_is_in_contributing() -> None:
     root = REPOSITORY / "capital_governor"
     packages = {f"{path.parent.name}/" for path in root.rglob("__init__.py") if path.parent != root}
     assert sorted(listed) == sorted(packages | {"client.py", "docs/"})
+
+
+def test_no_two_things_have_the_same_name() -> None:
+    """No public function or class is defined in two modules: one of the two is a copy, or needs a better name."""
+    assert doubles(REPOSITORY / "capital_governor") == {}
+
+
+@pytest.mark.parametrize("double", ["def percent_text(): ...", "async def decide(): ...", "class Publication: ..."])
+def test_a_second_thing_of_the_same_name_is_found(tmp_path: Path, double: str) -> None:
+    """In a copy of the package, with a line more."""
+    package = tmp_path / "capital_governor"
+    shutil.copytree(REPOSITORY / "capital_governor", package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (package / "cli/figures.py").open("a") as file:
+        file.write(f"\n{double}\n")
+    ((name, modules),) = doubles(package).items()
+    assert name in double
+    assert len(modules) == 2
+    assert "cli/figures.py" in modules
+
+
+def doubles(package: Path) -> dict[str, list[str]]:
+    """By name, the modules, relative to the package, that define a public function or class of that name."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.parse(path.read_bytes()).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
+                found.setdefault(node.name, []).append(str(path.relative_to(package)))
+    return {name: modules for name, modules in found.items() if len(modules) > 1 and name not in SEVERAL}
 
 
 def test_every_module_is_used() -> None:

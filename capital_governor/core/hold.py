@@ -36,8 +36,8 @@ EXITS: Final[Mapping[Reason, str]] = {
     Reason.NO_AGENTS: "the next payload with agents: let one report there, or, where members are published, "
     "`capital-governor accept`",
     Reason.FAULTY_MAJORITY: "the next payload with more good records, or `capital-governor accept`",
-    Reason.MEMBERS_GONE: "they report again, or 4 x MEMBERSHIP_GRACE cycles (at least 4) pass, after which they lapse "
-    "when their grace is over, or `capital-governor accept`",
+    Reason.MEMBERS_GONE: "they report again, or `capital-governor accept`, or 4 x MEMBERSHIP_GRACE cycles (at least 4) "
+    "pass; whoever is silent even then lapses when its grace is over",
     Reason.INTERNAL_ERROR: "the next cycle that ends without an unexpected error",
 }
 """What ends each hold, in words for the operator."""

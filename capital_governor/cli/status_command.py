@@ -70,6 +70,7 @@ def whole_status(where: Place, option: Path | None, now: float, *, dry_run: bool
     document: dict[str, Any] = {"root": str(where.root), "fleet": where.fleet_name}
     document |= _status(paths, option, now)
     document["settings_not_in_force"] = list(settings_not_in_force(paths)) if document["alive"] else []
+    document["settings_faults"] = [str(fault) for fault in where.faults]
     document |= _details(paths.journal(where.journal_path), document)
     return document | {"headline": headline(document, now), "act": acts(document, option)}
 

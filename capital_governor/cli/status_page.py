@@ -63,6 +63,10 @@ def acts(document: Mapping[str, Any], root: Path | None) -> list[str]:
         found.append("let the journal be written again: until then the history is kept in memory only")
     if document["notices_refused"]:
         found.append(f"correct what Telegram refuses: {typed('check --notify', root)} shows it")
+    if document["settings_faults"]:
+        wrong = count_text(len(document["settings_faults"]), "problem")
+        shown = typed("check", root)
+        found.append(f"correct the settings ({wrong}), or no governor can be started again: {shown} shows them")
     if document["settings_not_in_force"]:
         take_over = typed("reload", root, dry_run=document["dry_run"])
         found.append(f"let the governor take over what has changed in .env: {take_over}")

@@ -131,7 +131,9 @@ class Alerts:
     def _end(self, topic: str, now: float, lines: Iterable[str]) -> None:
         self._told.pop(topic, None)
         self._since.pop(topic, None)
-        self._tell(Alert(topic, self._sender.message(OVER, now, lines), now, over=True))
+        told = tuple(lines)
+        asks = any(line.startswith("Act: ") for line in told)  # a tick would say that all is well
+        self._tell(Alert(topic, self._sender.message(BEGINS if asks else OVER, now, told), now, over=True))
 
     def _lasted(self, topic: str, now: float) -> float | None:
         return now - self._since[topic] if topic in self._since else None

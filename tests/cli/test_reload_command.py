@@ -185,3 +185,16 @@ def test_a_secret_is_compared_and_never_shown(root: Path, dashboard: Dashboard) 
             configure(root, api, TELEGRAM_BOT_TOKEN=OTHER_TOKEN)
             assert settings_not_in_force(Paths(root)) == ("TELEGRAM_BOT_TOKEN: ******** in force, another one in .env",)
             daemon.end()
+
+
+def test_wrong_settings_beside_a_running_governor_are_to_be_corrected(root: Path, dashboard: Dashboard) -> None:
+    """It goes on with what it has, but nobody could start it again."""
+    with Daemon(root, dashboard.url, interval=0.2) as daemon:
+        daemon.says("Allocations saved")
+        (root / ".env").write_text("CAPITAL_GOVERNOR_MAX_ALLOC=nope\n")
+        document = start(root, "status", "--json").json
+    (fault,) = document["settings_faults"]
+    assert "CAPITAL_GOVERNOR_MAX_ALLOC" in fault
+    wrong = "correct the settings (1 problem), or no governor can be started again: "
+    (act,) = [act for act in document["act"] if act.startswith(wrong)]
+    assert f" check --root {root}` shows them" in act

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from capital_governor.cli.history_events import cycle_text, outcome_text
 from capital_governor.contracts.instants import read_instant
-from capital_governor.core.model import EVERYBODY, WHOLE, Agent, iso_text
+from capital_governor.core.model import EVERYBODY, OPERATOR, WHOLE, Agent, iso_text
 from capital_governor.core.reason import MOVES, Reason
 from capital_governor.core.trace import AgentLimits, Decision, Trigger
 from capital_governor.journal.protocol import LIVE, Entry, JournalError
@@ -101,7 +101,7 @@ def _problem(decided: Entry | None, document: Mapping[str, Any]) -> str:
     stands = decided.after.published
     generation = document["generation"]
     if generation is not None and stands is not None and stands.generation < generation:
-        return "what is published is newer than the last decision in the journal"
+        return "score, wants and to go are of the last decision, which is older than these shares"
     return ""
 
 
@@ -174,6 +174,10 @@ def _exposure(known: Entry, newest: Entry, turns: Sequence[Turn]) -> dict[str, A
     said = _facts(known).get("exposure")
     if not said:
         return {}
+    order = newest.inputs.ceiling
+    if order is not None and order.in_force(newest.at) and order.value < said["value"]:  # a hold works out no exposure
+        known, said = newest, {"value": order.value, "by": OPERATOR, "origin": "order"}
+        said |= {"author": order.author, "until": order.until, "order_reason": order.reason}
     since, whole = known.at, False
     for turn in reversed(turns):
         if turn.seq > known.seq or (turn.facts and "exposure" not in turn.facts):

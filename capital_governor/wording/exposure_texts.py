@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from capital_governor.core.model import DRAWDOWN, MIN_RESERVE, OPERATOR, REGIME, Inputs, Snapshot
@@ -56,11 +56,12 @@ def _order_cause(exposure: Mapping[str, Any]) -> str:
 def cause_in_cycle(decision: Decision, inputs: Inputs) -> str:
     """Return what sets the exposure that a cycle worked out, short enough for a message.
 
-    Of a cycle that worked out none, such as without a payload, the smallest of what was known last.
+    Of a cycle that worked out none, such as without a payload, the smallest of what was known last and of an order.
     """
     trace = decision.trace
-    multipliers = trace.multipliers or tuple(
-        Multiplier(name, value, "last known") for name, value in sorted(decision.after.multipliers.items())
+    multipliers = trace.multipliers or (
+        *(Multiplier(name, value, "last known") for name, value in sorted(decision.after.multipliers.items())),
+        *_ceiling(inputs),
     )
     lowest = min(multipliers, key=lambda each: (each.value, each.name != trace.exposure_by), default=None)
     if lowest is None or lowest.value >= 1.0:
@@ -73,3 +74,9 @@ def cause_in_cycle(decision: Decision, inputs: Inputs) -> str:
         reason = shortened(order.reason, _LONGEST_REASON)
         said |= {"author": order.author, "until": order.until, "order_reason": reason}
     return exposure_cause(said)
+
+
+def _ceiling(inputs: Inputs) -> Iterator[Multiplier]:
+    order = inputs.ceiling
+    if order is not None and order.in_force(inputs.now):
+        yield Multiplier(OPERATOR, order.value, "order")

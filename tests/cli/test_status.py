@@ -125,6 +125,20 @@ def test_a_pause_needs_nobody(night: Night) -> None:
     assert said[2] == "outcome    held: Guardian paused (payload): Drawdown"
 
 
+def test_an_order_that_is_obeyed_without_metrics_sets_exposure(night: Night) -> None:
+    """And not what the market allowed in the last cycle that had metrics."""
+    night.pass_by(2)
+    night.pass_by(2, refusal=UNREACHABLE)
+    ceiling = night.order(OrderKind.EXPOSURE, cap=0.0, reason="panic")
+    night.pass_by(2, refusal=UNREACHABLE)
+    assert "exposure   0 %: anna's order of at most 0 % (panic), since " in shown(night)
+    assert seen(night)["exposure_now"]["last_known_at"] is None
+    assert "score, wants and to go are of the last decision, which is older" in shown(night)
+    night.take_back(ceiling)
+    night.pass_by(1, refusal=UNREACHABLE)
+    assert "; that allows 100 %, which is published with the next move" in shown(night)
+
+
 def test_faults_absences_and_orders_of_an_agent(night: Night) -> None:
     """The row of an agent has its fault, absence, lapse, what is withheld and the orders about it."""
     night.pass_by(1)

@@ -272,6 +272,13 @@ def digest(rig: CycleRig) -> None:
     written.put(rig.see(WITHOUT_CYD, faulty=["Dan"], risk=0.8))
 
 
+def digest_in_a_hold(rig: CycleRig) -> None:
+    written = Digest(rig.journal, "live", 8, sender_of(rig.settings), str)
+    give(rig, OrderKind.EXPOSURE, cap=0.0, reason="panic")
+    for _ in range(120):
+        written.put(rig.cycle(DOWN))
+
+
 def hostile(rig: CycleRig) -> None:
     """What other programs send is in the payload, as it came."""
     said = "\u202e<b>*x*</b>\n@everyone https://evil.example/ " + "y" * 500
@@ -323,6 +330,7 @@ CASES: Final[dict[str, tuple[Case, dict[str, Any]]]] = {
     "Faults of the program": (program_fault, {}),
     "The journal": (lost_journal, {}),
     "Digest": (digest, {}),
+    "Digest while the dashboard is down": (digest_in_a_hold, {}),
     "Hostile texts": (hostile, {}),
 }
 

@@ -143,7 +143,7 @@ def tool(machine: Machine, name: str, *lines: str) -> None:
     path.chmod(0o755)
 
 
-def test_root_gets_the_tools_of_the_fault_tests_installed(machine: Machine) -> None:
+def test_root_gets_the_tools_of_the_tests_installed(machine: Machine) -> None:
     """Missing Debian packages are installed by root, package lists renewed if need be, and then the checks run."""
     asked = machine.home / "asked"
     tool(machine, "id", "echo 0")
@@ -151,30 +151,30 @@ def test_root_gets_the_tools_of_the_fault_tests_installed(machine: Machine) -> N
     tool(machine, "apt-get", f'echo "$*" >>"{asked}"', f'[[ $1 == update ]] || (($(grep -c . "{asked}") > 1))')
     (machine.home / "tools/grep").symlink_to("/bin/grep")
     run = machine.run("test")
-    install = "install -y --no-install-recommends faketime util-linux"
+    install = "install -y --no-install-recommends faketime util-linux systemd zsh"
     assert asked.read_text().splitlines() == [install, "update", install]
-    assert "installing for the fault tests: faketime util-linux" in run.err
+    assert "installing for the tests: faketime util-linux systemd zsh" in run.err
     assert "skipped" not in run.err
     assert run.code == 0
     assert machine.calls()[-1][0] == "pytest"
 
 
 @pytest.mark.parametrize("user", [1000, 0])
-def test_without_the_tools_of_the_fault_tests_the_command_is_named(machine: Machine, user: int) -> None:
+def test_without_the_tools_of_the_tests_the_command_is_named(machine: Machine, user: int) -> None:
     """Who may not install, or fails to, is told the exact command, and the checks run all the same."""
     tool(machine, "id", f"echo {user}")
     tool(machine, "apt-get", "echo no network", "exit 100")
     run = machine.run("test")
-    assert "apt-get install strace faketime util-linux, as root" in run.err
+    assert "apt-get install strace faketime util-linux systemd zsh, as root" in run.err
     assert run.code == 0
     assert machine.calls()[-1][0] == "pytest"
     log = machine.venv / "neo_light_fix.log"
     assert log.read_text().count("no network") == (2 if user == 0 else 0)
 
 
-def test_nothing_is_said_where_the_tools_of_the_fault_tests_are_there(machine: Machine) -> None:
+def test_nothing_is_said_where_the_tools_of_the_tests_are_there(machine: Machine) -> None:
     """A machine that has them all hears nothing of it."""
-    for name in ("strace", "faketime", "unshare"):
+    for name in ("strace", "faketime", "unshare", "systemd-analyze", "zsh"):
         tool(machine, name)
     assert machine.run("test").err.count("fault") == 0
 

@@ -130,7 +130,7 @@ def test_a_return_of_one_of_two_leaves_the_other_lapsed(rig: CycleRig) -> None:
     gone, again, over, cut, lapsed = news(rig)
     assert gone.startswith("⚠️ Bob, Cyd (60 % of capital) stopped reporting at once.\n")
     assert again.partition("If")[0] == gone.partition("If")[0]
-    assert over.startswith("✅ Still silent after 25 h: Bob, Cyd (60 % of capital). The hold for them is over.\n")
+    assert over.startswith("⚠️ Still silent after 25 h: Bob, Cyd (60 % of capital). The hold for them is over.\n")
     assert "Deployed 100 -> 40 %.\nBob 36 -> 0 %: silent for too long." in cut
     assert "Bob 36 %, Cyd 24 %.\nTheir shares are 0 now: 60 % of capital waits in the reserve." in lapsed
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""A root for orders, without and with a governor."""
+"""Roots: for orders, without and with a governor; and with a night behind it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from tests.rigs.daemon import Daemon
 from tests.rigs.dashboard import Dashboard
+from tests.rigs.night import whole_night
 from tests.rigs.ordered_root import Place
 
 
@@ -26,3 +27,11 @@ def governor(place: Place) -> Iterator[Daemon]:
     with Daemon(place.root, place.dashboard.url) as running:
         running.says("Allocations saved")
         yield running
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a night behind it. Tests only read it."""
+    root = tmp_path_factory.mktemp("night")
+    whole_night(root)
+    return root

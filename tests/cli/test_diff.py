@@ -37,14 +37,6 @@ def _loaded() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with a night behind it. Tests only read it."""
-    root = tmp_path_factory.mktemp("night")
-    whole_night(root)
-    return root
-
-
 def test_a_cut_by_the_market(night: Path) -> None:
     """Each share with its change, reserve and exposure, and why; nothing is written."""
     before = tree(night)

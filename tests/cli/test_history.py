@@ -18,7 +18,7 @@ from tests.rigs.builders import NOW
 from tests.rigs.commands import call, loaded, on_terminal, tree
 from tests.rigs.cycle_rig import CycleRig
 from tests.rigs.daemon import Daemon
-from tests.rigs.night import FLEET, UNREACHABLE, Night, whole_night
+from tests.rigs.night import FLEET, UNREACHABLE, Night
 from tests.rigs.ordered_root import Place
 from tests.rigs.stored_roots import unpack, unpack_schema_4
 
@@ -82,14 +82,6 @@ Decisions since 2025-11-03 22:00 UTC that differed from the one before; times ar
 def _loaded() -> Iterator[None]:
     with loaded():
         yield
-
-
-@pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with a night behind it. Tests only read it."""
-    root = tmp_path_factory.mktemp("night")
-    whole_night(root)
-    return root
 
 
 def without_age(text: str) -> str:

@@ -96,7 +96,7 @@ class Alerts:
         if conflict:
             lines = fault_alerts.journal_conflict(error, self._sender)
         else:
-            lines = fault_alerts.error_begins(error, visible, now, self._sender)
+            lines = fault_alerts.error_begins(visible, now, self._sender)
         self._begin(ERROR, now, lines)
 
     def journal_lost(self, problem: str, now: float) -> None:

@@ -172,9 +172,9 @@ def rival_gone(quiet_seconds: float) -> Iterator[str]:
 # --- faults of the program -------------------------------------------------------------------------------------------
 
 
-def error_begins(error: str, visible: Publication | None, now: float, sender: Sender) -> Iterator[str]:
-    """Yield the lines of the message that an unexpected error ended a cycle."""
-    yield f"A cycle ended with an unexpected error: {sentence(error)}"
+def error_begins(visible: Publication | None, now: float, sender: Sender) -> Iterator[str]:
+    """Yield the lines of the message that an unexpected error ended a cycle; the log has the error."""
+    yield "The governor could not finish a cycle."
     yield standing_text(visible)
     yield f"The next cycle at {moment_text(now + sender.interval_seconds, now)} tries again."
     yield _REPORT
@@ -183,7 +183,7 @@ def error_begins(error: str, visible: Publication | None, now: float, sender: Se
 
 def error_over(seconds: float | None, decision: Decision, visible: Publication | None) -> Iterator[str]:
     """Yield the lines of the message that cycles end without an unexpected error again."""
-    yield f"Cycles end without an error again{after_text(seconds)}."
+    yield f"The governor finishes its cycles again{after_text(seconds)}."
     yield now_text(decision, visible)
 
 

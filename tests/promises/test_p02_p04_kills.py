@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pytest
 
@@ -22,6 +23,10 @@ class Kills:
     apart: int
 
 
+MEMORY: Final = frozenset({"brk", "mmap", "mremap", "munmap", "madvise", "mprotect"})
+"""How often a process asks for memory depends on what the one that it was forked from has free."""
+
+
 def survive_kills(publisher: Publisher, roots: Roots, calls: Sequence[str]) -> Kills:
     """Kill a publication before each of these calls; the files have to be whole, and one cycle later consistent."""
     points = apart = 0
@@ -29,6 +34,8 @@ def survive_kills(publisher: Publisher, roots: Roots, calls: Sequence[str]) -> K
         for nth in range(1, count + 1):
             root, where = roots.fresh(), f"killed before {call} {nth}"
             killed = publisher.run(root, kill(call, nth))
+            if not killed.fired and nth > 1 and call in MEMORY:
+                break  # this process needed less memory than the one that was counted
             assert killed.fired, f"not {where}: {killed}"
             points += 1
             found = pair(root)

@@ -168,9 +168,9 @@ def test_p16_a_signal_at_any_moment_is_an_exit_with_zero(promise: Account, tmp_p
 
 
 @pytest.mark.long
-def test_p16_two_hundred_signals(promise: Account, tmp_path: Path) -> None:
-    """So it does at two hundred moments."""
-    promise.figure(told(end_at_random(tmp_path, 200)))
+def test_p16_a_hundred_signals(promise: Account, tmp_path: Path) -> None:
+    """So it does at a hundred moments."""
+    promise.figure(told(end_at_random(tmp_path, 100)))
 
 
 def end_hung(

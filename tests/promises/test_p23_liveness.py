@@ -8,6 +8,7 @@ random sequence of the model ends like this, and so does every state of ``tests.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -37,6 +38,7 @@ from tests.promises.ledger import Account
 
 pytestmark = pytest.mark.no_cover  # thousands of sequences, which tracing slows down several times
 
+LONG_SEQUENCES: Final = int(os.environ.get("LIVENESS_SEQUENCES", "100"))
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -87,8 +89,8 @@ def test_p23_every_far_state_ends_governed(promise: Account) -> None:
 
 @pytest.mark.long
 def test_p23_long_sequences_end_governed(promise: Account) -> None:
-    """Twice as many rules in each of 600 sequences, and every start before every end of every far state."""
-    tally = run(600, steps=16, first_seed=1_000)
+    """Twice as many rules in each sequence, and every start before every end of every far state."""
+    tally = run(LONG_SEQUENCES, steps=16, first_seed=1_000)
     ends, slowest = check_states(every=True)
     promise.figure(
         f"long form: {tally.sequences:,} sequences of {tally.cycles:,} cycles: {said(tally.slowest)};"

@@ -26,7 +26,6 @@ MUTANTS: Final = {**BAD_RECORDS, **SILENCE}
 FOUND_BY_THE_MODEL: Final = (
     "lapsed agents are not in the plan",
     "an absent agent retires when its grace is over",
-    "a lapsed agent is released by nobody's word",
 )
 
 
